@@ -1,0 +1,130 @@
+"""The encoder contract: media of one kind in, feature vectors out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from affectgpt.errors import DataError
+from affectgpt.part import Part
+from affectgpt.types import Features, Modality
+
+
+@dataclass(frozen=True)
+class VisualSpec:
+    """What a visual encoder wants to see.
+
+    Attributes:
+        height: Rows of a frame, in pixels.
+        width: Columns of a frame, in pixels.
+        mean: Mean of each channel, on the scale [0, 1].
+        std: Standard deviation of each channel, on the scale [0, 1].
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the spec."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AudioSpec:
+    """What an audio encoder wants to hear.
+
+    Attributes:
+        sample_rate_hz: Samples a second.
+        normalize: Whether each segment is brought to zero mean and unit variance first.
+        min_samples: Shortest segment that the network can read; shorter ones are padded with zeros.
+    """
+
+    sample_rate_hz: int = 16_000
+    normalize: bool = False
+    min_samples: int = 400
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the spec."""
+        return asdict(self)
+
+
+class Encoder(Part):
+    """Turns frames or audio segments into one feature vector each.
+
+    A subclass sets ``modality``, ``out_dim`` and ``input_spec``, and implements ``forward``. Pre-processing is tensor
+    code that runs where the tensor is: ``self.preprocess(media)`` resizes and normalises on the device.
+
+    Attributes:
+        modality: ``Modality.VISUAL`` or ``Modality.AUDIO``.
+        out_dim: Width D of a feature vector.
+        input_spec: What the network wants to see or hear.
+    """
+
+    modality: ClassVar[Modality]
+    out_dim: int
+    input_spec: VisualSpec | AudioSpec
+
+    @abstractmethod
+    def forward(self, media: Tensor, keep: Tensor) -> Features:
+        """Encode a batch.
+
+        Args:
+            media: Visual: uint8 frames ``[B, T, 3, H, W]`` of any size. Audio: float32 segments ``[B, S, N]``, mono,
+                at ``input_spec.sample_rate_hz``.
+            keep: Bool ``[B, T]``; ``True`` marks a real frame or segment.
+
+        Returns:
+            One vector a frame or segment: ``hidden`` ``[B, T, D]`` with the same ``keep``.
+        """
+
+    def preprocess(self, media: Tensor) -> Tensor:
+        """Bring media to what the network wants, on the media's own device.
+
+        Args:
+            media: See ``forward``.
+
+        Returns:
+            Visual: float ``[B*T, 3, height, width]``, resized and normalised. Audio: float ``[B*S, N]``.
+
+        Raises:
+            DataError: If the tensor has another shape or type than ``forward`` takes.
+        """
+        dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+        if isinstance(self.input_spec, VisualSpec):
+            return _prepare_frames(media, self.input_spec, type(self).__name__).to(dtype)
+        return _prepare_segments(media, self.input_spec, type(self).__name__).to(dtype)
+
+
+def _prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
+    if frames.ndim != 5 or frames.shape[2] != 3 or frames.dtype != torch.uint8:
+        raise DataError(
+            f"{owner} takes uint8 frames [batch, time, 3, height, width], but got {frames.dtype} {tuple(frames.shape)}"
+        )
+    pixels = frames.flatten(0, 1).float() / 255
+    size = (spec.height, spec.width)
+    if pixels.shape[-2:] != size:
+        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
+    mean = torch.tensor(spec.mean, device=pixels.device)[:, None, None]
+    std = torch.tensor(spec.std, device=pixels.device)[:, None, None]
+    return (pixels - mean) / std
+
+
+def _prepare_segments(segments: Tensor, spec: AudioSpec, owner: str) -> Tensor:
+    if segments.ndim != 3 or not segments.is_floating_point():
+        raise DataError(
+            f"{owner} takes float segments [batch, segments, samples], but got {segments.dtype} {tuple(segments.shape)}"
+        )
+    waveform = segments.flatten(0, 1).float()
+    if waveform.shape[-1] < spec.min_samples:
+        waveform = F.pad(waveform, (0, spec.min_samples - waveform.shape[-1]))
+    if spec.normalize:
+        centred = waveform - waveform.mean(-1, keepdim=True)
+        waveform = centred / (centred.square().mean(-1, keepdim=True) + 1e-7).sqrt()
+    return waveform

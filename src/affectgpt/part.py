@@ -1,0 +1,91 @@
+"""The common base of every swappable part: a LightningModule that remembers how it was built."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from typing import Any, Self
+
+import lightning
+from torch import nn
+
+
+class Part(lightning.LightningModule):
+    """A LightningModule whose constructor arguments are its hyper-parameters, as plain JSON.
+
+    A subclass declares its arguments in ``__init__`` and calls ``super().__init__()``; nothing else is needed for
+    ``load_from_checkpoint`` to rebuild it. Arguments that are not plain JSON are refused with a ``TypeError``.
+
+    A frozen part (``freeze()``) takes no gradient and stays in eval mode, whatever the trainer does.
+    """
+
+    _init_args: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        part = super().__new__(cls)
+        # nn.Module.__setattr__ is not ready before __init__
+        object.__setattr__(part, "_init_args", _bound_arguments(cls, args, kwargs))
+        return part
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen = False
+        self.save_hyperparameters(copy.deepcopy(self._init_args), logger=False)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the part takes no gradient and stays in eval mode."""
+        return self._frozen
+
+    def freeze(self) -> None:
+        """Stop training this part: no gradient, eval mode, until ``unfreeze``."""
+        self._frozen = True
+        super().freeze()
+
+    def unfreeze(self) -> None:
+        """Train this part again."""
+        self._frozen = False
+        super().unfreeze()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; a frozen part stays in eval mode."""
+        return super().train(mode and not self._frozen)
+
+    def shard_units(self) -> list[nn.Module]:
+        """Sub-modules that FSDP shards one by one, innermost first; by default the part as a whole."""
+        return []
+
+    def restored_prefixes(self) -> list[str]:
+        """Prefixes of the state dict that ``__init__`` reads from a weight file, and that a checkpoint can leave out."""
+        return []
+
+
+def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of ``cls.__init__`` by name, defaults included, as plain JSON."""
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:
+        return {}  # copy and unpickle call __new__ bare; a wrong call fails in __init__ with Python's own message
+    bound.apply_defaults()
+    names = list(signature.parameters)[1:]
+    values: dict[str, Any] = {}
+    for name in names:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            continue
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            values |= bound.arguments.get(name, {})
+        else:
+            values[name] = bound.arguments[name]
+    try:
+        return dict(json.loads(json.dumps(values, default=_to_json)))
+    except TypeError as error:
+        raise TypeError(f"{cls.__name__}: its arguments must be plain JSON, so that a checkpoint holds them: {error}") from None
+
+
+def _to_json(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    raise TypeError(f"{type(value).__name__} {value!r} is not plain JSON")

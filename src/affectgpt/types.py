@@ -1,0 +1,174 @@
+"""The values that travel between the parts, and the shape legend.
+
+Shape letters used in the whole library: ``B`` batch, ``T`` time (frames or audio segments), ``S`` audio segments,
+``N`` audio samples, ``H`` height, ``W`` width, ``D`` feature width, ``K`` tokens after pooling, ``L`` sequence of the
+language model, ``E`` width of the language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Modality(str, Enum):
+    """What kind of signal an encoder reads."""
+
+    VISUAL = "visual"
+    AUDIO = "audio"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+SOURCES: Mapping[str, Modality] = {
+    "frame": Modality.VISUAL,
+    "face": Modality.VISUAL,
+    "image": Modality.VISUAL,
+    "audio": Modality.AUDIO,
+}
+"""The inputs that a clip can offer, and the kind of signal in each.
+
+Visual sources are uint8 ``[T, 3, H, W]``; ``audio`` is float32 ``[S, N]``: S segments of N mono samples.
+"""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder returns.
+
+    Attributes:
+        hidden: Feature vectors, float ``[B, T, D]``.
+        keep: Bool ``[B, T]``; ``True`` marks a real step, ``False`` padding or a missing modality.
+    """
+
+    hidden: Tensor
+    keep: Tensor
+
+    def to(self, device: torch.device | str, **kwargs: Any) -> Features:
+        """Copy to a device."""
+        return Features(self.hidden.to(device, **kwargs), self.keep.to(device, **kwargs))
+
+    def pin_memory(self) -> Features:
+        """Copy to page-locked memory, for faster transfer to a GPU."""
+        return Features(self.hidden.pin_memory(), self.keep.pin_memory())
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip, decoded, before batching.
+
+    Attributes:
+        key: Unique name of the sample; every message about the clip carries it.
+        media: Source name (see ``SOURCES``) to its tensor; a missing source is simply absent.
+        subtitle: Spoken words, or ``None`` where none are known.
+        labels: Open-vocabulary emotion labels; empty where none are known.
+        description: Free-form emotion description, or ``None``.
+        features: Stream name to pre-computed feature vectors, float ``[T, D]``.
+        duration_seconds: Length of the clip, or ``None`` where unknown.
+        extra: Whatever else the manifest said about the clip (plain JSON).
+    """
+
+    key: str
+    media: Mapping[str, Tensor] = field(default_factory=dict)
+    subtitle: str | None = None
+    labels: tuple[str, ...] = ()
+    description: str | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    duration_seconds: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips side by side, with what is asked of the model.
+
+    Attributes:
+        keys: One key a sample, B in all.
+        media: Source name to uint8 ``[B, T, 3, H, W]`` or float32 ``[B, S, N]``; rows of samples that lack the source
+            are zero.
+        keep: Source name to bool ``[B, T]`` or ``[B, S]``; ``True`` marks a real frame or segment.
+        subtitles: Spoken words, ``None`` where none are known.
+        questions: The question for each sample.
+        answers: The answers to learn, or ``None`` where there is nothing to learn.
+        labels: Target labels of each sample, for the metrics; empty where unknown.
+        features: Stream name to pre-computed features; the encoder of such a stream is not run.
+    """
+
+    keys: tuple[str, ...]
+    media: Mapping[str, Tensor]
+    keep: Mapping[str, Tensor]
+    subtitles: tuple[str | None, ...]
+    questions: tuple[str, ...]
+    answers: tuple[str, ...] | None = None
+    labels: tuple[tuple[str, ...], ...] = ()
+    features: Mapping[str, Features] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def to(self, device: torch.device | str, **kwargs: Any) -> Batch:
+        """Copy every tensor to a device."""
+        return self._map(lambda value: value.to(device, **kwargs))
+
+    def pin_memory(self) -> Batch:
+        """Copy every tensor to page-locked memory, for faster transfer to a GPU."""
+        return self._map(lambda value: value.pin_memory())
+
+    def _map(self, fn: Any) -> Batch:
+        from dataclasses import replace
+
+        return replace(
+            self,
+            media={name: fn(value) for name, value in self.media.items()},
+            keep={name: fn(value) for name, value in self.keep.items()},
+            features={name: fn(value) for name, value in self.features.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one clip.
+
+    Attributes:
+        key: The sample's key, or the file's name.
+        text: What the model wrote, word for word.
+        labels: Open-vocabulary labels parsed from the text.
+        description: The text when a description was asked for, else ``None``.
+        sentiment: ``"positive"``, ``"negative"``, ``"neutral"``, or ``None`` where no label is in the vocabulary.
+        used: Slots of the prompt that were filled, the subtitle included.
+        missing: What the clip lacked, with the reason: ``{"audio": "the file has no audio track"}``.
+        seconds: Wall-clock time of each stage.
+    """
+
+    key: str
+    text: str
+    labels: tuple[str, ...]
+    description: str | None = None
+    sentiment: str | None = None
+    used: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the answer."""
+        return {
+            "key": self.key,
+            "text": self.text,
+            "labels": list(self.labels),
+            "description": self.description,
+            "sentiment": self.sentiment,
+            "used": list(self.used),
+            "missing": dict(self.missing),
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+        }
+
+
+Labels = Sequence[Sequence[str]]
+"""One sequence of labels a sample."""
