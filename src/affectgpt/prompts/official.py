@@ -1,0 +1,63 @@
+"""The wordings of the prompts, as data: the published one, and a brief one for small models."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from affectgpt.errors import ConfigError
+from affectgpt.prompts.template import PromptStyle
+
+_FACES = "we uniformly sample raw frames from the video and extract faces from these frames: <Video>"
+
+OFFICIAL = PromptStyle(
+    name="official",
+    opening="###Human: ",
+    slots={
+        "multi": ("The audio and video merged info is: <Multi>", "</Multi>. "),
+        "audio": ("The audio content is as follows: <Audio>", "</Audio>. "),
+        "frame": ("Meanwhile, we uniformly sample raw frames from the video: <Video>", "</Video>. "),
+        "face": (f"Meanwhile, {_FACES}", "</Video>. "),
+        "image": ("The image content is as follows: <Image>", "</Image>. "),
+    },
+    other_slot=("The {name} content is as follows: <Video>", "</Video>. "),
+    subtitle=("The subtitle of this video is: <Subtitle>", "</Subtitle>. "),
+    closing=("Now, please answer my question based on all the provided information. ", " ###Assistant: "),
+    answer_end="###",
+    stop=("###",),
+    train_bos=True,
+    answer_bos=False,
+    combined={("face", "frame"): (f"Additionally, {_FACES}", "</Video>. ")},
+)
+"""The wording that the released checkpoints were trained with; it carries over letter by letter."""
+
+BRIEF = PromptStyle(
+    name="brief",
+    opening="",
+    slots={
+        "multi": ("Face and voice: ", "\n"),
+        "face": ("Face: ", "\n"),
+        "frame": ("Video: ", "\n"),
+        "image": ("Image: ", "\n"),
+        "audio": ("Voice: ", "\n"),
+    },
+    other_slot=("{name}: ", "\n"),
+    subtitle=("Words: ", "\n"),
+    closing=("", "\n"),
+)
+"""A short wording, for small models and short training."""
+
+STYLES: Mapping[str, PromptStyle] = {style.name: style for style in (OFFICIAL, BRIEF)}
+
+
+def get_style(name: str) -> PromptStyle:
+    """The prompt style of a name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name not in STYLES:
+        near = difflib.get_close_matches(str(name), STYLES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"no prompt style is called {name!r}.{hint} Known: {', '.join(sorted(STYLES))}")
+    return STYLES[name]

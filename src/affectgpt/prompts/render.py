@@ -1,0 +1,197 @@
+"""Renders prompts to token ids, with counted runs of placeholders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from affectgpt.errors import ConfigError
+from affectgpt.prompts.template import Field, PromptStyle, Segment, Slot, Text
+
+IGNORE = -100
+"""Label of a token that is not learnt."""
+
+
+@dataclass(frozen=True)
+class PromptIds:
+    """A batch of rendered prompts.
+
+    Attributes:
+        ids: int64 ``[B, L]``; placeholders and padding hold the padding id.
+        keep: Bool ``[B, L]``; ``True`` marks a real token, placeholders included.
+        labels: int64 ``[B, L]``, -100 where nothing is learnt; ``None`` without answers.
+        slot_index: int64 ``[B, L]``: 0 for text and padding, ``1 + i`` for a placeholder of ``slots[i]``.
+        slots: Names of the slots that occur.
+        num_cut: Samples whose subtitle was shortened to fit.
+    """
+
+    ids: Tensor
+    keep: Tensor
+    labels: Tensor | None
+    slot_index: Tensor
+    slots: tuple[str, ...]
+    num_cut: int = 0
+
+    def to(self, device: torch.device | str) -> PromptIds:
+        """Copy every tensor to a device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        ids, keep, index = (t.to(device, non_blocking=True) for t in (self.ids, self.keep, self.slot_index))
+        return replace(self, ids=ids, keep=keep, labels=labels, slot_index=index)
+
+
+class Renderer:
+    """Turns samples into token ids in one wording.
+
+    Args:
+        style: The wording.
+        tokenizer: A Hugging Face tokenizer with ``pad_token_id`` and ``eos_token_id``.
+        max_tokens: Longest sequence, placeholders and answer included.
+    """
+
+    def __init__(self, style: PromptStyle, tokenizer: Any, max_tokens: int = 1024) -> None:
+        self.style = style
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+
+    def __call__(
+        self,
+        slots: Sequence[Sequence[str]],
+        num_tokens: Mapping[str, int],
+        questions: Sequence[str],
+        subtitles: Sequence[str | None],
+        answers: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> PromptIds:
+        """Render a batch.
+
+        Args:
+            slots: For each sample, the slots that are filled.
+            num_tokens: Slot name to the number of its tokens.
+            questions: One question a sample.
+            subtitles: One subtitle a sample; ``None`` selects the wording without words.
+            answers: Answers to learn: pads on the right and makes labels. Without them, pads on the left.
+            keys: Names of the samples, for messages.
+
+        Raises:
+            ConfigError: If a sample does not fit into ``max_tokens`` even without its subtitle.
+        """
+        keys = keys if keys is not None else [str(i) for i in range(len(questions))]
+        layouts = [
+            self.style.layout(names, subtitle=bool(words)) for names, words in zip(slots, subtitles, strict=True)
+        ]
+        fields = [
+            {"question": question, "subtitle": words or ""}
+            for question, words in zip(questions, subtitles, strict=True)
+        ]
+        order = {name: i + 1 for i, name in enumerate(dict.fromkeys(n for names in slots for n in names))}
+        tails = self._answer_ids(answers) if answers is not None else [[] for _ in questions]
+        rows = self._rows(layouts, fields, num_tokens, order, training=answers is not None)
+        num_cut = 0
+        for i, row in enumerate(rows):
+            if len(row) + len(tails[i]) > self.max_tokens:
+                rows[i] = self._cut(layouts[i], fields[i], num_tokens, order, tails[i], keys[i])
+                num_cut += 1
+        return self._padded(rows, tails, answers is not None, tuple(order), num_cut)
+
+    def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        encoded = self.tokenizer([a + self.style.answer_end for a in answers], add_special_tokens=False)["input_ids"]
+        return [[*ids, self.tokenizer.eos_token_id] for ids in encoded]
+
+    def _rows(
+        self,
+        layouts: Sequence[Sequence[Segment]],
+        fields: Sequence[Mapping[str, str]],
+        num_tokens: Mapping[str, int],
+        order: Mapping[str, int],
+        *,
+        training: bool,
+    ) -> list[list[tuple[int, int]]]:
+        """Each sample as (token id, slot index) pairs; all texts of the batch go through the tokenizer at once."""
+        runs = [_text_runs(layout, values) for layout, values in zip(layouts, fields, strict=True)]
+        texts = list(dict.fromkeys(run for sample in runs for run in sample if isinstance(run, str)))
+        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        ids_of = dict(zip(texts, encoded, strict=True))
+        wants_bos = self.style.train_bos if training else self.style.answer_bos
+        bos = self.tokenizer.bos_token_id if wants_bos else None
+        pad = self.tokenizer.pad_token_id
+        rows = []
+        for sample in runs:
+            row = [(bos, 0)] if bos is not None else []
+            for run in sample:
+                if isinstance(run, Slot):
+                    row += [(pad, order[run.name])] * num_tokens[run.name]
+                else:
+                    row += [(token, 0) for token in ids_of[run]]
+            rows.append(row)
+        return rows
+
+    def _cut(
+        self,
+        layout: Sequence[Segment],
+        fields: Mapping[str, str],
+        num_tokens: Mapping[str, int],
+        order: Mapping[str, int],
+        tail: Sequence[int],
+        key: str,
+    ) -> list[tuple[int, int]]:
+        """Shorten what may be cut, word by word from its end, until the sample fits."""
+        words = fields["subtitle"].split(" ") if Field("subtitle", may_cut=True) in layout else []
+        low, high = 0, len(words)
+        best: list[tuple[int, int]] | None = None
+        while low <= high:  # most words that still fit, by bisection
+            middle = (low + high) // 2
+            shorter = {**fields, "subtitle": " ".join(words[:middle])}
+            row = self._rows([layout], [shorter], num_tokens, order, training=bool(tail))[0]
+            if len(row) + len(tail) <= self.max_tokens:
+                best, low = row, middle + 1
+            else:
+                high = middle - 1
+        if best is None:
+            raise ConfigError(
+                f"sample {key!r}: prompt and answer take more than max_tokens={self.max_tokens} tokens even without "
+                "the subtitle, and nothing else may be cut; raise max_tokens or ask for shorter answers"
+            )
+        return best
+
+    def _padded(
+        self,
+        rows: Sequence[Sequence[tuple[int, int]]],
+        tails: Sequence[Sequence[int]],
+        training: bool,
+        slots: tuple[str, ...],
+        num_cut: int,
+    ) -> PromptIds:
+        length = max(len(row) + len(tail) for row, tail in zip(rows, tails, strict=True))
+        shape = (len(rows), length)
+        ids = torch.full(shape, self.tokenizer.pad_token_id, dtype=torch.long)
+        keep = torch.zeros(shape, dtype=torch.bool)
+        index = torch.zeros(shape, dtype=torch.long)
+        labels = torch.full(shape, IGNORE, dtype=torch.long)
+        for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
+            # learning pads on the right; writing pads on the left, so that all answers start at the same place
+            start = 0 if training else length - len(row)
+            middle, end = start + len(row), start + len(row) + len(tail)
+            ids[i, start:end] = torch.tensor([token for token, _ in row] + list(tail))
+            index[i, start:middle] = torch.tensor([slot for _, slot in row])
+            keep[i, start:end] = True
+            labels[i, middle:end] = torch.tensor(tail, dtype=torch.long)
+        return PromptIds(ids, keep, labels if training else None, index, slots, num_cut)
+
+
+def _text_runs(layout: Sequence[Segment], fields: Mapping[str, str]) -> list[str | Slot]:
+    """Fill the fields; text between two slots becomes one string, as the tokenizer must see it."""
+    runs: list[str | Slot] = []
+    for segment in layout:
+        if isinstance(segment, Slot):
+            runs.append(segment)
+            continue
+        text = segment.text if isinstance(segment, Text) else fields[segment.name]
+        if runs and isinstance(runs[-1], str):
+            runs[-1] += text
+        elif text:
+            runs.append(text)
+    return runs
