@@ -98,11 +98,24 @@ class Encoder(Part):
         """
         dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
         if isinstance(self.input_spec, VisualSpec):
-            return _prepare_frames(media, self.input_spec, type(self).__name__).to(dtype)
-        return _prepare_segments(media, self.input_spec, type(self).__name__).to(dtype)
+            return prepare_frames(media, self.input_spec, type(self).__name__).to(dtype)
+        return prepare_segments(media, self.input_spec, type(self).__name__).to(dtype)
 
 
-def _prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
+def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
+    """Resize frames (bilinear, with anti-aliasing) and normalise their channels, on their own device.
+
+    Args:
+        frames: uint8 ``[B, T, 3, H, W]``.
+        spec: Size, mean and standard deviation wanted.
+        owner: Who asks, for the message.
+
+    Returns:
+        float32 ``[B*T, 3, spec.height, spec.width]``.
+
+    Raises:
+        DataError: If the frames have another shape or type.
+    """
     if frames.ndim != 5 or frames.shape[2] != 3 or frames.dtype != torch.uint8:
         raise DataError(
             f"{owner} takes uint8 frames [batch, time, 3, height, width], but got {frames.dtype} {tuple(frames.shape)}"
@@ -116,7 +129,20 @@ def _prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
     return (pixels - mean) / std
 
 
-def _prepare_segments(segments: Tensor, spec: AudioSpec, owner: str) -> Tensor:
+def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str) -> Tensor:
+    """Pad segments to the shortest length that can be read, and normalise each where the spec says so.
+
+    Args:
+        segments: Floating point ``[B, S, N]``.
+        spec: Length and normalisation wanted.
+        owner: Who asks, for the message.
+
+    Returns:
+        float32 ``[B*S, N]``.
+
+    Raises:
+        DataError: If the segments have another shape or type.
+    """
     if segments.ndim != 3 or not segments.is_floating_point():
         raise DataError(
             f"{owner} takes float segments [batch, segments, samples], but got {segments.dtype} {tuple(segments.shape)}"

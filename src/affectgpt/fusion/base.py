@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.part import Part
 from affectgpt.types import Features
 
@@ -22,6 +24,7 @@ class Pooling(Part):
 
     def __init__(self, in_dim: int, num_tokens: int = 1) -> None:
         super().__init__()
+        _check_sizes(type(self).__name__, in_dim=in_dim, num_tokens=num_tokens)
         self.in_dim = in_dim
         self.out_dim = in_dim
         self.num_tokens = num_tokens
@@ -35,8 +38,19 @@ class Pooling(Part):
                 not kept have no influence.
 
         Returns:
-            Tokens ``[B, num_tokens, out_dim]``.
+            Tokens ``[B, num_tokens, out_dim]``; zeros for a sample without a real step.
+
+        Raises:
+            DataError: If the features are not ``in_dim`` wide.
         """
+
+    def real_steps(self, features: Features) -> Tensor:
+        """The feature vectors with zeros in place of what is not kept, ``[B, T, in_dim]``.
+
+        Raises:
+            DataError: If the features are not ``in_dim`` wide.
+        """
+        return _real_steps(features, self.in_dim, type(self).__name__, "the stream")
 
 
 class PreFusion(Part):
@@ -50,6 +64,7 @@ class PreFusion(Part):
 
     def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
         super().__init__()
+        _check_sizes(type(self).__name__, **{f"in_dims[{i}]": dim for i, dim in enumerate(in_dims)})
         self.in_dims = tuple(in_dims)
         self.out_dim = max(self.in_dims, default=0)
         self.num_tokens = num_tokens
@@ -63,4 +78,63 @@ class PreFusion(Part):
 
         Returns:
             Tokens ``[B, num_tokens, out_dim]``.
+
+        Raises:
+            DataError: If the number of streams or the width of one is not what ``in_dims`` says.
         """
+
+    def real_steps(self, streams: Sequence[Features]) -> list[Tensor]:
+        """Each stream's feature vectors with zeros in place of what is not kept, ``[B, T, in_dims[i]]``.
+
+        Raises:
+            DataError: If the number of streams or the width of one is not what ``in_dims`` says.
+        """
+        owner = type(self).__name__
+        if len(streams) != len(self.in_dims):
+            raise DataError(f"{owner} was built for {len(self.in_dims)} streams, but got {len(streams)}")
+        return [
+            _real_steps(stream, dim, owner, f"stream {index}")
+            for index, (stream, dim) in enumerate(zip(streams, self.in_dims, strict=True))
+        ]
+
+
+def masked_mean(steps: Tensor, keep: Tensor) -> Tensor:
+    """Mean over the real steps; zeros where there is none.
+
+    Args:
+        steps: ``[B, T, D]``, zero where not kept.
+        keep: Bool ``[B, T]``; ``True`` is a real step.
+
+    Returns:
+        ``[B, D]``.
+    """
+    return steps.sum(1) / keep.sum(1, keepdim=True).clamp(min=1).to(steps.dtype)
+
+
+def masked_softmax(scores: Tensor, keep: Tensor) -> Tensor:
+    """Softmax over the last dimension among the real entries; zeros where there is none.
+
+    Args:
+        scores: ``[..., T]``.
+        keep: Bool ``[..., T]``; ``True`` is a real entry.
+
+    Returns:
+        Weights ``[..., T]`` that sum to 1 over the real entries.
+    """
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~keep, lowest).softmax(-1) * keep
+
+
+def _real_steps(features: Features, dim: int, owner: str, name: str) -> Tensor:
+    if features.hidden.ndim != 3 or features.hidden.shape[-1] != dim:
+        raise DataError(
+            f"{owner} takes {name} as [batch, time, {dim}], but got {tuple(features.hidden.shape)}; "
+            "the encoder's out_dim and the fusion's in_dim must agree"
+        )
+    return features.hidden.masked_fill(~features.keep[..., None], 0.0)
+
+
+def _check_sizes(owner: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{owner}: {name} must be at least 1, but is {size}")

@@ -1,0 +1,101 @@
+"""Poolings: the feature vectors of one stream become a fixed number of tokens."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from affectgpt.fusion.base import Pooling, masked_mean, masked_softmax
+from affectgpt.fusion.qformer import QFormer
+from affectgpt.types import Features
+
+
+class MeanPooling(Pooling):
+    """The mean over time, repeated ``num_tokens`` times.
+
+    Args:
+        in_dim: Width of the feature vectors.
+        num_tokens: Tokens that come out; all are equal.
+    """
+
+    def forward(self, features: Features) -> Tensor:
+        """Average the real steps; see ``Pooling.forward``."""
+        pooled = masked_mean(self.real_steps(features), features.keep)
+        return pooled[:, None].expand(-1, self.num_tokens, -1)
+
+
+class AttentionPooling(Pooling):
+    """The published attention fusion: a weight for each step, and the weighted sum over time.
+
+    The weight is one linear function of the step's own vector. As in the published model it is **not** normalised:
+    no softmax, no activation, so that the sum grows with the number of steps. ``SoftmaxAttentionPooling`` is the
+    normalised form.
+
+    Args:
+        in_dim: Width of the feature vectors.
+        num_tokens: Tokens that come out; all are equal.
+    """
+
+    def __init__(self, in_dim: int, num_tokens: int = 1) -> None:
+        super().__init__(in_dim, num_tokens)
+        self.score = nn.Linear(in_dim, 1)
+
+    def forward(self, features: Features) -> Tensor:
+        """Weight and add the real steps; see ``Pooling.forward``."""
+        steps = self.real_steps(features)
+        weights = self.weights(self.score(steps).squeeze(-1), features.keep)
+        pooled = (weights[..., None] * steps).sum(1)
+        return pooled[:, None].expand(-1, self.num_tokens, -1)
+
+    def weights(self, scores: Tensor, keep: Tensor) -> Tensor:
+        """Weights ``[B, T]`` from scores ``[B, T]``; ``keep`` ``[B, T]`` is ``True`` for real steps."""
+        return scores * keep
+
+
+class SoftmaxAttentionPooling(AttentionPooling):
+    """Attention over time with weights that sum to 1.
+
+    Args:
+        in_dim: Width of the feature vectors.
+        num_tokens: Tokens that come out; all are equal.
+    """
+
+    def weights(self, scores: Tensor, keep: Tensor) -> Tensor:
+        """Weights ``[B, T]`` that sum to 1 over the real steps, where ``keep`` ``[B, T]`` is ``True``."""
+        return masked_softmax(scores, keep)
+
+
+class QFormerPooling(Pooling):
+    """Learned queries that read the stream; see ``QFormer``.
+
+    Args:
+        in_dim: Width of the feature vectors.
+        num_tokens: Queries, and tokens that come out (published: 32 for frames, 8 for audio).
+        hidden_dim: Width of the tokens.
+        num_layers: Layers, each with cross-attention.
+        num_heads: Attention heads; divides ``hidden_dim``.
+        max_steps: The longest stream that can be read (published: 32 frames, 8 audio segments).
+        dropout: Dropout in training.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        num_tokens: int = 32,
+        hidden_dim: int = 768,
+        num_layers: int = 2,
+        num_heads: int = 12,
+        max_steps: int = 32,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(in_dim, num_tokens)
+        self.qformer = QFormer(in_dim, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout)
+        self.out_dim = hidden_dim
+
+    def forward(self, features: Features) -> Tensor:
+        """Read the real steps; see ``Pooling.forward``.
+
+        Raises:
+            DataError: If the stream is longer than ``max_steps``.
+        """
+        tokens: Tensor = self.qformer(self.real_steps(features), features.keep)
+        return tokens

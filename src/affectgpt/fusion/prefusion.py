@@ -1,0 +1,143 @@
+"""Pre-fusions: several streams become common tokens in front of the LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.fusion.base import PreFusion, masked_mean, masked_softmax
+from affectgpt.fusion.qformer import QFormer
+from affectgpt.types import Features
+
+
+class NoPreFusion(PreFusion):
+    """No common tokens: the LLM alone joins the streams.
+
+    Args:
+        in_dims: Width of each stream; may be empty.
+    """
+
+    def __init__(self, in_dims: Sequence[int] = ()) -> None:
+        super().__init__(in_dims, num_tokens=0)
+
+    def forward(self, streams: Sequence[Features]) -> Tensor:
+        """Give tokens ``[B, 0, out_dim]``.
+
+        Raises:
+            DataError: If there is no stream, or the streams do not fit ``in_dims``.
+        """
+        steps = self.real_steps(streams)
+        if not steps:
+            raise DataError("NoPreFusion: without a stream the batch size is unknown; do not call it")
+        return steps[0].new_zeros(len(steps[0]), 0, self.out_dim)
+
+
+class AttentionPreFusion(PreFusion):
+    """The published pre-fusion: a weight for each stream, and the weighted sum of the streams.
+
+    Each stream's mean over time is brought to the widest stream's width; from all of them side by side two linear
+    layers give one weight a stream. As in the published model there is no activation between the layers and **no**
+    softmax over the weights. ``SoftmaxAttentionPreFusion`` is the normalised form. A stream without a real step adds
+    nothing.
+
+    Args:
+        in_dims: Width of each stream's feature vectors; published order: video, audio.
+        num_tokens: Tokens that come out; all are equal.
+    """
+
+    def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
+        super().__init__(in_dims, num_tokens)
+        _need_streams(self)
+        num_streams = len(self.in_dims)
+        self.embeds = nn.ModuleList(nn.Linear(dim, self.out_dim) for dim in self.in_dims)
+        self.mix = nn.Linear(num_streams * self.out_dim, self.out_dim)
+        self.score = nn.Linear(self.out_dim, num_streams)
+
+    def forward(self, streams: Sequence[Features]) -> Tensor:
+        """Weight and add the streams; see ``PreFusion.forward``."""
+        steps = self.real_steps(streams)
+        present = torch.stack([stream.keep.any(1) for stream in streams], dim=1)
+        embedded = torch.stack(
+            [
+                embed(masked_mean(step, stream.keep))
+                for embed, step, stream in zip(self.embeds, steps, streams, strict=True)
+            ],
+            dim=1,
+        )
+        embedded = embedded * present[..., None]
+        weights = self.weights(self.score(self.mix(embedded.flatten(1))), present)
+        fused = (weights[..., None] * embedded).sum(1)
+        return fused[:, None].expand(-1, self.num_tokens, -1)
+
+    def weights(self, scores: Tensor, present: Tensor) -> Tensor:
+        """Weights ``[B, streams]`` from scores; ``present`` is ``True`` where the sample has the stream."""
+        return scores * present
+
+
+class SoftmaxAttentionPreFusion(AttentionPreFusion):
+    """Attention over the streams with weights that sum to 1.
+
+    Args:
+        in_dims: Width of each stream's feature vectors.
+        num_tokens: Tokens that come out; all are equal.
+    """
+
+    def weights(self, scores: Tensor, present: Tensor) -> Tensor:
+        """Weights ``[B, streams]`` that sum to 1 over the streams where ``present`` is ``True``."""
+        return masked_softmax(scores, present)
+
+
+class QFormerPreFusion(PreFusion):
+    """Learned queries that read all streams, one after the other; see ``QFormer``.
+
+    Each stream is brought to the widest stream's width, the streams are laid end to end in time, and positions are
+    counted over the whole.
+
+    Args:
+        in_dims: Width of each stream's feature vectors; published order: video, audio.
+        num_tokens: Queries, and tokens that come out (published: 16).
+        hidden_dim: Width of the tokens.
+        num_layers: Layers, each with cross-attention.
+        num_heads: Attention heads; divides ``hidden_dim``.
+        max_steps: The longest that the streams may be together.
+        dropout: Dropout in training.
+    """
+
+    def __init__(
+        self,
+        in_dims: Sequence[int],
+        num_tokens: int = 16,
+        hidden_dim: int = 768,
+        num_layers: int = 2,
+        num_heads: int = 12,
+        max_steps: int = 264,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(in_dims, num_tokens)
+        _need_streams(self)
+        width = self.out_dim
+        self.embeds = nn.ModuleList(nn.Linear(dim, width) for dim in self.in_dims)
+        self.qformer = QFormer(width, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout)
+        self.out_dim = hidden_dim
+
+    def forward(self, streams: Sequence[Features]) -> Tensor:
+        """Read the real steps of all streams; see ``PreFusion.forward``.
+
+        Raises:
+            DataError: If the streams are longer than ``max_steps`` together, or do not fit ``in_dims``.
+        """
+        steps = torch.cat(
+            [embed(step) for embed, step in zip(self.embeds, self.real_steps(streams), strict=True)], dim=1
+        )
+        tokens: Tensor = self.qformer(steps, torch.cat([stream.keep for stream in streams], dim=1))
+        return tokens
+
+
+def _need_streams(part: PreFusion) -> None:
+    if not part.in_dims:
+        raise ConfigError(f"{type(part).__name__} needs at least one stream; for a model without any use 'none'")
+    if part.num_tokens < 1:
+        raise ConfigError(f"{type(part).__name__}: num_tokens must be at least 1, but is {part.num_tokens}")

@@ -1,0 +1,31 @@
+"""The projector: tokens of a stream to the width of the LLM."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from affectgpt.part import Part
+
+
+class Projector(Part):
+    """One linear layer, or two with a GELU between.
+
+    Args:
+        in_dim: Width of the tokens.
+        out_dim: Width of the LLM's embeddings.
+        hidden_dim: Width between two layers, or ``None`` for the single linear layer of the published model.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, hidden_dim: int | None = None) -> None:
+        super().__init__()
+        self.in_dim = in_dim
+        self.out_dim = out_dim
+        self.layers: nn.Module = nn.Linear(in_dim, out_dim)
+        if hidden_dim is not None:
+            self.layers = nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, out_dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Project tokens: float ``[B, K, in_dim]`` to ``[B, K, out_dim]``."""
+        return cast(Tensor, self.layers(tokens))

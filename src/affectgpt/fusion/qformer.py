@@ -1,0 +1,89 @@
+"""The Q-Former: learned queries that read a stream through cross-attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.errors import ConfigError, DataError
+
+
+class QFormer(nn.Module):
+    """Learned queries over a stream with learned positions (BLIP-2, Li et al. 2023, arXiv 2301.12597).
+
+    Every layer has self-attention among the queries, cross-attention to the stream, and a feed-forward network with
+    the exact GELU; positions are added to the stream, not to the queries. The network is transformers' own
+    ``Blip2QFormerModel``, from random weights.
+
+    Args:
+        in_dim: Width of the stream.
+        num_queries: Queries, and tokens that come out.
+        hidden_dim: Width of the queries.
+        num_layers: Layers, each with cross-attention.
+        num_heads: Attention heads; divides ``hidden_dim``.
+        max_steps: Size of the position table: the longest stream that can be read.
+        dropout: Dropout of attention and hidden states in training.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        num_queries: int,
+        hidden_dim: int = 768,
+        num_layers: int = 2,
+        num_heads: int = 12,
+        max_steps: int = 32,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+        if num_heads < 1 or hidden_dim % num_heads:
+            raise ConfigError(
+                f"Q-Former: hidden_dim {hidden_dim} is not a multiple of num_heads {num_heads}; "
+                "choose a number of heads that divides the width"
+            )
+        config = Blip2QFormerConfig(
+            hidden_size=hidden_dim,
+            num_hidden_layers=num_layers,
+            num_attention_heads=num_heads,
+            intermediate_size=4 * hidden_dim,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            encoder_hidden_size=in_dim,
+            cross_attention_frequency=1,
+        )
+        self.max_steps = max_steps
+        self.query_tokens = nn.Parameter(torch.empty(1, num_queries, hidden_dim).normal_(std=config.initializer_range))
+        self.position_embedding = nn.Embedding(max_steps, in_dim)
+        self.network = Blip2QFormerModel(config)
+
+    def forward(self, steps: Tensor, keep: Tensor) -> Tensor:
+        """Let the queries read a stream.
+
+        Args:
+            steps: ``[B, T, in_dim]``, zero where not kept.
+            keep: Bool ``[B, T]``; ``True`` is a real step, the others have no influence.
+
+        Returns:
+            Tokens ``[B, num_queries, hidden_dim]``; zeros for a sample without a real step.
+
+        Raises:
+            DataError: If the stream has more steps than the position table.
+        """
+        num_steps = steps.shape[1]
+        if num_steps > self.max_steps:
+            raise DataError(
+                f"Q-Former: the stream has {num_steps} steps, but the position table ends at {self.max_steps}; "
+                "sample fewer frames or segments, or build it with a larger max_steps"
+            )
+        steps = steps + self.position_embedding.weight[:num_steps].to(steps.dtype)
+        heard = keep.any(1)
+        # A row without any real step would divide by nothing in the attention: it reads padding, and is zeroed after.
+        read = self.network(
+            query_embeds=self.query_tokens.expand(len(steps), -1, -1),
+            encoder_hidden_states=steps,
+            encoder_attention_mask=(keep | ~heard[:, None]).long(),
+        )
+        tokens: Tensor = read.last_hidden_state
+        return tokens * heard[:, None, None]
