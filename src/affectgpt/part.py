@@ -22,7 +22,7 @@ class Part(lightning.LightningModule):
 
     _init_args: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102  notes the arguments; __init__ follows
         part = super().__new__(cls)
         # nn.Module.__setattr__ is not ready before __init__
         object.__setattr__(part, "_init_args", _bound_arguments(cls, args, kwargs))

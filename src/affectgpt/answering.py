@@ -1,0 +1,131 @@
+"""Turns written answers into predictions, for a batch and for a single file."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from affectgpt.datamodules.collate import collate
+from affectgpt.datamodules.questions import LABEL_QUESTION
+from affectgpt.media.clip import load_clip
+from affectgpt.media.profile import MediaProfile
+from affectgpt.metrics import EmotionWheel, parse_labels
+from affectgpt.types import Batch, Prediction
+
+
+class Answers(Protocol):
+    """What a forward pass that writes answers returns."""
+
+    texts: tuple[str, ...]
+    used: tuple[tuple[str, ...], ...]
+
+
+class Answerer(Protocol):
+    """The side of a model that answering needs."""
+
+    media: MediaProfile
+    max_new_tokens: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+
+    def __call__(self, batch: Batch, max_new_tokens: int, hide: Sequence[str] = ()) -> Answers:
+        """Answer a batch."""
+
+
+@torch.no_grad()
+def answer_batch(
+    model: Answerer, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()
+) -> list[Prediction]:
+    """Answer every sample of a batch.
+
+    Args:
+        model: The model; its training mode is left as it is.
+        batch: Clips and questions, on the model's device.
+        max_new_tokens: Longest answer; the model's own limit by default.
+        hide: Slots to leave out, see ``AffectGPT.forward``.
+    """
+    start = time.perf_counter()
+    out = model(batch, max_new_tokens or model.max_new_tokens, hide)
+    seconds = {"answer": (time.perf_counter() - start) / len(batch)}
+    predictions = []
+    for i, key in enumerate(batch.keys):
+        words = ("subtitle",) if batch.subtitles[i] and "subtitle" not in hide else ()
+        predictions.append(
+            to_prediction(key, out.texts[i], batch.questions[i], used=(*out.used[i], *words), seconds=seconds)
+        )
+    return predictions
+
+
+def answer_clip(
+    model: Answerer,
+    clip: str | Path | bytes,
+    subtitle: str | None,
+    question: str | None,
+    audio: str | Path | bytes | None,
+    max_new_tokens: int | None,
+    key: str | None,
+) -> Prediction:
+    """Decode a file and answer it; see ``AffectGPT.predict``."""
+    start = time.perf_counter()
+    decoded, missing = load_clip(clip, model.media, key=key, audio=audio, subtitle=subtitle)
+    batch = collate([decoded], [question or LABEL_QUESTION], None).to(model.device)
+    read_seconds = time.perf_counter() - start
+    prediction = answer_batch(model, batch, max_new_tokens)[0]
+    notes = decoded.extra.get("media_notes", ())
+    missing = {**missing, **({"media": "; ".join(notes)} if notes else {})}
+    return replace(prediction, missing=missing, seconds={"read": read_seconds, **prediction.seconds})
+
+
+def to_prediction(
+    key: str,
+    text: str,
+    question: str,
+    used: tuple[str, ...] = (),
+    missing: Mapping[str, str] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> Prediction:
+    """Parse a written answer.
+
+    Args:
+        key: The sample's key.
+        text: The answer.
+        question: What was asked; an answer to the label question is a list of labels, any other a description.
+        used: Slots that were filled.
+        missing: What the clip lacked.
+        seconds: Time of each stage.
+    """
+    asked_labels = question == LABEL_QUESTION
+    labels = tuple(dict.fromkeys(parse_labels(text))) if asked_labels else ()
+    return Prediction(
+        key=key,
+        text=text,
+        labels=labels,
+        description=None if asked_labels else text,
+        sentiment=sentiment_of(labels),
+        used=used,
+        missing=missing or {},
+        seconds=seconds or {},
+    )
+
+
+def sentiment_of(labels: Sequence[str]) -> str | None:
+    """Majority of the labels' valences in the built-in vocabulary; a tie is neutral, ``None`` if none is known.
+
+    Examples:
+        >>> sentiment_of(["happy", "relieved", "nervous"])
+        'positive'
+    """
+    wheel = EmotionWheel.builtin()
+    known = Counter(valence for valence in map(wheel.valence, labels) if valence is not None)
+    if not known:
+        return None
+    (first, count), *others = known.most_common()
+    return "neutral" if others and others[0][1] == count else first

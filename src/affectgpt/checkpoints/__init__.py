@@ -1,0 +1,7 @@
+"""Checkpoint files: reading them safely, and comparing them with the model at hand."""
+
+from __future__ import annotations
+
+from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
+
+__all__ = ["compare_config", "compare_keys", "load_checkpoint", "refuse_imports"]

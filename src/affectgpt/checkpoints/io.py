@@ -1,0 +1,116 @@
+"""Reads checkpoint files without running code from them, and refuses what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import CheckpointError
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, tensors and plain values only.
+
+    Raises:
+        CheckpointError: If the file is missing, is no checkpoint, or holds anything but tensors and plain values.
+    """
+    import pickle
+
+    import torch
+
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder: a checkpoint in shards; merge it first with "
+            "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; give the .ckpt file that training wrote")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({first}); it is cut, or not a file that affectgpt wrote"
+        ) from error
+    if not isinstance(loaded, dict) or "state_dict" not in loaded or "hyper_parameters" not in loaded:
+        raise CheckpointError(f"{path} has no 'state_dict' and 'hyper_parameters': it is not a checkpoint of AffectGPT")
+    return loaded
+
+
+def compare_config(ours: Mapping[str, Any], theirs: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Compare the settings that change what a model computes.
+
+    Args:
+        ours: Hyper-parameters of the model at hand.
+        theirs: Hyper-parameters in the checkpoint.
+        keys: Settings that must be equal.
+
+    Raises:
+        CheckpointError: If any differs; every difference is named.
+    """
+    differences = [
+        f"{name}: {theirs_value!r} in the checkpoint, {ours_value!r} here"
+        for key in keys
+        for name, ours_value, theirs_value in _differences(key, ours.get(key), theirs.get(key))
+    ]
+    if differences:
+        raise CheckpointError(
+            "the checkpoint belongs to another configuration; "
+            + "; ".join(differences)
+            + ". Use the configuration that it was trained with, or start without it"
+        )
+
+
+def compare_keys(expected: Iterable[str], given: Iterable[str], optional: Iterable[str] = ()) -> None:
+    """Compare the names of tensors.
+
+    Args:
+        expected: Names in the model.
+        given: Names in the checkpoint.
+        optional: Names that the model reads from weight files of its own.
+
+    Raises:
+        CheckpointError: If a name is missing or unknown; both lists are given.
+    """
+    expected, given = set(expected), set(given)
+    missing = sorted(expected - given - set(optional))
+    unknown = sorted(given - expected)
+    if missing or unknown:
+        raise CheckpointError(
+            f"the checkpoint does not fit the model: {len(missing)} tensors are missing ({_some(missing)}), "
+            f"{len(unknown)} are unknown ({_some(unknown)}); it belongs to another configuration"
+        )
+
+
+def refuse_imports(config: Any, path: str | Path) -> None:
+    """Refuse part names that import code, in a configuration that came with a file.
+
+    Raises:
+        CheckpointError: If a part is named ``package.module:Class``.
+    """
+    if isinstance(config, Mapping):
+        name = config.get("name")
+        if isinstance(name, str) and ":" in name:
+            raise CheckpointError(
+                f"{path} names code to import, {name!r}, as one of its parts; pass allow_import=True if you trust it"
+            )
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for value in config:
+            refuse_imports(value, path)
+
+
+def _differences(name: str, ours: Any, theirs: Any) -> Iterable[tuple[str, Any, Any]]:
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in sorted({*ours, *theirs}):
+            yield from _differences(f"{name}.{key}", ours.get(key), theirs.get(key))
+    elif ours != theirs:
+        yield name, ours, theirs
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    if not names:
+        return "none"
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

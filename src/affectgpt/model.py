@@ -1,0 +1,453 @@
+"""AffectGPT: encoders, pooling, pre-fusion and projectors in front of a language model.
+
+Shape letters are those of ``affectgpt.types``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
+from affectgpt.encoders.base import Encoder
+from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.fusion.base import Pooling, PreFusion
+from affectgpt.fusion.projector import Projector
+from affectgpt.llm.base import LLMHead
+from affectgpt.llm.scatter import check_slots, scatter_slots
+from affectgpt.media.profile import MediaProfile
+from affectgpt.part import Part
+from affectgpt.prompts.official import get_style
+from affectgpt.prompts.render import Renderer
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Spec
+from affectgpt.streams import MULTI, StreamSpec, read_streams
+from affectgpt.training.optim import OptimSpec, build_optimizer
+from affectgpt.types import SOURCES, Batch, Features, Modality, Prediction
+
+SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media")
+"""Hyper-parameters that a checkpoint and a model must share."""
+
+
+class Output(NamedTuple):
+    """What one pass of the model gives; a tuple, so that FSDP finds the tensors in it.
+
+    Attributes:
+        loss: Mean cross-entropy over the answers' tokens, or ``None`` without answers.
+        logits: Float ``[B, L, V]``, or ``None`` when answers were written.
+        texts: Written answers, empty when none were asked for.
+        used: For each sample, the slots that were filled.
+        num_cut: Samples whose subtitle was shortened to fit.
+    """
+
+    loss: Tensor | None
+    logits: Tensor | None
+    texts: tuple[str, ...]
+    used: tuple[tuple[str, ...], ...]
+    num_cut: int
+
+
+class AffectGPT(Part):
+    """The model of the paper, composed of registered parts.
+
+    Each stream is encoded, pooled to a few tokens and projected to the LLM's width; the pre-fusion joins streams into
+    the ``multi`` tokens. All are scattered into the slots of the prompt (paper, section 3).
+
+    Args:
+        streams: Stream name to its spec. The name is the stream's slot in the prompt.
+        llm: The language model.
+        prefusion: What joins streams before the LLM; ``none`` for nothing.
+        prefusion_inputs: Streams to join, in order; by default the first visual and the first audio stream.
+        style: Wording of the prompt: ``official`` or ``brief``.
+        max_tokens: Longest sequence, answer included.
+        max_new_tokens: Longest answer when writing.
+        media: How clips are decoded, see ``MediaProfile``; its sources follow from the streams.
+        optim: Optimiser settings, see ``OptimSpec``.
+        slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
+            random, so that the model also learns to answer without them.
+        wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
+
+    Raises:
+        ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamSpec],
+        llm: Spec | str,
+        prefusion: Spec | str = "attention",
+        prefusion_inputs: Sequence[str] | None = None,
+        style: str = "official",
+        max_tokens: int = 1024,
+        max_new_tokens: int = 128,
+        media: MediaProfile | None = None,
+        optim: OptimSpec | None = None,
+        slot_dropout: float = 0.0,
+        wheel: str = "builtin",
+    ) -> None:
+        specs = read_streams(streams)
+        sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
+        self.media = replace(MediaProfile.of(media), sources=sources)
+        self.optim = OptimSpec.of(optim)
+        self._init_args |= {
+            "streams": {name: spec.to_json() for name, spec in specs.items()},
+            "llm": Spec.of(llm).to_json(),
+            "prefusion": Spec.of(prefusion).to_json(),
+            "media": self.media.to_json(),
+            "optim": self.optim.to_json(),
+        }
+        super().__init__()
+        self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
+        self.specs = specs
+        self.slot_dropout = slot_dropout
+        self.max_new_tokens = max_new_tokens
+        self.encoders = nn.ModuleDict({name: self._build_encoder(name, spec) for name, spec in specs.items()})
+        widths = {name: int(self.encoder(name).out_dim) for name in specs}
+        self.poolings = nn.ModuleDict(
+            {name: POOLINGS.build(spec.pooling, in_dim=widths[name]) for name, spec in specs.items()}
+        )
+        self.prefusion_inputs = self._prefusion_inputs(prefusion_inputs)
+        self.prefusion: PreFusion = PREFUSIONS.build(prefusion, in_dims=[widths[n] for n in self.prefusion_inputs])
+        self.llm: LLMHead = LLMS.build(llm)
+        self.num_tokens = {name: int(self.pooling(name).num_tokens) for name in specs}
+        token_dims = {name: int(self.pooling(name).out_dim) for name in specs}
+        if self.prefusion.num_tokens:
+            self.num_tokens[MULTI] = self.prefusion.num_tokens
+            token_dims[MULTI] = self.prefusion.out_dim
+        self.projectors = nn.ModuleDict({n: Projector(dim, self.llm.hidden_dim) for n, dim in token_dims.items()})
+        self.style = get_style(style)
+        self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
+        self.wheel = wheel
+        self._scores: dict[str, Any] = {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | str | Path) -> Self:
+        """Build a model from plain JSON, or from a YAML file that holds it (alone, or under ``model``).
+
+        Raises:
+            ConfigError: If the file cannot be read or an argument is unknown.
+        """
+        if isinstance(config, str | Path):
+            config = _read_yaml(Path(config))
+        known = [name for name in cls.__init__.__annotations__ if name != "return"]
+        for name in config:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"AffectGPT takes no argument {name!r}.{hint} It takes: {', '.join(known)}")
+        return cls(**config)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False) -> Self:
+        """Rebuild a trained model, in eval mode, from the one file that training wrote.
+
+        Args:
+            path: The ``.ckpt`` file.
+            allow_import: Whether parts named ``package.module:Class`` in the file may be imported.
+
+        Raises:
+            CheckpointError: If the file cannot be read or does not fit.
+        """
+        checkpoint = load_checkpoint(path)
+        if not allow_import:
+            refuse_imports(checkpoint["hyper_parameters"], path)
+        model = cls.from_config(checkpoint["hyper_parameters"])
+        model.on_load_checkpoint(checkpoint)
+        try:
+            model.load_state_dict(checkpoint["state_dict"], strict=False)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit: {error}") from error
+        return model.eval()
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of a stream."""
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def pooling(self, name: str) -> Pooling:
+        """The pooling of a stream."""
+        pooling = self.poolings[name]
+        assert isinstance(pooling, Pooling)
+        return pooling
+
+    def forward(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> Output:
+        """Answer a batch, or compare with its answers.
+
+        Args:
+            batch: Clips, questions, and answers to learn.
+            max_new_tokens: Write answers of at most so many tokens; ``None`` computes loss and logits instead.
+            hide: Slots to leave out of every prompt: streams, ``multi``, or ``subtitle``. A hidden stream is hidden
+                from the pre-fusion too.
+
+        Raises:
+            AlignmentError: If placeholders and feature tokens do not fit.
+            DataError: If the media have another shape than the encoders take.
+        """
+        writing = max_new_tokens is not None
+        features = {name: self._encode(name, batch) for name in self.specs}
+        present = self._present(features, hide)
+        subtitles = [None if "subtitle" in hide else words for words in batch.subtitles]
+        used = [tuple(name for name in present if present[name][i]) for i in range(len(batch))]
+        prompt = self.renderer(
+            used, self.num_tokens, batch.questions, subtitles, None if writing else batch.answers, batch.keys
+        )
+        check_slots(prompt.slot_index, prompt.slots, self.num_tokens, present, batch.keys)
+        tokens = self._tokens(features)
+        prompt = prompt.to(next(iter(tokens.values())).device)
+        # every slot is scattered, empty ones too: each rank then runs the same operations, with a gradient for each
+        slots = [*prompt.slots, *(name for name in tokens if name not in prompt.slots)]
+        embeds = scatter_slots(self.llm.embed(prompt.ids), prompt.slot_index, slots, tokens, present)
+        if max_new_tokens is not None:
+            texts = self.llm.generate(embeds, prompt.keep, max_new_tokens, self.style.stop)
+            return Output(None, None, tuple(texts), tuple(used), prompt.num_cut)
+        out = self.llm(embeds, prompt.keep, prompt.labels)
+        return Output(out.loss, out.logits, (), tuple(used), prompt.num_cut)
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> list[str]:
+        """Write one answer a sample, greedily, as a batch with a key-value cache; see ``forward``."""
+        out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide)
+        return list(out.texts)
+
+    def predict(
+        self,
+        clip: str | Path | bytes,
+        subtitle: str | None = None,
+        *,
+        question: str | None = None,
+        audio: str | Path | bytes | None = None,
+        max_new_tokens: int | None = None,
+        key: str | None = None,
+    ) -> Prediction:
+        """Answer one clip.
+
+        Args:
+            clip: A media file, or its bytes.
+            subtitle: Spoken words, if known.
+            question: What to ask; by default for all possible emotional states, as published.
+            audio: A separate sound file, instead of the clip's own track.
+            max_new_tokens: Longest answer.
+            key: Name of the clip in messages; by default the file's name.
+
+        Raises:
+            DataError: If the file cannot be decoded.
+        """
+        from affectgpt.answering import answer_clip
+
+        return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch, with slots left out at random if ``slot_dropout`` says so."""
+        out: Output = self(batch)
+        if out.loss is None:
+            raise ConfigError("a training batch needs answers; the datamodule was asked for none")
+        self.log("train/loss", out.loss.detach(), prog_bar=True, batch_size=len(batch))
+        if out.num_cut:
+            self.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
+        return out.loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and wheel score of one batch."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and wheel score of one batch."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Answers of one batch."""
+        from affectgpt.answering import answer_batch
+
+        return answer_batch(self, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the wheel score of the epoch."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the wheel score of the epoch."""
+        self._log_scores("test")
+
+    def setup(self, stage: str) -> None:
+        """Check that the datamodule prepares clips as the model expects them."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        theirs = getattr(datamodule, "media", None)
+        if isinstance(theirs, MediaProfile) and theirs != self.media:
+            raise ConfigError(
+                f"the datamodule decodes clips with {theirs.to_json()}, the model expects {self.media.to_json()}; "
+                "give both the same media profile"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a warm-up, see ``OptimSpec``."""
+        optimizer, schedule = build_optimizer(self.named_parameters(), self.optim)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_model(self) -> None:
+        """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
+        if self.device_mesh is None or hasattr(self, "_is_sharded"):
+            return
+        from affectgpt.training.sharding import shard_model
+
+        self._is_sharded = True
+        shard_model(self, self.shard_units(), self.device_mesh["data_parallel"])
+
+    def shard_units(self) -> list[nn.Module]:
+        """The layers of the encoders and of the LLM, one by one."""
+        parts = [*(self.encoder(name) for name in self.specs), self.llm]
+        return [unit for part in parts for unit in part.shard_units()]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out frozen weights that the parts read from files of their own, and note the wording."""
+        restored = set(self._restored_keys())
+        if "state_dict" in checkpoint:
+            checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
+        checkpoint["affectgpt"] = {"format": 1, "style_digest": self.style.digest()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration."""
+        compare_config(self.hparams, checkpoint.get("hyper_parameters", {}), SAME_MATHS)
+        digest = checkpoint.get("affectgpt", {}).get("style_digest")
+        if digest not in (None, self.style.digest()):
+            raise CheckpointError(
+                f"the wording of the prompt style {self.style.name!r} has changed since the checkpoint was written; "
+                "use the version of affectgpt that wrote it"
+            )
+        if "state_dict" in checkpoint:
+            compare_keys(self.state_dict(), checkpoint["state_dict"], self._restored_keys())
+
+    def _build_encoder(self, name: str, spec: StreamSpec) -> Encoder:
+        encoder: Encoder = ENCODERS.build(spec.encoder)
+        if encoder.modality != SOURCES[str(spec.source)]:
+            raise ConfigError(
+                f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with the encoder "
+                f"{Spec.of(spec.encoder).name!r}, which reads {encoder.modality}; change the source or the encoder"
+            )
+        if not spec.trainable:
+            encoder.freeze()
+        return encoder
+
+    def _prefusion_inputs(self, given: Sequence[str] | None) -> tuple[str, ...]:
+        if given is not None:
+            unknown = [name for name in given if name not in self.specs]
+            if unknown:
+                raise ConfigError(
+                    f"prefusion_inputs: no stream is called {unknown[0]!r}; there are {', '.join(self.specs)}"
+                )
+            return tuple(given)
+        kinds = {name: SOURCES[str(spec.source)] for name, spec in self.specs.items()}
+        firsts = [next((n for n, k in kinds.items() if k is kind), None) for kind in Modality]
+        return tuple(name for name in firsts if name is not None)
+
+    def _encode(self, name: str, batch: Batch) -> Features:
+        """Features of a stream: those that came with the batch, or the encoder's."""
+        if name in batch.features:
+            return batch.features[name]
+        source = str(self.specs[name].source)
+        if source in batch.media:
+            features: Features = self.encoders[name](batch.media[source], batch.keep[source])
+            return features
+        # nobody in the batch has the input: one blank step, so that every rank runs the same operations
+        device = next(self.projectors.parameters()).device
+        keep = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
+        if self.training and self.specs[name].trainable:
+            blank: Features = self.encoders[name](self._blank(source, len(batch)).to(device), keep)
+            return blank
+        return Features(torch.zeros(len(batch), 1, self.encoder(name).out_dim, device=device), keep)
+
+    def _blank(self, source: str, batch_size: int) -> Tensor:
+        if SOURCES[source] is Modality.AUDIO:
+            return torch.zeros(batch_size, 1, self.media.segment_samples)
+        size = (self.media.frame_height or 224, self.media.frame_width or 224)
+        return torch.zeros(batch_size, 1, 3, *size, dtype=torch.uint8)
+
+    def _present(self, features: Mapping[str, Features], hide: Sequence[str]) -> dict[str, list[bool]]:
+        """For each slot, which samples bring it; one transfer from the device for all streams."""
+        unknown = [name for name in hide if name not in (*self.num_tokens, "subtitle")]
+        if unknown:
+            raise ConfigError(f"cannot hide {unknown[0]!r}; there are {', '.join((*self.num_tokens, 'subtitle'))}")
+        names = list(self.specs)
+        there = torch.stack([features[name].keep.any(1) for name in names]).cpu()
+        if self.training and self.slot_dropout > 0:
+            there &= torch.rand(there.shape) >= self.slot_dropout
+        for i, name in enumerate(names):
+            there[i] &= name not in hide
+        present = {name: there[i].tolist() for i, name in enumerate(names)}
+        if MULTI in self.num_tokens:
+            joined = there[[names.index(name) for name in self.prefusion_inputs]].all(0)
+            if self.training and self.slot_dropout > 0:
+                joined &= torch.rand(joined.shape) >= self.slot_dropout
+            present[MULTI] = (joined & (MULTI not in hide)).tolist()
+        return present
+
+    def _tokens(self, features: Mapping[str, Features]) -> dict[str, Tensor]:
+        """Tokens of every slot, at the LLM's width: ``[B, K, E]`` each."""
+        tokens = {name: self.poolings[name](features[name]) for name in self.specs}
+        if MULTI in self.num_tokens:
+            tokens[MULTI] = self.prefusion([features[name] for name in self.prefusion_inputs])
+        return {name: self.projectors[name](value) for name, value in tokens.items()}
+
+    def _restored_keys(self) -> Iterator[str]:
+        """Names in the state dict that need not be in a checkpoint."""
+        trainable = {name for name, p in self.named_parameters() if p.requires_grad}
+        buffers = {name for name, _ in self.named_buffers()}
+        parts: dict[str, Part] = {f"encoders.{name}.": self.encoder(name) for name in self.specs}
+        parts["llm."] = self.llm
+        for start, part in parts.items():
+            prefixes = tuple(start + prefix for prefix in part.restored_prefixes())
+            for key in self.state_dict():
+                if prefixes and key.startswith(prefixes) and key not in trainable:
+                    if key in buffers and not part.frozen and start != "llm.":
+                        continue  # running statistics of an encoder in training
+                    yield key
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        if batch.answers is not None:
+            loss = self(batch).loss
+            self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch))
+        if any(batch.labels):
+            from affectgpt.answering import answer_batch
+
+            score = self._score(stage)
+            answers = answer_batch(self, batch)
+            pairs = [(a.labels, gold) for a, gold in zip(answers, batch.labels, strict=True) if gold]
+            score.update([p for p, _ in pairs], [g for _, g in pairs])
+
+    def _score(self, stage: str) -> Any:
+        if stage not in self._scores:
+            from affectgpt.metrics import EmotionWheelScore
+
+            self._scores[stage] = EmotionWheelScore(_load_wheel(self.wheel)).to(self.device)
+        return self._scores[stage]
+
+    def _log_scores(self, stage: str) -> None:
+        score = self._score(stage)
+        for name, value in score.compute().items():
+            if name in ("f1", "precision", "recall", "coverage"):
+                self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
+        score.reset()
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{path} holds a {type(config).__name__}, not a mapping of the model's arguments")
+    inner = config.get("model", config)
+    return inner if isinstance(inner, Mapping) else config
+
+
+def _load_wheel(name: str) -> Any:
+    from affectgpt.metrics import EmotionWheel
+
+    return EmotionWheel.builtin() if name == "builtin" else EmotionWheel.official(name)
