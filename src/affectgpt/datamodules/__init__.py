@@ -1,0 +1,48 @@
+"""Data of MER-Caption's kind: manifests, shards, streaming and batches.
+
+``affectgpt.datamodules.collate`` is the module; its function is ``affectgpt.datamodules.collate.collate``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "MERCaptionDataModule": "affectgpt.datamodules.mercaption",
+    "PackReport": "affectgpt.datamodules.shards",
+    "Record": "affectgpt.datamodules.schema",
+    "ShardIndex": "affectgpt.datamodules.index",
+    "ShardStream": "affectgpt.datamodules.stream",
+    "pack": "affectgpt.datamodules.shards",
+    "read_index": "affectgpt.datamodules.index",
+    "read_manifest": "affectgpt.datamodules.schema",
+}
+
+if TYPE_CHECKING:
+    from affectgpt.datamodules.index import ShardIndex, read_index
+    from affectgpt.datamodules.mercaption import MERCaptionDataModule
+    from affectgpt.datamodules.schema import Record, read_manifest
+    from affectgpt.datamodules.shards import PackReport, pack
+    from affectgpt.datamodules.stream import ShardStream
+
+__all__ = [
+    "MERCaptionDataModule",
+    "PackReport",
+    "Record",
+    "ShardIndex",
+    "ShardStream",
+    "pack",
+    "read_index",
+    "read_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'affectgpt.datamodules' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

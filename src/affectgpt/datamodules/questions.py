@@ -1,0 +1,86 @@
+"""The questions that the published model is asked, and the answers it learns."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.types import Clip
+
+Task = Literal["labels", "description", "hybrid"]
+TASKS: tuple[Task, ...] = ("labels", "description", "hybrid")
+
+# Wording of AffectGPT (arXiv 2501.16566) and its training code.
+LABEL_QUESTION = "Please recognize all possible emotional states of the character."
+DESCRIPTION_QUESTION = "Please infer the person's emotional state and provide your reasoning process."
+LABEL_ANSWER = "The character's emotional state is {labels}."
+
+
+def check_task(task: str) -> Task:
+    """Read a task.
+
+    Raises:
+        ConfigError: If there is no such task.
+    """
+    for known in TASKS:
+        if task == known:
+            return known
+    raise ConfigError(f"no task is called {task!r}; known: {', '.join(TASKS)}")
+
+
+def question_for(task: Literal["labels", "description"]) -> str:
+    """The published question of a task."""
+    return LABEL_QUESTION if task == "labels" else DESCRIPTION_QUESTION
+
+
+def label_answer(labels: tuple[str, ...] | list[str]) -> str:
+    """The published answer to the label question.
+
+    Examples:
+        >>> label_answer(["happy", "relieved"])
+        "The character's emotional state is happy, relieved."
+    """
+    return LABEL_ANSWER.format(labels=", ".join(labels))
+
+
+def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labels", "description"]:
+    """Which of the two questions a clip is asked in an epoch.
+
+    ``hybrid`` draws one of the two with equal chance, as a pure function of seed, epoch and key. A clip that lacks the
+    target of the question drawn is asked the other one. The published code answers ``neutral`` where there are no
+    labels; here a clip without labels stays one, and is never learnt as neutral.
+
+    Args:
+        task: The task of the run.
+        clip: Its labels and description decide what can be asked.
+        seed: Seed of the run.
+        epoch: Number of the pass over the data.
+
+    Raises:
+        DataError: If the clip has no target for the task.
+    """
+    offers = {"labels": bool(clip.labels), "description": bool(clip.description)}
+    if task == "hybrid":
+        digest = hashlib.blake2b(f"{seed}/{epoch}/{clip.key}".encode(), digest_size=1).digest()
+        drawn: Literal["labels", "description"] = "labels" if digest[0] % 2 else "description"
+        other: Literal["labels", "description"] = "description" if drawn == "labels" else "labels"
+        if offers[drawn] or offers[other]:
+            return drawn if offers[drawn] else other
+        raise DataError(f"clip {clip.key!r} has neither labels nor a description; leave it out of the training set")
+    if not offers[task]:
+        other = "description" if task == "labels" else "labels"
+        remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "leave it out of the training set"
+        raise DataError(f"clip {clip.key!r} has no {task}, which the task {task!r} learns; {remedy}")
+    return task
+
+
+def question_and_answer(task: Task, clip: Clip, *, seed: int, epoch: int) -> tuple[str, str]:
+    """The question for a clip in an epoch, and the answer to learn; see ``draw_task``.
+
+    Raises:
+        DataError: If the clip has no target for the task.
+    """
+    drawn = draw_task(task, clip, seed=seed, epoch=epoch)
+    answer = label_answer(clip.labels) if drawn == "labels" else str(clip.description)
+    return question_for(drawn), answer

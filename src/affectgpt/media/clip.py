@@ -1,0 +1,122 @@
+"""Makes a ``Clip`` of a file: decoded, cut and named, with what it lacks and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affectgpt.errors import DataError
+from affectgpt.media.audio import segment_waveform
+from affectgpt.media.decode import Decoded, decode
+from affectgpt.media.profile import MediaProfile
+from affectgpt.media.scale import FrameScaler
+from affectgpt.types import Clip
+
+
+def load_clip(
+    source: str | Path | bytes,
+    profile: MediaProfile,
+    *,
+    key: str | None = None,
+    audio: str | Path | bytes | None = None,
+    subtitle: str | None = None,
+    labels: Sequence[str] = (),
+    description: str | None = None,
+    faces: NDArray[np.uint8] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> tuple[Clip, dict[str, str]]:
+    """Decode a file into the sources that a profile asks for.
+
+    Args:
+        source: A video, sound or picture file, or its content.
+        profile: The sources to prepare, and their sizes.
+        key: The sample's name; by default that of the file.
+        audio: A separate sound file, heard in place of the video's own track.
+        subtitle: Spoken words; blank ones count as unknown.
+        labels: Open-vocabulary emotion labels.
+        description: Free-form emotion description.
+        faces: Face crops, uint8 RGB ``[T', H, W, 3]``; ``num_frames`` of them are taken at equal distances.
+        extra: Anything else to carry along, as plain JSON; notes on the decoding are added under ``"media_notes"``.
+
+    Returns:
+        The clip, and what it lacks: source name (or ``"subtitle"``) to the reason. Media is ``frame``, ``face`` and
+        ``image`` as uint8 ``[T, 3, H, W]`` and ``audio`` as float32 ``[S, N]``, real windows only.
+
+    Raises:
+        DataError: If a file cannot be decoded, or the clip has nothing that the profile asks for.
+    """
+    name = key if key is not None else _name_of(source)
+    visual = [wanted for wanted in profile.sources if wanted in ("frame", "image")]
+    own_audio = ["audio"] if "audio" in profile.sources and audio is None else []
+    seen = heard = None
+    if visual or own_audio:
+        seen = heard = decode(source, replace(profile, sources=(*visual, *own_audio)), key=name)
+    if "audio" in profile.sources and audio is not None:
+        heard = decode(audio, replace(profile, sources=("audio",)), key=name)
+
+    found = {wanted: _prepare(wanted, seen, heard, faces, profile, name) for wanted in profile.sources}
+    media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
+    missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
+    if not media:
+        reasons = "; ".join(f"{wanted}: {reason}" for wanted, reason in missing.items())
+        raise DataError(f"clip {name!r} has none of the sources that are asked for ({reasons}); leave it out")
+    words = subtitle.strip() if subtitle else ""
+    if not words:
+        missing["subtitle"] = "none was given"
+    decoded = list({id(part): part for part in (seen, heard) if part is not None}.values())
+    notes = [note for part in decoded for note in part.notes]
+    clip = Clip(
+        key=name,
+        media=media,
+        subtitle=words or None,
+        labels=tuple(labels),
+        description=description,
+        duration_seconds=max((part.duration_seconds for part in decoded), default=None),
+        extra={**(extra or {}), **({"media_notes": notes} if notes else {})},
+    )
+    return clip, missing
+
+
+def _name_of(source: str | Path | bytes) -> str:
+    return "clip" if isinstance(source, bytes) else Path(source).stem
+
+
+def _prepare(
+    wanted: str,
+    seen: Decoded | None,
+    heard: Decoded | None,
+    faces: NDArray[np.uint8] | None,
+    profile: MediaProfile,
+    name: str,
+) -> Tensor | str:
+    """The tensor of one source, or the reason why there is none."""
+    if wanted == "face":
+        return "no face crops in the sample" if faces is None else _faces(faces, profile, name)
+    if wanted == "audio":
+        if heard is None or heard.waveform is None:
+            return heard.missing["audio"] if heard else "no sound was decoded"
+        segments, keep = segment_waveform(heard.waveform, profile)
+        return segments[keep]
+    if seen is None or seen.frames is None:
+        return seen.missing["visual"] if seen else "no video was decoded"
+    if wanted == "image" and not seen.picture:
+        return "the file is not a picture"
+    return seen.frames
+
+
+def _faces(faces: NDArray[np.uint8], profile: MediaProfile, name: str) -> Tensor:
+    if faces.ndim != 4 or faces.shape[-1] != 3 or faces.dtype != np.uint8 or not faces.size:
+        raise DataError(
+            f"clip {name!r}: face crops must be uint8 RGB [time, height, width, 3], but got {faces.dtype} {faces.shape}"
+        )
+    count, wanted = len(faces), profile.num_frames
+    chosen = [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
+    scale = FrameScaler(profile)
+    return torch.from_numpy(np.stack([scale.array(faces[index]) for index in chosen]))

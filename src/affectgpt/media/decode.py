@@ -1,0 +1,185 @@
+"""Decodes a clip with PyAV: the file's bytes to frames and waveform, in one thread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import av
+import torch
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+
+from affectgpt.errors import DataError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.media.timeline import read_timeline
+from affectgpt.media.tracks import AudioTrack, VideoTrack
+from affectgpt.types import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A playlist that poses as a clip could make FFmpeg open other files or addresses; the clip is read through Python
+_OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none"}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The media of one clip.
+
+    Attributes:
+        frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` where there are none or the profile asks for none.
+        waveform: float32 ``[N]``, mono, in [-1, 1], at the profile's rate; ``None`` likewise.
+        duration_seconds: Length of the longer track; 0 for a picture.
+        picture: Whether the file is a still picture, which gives one frame.
+        missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it; only what was asked for.
+        notes: What was skipped or cut on the way, in words; empty for a sound file.
+    """
+
+    frames: Tensor | None
+    waveform: Tensor | None
+    duration_seconds: float
+    picture: bool = False
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = None) -> Decoded:
+    """Decode a video, a sound or a picture.
+
+    The file is read twice, and decoded once. The first reading takes the time stamps of its packets, so that a wrong
+    header does no harm. The second decodes forward and keeps, for the middle of each of ``profile.num_frames`` equal
+    intervals of the video, the frame that is on screen then: the last one whose presentation time is not after it. A
+    video with fewer frames repeats some; a picture gives one. At most two frames of full size are held at a time,
+    unless the profile keeps the size of the clip.
+
+    Packets that cannot be decoded are skipped and counted in ``notes``.
+
+    Args:
+        source: A file, or its content.
+        profile: Number and size of the frames, sample rate, and which modalities to decode.
+        key: The sample's name, for messages.
+
+    Returns:
+        The media; a modality that the file has no track for is ``None``, with the reason in ``missing``.
+
+    Raises:
+        DataError: If the file is missing, empty, no media at all, or nothing in its tracks can be decoded.
+    """
+    name = _describe(source, key)
+    wanted = [modality for modality in Modality if profile.wants(modality)]
+    with _opened(source, name) as container:
+        picture = _is_picture(container)
+        claimed_seconds = (container.duration or 0) / av.time_base
+        streams = {Modality.VISUAL: _video_stream(container), Modality.AUDIO: _audio_stream(container)}
+        if not any(streams.values()):
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise DataError(
+                f"{name} has no video and no audio track, only {kinds}; give a video, sound or picture file"
+            )
+        video = streams[Modality.VISUAL]
+        indices = {modality: None if stream is None else stream.index for modality, stream in streams.items()}
+        timeline = read_timeline(container, video) if video is not None and Modality.VISUAL in wanted else None
+
+    num_frames = 1 if picture else profile.num_frames
+    tracks: dict[Modality, VideoTrack | AudioTrack] = {}
+    missing: dict[str, str] = {}
+    with _opened(source, name) as container:
+        for modality in wanted:
+            index = indices[modality]
+            if index is None:
+                missing[modality.value] = _absent(modality, picture)
+            elif modality is Modality.VISUAL and timeline is not None:
+                tracks[modality] = VideoTrack(container.streams[index], timeline, num_frames, profile)
+            else:
+                tracks[modality] = AudioTrack(container.streams[index], profile)
+        problem = _read(container, list(tracks.values())) if tracks else None
+
+    notes = [f"reading stopped early: {problem}"] if problem else []
+    arrays = {}
+    for modality, track in tracks.items():
+        arrays[modality] = track.result()
+        notes += track.notes()
+        if arrays[modality] is None:
+            missing[modality.value] = f"nothing of its {track.codec} {track.kind} track could be decoded"
+    found = {modality: array for modality, array in arrays.items() if array is not None}
+    if tracks and not found:
+        reasons = "; ".join(missing.values())
+        raise DataError(f"{name} is broken: {reasons}. Fetch it again, or leave it out")
+    frames, waveform = found.get(Modality.VISUAL), found.get(Modality.AUDIO)
+    return Decoded(
+        frames=None if frames is None else torch.from_numpy(frames),
+        waveform=None if waveform is None else torch.from_numpy(waveform),
+        duration_seconds=max((track.seconds for track in tracks.values()), default=claimed_seconds),
+        picture=picture,
+        missing=missing,
+        notes=tuple(notes),
+    )
+
+
+def _read(container: InputContainer, tracks: list[VideoTrack | AudioTrack]) -> str | None:
+    """Feed the packets to their tracks until the end, or until all are full; what stopped the reading, or None."""
+    by_index = {track.index: track for track in tracks}
+    try:
+        for packet in container.demux([track.stream for track in tracks]):
+            by_index[packet.stream.index].feed(packet)  # the last, empty packets have no stream_index
+            if all(track.full for track in tracks):
+                break
+    except av.FFmpegError as error:
+        for track in tracks:
+            track.finish()
+        return str(error.strerror or error)
+    return None
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
+    """The file, open for reading; every way of failing to open it is a DataError."""
+    file: BinaryIO
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"{name} cannot be opened: {error.strerror}; check the path") from error
+    with file:
+        if not file.read(1):
+            raise DataError(f"{name} is empty; fetch it again, or leave it out")
+        file.seek(0)
+        try:
+            container = av.open(file, "r", options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
+        except av.FFmpegError as error:
+            raise DataError(
+                f"{name} is not a video, sound or picture that FFmpeg can read ({error.strerror}); it may be cut: an "
+                "mp4 whose end is missing has no header. Fetch it again, or leave it out"
+            ) from error
+        with container:
+            yield container
+
+
+def _describe(source: str | Path | bytes, key: str | None) -> str:
+    place = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
+    return f"clip {key!r} ({place})" if key else f"the clip in {place}"
+
+
+def _is_picture(container: InputContainer) -> bool:
+    return container.format.name.endswith("_pipe") or container.format.name == "image2"
+
+
+def _video_stream(container: InputContainer) -> Stream | None:
+    """The first video track that FFmpeg can decode; the cover of a song is none."""
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    usable = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers]
+    return usable[0] if usable else None
+
+
+def _audio_stream(container: InputContainer) -> Stream | None:
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
+def _absent(modality: Modality, picture: bool) -> str:
+    if picture:
+        return "the file is a picture"
+    return f"the file has no {'video' if modality is Modality.VISUAL else 'audio'} track"

@@ -1,0 +1,107 @@
+"""How a clip is turned into tensors: the settings that training and prediction must share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from affectgpt.errors import ConfigError
+from affectgpt.types import SOURCES, Modality
+
+
+@dataclass(frozen=True)
+class MediaProfile:
+    """The settings of decoding, saved with a model so that ``predict`` treats a clip as training did.
+
+    Attributes:
+        num_frames: Frames taken from a video, T.
+        frame_height: Rows of a frame, in pixels; 0 keeps the clip's own.
+        frame_width: Columns of a frame, in pixels; 0 keeps the clip's own. Height and width are both set or both 0; a
+            frame of another shape is squashed to them, as the published model does.
+        sample_rate_hz: Audio samples a second, after resampling to mono.
+        num_segments: Windows taken from the waveform, S.
+        segment_seconds: Length of a window.
+        sources: The inputs to prepare, from ``affectgpt.types.SOURCES``.
+    """
+
+    num_frames: int = 8
+    frame_height: int = 224
+    frame_width: int = 224
+    sample_rate_hz: int = 16_000
+    num_segments: int = 8
+    segment_seconds: float = 2.0
+    sources: tuple[str, ...] = ("frame", "audio")
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "sample_rate_hz", "num_segments"):
+            self._check_int(name, least=1)
+        for name in ("frame_height", "frame_width"):
+            self._check_int(name, least=0)
+        if (self.frame_height == 0) != (self.frame_width == 0):
+            raise ConfigError(
+                f"media profile: frame_height={self.frame_height} and frame_width={self.frame_width}; "
+                "set both, or both to 0 to keep the size of each clip"
+            )
+        seconds = self.segment_seconds
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or self.segment_samples < 1:
+            raise ConfigError(
+                f"media profile: segment_seconds={seconds!r} holds no sample; give a length in seconds, such as 2.0"
+            )
+        object.__setattr__(self, "segment_seconds", float(seconds))
+        self._check_sources()
+
+    @classmethod
+    def of(cls, value: MediaProfile | Mapping[str, Any] | None) -> MediaProfile:
+        """Read a profile from plain JSON; what is left out has its default.
+
+        Raises:
+            ConfigError: If a key is unknown or a value does not fit.
+
+        Examples:
+            >>> MediaProfile.of({"num_frames": 4, "sources": ["audio"]}).sources
+            ('audio',)
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, MediaProfile):
+            return value
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"a media profile is a mapping such as {{'num_frames': 8}}, but got {value!r}")
+        known = [field.name for field in fields(cls)]
+        for name in value:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"media profile: unknown key {name!r}.{hint} It takes: {', '.join(known)}")
+        return cls(**value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the profile; ``MediaProfile.of`` reads it back."""
+        return {**asdict(self), "sources": list(self.sources)}
+
+    @property
+    def segment_samples(self) -> int:
+        """Samples in a window, N."""
+        return round(self.segment_seconds * self.sample_rate_hz)
+
+    def wants(self, modality: Modality) -> bool:
+        """Whether a source of this modality is asked for."""
+        return any(SOURCES[source] is modality for source in self.sources)
+
+    def _check_int(self, name: str, *, least: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"media profile: {name}={value!r}, but it must be a whole number of at least {least}")
+
+    def _check_sources(self) -> None:
+        sources: object = self.sources
+        if not isinstance(sources, list | tuple) or not all(isinstance(source, str) for source in sources):
+            raise ConfigError(f"media profile: sources={sources!r}, but it must be a list such as ['frame', 'audio']")
+        object.__setattr__(self, "sources", tuple(sources))
+        for source in self.sources:
+            if source not in SOURCES:
+                raise ConfigError(f"media profile: unknown source {source!r}; known: {', '.join(SOURCES)}")
+        if not self.sources or len(set(self.sources)) != len(self.sources):
+            raise ConfigError(f"media profile: sources={list(self.sources)}; name at least one, each of them once")
