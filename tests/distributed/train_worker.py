@@ -1,0 +1,116 @@
+"""Trains the tiny model on made-up batches; run by test_sharding.py with torchrun, one process per rank.
+
+Usage: train_worker.py STRATEGY OUT, where STRATEGY is ddp or fsdp2. Rank 0 writes the losses as JSON, and a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch.utils.data import DataLoader, Dataset
+
+from affectgpt import AffectGPT
+from affectgpt.types import Batch
+
+STEPS = 4
+SAMPLES_A_STEP = 4
+CONFIG = {
+    "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
+    "llm": {"name": "tiny", "args": {"lora": {"rank": 4, "dropout": 0.0}, "trainable": False}},
+    "style": "brief",
+    "media": {"num_frames": 2, "num_segments": 2, "frame_height": 32, "frame_width": 32},
+    "optim": {"lr": 3e-3, "warmup_steps": 0},
+}
+
+
+def make_batch(indices: list[int]) -> Batch:
+    """Samples made of their number; answers of one length, so that a mean over ranks is the mean over samples."""
+    frames, audio = [], []
+    for index in indices:
+        generator = torch.Generator().manual_seed(index)
+        frames.append(torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8, generator=generator))
+        audio.append(torch.randn(2, 16_000, generator=generator))
+    return Batch(
+        keys=tuple(map(str, indices)),
+        media={"frame": torch.stack(frames), "audio": torch.stack(audio)},
+        keep={name: torch.ones(len(indices), 2, dtype=torch.bool) for name in ("frame", "audio")},
+        subtitles=("hello",) * len(indices),
+        questions=("How?",) * len(indices),
+        answers=tuple(f"label {index:02d}" for index in indices),
+    )
+
+
+class Batches(Dataset[Batch]):
+    """Rank r of n takes every n-th sample of each step."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def __getitem__(self, step: int) -> Batch:
+        first = step * SAMPLES_A_STEP
+        return make_batch(list(range(first + self.rank, first + SAMPLES_A_STEP, self.world)))
+
+
+class Losses(lightning.Callback):
+    """Collects the loss of every step, averaged over the ranks."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        loss = outputs["loss"].detach().clone()
+        torch.distributed.all_reduce(loss)
+        self.values.append(float(loss) / trainer.world_size)
+
+
+def main(strategy_name: str, out: str) -> None:
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    lightning.seed_everything(7)
+    torch.set_num_threads(1)
+    model = AffectGPT.from_config(CONFIG)
+    if strategy_name == "fsdp2":
+        strategy = ModelParallelStrategy(
+            data_parallel_size=world,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend="gloo",
+        )
+    else:
+        strategy = DDPStrategy(process_group_backend="gloo")
+    losses = Losses()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        devices=world,
+        strategy=strategy,
+        max_epochs=1,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[losses],
+    )
+    trainer.fit(model, DataLoader(Batches(rank, world), batch_size=None))
+    trainer.save_checkpoint(Path(out, f"{strategy_name}.ckpt"))
+    sharded = sum(type(p).__name__ == "DTensor" or hasattr(p, "placements") for p in model.parameters())
+    if rank == 0:
+        record = {"losses": losses.values, "sharded": sharded, "texts": []}
+        Path(out, f"{strategy_name}.json").write_text(json.dumps(record))
+    model.eval()
+    texts = model.generate(make_batch([0, 1]), 4)
+    if rank == 0:
+        record["texts"] = texts
+        Path(out, f"{strategy_name}.json").write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
