@@ -28,6 +28,12 @@ class Part(lightning.LightningModule):
         object.__setattr__(part, "_init_args", _bound_arguments(cls, args, kwargs))
         return part
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        signature = inspect.signature(cls.__init__)
+        # __new__ takes anything; what the part takes is what __init__ says
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+
     def __init__(self) -> None:
         super().__init__()
         self._frozen = False

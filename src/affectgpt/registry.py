@@ -223,6 +223,9 @@ class Registry(Generic[T]):
         """
         spec = Spec.of(spec)
         target = self.get(spec.name, allow_import=allow_import)
+        base = cast(type, self._import(self.kind, "affectgpt", self._base))
+        if inspect.isclass(target) and not issubclass(target, base):
+            raise ConfigError(self._no_part(spec.name, f"is the class {target.__name__}", base))
         args = dict(spec.args)
         prefix = self._prefix_of(spec.name) if spec.name not in self._sources() else None
         if prefix is not None:
@@ -239,13 +242,9 @@ class Registry(Generic[T]):
             part = target(**args)
         except ModuleNotFoundError as error:
             raise ConfigError(self._missing(spec.name, "affectgpt", error)) from error
-        base = self._import(self.kind, "affectgpt", self._base)
-        if not isinstance(part, cast(type, base)):
-            raise ConfigError(
-                f"{self.kind} {spec.name!r} built a {type(part).__name__}, which is not a {cast(type, base).__name__}; "
-                f"derive it from {self._base.replace(':', '.')}"
-            )
-        return part
+        if not isinstance(part, base):
+            raise ConfigError(self._no_part(spec.name, f"built a {type(part).__name__}", base))
+        return cast(T, part)
 
     def entries(self) -> list[Entry]:
         """What is registered, without importing any of it."""
@@ -313,6 +312,12 @@ class Registry(Generic[T]):
         remedy = f"pip install 'affectgpt[{extra}]'" if extra else f"install the package that provides {module!r}"
         return f"{self.kind} {name!r} of {owner} needs the module {error.name!r}, which is not installed; {remedy}"
 
+    def _no_part(self, name: str, what: str, base: type) -> str:
+        return (
+            f"{self.kind} {name!r} {what}, which is not a {base.__name__}; derive it from "
+            f"{self._base.replace(':', '.')}"
+        )
+
     def _unknown(self, name: str) -> str:
         names = [*self.names(), *(f"{prefix}<name>" for prefix in self._prefixes)]
         near = difflib.get_close_matches(name, names, n=3)
@@ -324,7 +329,9 @@ class Registry(Generic[T]):
 
 
 def _describe(signature: inspect.Signature) -> str:
-    shown = [str(p) for p in signature.parameters.values()]
+    shown = [
+        str(p).replace("'", "") if isinstance(p.annotation, str) else str(p) for p in signature.parameters.values()
+    ]
     return ", ".join(shown) or "no arguments"
 
 

@@ -1,0 +1,1 @@
+"""The command ``affectgpt``: one file a verb."""

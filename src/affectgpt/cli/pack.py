@@ -1,0 +1,1 @@
+"""The verb ``pack``: writes clips and a manifest as WebDataset shards."""

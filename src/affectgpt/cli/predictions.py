@@ -1,0 +1,49 @@
+"""Writes the answers of a run over shards to a file, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from affectgpt.types import Prediction
+
+
+class PredictionFile(Callback):
+    """Collects predictions and writes them when the run ends, one file a rank.
+
+    Args:
+        path: File to write; by default ``predictions.jsonl`` in the trainer's folder.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
+        self._lines: list[str] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Sequence[Prediction],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note the answers of one batch."""
+        self._lines += [json.dumps(prediction.to_json(), ensure_ascii=False) for prediction in outputs]
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file under a temporary name, then rename it."""
+        path = Path(self.path or Path(trainer.default_root_dir, "predictions.jsonl"))
+        if trainer.world_size > 1:
+            path = path.with_name(f"{path.stem}.rank{trainer.global_rank}{path.suffix}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
+        temporary.rename(path)
+        print(f"wrote {len(self._lines)} answers to {path}")
+        self._lines = []

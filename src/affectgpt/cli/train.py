@@ -1,0 +1,85 @@
+"""The verbs ``fit``, ``validate`` and ``test``, and ``predict`` on shards: Lightning's own command line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from affectgpt.cli.predictions import PredictionFile
+from affectgpt.errors import ConfigError
+from affectgpt.model import AffectGPT
+from affectgpt.registry import DATAMODULES, Spec
+
+EXAMPLE = """\
+example: affectgpt fit --config experiments/tiny_synthetic.yaml
+         affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
+"""
+
+
+class AffectCLI(LightningCLI):
+    """Lightning's command line, with ``data`` as a registered name and its arguments."""
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add ``trainer``, ``model`` and ``data``."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items() if k != "callbacks"})
+        parser.add_lightning_class_args(AffectGPT, "model")
+        parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
+
+    def instantiate_classes(self) -> None:
+        """Build the parts; the datamodule gets the model's media profile unless it names its own."""
+        super().instantiate_classes()
+        if self.datamodule is None:
+            raise ConfigError(
+                "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"
+            )
+        self.datamodule = DATAMODULES.build(self.datamodule, media=self.model.media.to_json())
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Run one of Lightning's verbs.
+
+    Raises:
+        ConfigError: If the configuration or an argument is wrong.
+    """
+    for flag, path in pairwise(argv):
+        if flag in ("--config", "-c") and not Path(path).is_file():
+            raise ConfigError(f"no configuration at {path}; the folder experiments/ of the project has some")
+        if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
+            raise ConfigError(f"no checkpoint at {path}")
+    callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
+    if sys.stdout.isatty():
+        callbacks.append(RichProgressBar())
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    try:
+        AffectCLI(
+            AffectGPT,
+            args=[verb, *argv],
+            seed_everything_default=42,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"callbacks": callbacks, "default_root_dir": "runs"},
+            parser_kwargs={
+                "description": f"affectgpt {verb}",
+                "epilog": EXAMPLE,
+                "exit_on_error": False,
+                **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
+            },
+        )
+    except ArgumentError as error:
+        raise ConfigError(_first_lines(error)) from error
+    return 0
+
+
+def _first_lines(error: Exception) -> str:
+    text = str(error)
+    return text[: text.index("\nusage:")] if "\nusage:" in text else text

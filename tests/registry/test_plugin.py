@@ -1,0 +1,75 @@
+"""An installed distribution adds one good encoder and one broken one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "face-plugin"
+version = "2.5"
+[project.entry-points."affectgpt.encoders"]
+plugged-face = "face_plugin:PluggedFace"
+broken-face = "face_plugin.broken:BrokenFace"
+tiny-vision = "face_plugin:PluggedFace"
+"""
+MODULE = """
+from torch import nn
+from affectgpt.encoders import Encoder, VisualSpec
+from affectgpt.types import Features, Modality
+
+class PluggedFace(Encoder):
+    modality = Modality.VISUAL
+    def __init__(self, dim: int = 4):
+        super().__init__()
+        self.out_dim, self.input_spec = dim, VisualSpec(8, 8)
+        self.layer = nn.Linear(3 * 8 * 8, dim)
+    def forward(self, media, keep):
+        return Features(self.layer(self.preprocess(media).flatten(1)).view(*keep.shape, -1), keep)
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project, site = tmp_path_factory.mktemp("plugin"), tmp_path_factory.mktemp("site")
+    package = project / "face_plugin"
+    package.mkdir()
+    (project / "pyproject.toml").write_text(PYPROJECT)
+    (package / "__init__.py").write_text(MODULE)
+    (package / "broken.py").write_text("import a_module_that_nobody_has\n")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "--target", str(site), str(project)], check=True, capture_output=True, timeout=120)
+    return site
+
+
+def python(site: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run([sys.executable, *args], env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_installed_plugin_is_listed_and_a_broken_one_hides_nothing(site: Path) -> None:
+    done = python(site, "-m", "affectgpt.cli.main", "parts", "encoders", "--check", "--json")
+    entries = json.loads(done.stdout)["encoders"]
+    plugged = {(e["name"], e["owner"]): e["problem"] for e in entries}
+    assert plugged["plugged-face", "face-plugin 2.5"] is None
+    assert "a_module_that_nobody_has" in plugged["broken-face", "face-plugin 2.5"]
+    assert "taken by affectgpt" in plugged["tiny-vision", "face-plugin 2.5"]
+    assert plugged["tiny-vision", "affectgpt"] is None
+    assert done.returncode == 1
+
+
+def test_installed_plugin_builds_by_name(site: Path) -> None:
+    code = "from affectgpt.registry import ENCODERS as E;"
+    code += "print(E.build({'name': 'plugged-face', 'args': {'dim': 6}}).out_dim)"
+    assert python(site, "-c", code).stdout.strip() == "6"
+    done = python(site, "-c", "from affectgpt.registry import ENCODERS as E; E.build('broken-face')")
+    assert "'broken-face' of face-plugin 2.5 needs the module 'a_module_that_nobody_has'" in done.stderr
