@@ -1,0 +1,112 @@
+"""Sum the overlaps of many samples into integer counts, from which every score follows exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affectgpt.errors import DataError
+from affectgpt.metrics.functional.overlap import Overlap
+from affectgpt.metrics.labels import Mode
+
+MAX_SIZE = 512
+"""The largest set of groups that the counts can hold, prediction and target together."""
+
+TALLIES = ("kept", "hits", "shared", "skipped")
+LABELS = ("samples", "labels", "known_labels", "target_labels", "known_target_labels", "empty_predictions")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Integer sums over samples; adding two of them gives the counts of both.
+
+    Precision, recall and F of one sample are fractions with a small denominator (the size of a set), so shared groups
+    are summed per denominator. Integer sums do not depend on the order of the samples, nor on how ranks share them.
+
+    Attributes:
+        by_size: int64 ``[3, W, MAX_SIZE + 1]``: shared groups of the samples whose denominator is the last index; the
+            denominators are the sizes of the predicted set, of the true set, and of both together.
+        tallies: int64 ``[W, 4]``, see ``TALLIES``: samples that count in the wheel, those with a shared group, shared
+            groups, and samples that the wheel skips because it places none of their true labels.
+        labels: int64 ``[6]``, see ``LABELS``.
+    """
+
+    by_size: Tensor
+    tallies: Tensor
+    labels: Tensor
+
+
+def sum_overlap(overlap: Overlap) -> Counts:
+    """Sum the samples of an overlap.
+
+    Raises:
+        DataError: If a sample has more than ``MAX_SIZE`` distinct groups.
+    """
+    keep = overlap.num_target > 0
+    shared = np.where(keep, overlap.shared, 0)
+    sizes = [overlap.num_pred, overlap.num_target, overlap.num_pred + overlap.num_target]
+    if sizes[2].size and sizes[2].max() > MAX_SIZE:
+        sample = int(sizes[2].max(axis=1).argmax())
+        raise DataError(
+            f"sample {sample} has {sizes[2].max()} distinct groups of labels; at most {MAX_SIZE} can be scored. "
+            "Is it a list of labels?"
+        )
+    num_wheels = shared.shape[1]
+    by_size = [
+        [np.bincount(size[:, w], weights=shared[:, w], minlength=MAX_SIZE + 1) for w in range(num_wheels)]
+        for size in sizes
+    ]
+    tallies = np.stack([keep.sum(0), (shared > 0).sum(0), shared.sum(0), (~keep).sum(0)], axis=1)
+    labels = [len(shared), *overlap.label_counts, overlap.num_empty]
+    return Counts(
+        torch.from_numpy(np.array(by_size).astype(np.int64)),
+        torch.from_numpy(tallies.astype(np.int64)),
+        torch.tensor(labels, dtype=torch.int64),
+    )
+
+
+@dataclass(frozen=True)
+class Means:
+    """Per wheel float64 ``[W]``: mean precision, recall, F of the samples, share of hits and mean number of hits."""
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+    sample_f1: Tensor
+    any_hit: Tensor
+    num_hits: Tensor
+
+
+def mean_scores(counts: Counts, mode: Mode) -> Means:
+    """The means over the samples that count in each wheel.
+
+    A wheel in which no sample counts, or of which both precision and recall are 0, has the score NaN in mode
+    ``official`` (0/0, as published) and 0 in mode ``strict``.
+    """
+    denominators = torch.arange(MAX_SIZE + 1, dtype=torch.float64, device=counts.by_size.device).clamp(min=1)
+    kept = counts.tallies[:, 0].double()
+    precision, recall, half_f1 = ((sums / denominators).sum(-1) / kept for sums in counts.by_size.double())
+    f1 = 2 * precision * recall / (precision + recall)
+    any_hit, num_hits = counts.tallies[:, 1] / kept, counts.tallies[:, 2] / kept
+    values = [precision, recall, f1, 2 * half_f1, any_hit, num_hits]
+    return Means(*(v.nan_to_num(0.0) if mode == "strict" else v for v in values))
+
+
+def describe(counts: Counts) -> Mapping[str, Tensor]:
+    """What every score is accompanied by: coverage, numbers of samples and labels, samples per wheel."""
+    named = dict(zip(LABELS, counts.labels, strict=True))
+    coverage = named["known_labels"].double() / named["labels"]
+    target_coverage = named["known_target_labels"].double() / named["target_labels"]
+    per_wheel = {f"samples_wheel{w}": row[0] for w, row in enumerate(counts.tallies, start=1)}
+    return {
+        "coverage": coverage.nan_to_num(0.0),
+        "target_coverage": target_coverage.nan_to_num(0.0),
+        "samples": named["samples"],
+        "labels": named["labels"],
+        "empty_predictions": named["empty_predictions"],
+        **per_wheel,
+    }

@@ -1,0 +1,114 @@
+"""Positive against negative: weighted F1 and accuracy of sentiment answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from affectgpt.errors import DataError
+from affectgpt.metrics.labels import Mode, check_mode
+from affectgpt.metrics.wheel import as_samples
+
+ANSWERS = ("negative", "neutral", "positive", "other")
+"""What an answer can be; the true sign is one of the first three."""
+
+_NEGATIVE, _NEUTRAL, _POSITIVE, _OTHER = range(4)
+
+
+def sentiment_score(
+    preds: Sequence[str], target: Tensor | Sequence[float], mode: str = "official"
+) -> dict[str, Tensor]:
+    """Score sentiment answers against scores (CMU-MOSI, CMU-MOSEI, CH-SIMS, CH-SIMS v2 in MER-UniBench).
+
+    Samples whose true score is 0 are left out; of the others the sign counts.
+
+    Args:
+        preds: "positive", "negative" or "neutral" per sample.
+        target: True scores, float ``[N]``; any range, only the sign counts.
+        mode: ``official`` takes whatever is not exactly "positive" (neutral, unknown, capitalised) for negative, and
+            a NaN target for not positive. ``strict`` reads answers without regard to case and closing stop, counts
+            neutral and unknown ones as wrong, and refuses NaN.
+
+    Returns:
+        float64 ``weighted_f1`` (F1 of both classes, weighted by their true share), ``accuracy``,
+        ``weighted_f1_3way``, ``accuracy_3way`` (neutral targets kept, as a class); int64 ``samples``, ``dropped``
+        (true score 0), ``neutral_answers``, ``unknown_answers``.
+
+    Raises:
+        ConfigError: If the mode is unknown.
+        DataError: If lengths differ, or (``official``) every true score is 0, or (``strict``) one is NaN.
+
+    Examples:
+        >>> score = sentiment_score(["positive", "neutral", "negative"], [0.8, -0.4, 0.0])
+        >>> float(score["accuracy"]), int(score["dropped"])
+        (1.0, 1)
+        >>> float(sentiment_score(["positive", "neutral"], [0.8, -0.4], mode="strict")["accuracy"])
+        0.5
+    """
+    known_mode = check_mode(mode)
+    return sentiment_of(sentiment_counts(preds, target, known_mode), known_mode)
+
+
+def sentiment_counts(preds: Sequence[str], target: Tensor | Sequence[float], mode: Mode) -> Tensor:
+    """Samples by true sign (negative, zero, positive) and answer (see ``ANSWERS``), int64 ``[3, 4]`` on the CPU.
+
+    Raises:
+        DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
+    """
+    gold = torch.as_tensor(target, dtype=torch.float64).detach().cpu().flatten()
+    answers = [_answer(text, mode, i) for i, text in enumerate(as_samples(preds))]
+    if len(answers) != len(gold):
+        raise DataError(f"{len(answers)} predictions, but {len(gold)} targets; pass one of each per sample")
+    if mode == "strict" and bool(gold.isnan().any()):
+        raise DataError(f"target {int(gold.isnan().nonzero()[0])} is NaN; leave the sample out, or mend its score")
+    # A NaN is neither 0 nor positive, and so, as published, negative.
+    sign = torch.where(gold > 0, _POSITIVE, torch.where(gold == 0, _NEUTRAL, _NEGATIVE))
+    cells = sign * len(ANSWERS) + torch.tensor(answers, dtype=torch.int64)
+    return torch.bincount(cells, minlength=3 * len(ANSWERS)).reshape(3, len(ANSWERS))
+
+
+def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
+    """The scores that follow from summed counts; see ``sentiment_score``."""
+    signed = counts[[_NEGATIVE, _POSITIVE]].double()
+    if mode == "official":
+        if not bool(signed.sum() > 0):
+            raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
+        # Everything that is not "positive" counts as negative.
+        table = torch.stack([signed[:, [_NEGATIVE, _NEUTRAL, _OTHER]].sum(1), signed[:, _POSITIVE]], dim=1)
+    else:
+        table = torch.stack([signed[:, _NEGATIVE], signed[:, _POSITIVE], signed[:, [_NEUTRAL, _OTHER]].sum(1)], dim=1)
+    weighted_f1, accuracy = _weighted_f1(table)
+    weighted_f1_3way, accuracy_3way = _weighted_f1(counts.double())
+    return {
+        "weighted_f1": weighted_f1,
+        "accuracy": accuracy,
+        "weighted_f1_3way": weighted_f1_3way,
+        "accuracy_3way": accuracy_3way,
+        "samples": counts[[_NEGATIVE, _POSITIVE]].sum(),
+        "dropped": counts[_NEUTRAL].sum(),
+        "neutral_answers": counts[:, _NEUTRAL].sum(),
+        "unknown_answers": counts[:, _OTHER].sum(),
+    }
+
+
+def _answer(text: object, mode: Mode, position: int) -> int:
+    if not isinstance(text, str):
+        if mode == "strict" and text is None:
+            return _OTHER
+        if mode == "strict":
+            raise DataError(f"prediction {position} is {text!r}; expected positive, negative or neutral")
+        return _OTHER
+    plain = text.strip(" \t\n.'\"[]").lower() if mode == "strict" else text
+    return ANSWERS.index(plain) if plain in ANSWERS[:3] else _OTHER
+
+
+def _weighted_f1(table: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted F1 and accuracy of a table ``[C, >= C]`` of true by predicted class; 0/0 is 0."""
+    num_classes = table.shape[0]
+    right = table[:, :num_classes].diagonal()
+    support, predicted = table.sum(1), table[:, :num_classes].sum(0)
+    f1 = (2 * right / (support + predicted)).nan_to_num(0.0)
+    total = support.sum().clamp(min=1)
+    return (f1 * support).sum() / total, right.sum() / total

@@ -1,0 +1,62 @@
+"""The emotion-wheel score of open-vocabulary labels: precision, recall and F1 of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from affectgpt.metrics.functional.counts import Counts, describe, mean_scores, sum_overlap
+from affectgpt.metrics.functional.overlap import count_overlap
+from affectgpt.metrics.labels import Mode, check_mode
+from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
+
+
+def emotion_wheel_score(
+    preds: Sequence[Any],
+    target: Sequence[Any],
+    wheel: EmotionWheel,
+    level: int = 1,
+    mode: str = "official",
+) -> dict[str, Tensor]:
+    """Score open-vocabulary labels as in MER-UniBench (Lian et al. 2025, section 4, for OV-MERD+).
+
+    Per wheel, labels become sets of groups; precision is the share of predicted groups that are right, recall the
+    share of true groups that are found; F1 is formed from the two means over samples, and averaged over wheels.
+
+    Args:
+        preds: Per sample the predicted labels; a text goes through ``parse_labels``.
+        target: Per sample the true labels.
+        wheel: The vocabulary.
+        level: Ring of the wheels, 1 or 2.
+        mode: ``official`` drops labels without a group, skips a sample in a wheel where no true label has one, and
+            gives NaN for 0/0. ``strict`` counts every predicted label, makes "neutral" and each unplaced word groups
+            of their own, skips nothing, and takes 0/0 as 0.
+
+    Returns:
+        float64 fractions ``f1``, ``precision``, ``recall``, ``sample_f1`` (mean of the samples' own F1), ``coverage``,
+        ``f1_wheel1`` ...; int64 ``samples``, ``labels``, ``empty_predictions``, ``samples_wheel1`` ...
+
+    Raises:
+        ConfigError: If wheel, level or mode do not exist.
+        DataError: If numbers of samples differ, or a label is not a text.
+
+    Examples:
+        >>> from affectgpt.metrics import EmotionWheel
+        >>> wheel = EmotionWheel.builtin()
+        >>> score = emotion_wheel_score([["glad", "tearful"]], [["joyful"]], wheel)
+        >>> round(float(score["precision"]), 2), round(float(score["recall"]), 2)
+        (0.5, 1.0)
+    """
+    known_mode = check_mode(mode)
+    overlap = count_overlap(as_samples(preds), as_samples(target), check_wheel(wheel), level, known_mode)
+    return wheel_score_of(sum_overlap(overlap), known_mode)
+
+
+def wheel_score_of(counts: Counts, mode: Mode) -> dict[str, Tensor]:
+    """The scores that follow from summed counts; see ``emotion_wheel_score``."""
+    means = mean_scores(counts, mode)
+    named = {"f1": means.f1, "precision": means.precision, "recall": means.recall, "sample_f1": means.sample_f1}
+    per_wheel = {f"{name}_wheel{w}": value for name, values in named.items() for w, value in enumerate(values, start=1)}
+    return {**{name: values.mean() for name, values in named.items()}, **describe(counts), **per_wheel}

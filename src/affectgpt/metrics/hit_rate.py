@@ -1,0 +1,47 @@
+"""The hit rate as a torchmetrics class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from affectgpt.metrics.base import OverlapMetric
+from affectgpt.metrics.functional.hit_rate import hit_counts, hit_rate_of
+
+
+class EmotionHitRate(OverlapMetric):
+    """How often an open-vocabulary answer names the group of the one true label.
+
+    What is computed, what the modes mean and what ``compute`` returns: ``functional.emotion_hit_rate``.
+
+    Args:
+        wheel: The vocabulary.
+        level: Ring of the wheels, 1 or 2.
+        mode: ``official`` or ``strict``.
+        kwargs: For ``torchmetrics.Metric``.
+
+    Examples:
+        >>> from affectgpt.metrics import EmotionHitRate, EmotionWheel
+        >>> hits = EmotionHitRate(EmotionWheel.builtin())
+        >>> hits.update([["glad", "tearful"], ["calm"]], ["joy", "anger"])
+        >>> float(hits.compute()["hit_rate"])
+        0.5
+    """
+
+    def update(self, preds: Sequence[Any], target: Sequence[str]) -> None:
+        """Add a batch.
+
+        Args:
+            preds: Per sample the predicted labels; a text goes through ``parse_labels``.
+            target: One true label per sample.
+
+        Raises:
+            DataError: If numbers of samples differ, or a target is not one text.
+        """
+        self._add(hit_counts(preds, target, self.wheel, self.level, self.mode))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores of everything that was added; see ``functional.emotion_hit_rate``."""
+        return hit_rate_of(self.counts, self.mode)
