@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class Encoder(Part):
         input_spec: What the network wants to see or hear.
     """
 
-    modality: ClassVar[Modality]
+    modality: Modality
     out_dim: int
     input_spec: VisualSpec | AudioSpec
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class TinyVisionEncoder(Encoder):
         channels: Channels of the first convolution; the later ones have two and four times as many.
     """
 
-    modality: ClassVar[Modality] = Modality.VISUAL
+    modality = Modality.VISUAL
 
     def __init__(self, size: int = 64, dim: int = 64, channels: int = 16) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class TinyAudioEncoder(Encoder):
         sample_rate_hz: Samples a second that the encoder hears.
     """
 
-    modality: ClassVar[Modality] = Modality.AUDIO
+    modality = Modality.AUDIO
 
     def __init__(self, dim: int = 64, num_mels: int = 64, channels: int = 64, sample_rate_hz: int = 16_000) -> None:
         super().__init__()

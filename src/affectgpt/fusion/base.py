@@ -50,7 +50,7 @@ class Pooling(Part):
         Raises:
             DataError: If the features are not ``in_dim`` wide.
         """
-        return _real_steps(features, self.in_dim, type(self).__name__, "the stream")
+        return _real_steps(features, self.in_dim, self, "the stream")
 
 
 class PreFusion(Part):
@@ -89,11 +89,10 @@ class PreFusion(Part):
         Raises:
             DataError: If the number of streams or the width of one is not what ``in_dims`` says.
         """
-        owner = type(self).__name__
         if len(streams) != len(self.in_dims):
-            raise DataError(f"{owner} was built for {len(self.in_dims)} streams, but got {len(streams)}")
+            raise DataError(f"{type(self).__name__} was built for {len(self.in_dims)} streams, but got {len(streams)}")
         return [
-            _real_steps(stream, dim, owner, f"stream {index}")
+            _real_steps(stream, dim, self, f"stream {index}")
             for index, (stream, dim) in enumerate(zip(streams, self.in_dims, strict=True))
         ]
 
@@ -125,13 +124,15 @@ def masked_softmax(scores: Tensor, keep: Tensor) -> Tensor:
     return scores.masked_fill(~keep, lowest).softmax(-1) * keep
 
 
-def _real_steps(features: Features, dim: int, owner: str, name: str) -> Tensor:
+def _real_steps(features: Features, dim: int, part: Part, name: str) -> Tensor:
     if features.hidden.ndim != 3 or features.hidden.shape[-1] != dim:
         raise DataError(
-            f"{owner} takes {name} as [batch, time, {dim}], but got {tuple(features.hidden.shape)}; "
+            f"{type(part).__name__} takes {name} as [batch, time, {dim}], but got {tuple(features.hidden.shape)}; "
             "the encoder's out_dim and the fusion's in_dim must agree"
         )
-    return features.hidden.masked_fill(~features.keep[..., None], 0.0)
+    # A frozen encoder may run in half precision while the fusion is trained in single.
+    dtype = next((weight.dtype for weight in part.parameters()), features.hidden.dtype)
+    return features.hidden.to(dtype).masked_fill(~features.keep[..., None], 0.0)
 
 
 def _check_sizes(owner: str, **sizes: int) -> None:

@@ -75,6 +75,7 @@ class QFormerPooling(Pooling):
         num_heads: Attention heads; divides ``hidden_dim``.
         max_steps: The longest stream that can be read (published: 32 frames, 8 audio segments).
         dropout: Dropout in training.
+        feedforward_dim: Width inside the feed-forward networks; four times ``hidden_dim`` by default.
     """
 
     def __init__(
@@ -86,9 +87,12 @@ class QFormerPooling(Pooling):
         num_heads: int = 12,
         max_steps: int = 32,
         dropout: float = 0.1,
+        feedforward_dim: int | None = None,
     ) -> None:
         super().__init__(in_dim, num_tokens)
-        self.qformer = QFormer(in_dim, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout)
+        self.qformer = QFormer(
+            in_dim, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout, feedforward_dim
+        )
         self.out_dim = hidden_dim
 
     def forward(self, features: Features) -> Tensor:

@@ -104,6 +104,7 @@ class QFormerPreFusion(PreFusion):
         num_heads: Attention heads; divides ``hidden_dim``.
         max_steps: The longest that the streams may be together.
         dropout: Dropout in training.
+        feedforward_dim: Width inside the feed-forward networks; four times ``hidden_dim`` by default.
     """
 
     def __init__(
@@ -115,12 +116,15 @@ class QFormerPreFusion(PreFusion):
         num_heads: int = 12,
         max_steps: int = 264,
         dropout: float = 0.1,
+        feedforward_dim: int | None = None,
     ) -> None:
         super().__init__(in_dims, num_tokens)
         _need_streams(self)
         width = self.out_dim
         self.embeds = nn.ModuleList(nn.Linear(dim, width) for dim in self.in_dims)
-        self.qformer = QFormer(width, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout)
+        self.qformer = QFormer(
+            width, num_tokens, hidden_dim, num_layers, num_heads, max_steps, dropout, feedforward_dim
+        )
         self.out_dim = hidden_dim
 
     def forward(self, streams: Sequence[Features]) -> Tensor:

@@ -23,6 +23,7 @@ class QFormer(nn.Module):
         num_heads: Attention heads; divides ``hidden_dim``.
         max_steps: Size of the position table: the longest stream that can be read.
         dropout: Dropout of attention and hidden states in training.
+        feedforward_dim: Width inside the feed-forward networks; four times ``hidden_dim`` by default.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class QFormer(nn.Module):
         num_heads: int = 12,
         max_steps: int = 32,
         dropout: float = 0.1,
+        feedforward_dim: int | None = None,
     ) -> None:
         super().__init__()
         from transformers import Blip2QFormerConfig, Blip2QFormerModel
@@ -47,7 +49,7 @@ class QFormer(nn.Module):
             hidden_size=hidden_dim,
             num_hidden_layers=num_layers,
             num_attention_heads=num_heads,
-            intermediate_size=4 * hidden_dim,
+            intermediate_size=feedforward_dim or 4 * hidden_dim,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             encoder_hidden_size=in_dim,

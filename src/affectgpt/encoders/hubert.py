@@ -1,0 +1,123 @@
+"""Speech transformers (HuBERT, wav2vec 2.0, WavLM, data2vec): one vector an audio segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.encoders.base import AudioSpec, Encoder
+from affectgpt.encoders.pretrained import load_config, load_network, read_preprocessor
+from affectgpt.errors import ConfigError
+from affectgpt.types import Features, Modality
+
+MODEL_TYPES = ("data2vec-audio", "hubert", "wav2vec2", "wavlm")
+
+
+class SpeechEncoder(Encoder):
+    """A speech transformer; the feature is the mean of its last hidden states over layers and time.
+
+    The last hidden state is what the network gives out, so that in networks with a closing layer norm it is normalised
+    and the ones before it are not, as in the published model. Each segment is read alone: neither its neighbours nor
+    its batch mates have any influence. Layer drop and SpecAugment are off, also in training.
+
+    Args:
+        path: Local folder, or id on the hub.
+        layers: How many of the last hidden states are averaged.
+        revision: Branch, tag or commit on the hub.
+        dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        normalize: Whether each segment is brought to zero mean and unit variance; ``None`` follows the folder's
+            ``preprocessor_config.json``.
+
+    Raises:
+        CheckpointError: If the weights cannot be read.
+        ConfigError: If the network is of another type, ``layers`` does not fit it, or ``dtype`` is unknown.
+    """
+
+    modality = Modality.AUDIO
+
+    def __init__(
+        self,
+        path: str,
+        layers: int = 4,
+        revision: str | None = None,
+        dtype: str = "float32",
+        normalize: bool | None = None,
+    ) -> None:
+        super().__init__()
+        from transformers import AutoModel
+
+        owner = type(self).__name__
+        config: Any = load_config(owner, path, revision, MODEL_TYPES)
+        if not 1 <= layers <= config.num_hidden_layers:
+            raise ConfigError(
+                f"{owner}: layers must be from 1 to {config.num_hidden_layers}, as {path!r} has, but is {layers}"
+            )
+        config.layerdrop = 0.0
+        config.apply_spec_augment = False
+        preprocessor = read_preprocessor(owner, path, revision)
+        if normalize is None:
+            # Without the file: networks with a layer norm in their first convolutions were trained on normalised sound.
+            normalize = bool(preprocessor.get("do_normalize", config.feat_extract_norm == "layer"))
+        self.layers = layers
+        self.out_dim = int(config.hidden_size)
+        self.input_spec = AudioSpec(
+            sample_rate_hz=int(preprocessor.get("sampling_rate", 16_000)),
+            normalize=normalize,
+            min_samples=_receptive_field(config.conv_kernel, config.conv_stride),
+        )
+        self.network = load_network(owner, AutoModel, path, revision, dtype, config=config)
+
+    def forward(self, media: Tensor, keep: Tensor) -> Features:
+        """Encode float32 segments ``[B, S, N]``; see ``Encoder.forward``."""
+        waveform = self.preprocess(media)
+        earlier: list[Tensor] = []
+
+        def remember(_module: nn.Module, _args: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            earlier.append(hidden.mean(1))
+
+        # Hooks average over time at once, where output_hidden_states would hold every layer of the network in memory
+        # (and gives its last entry before the closing layer norm in transformers 5, after it in transformers 4).
+        watched = list(self.network.encoder.layers)[-self.layers : -1]
+        handles = [layer.register_forward_hook(remember) for layer in watched]
+        try:
+            last: Tensor = self.network(waveform).last_hidden_state
+        finally:
+            for handle in handles:
+                handle.remove()
+        vectors = torch.stack([*earlier, last.mean(1)]).mean(0)
+        return Features(vectors.unflatten(0, keep.shape), keep)
+
+    def shard_units(self) -> list[nn.Module]:
+        """The transformer's layers."""
+        return list(self.network.encoder.layers)
+
+    def restored_prefixes(self) -> list[str]:
+        """The whole network is read from ``path``."""
+        return ["network."]
+
+
+def hubert_large_chinese(
+    path: str = "TencentGameMate/chinese-hubert-large", revision: str | None = None, dtype: str = "float32"
+) -> SpeechEncoder:
+    """The acoustic encoder of the published model: Chinese HuBERT-large, 1024 wide, last four hidden states.
+
+    Args:
+        path: Local folder with the same weights, or id on the hub.
+        revision: Branch, tag or commit on the hub.
+        dtype: See ``SpeechEncoder``.
+
+    Raises:
+        CheckpointError: If the weights cannot be read.
+    """
+    return SpeechEncoder(path, 4, revision, dtype)
+
+
+def _receptive_field(kernels: list[int], strides: list[int]) -> int:
+    """The fewest samples from which the convolutions give one step."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples

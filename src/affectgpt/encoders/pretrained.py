@@ -1,0 +1,124 @@
+"""Reads networks and their pre-processing from a local folder or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from affectgpt.errors import CheckpointError, ConfigError
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def load_config(owner: str, path: str, revision: str | None, model_types: Collection[str]) -> Any:
+    """Read a network's configuration.
+
+    Args:
+        owner: Which encoder asks, for the message.
+        path: Local folder, or id on the hub.
+        revision: Branch, tag or commit on the hub.
+        model_types: The values of ``model_type`` that the encoder can run.
+
+    Returns:
+        The configuration object of transformers.
+
+    Raises:
+        CheckpointError: If nothing can be read there.
+        ConfigError: If the network there is of another type.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreadable(owner, path, error) from error
+    if config.model_type not in model_types:
+        raise ConfigError(
+            f"{owner}: {path!r} holds a network of type {config.model_type!r}, but this encoder runs "
+            f"{', '.join(sorted(model_types))}; choose other weights or another encoder"
+        )
+    return config
+
+
+def load_network(owner: str, network_class: Any, path: str, revision: str | None, dtype: str, **kwargs: Any) -> Any:
+    """Read a network with its weights.
+
+    Args:
+        owner: Which encoder asks, for the message.
+        network_class: A class of transformers that has ``from_pretrained``.
+        path: Local folder, or id on the hub.
+        revision: Branch, tag or commit on the hub.
+        dtype: A name in ``DTYPES``.
+        kwargs: What else ``from_pretrained`` is given.
+
+    Raises:
+        CheckpointError: If the weights cannot be read, do not fit, or some are missing.
+        ConfigError: If ``dtype`` is no name in ``DTYPES``.
+    """
+    from safetensors import SafetensorError
+
+    if dtype not in DTYPES:
+        raise ConfigError(f"{owner}: no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+    try:
+        network, info = network_class.from_pretrained(
+            path, revision=revision, dtype=DTYPES[dtype], output_loading_info=True, **kwargs
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _unreadable(owner, path, error) from error
+    # Only SpecAugment reads this vector, and no encoder here turns SpecAugment on.
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
+    if missing:
+        raise CheckpointError(
+            f"{owner}: the weights in {path!r} lack {len(missing)} tensors, such as {missing[0]!r}; they would be "
+            "random. Use a complete checkpoint of this architecture"
+        )
+    return network
+
+
+def read_preprocessor(owner: str, path: str, revision: str | None) -> dict[str, Any]:
+    """Read ``preprocessor_config.json``; empty where there is none.
+
+    Args:
+        owner: Which encoder asks, for the message.
+        path: Local folder, or id on the hub.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: If the file is there but is not a JSON object.
+    """
+    from transformers.utils import cached_file
+
+    name = "preprocessor_config.json"
+    file = cached_file(
+        path,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if file is None:
+        return {}
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{owner}: {name} in {path!r} is not valid JSON ({error}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{owner}: {name} in {path!r} is not a JSON object; fetch it again")
+    return content
+
+
+def _unreadable(owner: str, path: str, error: Exception) -> CheckpointError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(path).is_dir():
+        remedy = "the folder needs config.json and its weights (model.safetensors), as save_pretrained writes them"
+    else:
+        remedy = "no such local folder; fetch it with `hf download` where the hub can be reached, and give that folder"
+    return CheckpointError(f"{owner}: cannot read a network from {path!r}: {reason.rstrip('.')}; {remedy}")

@@ -1,0 +1,89 @@
+"""Any image network of timm as an encoder: one vector a frame."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from affectgpt.encoders.base import Encoder, VisualSpec
+from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.types import Features, Modality
+
+
+class TimmEncoder(Encoder):
+    """A timm network without its classifier; size, mean and standard deviation come from timm's own table.
+
+    Args:
+        model: Name in timm, with or without the weights after a dot (``vit_base_patch16_clip_224.openai``).
+        pretrained: Whether timm fetches its weights; random weights otherwise.
+        checkpoint_path: Local weight file (safetensors or a state dict); instead of ``pretrained``.
+
+    Raises:
+        CheckpointError: If the weights cannot be read or do not fit.
+        ConfigError: If timm knows no such network, or both sources of weights are given.
+    """
+
+    modality = Modality.VISUAL
+
+    def __init__(self, model: str, pretrained: bool = False, checkpoint_path: str | None = None) -> None:
+        super().__init__()
+        import timm
+        from timm.data import resolve_model_data_config
+
+        if pretrained and checkpoint_path is not None:
+            raise ConfigError(f"TimmEncoder {model!r}: give pretrained=True or checkpoint_path, not both")
+        if not timm.is_model(model):
+            near = difflib.get_close_matches(model, timm.list_models() + timm.list_pretrained(), n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
+            raise ConfigError(f"timm has no network called {model!r}; {hint}")
+        try:
+            self.network: Any = timm.create_model(model, pretrained=pretrained, num_classes=0)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"TimmEncoder: cannot build {model!r} ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+                "without a connection to the hub, give a local weight file as checkpoint_path"
+            ) from error
+        if checkpoint_path is not None:
+            self._load(model, checkpoint_path)
+        self._from_file = pretrained or checkpoint_path is not None
+        self.out_dim = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
+        data = resolve_model_data_config(self.network)
+        _, height, width = data["input_size"]
+        self.input_spec = VisualSpec(height, width, tuple(data["mean"]), tuple(data["std"]))
+
+    def forward(self, media: Tensor, keep: Tensor) -> Features:
+        """Encode uint8 frames ``[B, T, 3, H, W]``; see ``Encoder.forward``."""
+        vectors: Tensor = self.network(self.preprocess(media))
+        return Features(vectors.unflatten(0, keep.shape), keep)
+
+    def restored_prefixes(self) -> list[str]:
+        """The whole network, where its weights come from a file."""
+        return ["network."] if self._from_file else []
+
+    def _load(self, model: str, file: str) -> None:
+        from timm.models import load_state_dict
+
+        if not Path(file).is_file():
+            raise CheckpointError(f"TimmEncoder: no weight file for {model!r} at {file!r}; check checkpoint_path")
+        try:
+            problems = self.network.load_state_dict(load_state_dict(file), strict=False)
+        except Exception as error:  # whatever a broken file makes the readers raise
+            raise CheckpointError(
+                f"TimmEncoder: {file!r} does not fit {model!r}: {str(error).strip().splitlines()[0]}"
+            ) from error
+        classifier = tuple(f"{name}." for name in _classifier_names(self.network))
+        foreign = [key for key in problems.unexpected_keys if not key.startswith(classifier)]
+        if problems.missing_keys or foreign:
+            key = (problems.missing_keys or foreign)[0]
+            raise CheckpointError(
+                f"TimmEncoder: {file!r} does not fit {model!r}: {len(problems.missing_keys)} tensors are missing and "
+                f"{len(foreign)} are foreign, such as {key!r}; use weights of this network"
+            )
+
+
+def _classifier_names(network: Any) -> tuple[str, ...]:
+    names = network.pretrained_cfg.get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
