@@ -67,10 +67,10 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
         other: Literal["labels", "description"] = "description" if drawn == "labels" else "labels"
         if offers[drawn] or offers[other]:
             return drawn if offers[drawn] else other
-        raise DataError(f"clip {clip.key!r} has neither labels nor a description; leave it out of the training set")
+        raise DataError(f"clip {clip.key!r} has neither labels nor a description; pack the set with labelled_only=True")
     if not offers[task]:
         other = "description" if task == "labels" else "labels"
-        remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "leave it out of the training set"
+        remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "pack the set with labelled_only=True"
         raise DataError(f"clip {clip.key!r} has no {task}, which the task {task!r} learns; {remedy}")
     return task
 

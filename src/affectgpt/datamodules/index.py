@@ -1,0 +1,149 @@
+"""The index of a shard folder: what each tar holds, so that a missing or cut one is noticed at the start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import DataError
+
+INDEX_FILE = "index.json"
+FORMAT = "affectgpt-shards"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One tar.
+
+    Attributes:
+        name: File name in the folder.
+        samples: Samples in it.
+        bytes: Size of the file.
+        sha256: Digest of the file, in hex.
+        first_key: Key of the first sample.
+        last_key: Key of the last sample.
+    """
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """A shard folder.
+
+    Attributes:
+        shards: Its tars, in order.
+        labels: Label to the number of samples that carry it, most frequent first.
+        modalities: ``video``, ``audio``, ``faces``, ``subtitle``, ``labels``, ``description`` to the number of samples
+            that have it.
+        duration_seconds: Length of all clips together.
+        provenance: Where the set comes from: source, licence and whatever the packer was told.
+        tool: Name and version of the packer.
+        folder: Where the index was read; not saved.
+    """
+
+    shards: tuple[ShardInfo, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    modalities: Mapping[str, int] = field(default_factory=dict)
+    duration_seconds: float = 0.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tool: str = ""
+    folder: Path = Path()
+
+    @property
+    def samples(self) -> int:
+        """Samples in all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the content of ``index.json``."""
+        return {
+            "format": FORMAT,
+            "schema": SCHEMA_VERSION,
+            "tool": self.tool,
+            "samples": self.samples,
+            "bytes": self.bytes,
+            "duration_seconds": round(self.duration_seconds, 3),
+            "modalities": dict(self.modalities),
+            "labels": dict(self.labels),
+            "provenance": dict(self.provenance),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+
+def read_index(folder: str | Path) -> ShardIndex:
+    """Read the index of a shard folder, and check that its files are there in the right size.
+
+    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch.
+
+    Raises:
+        DataError: If there is no index, it is not one of ours, or a shard is missing or has another size.
+    """
+    folder = Path(folder)
+    path = folder / INDEX_FILE
+    try:
+        saved = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{str(folder)!r} is no shard folder: it has no {INDEX_FILE}; make one with pack") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(path)!r} cannot be read ({error}); fetch it again, or pack the set again") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise DataError(f"{str(path)!r} is not the index of a shard folder (its 'format' is not {FORMAT!r})")
+    if saved.get("schema") != SCHEMA_VERSION:
+        raise DataError(
+            f"{str(path)!r} has schema {saved.get('schema')!r}, but this version reads {SCHEMA_VERSION}; "
+            "pack the set again, or install the version that wrote it"
+        )
+    try:
+        index = ShardIndex(
+            shards=tuple(_shard(entry) for entry in saved["shards"]),
+            labels=saved["labels"],
+            modalities=saved["modalities"],
+            duration_seconds=float(saved["duration_seconds"]),
+            provenance=saved["provenance"],
+            tool=saved["tool"],
+            folder=folder,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{str(path)!r} is incomplete ({error!r}); pack the set again") from error
+    if not index.shards or index.samples != saved.get("samples"):
+        raise DataError(
+            f"{str(path)!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
+            f"{index.samples}; pack the set again"
+        )
+    _check_files(index)
+    return index
+
+
+def _shard(entry: Mapping[str, Any]) -> ShardInfo:
+    shard = ShardInfo(**{item.name: entry[item.name] for item in fields(ShardInfo)})
+    if shard.samples < 1 or "/" in shard.name or "\\" in shard.name:
+        raise ValueError(f"shard {shard.name!r} with {shard.samples} samples")
+    return shard
+
+
+def _check_files(index: ShardIndex) -> None:
+    for shard in index.shards:
+        path = index.folder / shard.name
+        if not path.is_file():
+            raise DataError(f"shard {str(path)!r} is in the index, but missing; fetch it again, or pack the set again")
+        size = path.stat().st_size
+        if size != shard.bytes:
+            raise DataError(
+                f"shard {str(path)!r} has {size} bytes, but the index says {shard.bytes}; it is cut or another file: "
+                "fetch it again, or pack the set again"
+            )

@@ -1,0 +1,72 @@
+"""Reads the files of a manifest's line, and decodes them to see that they are whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
+from affectgpt.datamodules.tar import read_faces
+from affectgpt.errors import DataError
+from affectgpt.media.decode import Decoded, decode
+from affectgpt.media.profile import MediaProfile
+
+_PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample ready to be written: its members (suffix to content), and the facts in its json member."""
+
+    members: dict[str, bytes]
+    facts: dict[str, Any]
+
+
+def probe_record(record: Record) -> Sample:
+    """Read the files of a record, and decode them to see that they are whole.
+
+    Raises:
+        SampleError: If a file cannot be read or decoded.
+    """
+    members: dict[str, bytes] = {}
+    decoded: list[Decoded] = []
+    try:
+        for path in (record.video, record.audio):
+            if path is not None:
+                content = path.read_bytes()
+                decoded.append(_decode(content, path, record))
+                members[path.suffix.lower().lstrip(".")] = content
+        if record.faces is not None:
+            members[FACES_SUFFIX] = record.faces.read_bytes()
+            read_faces(members[FACES_SUFFIX], record.key)
+    except OSError as error:
+        message = f"clip {record.key!r}: {error.filename!r} cannot be read: {error.strerror}"
+        raise SampleError(record.key, "probe", "unreadable", message) from error
+    except SampleError:
+        raise
+    except DataError as error:
+        raise SampleError(record.key, "probe", "bad_faces", str(error)) from error
+    facts = {
+        **record.to_json(),
+        "duration_seconds": round(max(media.duration_seconds for media in decoded), 3),
+        "has_video": any(media.frames is not None for media in decoded),
+        "has_audio": any(media.waveform is not None for media in decoded),
+        "has_faces": record.faces is not None,
+        "media_notes": [note for media in decoded for note in media.notes],
+    }
+    members["json"] = json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()
+    return Sample(members, facts)
+
+
+def _decode(content: bytes, path: Path, record: Record) -> Decoded:
+    try:
+        decoded = decode(content, _PROBE, key=record.key)
+    except DataError as error:
+        code = "undecodable" if content else "empty_file"
+        raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
+    if path == record.audio and decoded.waveform is None:
+        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
+        raise SampleError(record.key, "probe", "no_sound", message)
+    return decoded

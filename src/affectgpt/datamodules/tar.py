@@ -1,0 +1,155 @@
+"""Reads the samples of one shard by their place in it, without unpacking it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES
+from affectgpt.errors import DataError
+from affectgpt.media.clip import load_clip
+from affectgpt.media.profile import MediaProfile
+from affectgpt.types import Clip
+
+
+class ShardReader:
+    """An open shard.
+
+    Opening reads the headers of the tar, 512 bytes a member; the content of a sample is read when it is asked for.
+
+    Args:
+        path: The tar.
+        num_samples: Samples that the index promises.
+
+    Raises:
+        DataError: If the tar is broken, or holds another number of samples.
+    """
+
+    def __init__(self, path: Path, num_samples: int) -> None:
+        self.path = path
+        self._samples: list[tuple[str, dict[str, tuple[int, int]]]] = []
+        try:
+            self._file = path.open("rb")
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                for member in tar:
+                    if member.isfile():
+                        self._add(member)
+        except (OSError, tarfile.TarError) as error:
+            raise DataError(f"shard {str(path)!r} cannot be read ({error}); fetch it again, or pack again") from error
+        if len(self._samples) != num_samples:
+            self._file.close()
+            raise DataError(
+                f"shard {str(path)!r} holds {len(self._samples)} samples, but the index says {num_samples}; "
+                "fetch it again, or pack the set again"
+            )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def key(self, position: int) -> str:
+        """Key of the sample at a place."""
+        return self._samples[position][0]
+
+    def read(self, position: int) -> tuple[str, dict[str, bytes]]:
+        """Read a sample.
+
+        Returns:
+            Its key, and its members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
+
+        Raises:
+            DataError: If the shard ends too early.
+        """
+        key, members = self._samples[position]
+        content = {}
+        for suffix, (offset, size) in members.items():
+            self._file.seek(offset)
+            content[suffix] = self._file.read(size)
+            if len(content[suffix]) != size:
+                raise DataError(f"shard {str(self.path)!r} is cut in sample {key!r}; fetch it again, or pack again")
+        return key, content
+
+    def load(self, position: int, profile: MediaProfile) -> Clip:
+        """Read and decode a sample.
+
+        Raises:
+            DataError: If it cannot be decoded; the message names the key and the shard.
+        """
+        key, members = self.read(position)
+        try:
+            return _decode(key, members, profile)
+        except DataError as error:
+            raise DataError(f"{error} [sample {position} of shard {str(self.path)!r}]") from error
+
+    def _add(self, member: tarfile.TarInfo) -> None:
+        folder, slash, base = member.name.rpartition("/")
+        stem, _, suffix = base.partition(".")
+        key = folder + slash + stem
+        if not self._samples or self._samples[-1][0] != key:
+            self._samples.append((key, {}))
+        self._samples[-1][1][suffix] = (member.offset_data, member.size)
+
+
+def _decode(key: str, members: Mapping[str, bytes], profile: MediaProfile) -> Clip:
+    try:
+        text: dict[str, Any] = json.loads(members["json"])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"sample {key!r} has no readable json member ({error!r}); pack the set again") from error
+    video = next((members[suffix] for suffix in members if suffix in VIDEO_SUFFIXES), None)
+    audio = next((members[suffix] for suffix in members if suffix in AUDIO_SUFFIXES), None)
+    source = video if video is not None else audio
+    if source is None:
+        raise DataError(f"sample {key!r} has no media member, only {', '.join(sorted(members))}; pack the set again")
+    faces = None
+    if FACES_SUFFIX in members and "face" in profile.sources:
+        faces = read_faces(members[FACES_SUFFIX], key)
+    clip, _ = load_clip(
+        source,
+        profile,
+        key=key,
+        audio=audio if video is not None else None,
+        subtitle=text.get("subtitle"),
+        labels=text.get("labels") or (),
+        description=text.get("description"),
+        faces=faces,
+        extra=text.get("extra") or {},
+    )
+    return clip
+
+
+def read_faces(content: bytes, key: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read face crops from the content of an npy file.
+
+    Returns:
+        uint8 ``[T, H, W, 3]``.
+
+    Raises:
+        DataError: If it is no npy file, or its array has another shape or type.
+    """
+    try:
+        faces: np.ndarray[Any, np.dtype[np.uint8]] = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"clip {key!r}: its face crops are no npy file ({error}); make them again") from error
+    if faces.ndim != 4 or faces.shape[-1] != 3 or faces.dtype != np.uint8 or not faces.size:
+        raise DataError(
+            f"clip {key!r}: face crops must be uint8 RGB [time, height, width, 3], but are {faces.dtype} {faces.shape}"
+        )
+    return faces
