@@ -58,8 +58,8 @@ class SpeechEncoder(Encoder):
         config.apply_spec_augment = False
         preprocessor = read_preprocessor(owner, path, revision)
         if normalize is None:
-            # Without the file: networks with a layer norm in their first convolutions were trained on normalised sound.
-            normalize = bool(preprocessor.get("do_normalize", config.feat_extract_norm == "layer"))
+            # Without the file: networks with layer norm in every convolution were trained on normalised sound.
+            normalize = bool(preprocessor.get("do_normalize", getattr(config, "feat_extract_norm", "layer") == "layer"))
         self.layers = layers
         self.out_dim = int(config.hidden_size)
         self.input_spec = AudioSpec(

@@ -1,0 +1,359 @@
+"""The contract that every built-in part keeps; a part without a case in the tables below fails the test."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning
+import pytest
+import torch
+import torchaudio
+import transformers
+
+from affectgpt._builtins import ENCODER_PREFIXES, ENCODER_TABLE, POOLING_TABLE, PREFUSION_TABLE
+from affectgpt.encoders import Encoder, TinyVisionEncoder
+from affectgpt.encoders.base import AudioSpec, VisualSpec
+from affectgpt.errors import DataError
+from affectgpt.part import Part
+from affectgpt.registry import ENCODERS, POOLINGS, PREFUSIONS, Registry, Spec
+from affectgpt.types import Features, Modality
+
+SMALL_QFORMER = {"num_tokens": 3, "hidden_dim": 16, "num_heads": 2}
+
+# Registered name (or prefix and a name) to arguments; a string "@x" is the tiny folder or bundle x made below.
+ENCODER_CASES: dict[str, dict[str, Any]] = {
+    "clip": {"path": "@clip"},
+    "clip-vit-large-14.openai": {"path": "@clip"},
+    "hubert": {"path": "@hubert"},
+    "wav2vec2": {"path": "@wav2vec2", "layers": 2},
+    "wavlm": {"path": "@wavlm", "layers": 3},
+    "data2vec-audio": {"path": "@data2vec-audio"},
+    "hubert-large.chinese": {"path": "@hubert"},
+    "precomputed": {"dim": 8},
+    "tiny-vision": {"size": 32, "dim": 12},
+    "tiny-audio": {"dim": 12, "num_mels": 16},
+    "timm/test_vit": {},
+    "torchaudio/TINY": {"weights": "random"},
+}
+POOLING_CASES: dict[str, dict[str, Any]] = {
+    "mean": {"in_dim": 6, "num_tokens": 2},
+    "attention": {"in_dim": 6, "num_tokens": 2},
+    "attention-softmax": {"in_dim": 6},
+    "qformer": {"in_dim": 6, **SMALL_QFORMER},
+}
+PREFUSION_CASES: dict[str, dict[str, Any]] = {
+    "none": {"in_dims": [6, 4]},
+    "attention": {"in_dims": [6, 4], "num_tokens": 2},
+    "attention-softmax": {"in_dims": [6, 4]},
+    "qformer": {"in_dims": [6, 4], **SMALL_QFORMER},
+}
+TABLES: list[tuple[Registry[Any], dict[str, dict[str, Any]]]] = [
+    (ENCODERS, ENCODER_CASES),
+    (POOLINGS, POOLING_CASES),
+    (PREFUSIONS, PREFUSION_CASES),
+]
+ALL = [pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry, cases in TABLES for name in cases]
+WEIGHTLESS = {"precomputed", "mean", "none"}
+ENCODING = [name for name in ENCODER_CASES if name != "precomputed"]
+
+
+def test_every_built_in_part_has_a_case():
+    prefixes = {prefix for prefix in ENCODER_PREFIXES if any(name.startswith(prefix) for name in ENCODER_CASES)}
+    cased = {name for name in ENCODER_CASES if not name.startswith(tuple(ENCODER_PREFIXES))}
+    assert prefixes == set(ENCODER_PREFIXES)
+    assert cased == set(ENCODER_TABLE)
+    assert set(POOLING_CASES) == set(POOLING_TABLE)
+    assert set(PREFUSION_CASES) == set(PREFUSION_TABLE)
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Local folders of tiny networks with random weights, and a tiny torchaudio bundle."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+    speech = {
+        **size,
+        "conv_dim": [8, 8],
+        "conv_kernel": [10, 8],
+        "conv_stride": [5, 4],
+        "num_conv_pos_embedding_groups": 2,
+    }
+    tower = {**size, "image_size": 32, "patch_size": 16}
+    text = {**size, "vocab_size": 32, "max_position_embeddings": 8}
+    whole_clip = transformers.CLIPConfig(vision_config=tower, text_config=text, projection_dim=12)
+    networks = {
+        "clip": transformers.CLIPModel(whole_clip),
+        "hubert": transformers.HubertModel(
+            transformers.HubertConfig(**speech, feat_extract_norm="layer", do_stable_layer_norm=True)
+        ),
+        "wav2vec2": transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**speech)),
+        "wavlm": transformers.WavLMModel(transformers.WavLMConfig(**speech)),
+        "data2vec-audio": transformers.Data2VecAudioModel(
+            transformers.Data2VecAudioConfig(**speech, num_conv_pos_embeddings=2, conv_pos_kernel_size=5)
+        ),
+    }
+    folders = {name: tmp_path_factory.mktemp(name) for name in networks}
+    for name, network in networks.items():
+        network.save_pretrained(folders[name])
+    params = {
+        **torchaudio.pipelines.WAV2VEC2_BASE._params,
+        "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 4)],
+        "encoder_embed_dim": 16,
+        "encoder_pos_conv_kernel": 16,
+        "encoder_pos_conv_groups": 2,
+        "encoder_num_layers": 4,
+        "encoder_num_heads": 2,
+        "encoder_ff_interm_features": 32,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        bundle = torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", params, 16_000, False, "Wav2Vec2")
+        patch.setattr(torchaudio.pipelines, "TINY", bundle, raising=False)
+        yield {name: str(folder) for name, folder in folders.items()}
+
+
+@pytest.fixture
+def spec_of(tiny_weights: dict[str, str]) -> Callable[[Registry[Any], str], Spec]:
+    def spec(registry: Registry[Any], name: str) -> Spec:
+        args = next(cases for table, cases in TABLES if table is registry)[name]
+        filled = {key: tiny_weights[v[1:]] if str(v).startswith("@") else v for key, v in args.items()}
+        return Spec(name, copy.deepcopy(filled))
+
+    return spec
+
+
+@pytest.fixture
+def build(spec_of: Callable[[Registry[Any], str], Spec]) -> Callable[[Registry[Any], str], Any]:
+    def made(registry: Registry[Any], name: str) -> Any:
+        torch.manual_seed(1)
+        return registry.build(spec_of(registry, name)).eval()
+
+    return made
+
+
+def media_for(encoder: Encoder, batch: int = 3, steps: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    keep = torch.ones(batch, steps, dtype=torch.bool)
+    keep[-1, -1] = False
+    if encoder.modality is Modality.VISUAL:
+        return torch.randint(0, 256, (batch, steps, 3, 40, 36), dtype=torch.uint8, generator=generator), keep
+    return 0.1 * torch.randn(batch, steps, 4000, generator=generator), keep
+
+
+def streams_for(part: Any, batch: int = 3, seed: int = 0) -> list[Features]:
+    generator = torch.Generator().manual_seed(seed)
+    dims = part.in_dims if hasattr(part, "in_dims") else (part.in_dim,)
+    made = []
+    for index, dim in enumerate(dims):
+        keep = torch.ones(batch, 4 + index, dtype=torch.bool)
+        keep[0, 2:] = False
+        made.append(Features(torch.randn(batch, 4 + index, dim, generator=generator), keep))
+    return made
+
+
+def run(part: Any, seed: int = 0) -> torch.Tensor:
+    """What a part makes of random input."""
+    if isinstance(part, Encoder):
+        return part(*media_for(part, seed=seed)).hidden
+    return fuse(part, streams_for(part, seed=seed))
+
+
+def fuse(part: Any, streams: list[Features]) -> torch.Tensor:
+    return part(streams) if hasattr(part, "in_dims") else part(streams[0])
+
+
+# Every part
+
+
+@pytest.mark.parametrize(("registry", "name"), ALL)
+def test_spec_and_hyper_parameters_rebuild_the_part(registry, name, build, spec_of):
+    part = build(registry, name)
+    assert isinstance(part, Part)
+    keys = list(part.state_dict())
+    hparams = dict(part.hparams)
+    assert json.loads(json.dumps(hparams)) == hparams
+    assert spec_of(registry, name).args.items() <= hparams.items()
+    assert list(registry.build(Spec.of(json.loads(json.dumps(spec_of(registry, name).to_json())))).state_dict()) == keys
+    assert list(type(part)(**hparams).state_dict()) == keys
+
+
+@pytest.mark.parametrize(("registry", "name"), ALL)
+def test_checkpoint_restores_the_part_alone(registry, name, build, tmp_path):
+    part = build(registry, name)
+    with torch.no_grad():
+        for weight in part.parameters():
+            weight.add_(0.1)
+    trainer = lightning.Trainer(logger=False, accelerator="cpu", enable_model_summary=False, default_root_dir=tmp_path)
+    trainer.strategy.connect(part)
+    trainer.save_checkpoint(tmp_path / "part.ckpt")
+    torch.load(tmp_path / "part.ckpt", weights_only=True)
+    again = type(part).load_from_checkpoint(tmp_path / "part.ckpt", weights_only=True).eval()
+    assert all(torch.equal(part.state_dict()[key], value) for key, value in again.state_dict().items())
+    if name != "precomputed":
+        torch.testing.assert_close(run(again), run(part), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("registry", "name"), ALL)
+def test_frozen_part_stays_still(registry, name, build):
+    part = build(registry, name)
+    part.freeze()
+    part.train()
+    assert part.frozen
+    assert not any(module.training for module in part.modules())
+    assert not any(weight.requires_grad for weight in part.parameters())
+    if name != "precomputed":
+        assert not run(part).requires_grad
+        torch.testing.assert_close(run(part), run(part), rtol=0, atol=0)
+    part.unfreeze()
+    assert all(weight.requires_grad for weight in part.parameters())
+
+
+@pytest.mark.parametrize(("registry", "name"), ALL)
+def test_prefixes_and_shard_units_are_parts_of_the_part(registry, name, build):
+    part = build(registry, name)
+    for prefix in part.restored_prefixes():
+        assert any(key.startswith(prefix) for key in part.state_dict())
+    inside = set(map(id, part.modules())) - {id(part)}
+    assert {id(unit) for unit in part.shard_units()} <= inside
+    assert bool(part.restored_prefixes()) == ("path" in part.hparams)
+
+
+@pytest.mark.parametrize(("registry", "name"), [case for case in ALL if case.values[1] not in WEIGHTLESS])
+def test_every_weight_is_trained(registry, name, build):
+    part = build(registry, name).train()
+    run(part).square().sum().backward()
+    # SpecAugment's vector and a whole network's closing parts have no say in the feature.
+    idle = {"masked_spec_embed", "aux"}
+    silent = [key for key, weight in part.named_parameters() if weight.grad is None and not set(key.split(".")) & idle]
+    assert silent == []
+
+
+# Encoders
+
+
+@pytest.mark.parametrize("name", ENCODING)
+def test_encoder_gives_one_vector_a_step_and_passes_keep_on(name, build):
+    encoder = build(ENCODERS, name)
+    media, keep = media_for(encoder)
+    features = encoder(media, keep)
+    assert features.hidden.shape == (3, 2, encoder.out_dim)
+    assert features.hidden.dtype == torch.float32
+    assert features.hidden.isfinite().all()
+    assert torch.equal(features.keep, keep)
+    assert isinstance(encoder.input_spec, VisualSpec if encoder.modality is Modality.VISUAL else AudioSpec)
+    json.dumps(encoder.input_spec.to_json())
+
+
+@pytest.mark.parametrize("name", ENCODING)
+def test_encoder_hears_its_input(name, build):
+    encoder = build(ENCODERS, name)
+    difference = (run(encoder, seed=0) - run(encoder, seed=1)).abs().amax(-1)
+    assert (difference > 1e-4).all()
+
+
+@pytest.mark.parametrize("name", ENCODING)
+def test_encoder_ignores_batch_mates_and_neighbours(name, build):
+    encoder = build(ENCODERS, name)
+    media, keep = media_for(encoder)
+    together = encoder(media, keep).hidden
+    alone = encoder(media[1:2, 1:], keep[1:2, 1:]).hidden
+    torch.testing.assert_close(alone[0, 0], together[1, 1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ENCODING)
+def test_encoder_refuses_tensors_of_another_kind(name, build):
+    encoder = build(ENCODERS, name)
+    media, keep = media_for(encoder)
+    with pytest.raises(DataError, match=type(encoder).__name__):
+        encoder(media[0], keep)
+
+
+def test_trained_encoder_is_restored_from_its_own_checkpoint(tmp_path):
+    trainer = lightning.Trainer(
+        max_steps=3, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,
+        default_root_dir=tmp_path,
+    )  # fmt: skip
+    encoder = Brightness(size=32, dim=4)
+    before = copy.deepcopy(encoder.state_dict())
+    samples = [(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), torch.rand(4)) for _ in range(8)]
+    trainer.fit(encoder, torch.utils.data.DataLoader(samples, batch_size=4))
+    trainer.save_checkpoint(tmp_path / "trained.ckpt")
+    restored = TinyVisionEncoder.load_from_checkpoint(tmp_path / "trained.ckpt", weights_only=True)
+    assert restored.out_dim == 4
+    assert any(not torch.equal(before[key], value) for key, value in restored.state_dict().items())
+    assert all(torch.equal(encoder.state_dict()[key], value) for key, value in restored.state_dict().items())
+
+
+class Brightness(TinyVisionEncoder):
+    """An encoder with an objective of its own."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        frames, wanted = batch
+        return (self(frames, torch.ones(frames.shape[:2], dtype=torch.bool)).hidden.mean(1) - wanted).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+# Poolings and pre-fusions
+
+FUSING = [case for case in ALL if case.values[0] is not ENCODERS]
+MIXING = [case for case in FUSING if case.values[1] != "none"]
+
+
+@pytest.mark.parametrize(("registry", "name"), FUSING)
+def test_fusion_gives_its_number_of_tokens(registry, name, build):
+    part = build(registry, name)
+    tokens = run(part)
+    assert tokens.shape == (3, part.num_tokens, part.out_dim)
+    assert tokens.dtype == torch.float32
+    assert tokens.isfinite().all()
+
+
+@pytest.mark.parametrize(("registry", "name"), MIXING)
+def test_each_stream_has_a_say_and_masked_steps_have_none(registry, name, build):
+    part = build(registry, name)
+    streams = streams_for(part)
+    tokens = fuse(part, streams)
+    for index, stream in enumerate(streams):
+        louder = Features(stream.hidden + 0.5, stream.keep)
+        assert (fuse(part, [*streams[:index], louder, *streams[index + 1 :]]) - tokens).abs().amax() > 1e-4
+        garbage = Features(stream.hidden.masked_fill(~stream.keep[..., None], float("nan")), stream.keep)
+        unchanged = fuse(part, [*streams[:index], garbage, *streams[index + 1 :]])
+        torch.testing.assert_close(unchanged, tokens, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("registry", "name"), MIXING)
+def test_padding_at_the_end_changes_nothing(registry, name, build):
+    part = build(registry, name)
+    streams = streams_for(part)
+    last = streams[-1]  # positions of a Q-Former count over the streams laid end to end
+    padded = Features(
+        torch.nn.functional.pad(last.hidden, (0, 0, 0, 3), value=9.0), torch.nn.functional.pad(last.keep, (0, 3))
+    )
+    torch.testing.assert_close(fuse(part, [*streams[:-1], padded]), fuse(part, streams), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("registry", "name"), MIXING)
+def test_a_sample_without_any_step_gives_zeros_and_finite_gradients(registry, name, build):
+    part = build(registry, name)
+    streams = streams_for(part)
+    for stream in streams:
+        stream.keep[0] = False
+    tokens = fuse(part, streams)
+    assert tokens[0].abs().max() == 0
+    assert tokens[1].abs().max() > 0
+    if name in WEIGHTLESS:
+        return
+    tokens.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in part.parameters())
+
+
+@pytest.mark.parametrize(("registry", "name"), MIXING)
+def test_fusion_ignores_batch_mates(registry, name, build):
+    part = build(registry, name)
+    streams = streams_for(part)
+    alone = fuse(part, [Features(stream.hidden[1:2], stream.keep[1:2]) for stream in streams])
+    torch.testing.assert_close(alone[0], fuse(part, streams)[1], rtol=1e-5, atol=1e-5)
