@@ -86,7 +86,7 @@ def _official(value: Any) -> list[str]:
         value = value.tolist()
     if isinstance(value, list):
         return value
-    if _is_missing(value):
+    if is_missing(value):
         return []
     if not isinstance(value, str):
         raise DataError(
@@ -100,12 +100,13 @@ def _official(value: Any) -> list[str]:
     return [piece for piece in map(str.strip, _OFFICIAL_SPLIT.split(text)) if piece]
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether the value is ``None`` or NaN."""
     return value is None or (isinstance(value, float) and value != value)
 
 
 def _strict(value: Any) -> Iterable[str]:
-    if _is_missing(value):
+    if is_missing(value):
         return
     if isinstance(value, str):
         yield from _from_text(value)

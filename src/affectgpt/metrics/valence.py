@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Level-1 groups of the official and the built-in wheels; what is not listed (surprise, interest) is neither.
-_PLEASANT = ("happy", "joyful", "joy", "love", "peaceful", "powerful", "genius", "trust", "enjoyment")
-_UNPLEASANT = ("sad", "sadness", "mad", "angry", "anger", "bad", "scared", "fearful", "fear", "disgusted", "disgust")
+# Level-1 groups of the official and the built-in wheels; what is not listed (surprise, anticipation) is neither.
+_PLEASANT = (
+    *("happy", "joyful", "joy", "love", "peaceful", "powerful", "genius", "trust", "amusement", "pride", "pleasure"),
+    *("contentment", "admiration", "relief", "compassion", "interest"),
+)
+_UNPLEASANT = (
+    *("sad", "sadness", "mad", "angry", "anger", "bad", "scared", "fearful", "fear", "disgusted", "disgust"),
+    *("disappointment", "shame", "guilt", "contempt", "hate"),
+)
 _VALENCE: Mapping[str, int] = {**dict.fromkeys(_PLEASANT, 1), **dict.fromkeys(_UNPLEASANT, -1)}
 
 

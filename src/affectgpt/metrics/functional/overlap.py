@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.encode import Ints, LabelBatch, LabelEncoder
-from affectgpt.metrics.labels import Mode
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.labels import Mode, parse_labels
+from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel
 
 _MAX_BITS = 64
 _BITS_OF_BYTE = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
@@ -65,7 +65,7 @@ def count_overlap(
         raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
     encoder = LabelEncoder(wheel, mode)
     if mode == "strict":
-        target = [labels if _has_any(labels) else ["neutral"] for labels in target]
+        target = [parse_labels(labels) or [NEUTRAL] for labels in target]
     pred_batch, target_batch = encoder.encode(preds, "prediction"), encoder.encode(target, "target")
     tables = (
         [wheel.groupings[key] for key in groupings]
@@ -77,10 +77,6 @@ def count_overlap(
     labels = [*_label_counts(pred_batch, wheel), *_label_counts(target_batch, wheel)]
     num_empty = int((np.diff(pred_batch.starts) == 0).sum())
     return Overlap(shared, num_pred, num_target, np.array(labels, dtype=np.int64), num_empty)
-
-
-def _has_any(labels: Any) -> bool:
-    return not (labels is None or (isinstance(labels, float) and labels != labels)) and len(labels) > 0
 
 
 def _label_counts(batch: LabelBatch, wheel: EmotionWheel) -> tuple[int, int]:
