@@ -37,11 +37,15 @@ class ShardReader:
         self._samples: list[tuple[str, dict[str, tuple[int, int]]]] = []
         try:
             self._file = path.open("rb")
+        except OSError as error:
+            raise DataError(f"shard {str(path)!r} cannot be opened: {error.strerror}; check the path") from error
+        try:
             with tarfile.open(fileobj=self._file, mode="r:") as tar:
                 for member in tar:
                     if member.isfile():
                         self._add(member)
         except (OSError, tarfile.TarError) as error:
+            self._file.close()
             raise DataError(f"shard {str(path)!r} cannot be read ({error}); fetch it again, or pack again") from error
         if len(self._samples) != num_samples:
             self._file.close()
