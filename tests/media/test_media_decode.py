@@ -66,6 +66,7 @@ def test_missing_tracks_have_a_reason_and_unwanted_ones_are_not_decoded():
 def test_a_picture_gives_one_frame():
     decoded = decode(make_png(20, 40), AS_IS)
     assert decoded.picture
+    assert decoded.duration_seconds == 0
     assert decoded.frames.shape == (1, 3, 20, 40)
     assert decoded.frames[0, 0, 0, 0] == 255
     assert decoded.frames[0, 0, 0, -1] == 0

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -224,8 +225,9 @@ def _check_target(out: Path, overwrite: bool) -> None:
 def _folder_in_the_making(out: Path) -> Iterator[Path]:
     """A hidden folder beside ``out`` that becomes ``out`` if nothing fails, and is removed otherwise."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    making = out.parent / f".{out.name}.packing-{os.getpid()}"
-    replaced = out.parent / f".{out.name}.replaced-{os.getpid()}"
+    mark = uuid.uuid4().hex[:8]
+    making = out.parent / f".{out.name}.packing-{mark}"
+    replaced = out.parent / f".{out.name}.replaced-{mark}"
     making.mkdir()
     try:
         yield making

@@ -114,7 +114,7 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
     return Decoded(
         frames=None if frames is None else torch.from_numpy(frames),
         waveform=None if waveform is None else torch.from_numpy(waveform),
-        duration_seconds=max((track.seconds for track in tracks.values()), default=claimed_seconds),
+        duration_seconds=0.0 if picture else max((t.seconds for t in tracks.values()), default=claimed_seconds),
         picture=picture,
         missing=missing,
         notes=tuple(notes),
