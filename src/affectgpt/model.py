@@ -277,7 +277,7 @@ class AffectGPT(Part):
     def setup(self, stage: str) -> None:
         """Check that the datamodule prepares clips as the model expects them."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        theirs = getattr(datamodule, "media", None)
+        theirs = getattr(datamodule, "profile", None)
         if isinstance(theirs, MediaProfile) and theirs != self.media:
             raise ConfigError(
                 f"the datamodule decodes clips with {theirs.to_json()}, the model expects {self.media.to_json()}; "

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from affectgpt.cli.terminal import quiet
 from affectgpt.errors import DataError
 from affectgpt.types import Prediction
 
@@ -28,6 +29,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     from affectgpt.model import AffectGPT
 
+    quiet()
     console = Console(stderr=True)
     console.print(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
     model = AffectGPT.from_checkpoint(args.checkpoint, allow_import=args.allow_import).to(_device(args.device))

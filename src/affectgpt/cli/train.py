@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from affectgpt.cli.predictions import PredictionFile
+from affectgpt.cli.terminal import quiet
 from affectgpt.errors import ConfigError
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
@@ -58,7 +58,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():
         callbacks.append(RichProgressBar())
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    quiet()
     try:
         AffectCLI(
             AffectGPT,
