@@ -26,10 +26,13 @@ NUM_WHEELS = 5
 # Lexicographer files of WordNet (lexnames(5WN)) in which a noun or verb is likely to name a feeling or its owner's
 # manner: noun.attribute, noun.feeling, noun.state, verb.emotion. Adjectives (00, 01, 44) and adverbs (02) all count.
 FEELING_FILES = {"00", "01", "02", "44", "07", "12", "26", "37"}
-# How far a word is from a seed; a candidate beyond LIMIT is left out.
-DERIVED, SYNONYM, SIMILAR, HYPONYM, LIMIT = 0.25, 1.0, 1.5, 1.5, 1.25
-RELATIONS = {"+": DERIVED, "\\": DERIVED, "&": SIMILAR, "~": HYPONYM}
+# How far a word is from a seed; a candidate beyond LIMIT is left out. At this limit a word is a derivation (happiness
+# of happy) of a seed, a synonym of it in its first sense, or a derivation of such a synonym. Hyponyms and "similar"
+# adjectives were tried: they more than double the list, mostly with words that name no feeling.
+DERIVED, SYNONYM, LIMIT = 0.25, 1.0, 1.25
+RELATIONS = {"+": DERIVED, "\\": DERIVED}
 MAX_SENSES = 3
+SENSE_PENALTY = 0.3
 UPOS = {"n": "NOUN", "v": "VERB", "a": "ADJ", "r": "ADV"}
 
 
@@ -77,7 +80,7 @@ class WordNet:
             for rank, key in enumerate(keys):
                 synset = self.synsets[key]
                 feeling = synset.lexfile in FEELING_FILES
-                penalty = 0.25 * rank
+                penalty = SENSE_PENALTY * rank
                 if feeling:
                     for other in synset.words:
                         yield other, SYNONYM + penalty

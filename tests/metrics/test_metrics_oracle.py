@@ -10,9 +10,7 @@ import torch
 
 from affectgpt.errors import DataError
 from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore, SentimentScore, parse_labels
-from affectgpt.metrics.functional import emotion_sample_scores
-
-CASE_KEYS = ["case1", "case2"]
+from affectgpt.metrics.functional import emotion_hit_rate, emotion_sample_scores, emotion_wheel_score
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +123,7 @@ def test_wheel_corpora(official, oracle):
 def test_hit_rate_corpora(official, oracle):
     for corpus in oracle["corpora_hitrate"]:
         preds, target = [list(map(decode, corpus[side])) for side in ("pred", "gold")]
-        check_hit_rate(official, preds, target, corpus.get("error") and {"error": 1} or corpus)
+        check_hit_rate(official, preds, target, {"error": 1} if "error" in corpus else corpus)
 
 
 def test_sentiment_cases(oracle):
@@ -184,9 +182,56 @@ def test_released_pair(official, released):
         metric = EmotionWheelScore(official, level=level)
         metric.update(preds, target)
         check_wheel_score(metric.compute(), expected["mer2024_pair"][f"mean_level{level}_F_P_R"])
-    for key in CASE_KEYS:
+    for key in ("case1", "case2"):
         scores = emotion_sample_scores(preds, target, official, groupings=[key])
         figures = expected["mer2024_pair"][key]
         assert int(scores.keep.sum()) == figures["n_counted"]
         assert same((scores.precision.sum() / scores.keep.sum()).item(), figures["precision"])
         assert same((scores.recall.sum() / scores.keep.sum()).item(), figures["recall"])
+
+
+def mean_scores(wheel, preds, target, kind):
+    return emotion_sample_scores(preds, target, wheel).mean_over_wheels()[kind].numpy()
+
+
+def agreement(wheels, preds, target, kind):
+    first, second = (mean_scores(wheel, preds, target, kind) for wheel in wheels)
+    keep = ~(np.isnan(first) | np.isnan(second))
+    return np.corrcoef(first[keep], second[keep])[0, 1]
+
+
+def test_the_builtin_wheel_agrees_with_the_official_one(official, released):
+    wheels = (official, EmotionWheel.builtin())
+    rows = released[0]["mer2024_pair"]
+    preds, target = [[parse_labels(row[c]) for row in rows] for c in ("as_prediction", "as_gold")]
+    f1 = [emotion_wheel_score(preds, target, wheel)["f1"] for wheel in wheels]
+    assert abs(f1[0] - f1[1]) < 0.05
+    assert agreement(wheels, preds, target, "f1") >= 0.8
+    rows = released[0]["meld_released"]
+    target = [row["gold"] for row in rows]
+    for checkpoint in (30, 45, 60):
+        preds = [parse_labels(row[f"openset_ckpt{checkpoint}"]) for row in rows]
+        rates = [emotion_hit_rate(preds, target, wheel)["hit_rate"] for wheel in wheels]
+        assert abs(rates[0] - rates[1]) < 0.05
+        assert agreement(wheels, preds, target, "hits") >= 0.8
+
+
+def test_the_corrected_2026_table_is_told_apart(shared, tmp_path):
+    for path in (shared / "data" / "emotion_wheel").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    # Windows line ends must not look like an alteration.
+    table = (shared / "data" / "emotion_wheel_2026" / "format.csv").read_bytes().replace(b"\r\n", b"\n")
+    (tmp_path / "format.csv").write_bytes(table.replace(b"\n", b"\r\n"))
+    wheel = EmotionWheel.official(tmp_path)
+    assert wheel.name == "official-2026"
+    assert wheel.group("fear", wheel=2) == "fearful"
+    (tmp_path / "format.csv").write_bytes(table.replace(b"happily", b"hapily"))
+    with pytest.raises(DataError, match="differ from the published ones"):
+        EmotionWheel.official(tmp_path)
+    assert EmotionWheel.official(tmp_path, verify=False).name == "official-modified"
+    (tmp_path / "wheel3.xlsx").write_bytes(b"PK broken")
+    with pytest.raises(DataError, match=r"wheel3\.xlsx cannot be read"):
+        EmotionWheel.official(tmp_path)
+    (tmp_path / "wheel3.xlsx").unlink()
+    with pytest.raises(DataError, match=r"lacks wheel3\.xlsx; .*zeroQiaoba/AffectGPT"):
+        EmotionWheel.official(tmp_path)

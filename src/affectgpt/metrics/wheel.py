@@ -149,7 +149,10 @@ class EmotionWheel:
         known = [group_valence(group) for group in groups if group is not None]
         if not known:
             return None
-        return "positive" if sum(known) > 0 else "negative" if sum(known) < 0 else "neutral"
+        # At least half of the wheels must agree: "surprised" is pleasant in one of them only.
+        if 2 * abs(sum(known)) < len(known):
+            return "neutral"
+        return "positive" if sum(known) > 0 else "negative"
 
     def code_table(self, level: int = 1) -> Codes:
         """Group codes of every label in every wheel, int16 ``[num_labels, num_wheels]``, -1 where there is none."""

@@ -1,0 +1,31 @@
+"""MER-UniBench: its nine test sets, and the scoring of prediction files."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "TEST_SETS": "affectgpt.bench.sets",
+    "TestSet": "affectgpt.bench.sets",
+    "read_gold": "affectgpt.bench.files",
+    "read_predictions": "affectgpt.bench.files",
+    "score": "affectgpt.bench.scoring",
+}
+
+if TYPE_CHECKING:
+    from affectgpt.bench.files import read_gold, read_predictions
+    from affectgpt.bench.scoring import score
+    from affectgpt.bench.sets import TEST_SETS, TestSet
+
+__all__ = ["TEST_SETS", "TestSet", "read_gold", "read_predictions", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'affectgpt.bench' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

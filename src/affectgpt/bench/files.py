@@ -1,0 +1,171 @@
+"""Read predictions and gold labels from ``.npz``, ``.jsonl`` and ``.csv`` files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectgpt.bench.npz import read_npz
+from affectgpt.errors import DataError
+
+NAME_COLUMNS = ("name", "key", "id", "video", "filename", "filenames", "names")
+GOLD_COLUMNS = ("label", "gold", "labels", "openset", "emotion", "score", "val")
+LABEL_COLUMNS = ("openset", "labels", "label", "prediction", "predictions", "pred", "fileitems", "items")
+TEXT_COLUMNS = ("text", "answer", "reason", "response", "sentence", "description")
+SENTIMENT_COLUMNS = ("sentiment",)
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Values by sample name.
+
+    Attributes:
+        values: Sample name to its raw value.
+        column: The column or array that the values come from.
+        source: The file.
+    """
+
+    values: Mapping[str, Any]
+    column: str
+    source: str
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether the values are whole answers, not lists of labels."""
+        return self.column in TEXT_COLUMNS
+
+    @property
+    def is_sentiment(self) -> bool:
+        """Whether the values are positive, negative or neutral."""
+        return self.column in SENTIMENT_COLUMNS
+
+
+def read_predictions(path: str | os.PathLike[str], *, want_sentiment: bool = False) -> Answers:
+    """Read predictions.
+
+    ``.csv`` and ``.jsonl`` have a column for the name (``name``, ``key``, ``id``, ...) and one for the answer:
+    ``openset`` or ``labels`` (a list, or a text such as "[happy, sad]"), ``text`` (the whole answer), ``sentiment``.
+    ``.npz`` holds a dict of name to answer (``name2openset``, ``name2reason``, ``name2sentiment``, ...) or an array of
+    names beside one of answers (``filenames`` and ``fileitems``).
+
+    Args:
+        path: The file.
+        want_sentiment: Prefer sentiments over labels where the file has both.
+
+    Raises:
+        DataError: If the file is missing or damaged, has no such columns, or repeats a name.
+    """
+    order = (LABEL_COLUMNS, TEXT_COLUMNS, SENTIMENT_COLUMNS)
+    wanted = [*SENTIMENT_COLUMNS, *LABEL_COLUMNS, *TEXT_COLUMNS] if want_sentiment else [c for cs in order for c in cs]
+    return _read(Path(path), wanted, "predictions")
+
+
+def read_gold(path: str | os.PathLike[str]) -> Answers:
+    """Read gold labels: the same files, the value in a column ``label`` (or ``gold``, ``openset``, ``score``, ...).
+
+    Raises:
+        DataError: If the file is missing or damaged, has no such columns, or repeats a name.
+    """
+    return _read(Path(path), GOLD_COLUMNS, "gold labels")
+
+
+def _read(path: Path, wanted: Sequence[str], what: str) -> Answers:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; expected the file with the {what} (.npz, .jsonl or .csv)")
+    readers = {".npz": _npz_columns, ".jsonl": _jsonl_columns, ".csv": _csv_columns}
+    if path.suffix not in readers:
+        raise DataError(f"{path} ends in {path.suffix!r}; {what} are read from .npz, .jsonl and .csv")
+    columns = readers[path.suffix](path)
+    lower = {name.lower().removeprefix("name2"): values for name, values in columns.items()}
+    column = next((c for c in wanted if c in lower), None)
+    if column is None:
+        raise DataError(f"{path} has {', '.join(columns) or 'no columns'}; expected one of {', '.join(wanted)}")
+    values = lower[column]
+    if not isinstance(values, Mapping):
+        name_column = next((c for c in NAME_COLUMNS if c in lower), None)
+        if name_column is None:
+            raise DataError(
+                f"{path} has {', '.join(columns)}; expected the samples' names in {', '.join(NAME_COLUMNS)}"
+            )
+        values = _by_name(path, [str(n).strip() for n in lower[name_column]], values)
+    return Answers({str(name): _plain(value) for name, value in values.items()}, column, str(path))
+
+
+def _by_name(path: Path, names: Sequence[str], values: Sequence[Any]) -> Mapping[str, Any]:
+    if len(names) != len(values):
+        raise DataError(f"{path} has {len(names)} names, but {len(values)} values")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} repeats {len(repeated)} names: {first_few(repeated)}. Each may occur once")
+    return dict(zip(names, values, strict=True))
+
+
+def _npz_columns(path: Path) -> Mapping[str, Any]:
+    return read_npz(path)
+
+
+def _csv_columns(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as .csv: {error}") from error
+    short = next((i for i, row in enumerate(rows, start=2) if None in row or None in row.values()), None)
+    if short is not None:
+        raise DataError(f"{path}, row {short}: it has not as many cells as the header; quote cells that hold commas")
+    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
+
+
+def _jsonl_columns(path: Path) -> Mapping[str, Any]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number} is {line[:60]!r}; expected an object with a name and an answer")
+        rows.append(row)
+    names = dict.fromkeys(key for row in rows for key in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def first_few(names: Iterable[str]) -> str:
+    """The first names of many, for a message."""
+    listed = list(names)
+    rest = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(map(repr, listed[:_SHOWN])) + rest
+
+
+def gold_scores(gold: Answers) -> list[float]:
+    """The gold values as numbers.
+
+    Raises:
+        DataError: If one is not a number.
+    """
+    scores = []
+    for name, value in gold.values.items():
+        try:
+            scores.append(math.nan if value is None else float(value))
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{gold.source}, sample {name!r}: the gold score is {value!r}, which is no number"
+            ) from None
+    return scores
