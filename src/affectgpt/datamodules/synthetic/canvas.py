@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,8 +92,13 @@ def backdrop(top: Color, bottom: Color, size: int) -> Image.Image:
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0.0, stop: float = 360.0, num: int = 40) -> Points:
     """Points ``[num, 2]`` on an ellipse, angles in degrees, clockwise from the right."""
+    return _unit_arc(start, stop, num) * (rx, ry) + (x, y)
+
+
+@lru_cache(maxsize=64)
+def _unit_arc(start: float, stop: float, num: int) -> Points:
     angle = np.radians(np.linspace(start, stop, num))
-    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def shade(color: Color, factor: float) -> Color:
