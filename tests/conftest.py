@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+
+from clipmaker import make_clip, make_wav
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,3 +29,36 @@ def _single_thread() -> None:
 
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+def write_manifest(folder: Path, lines: list[dict[str, object] | str]) -> Path:
+    """Write a manifest beside its files; text is written as it is."""
+    path = folder / "manifest.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten clips of 0.4 s with a manifest; clip i is one shade of grey, 20 + 20 i."""
+    folder = tmp_path_factory.mktemp("corpus")
+    lines = []
+    for number in range(10):
+        (folder / f"clip{number}.mp4").write_bytes(make_clip(0.4, shade=20 + 20 * number, audio=number != 3))
+        labels = [["happy"], ["sad", "tired"], ["angry"]][number % 3]
+        line = {"name": f"clip{number}", "video": f"clip{number}.mp4", "subtitle": f"words {number}", "labels": labels}
+        lines.append({**line, "description": f"Person {number} speaks.", "lang": "en"})
+    (folder / "clip4.wav").write_bytes(make_wav(0.4))
+    lines[4]["audio"] = "clip4.wav"
+    write_manifest(folder, lines)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ten clips in four shards of 3, 3, 3 and 1."""
+    from affectgpt.datamodules import pack
+
+    out = tmp_path_factory.mktemp("packed") / "shards"
+    pack(corpus / "manifest.jsonl", out, samples_per_shard=3)
+    return out

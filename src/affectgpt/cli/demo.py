@@ -39,9 +39,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
             for task in bar.tasks:
                 bar.update(task.id, completed=task.total)
             bar.add_task(name, total=total)
+            self.tenths = 0
 
         def advance(self, done: int) -> None:
-            bar.update(bar.tasks[-1].id, completed=done)
+            task = bar.tasks[-1]
+            bar.update(task.id, completed=done)
+            tenths = int(10 * done / max(1, task.total or 1))
+            if not console.is_terminal and tenths > self.tenths:  # a log file gets lines, not a bar
+                console.print(f"{task.description}: {done} of {task.total:.0f}")
+                self.tenths = tenths
 
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
