@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class LabelEncoder:
         self._mode = mode
         self._ids: dict[Any, int] = {}
         self._unseen: dict[str, int] = {}
+        self._parsed: dict[str, list[str]] = {}
 
     def encode(self, samples: Sequence[Any], role: str) -> LabelBatch:
         """Number the labels.
@@ -59,27 +61,33 @@ class LabelEncoder:
         Raises:
             DataError: If an answer or a label is not a text, with the sample's position.
         """
-        flat: list[str] = []
-        lengths = []
-        for position, sample in enumerate(samples):
-            if not _is_label_list(sample):
-                sample = self._parse(sample, role, position)
-            lengths.append(len(sample))
-            flat += sample
-        known = self._ids
-        for label in set(flat).difference(known):
-            known[label] = self._number(label)
-        starts = np.zeros(len(lengths) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=starts[1:])
-        return LabelBatch(np.fromiter(map(known.__getitem__, flat), dtype=np.int64, count=len(flat)), starts)
+        samples = [s if type(s) is list or type(s) is tuple else self._parse(s, role, i) for i, s in enumerate(samples)]
+        flat = list(chain.from_iterable(samples))
+        # Distinct labels are few: what costs time is done once for each of them.
+        if not _are_texts(flat):
+            samples = [s if _are_texts(s) else self._parse(s, role, i) for i, s in enumerate(samples)]
+            flat = list(chain.from_iterable(samples))
+        for label in set(flat).difference(self._ids):
+            self._ids[label] = self._number(label)
+        starts = np.zeros(len(samples) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, samples), dtype=np.int64, count=len(samples)), out=starts[1:])
+        return LabelBatch(np.fromiter(map(self._ids.__getitem__, flat), dtype=np.int64, count=len(flat)), starts)
 
     def _parse(self, sample: Any, role: str, position: int) -> list[str]:
+        # Texts repeat, above all single true labels.
+        if isinstance(sample, str):
+            if sample not in self._parsed:
+                self._parsed[sample] = self._read(sample, role, position)
+            return self._parsed[sample]
+        return self._read(sample, role, position)
+
+    def _read(self, sample: Any, role: str, position: int) -> list[str]:
         try:
-            labels = parse_labels(sample, mode=self._mode)
+            labels = parse_labels(list(sample) if isinstance(sample, tuple) else sample, mode=self._mode)
         except DataError as error:
             raise DataError(f"{role} {position}: {error}") from None
-        wrong = next((label for label in labels if not isinstance(label, str)), None)
-        if len(labels) and not all(isinstance(label, str) for label in labels):
+        if not _are_texts(labels):
+            wrong = next(label for label in labels if not isinstance(label, str))
             raise DataError(
                 f"{role} {position}: the list {labels!r} holds {wrong!r}, which is no label; leave it out, or use "
                 "mode 'strict'"
@@ -98,5 +106,8 @@ class LabelEncoder:
         return size if plain == NEUTRAL else size + 1 + self._unseen.setdefault(plain, len(self._unseen))
 
 
-def _is_label_list(sample: Any) -> bool:
-    return isinstance(sample, (list, tuple)) and all(isinstance(label, str) for label in sample)
+def _are_texts(labels: Iterable[Any]) -> bool:
+    try:
+        return all(isinstance(label, str) for label in set(labels))
+    except TypeError:
+        return False

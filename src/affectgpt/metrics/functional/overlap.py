@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy.typing as npt
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.encode import Ints, LabelBatch, LabelEncoder
 from affectgpt.metrics.labels import Mode, parse_labels
-from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel
+from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, Grouping
 
-_MAX_BITS = 64
+Words = npt.NDArray[np.uint64]
+
 _BITS_OF_BYTE = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
 
 
@@ -65,15 +67,19 @@ def count_overlap(
         raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
     encoder = LabelEncoder(wheel, mode)
     if mode == "strict":
-        target = [parse_labels(labels) or [NEUTRAL] for labels in target]
+        target = [_strict_target(labels) for labels in target]
     pred_batch, target_batch = encoder.encode(preds, "prediction"), encoder.encode(target, "target")
     tables = (
         [wheel.groupings[key] for key in groupings]
         if groupings is not None
         else [wheel.grouping(w, level) for w in range(1, wheel.num_wheels + 1)]
     )
-    counts = [_count_one(pred_batch, target_batch, table.codes, len(table.groups), wheel.kin, mode) for table in tables]
-    shared, num_pred, num_target = (np.stack(arrays, axis=1) for arrays in zip(*counts, strict=True))
+    counts = _count_placed(pred_batch, target_batch, tables, mode)
+    if mode == "strict":
+        own = [_count_own(pred_batch, target_batch, table.codes, wheel.kin) for table in tables]
+        columns = zip(*own, strict=True)
+        counts = [placed + np.stack(column, axis=1) for placed, column in zip(counts, columns, strict=True)]
+    shared, num_pred, num_target = counts
     labels = [*_label_counts(pred_batch, wheel), *_label_counts(target_batch, wheel)]
     num_empty = int((np.diff(pred_batch.starts) == 0).sum())
     return Overlap(shared, num_pred, num_target, np.array(labels, dtype=np.int64), num_empty)
@@ -84,70 +90,72 @@ def _label_counts(batch: LabelBatch, wheel: EmotionWheel) -> tuple[int, int]:
     return len(batch.ids), int(((batch.ids >= 0) & (batch.ids <= len(wheel.labels))).sum())
 
 
-def _count_one(
-    preds: LabelBatch,
-    target: LabelBatch,
-    codes: npt.NDArray[np.int16],
-    num_groups: int,
-    kin: npt.NDArray[np.int32],
-    mode: Mode,
-) -> tuple[Ints, Ints, Ints]:
-    """Shared, predicted and true groups per sample, int64 ``[N]`` each, in one wheel."""
-    # One row more for "neutral"; the last row (number -1) is "no group".
-    neutral = num_groups if mode == "strict" else -1
-    table = np.concatenate([codes.astype(np.int64), [neutral, -1]])
-    num_bits = num_groups + 1
-    in_pred, in_target = _placed(preds, table), _placed(target, table)
-    if num_bits <= _MAX_BITS:
-        pred_mask, target_mask = _masks(preds, in_pred, num_bits), _masks(target, in_target, num_bits)
-        counts = _popcount(pred_mask & target_mask), _popcount(pred_mask), _popcount(target_mask)
-    else:
-        counts = _count_keys(preds, target, in_pred, in_target)
-    if mode == "strict":
-        own = _count_keys(preds, target, _own(preds, in_pred, kin), _own(target, in_target, kin))
-        counts = counts[0] + own[0], counts[1] + own[1], counts[2] + own[2]
-    return counts
+def _strict_target(labels: Any) -> Any:
+    if isinstance(labels, list) and labels:
+        return labels
+    return parse_labels(labels) or [NEUTRAL]
 
 
-def _placed(batch: LabelBatch, table: Ints) -> Ints:
-    """The group of each label, -1 where it has none."""
-    unseen = (batch.ids < 0) | (batch.ids >= len(table) - 1)
-    return table[np.where(unseen, len(table) - 1, batch.ids)]
+def _count_placed(preds: LabelBatch, target: LabelBatch, tables: Sequence[Grouping], mode: Mode) -> list[Ints]:
+    """Shared, predicted and true groups that the wheels have a place for, int64 ``[N, W]`` each."""
+    bits, byte_starts = _bit_table(tables, mode)
+    pred_mask, target_mask = _masks(preds, bits), _masks(target, bits)
+    return [_count_bits(mask, byte_starts) for mask in (pred_mask & target_mask, pred_mask, target_mask)]
 
 
-def _own(batch: LabelBatch, groups: Ints, kin: npt.NDArray[np.int32]) -> Ints:
-    """For labels without a group the number of their word, disjoint for known and unseen words; else -1."""
-    known = batch.ids < len(kin)
-    words = np.where(known, kin[np.where(known, batch.ids, 0)] if len(kin) else 0, batch.ids + (1 << 31))
-    return np.where(groups < 0, words, -1)
+def _bit_table(tables: Sequence[Grouping], mode: Mode) -> tuple[Words, list[int]]:
+    """The groups of each label as bits, uint64 ``[num_labels + 2, num_words]``, and the first byte of each wheel.
+
+    Each wheel owns whole bytes of a row, so that one pass over the labels serves all wheels. The row after the last
+    label is "neutral", which has a bit of its own in mode strict; the closing row is empty.
+    """
+    byte_starts = list(accumulate((len(table.groups) // 8 + 1 for table in tables), initial=0))
+    rows = np.zeros((len(tables[0].codes) + 2, -(-byte_starts[-1] // 8) * 8), dtype=np.uint8)
+    for table, start in zip(tables, byte_starts, strict=False):
+        codes = np.append(table.codes.astype(np.int64), len(table.groups) if mode == "strict" else -1)
+        placed = np.flatnonzero(codes >= 0)
+        rows[placed, start + codes[placed] // 8] = np.left_shift(1, codes[placed] % 8).astype(np.uint8)
+    return rows.view(np.uint64), byte_starts
 
 
-def _masks(batch: LabelBatch, groups: Ints, num_bits: int) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """Per sample the set of its groups as the bits of a number."""
-    kind = next(t for t in (np.uint8, np.uint16, np.uint32, np.uint64) if np.iinfo(t).bits >= num_bits)
-    bit_of = np.concatenate([np.left_shift(kind(1), np.arange(num_bits, dtype=kind)), np.zeros(1, dtype=kind)])
-    # The closing 0 keeps the starts of trailing empty samples inside the array.
-    bits = np.append(bit_of[groups], kind(0))
-    masks: npt.NDArray[np.unsignedinteger[Any]] = bits[:0]
+def _masks(batch: LabelBatch, bits: Words) -> Words:
+    """Per sample the set of its groups, uint64 ``[N, num_words]``."""
+    last = len(bits) - 1
+    # Unseen labels take the closing, empty row; one more of it keeps the starts of trailing empty samples inside.
+    rows = np.append(np.where((batch.ids < 0) | (batch.ids > last), last, batch.ids), last)
+    masks = np.zeros((batch.num_samples, bits.shape[1]), dtype=np.uint64)
     if batch.num_samples:
-        masks = np.bitwise_or.reduceat(bits, batch.starts[:-1])
+        for word in range(bits.shape[1]):
+            masks[:, word] = np.bitwise_or.reduceat(bits[rows, word], batch.starts[:-1])
     masks[np.diff(batch.starts) == 0] = 0
     return masks
 
 
-def _popcount(masks: npt.NDArray[np.unsignedinteger[Any]]) -> Ints:
-    pieces = np.ascontiguousarray(masks).view(np.uint8).reshape(len(masks), masks.itemsize)
-    counts: Ints = _BITS_OF_BYTE[pieces].sum(axis=1, dtype=np.int64)
-    return counts
+def _count_bits(masks: Words, byte_starts: Sequence[int]) -> Ints:
+    """Set bits per sample and wheel, int64 ``[N, W]``."""
+    counts = _BITS_OF_BYTE[masks.view(np.uint8)]
+    found = np.zeros((len(masks), len(byte_starts) - 1), dtype=np.int64)
+    for wheel, (start, end) in enumerate(pairwise(byte_starts)):
+        for byte in range(start, end):
+            found[:, wheel] += counts[:, byte]
+    return found
 
 
-def _count_keys(preds: LabelBatch, target: LabelBatch, in_pred: Ints, in_target: Ints) -> tuple[Ints, Ints, Ints]:
-    """The same counts by sorting (sample, group) pairs, for any number of groups."""
-    span = int(max(in_pred.max(initial=0), in_target.max(initial=0))) + 1
+def _count_own(
+    preds: LabelBatch, target: LabelBatch, codes: npt.NDArray[np.int16], kin: npt.NDArray[np.int32]
+) -> tuple[Ints, Ints, Ints]:
+    """Shared, predicted and true words without a group in one wheel, each a group of its own, int64 ``[N]`` each."""
+    # Words of the vocabulary are told apart by kin, unseen ones (beyond "neutral") by their own number.
+    unplaced = np.append(codes < 0, [False, True])
+    span = len(kin) + max(int(batch.ids.max(initial=0)) for batch in (preds, target)) + 1
     keys = []
-    for batch, groups in ((preds, in_pred), (target, in_target)):
-        keep = groups >= 0
-        keys.append(np.unique(batch.rows[keep] * span + groups[keep]))
+    for batch in (preds, target):
+        keep = np.flatnonzero(unplaced[np.minimum(batch.ids, len(unplaced) - 1)])
+        ids = batch.ids[keep]
+        known = ids < len(kin)
+        words = np.where(known, kin[np.where(known, ids, 0)], ids + len(kin))
+        samples = np.searchsorted(batch.starts, keep, side="right") - 1
+        keys.append(np.unique(samples * span + words))
     both = np.intersect1d(keys[0], keys[1], assume_unique=True)
     shared, num_pred, num_target = (
         np.bincount(k // span, minlength=preds.num_samples).astype(np.int64) for k in (both, *keys)
