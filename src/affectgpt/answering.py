@@ -12,10 +12,10 @@ from typing import Protocol
 import torch
 
 from affectgpt.datamodules.collate import collate
-from affectgpt.datamodules.questions import LABEL_QUESTION
 from affectgpt.media.clip import load_clip
 from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics import EmotionWheel, parse_labels
+from affectgpt.prompts.template import PromptStyle
 from affectgpt.types import Batch, Prediction
 
 
@@ -30,6 +30,7 @@ class Answerer(Protocol):
     """The side of a model that answering needs."""
 
     media: MediaProfile
+    style: PromptStyle
     max_new_tokens: int
 
     @property
@@ -59,7 +60,13 @@ def answer_batch(
     for i, key in enumerate(batch.keys):
         words = ("subtitle",) if batch.subtitles[i] and "subtitle" not in hide else ()
         predictions.append(
-            to_prediction(key, out.texts[i], batch.questions[i], used=(*out.used[i], *words), seconds=seconds)
+            to_prediction(
+                key,
+                out.texts[i],
+                labels_asked=batch.questions[i] == model.style.label_question,
+                used=(*out.used[i], *words),
+                seconds=seconds,
+            )
         )
     return predictions
 
@@ -76,7 +83,7 @@ def answer_clip(
     """Decode a file and answer it; see ``AffectGPT.predict``."""
     start = time.perf_counter()
     decoded, missing = load_clip(clip, model.media, key=key, audio=audio, subtitle=subtitle)
-    batch = collate([decoded], [question or LABEL_QUESTION], None).to(model.device)
+    batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
     read_seconds = time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]
     notes = decoded.extra.get("media_notes", ())
@@ -87,7 +94,8 @@ def answer_clip(
 def to_prediction(
     key: str,
     text: str,
-    question: str,
+    *,
+    labels_asked: bool = True,
     used: tuple[str, ...] = (),
     missing: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
@@ -97,18 +105,17 @@ def to_prediction(
     Args:
         key: The sample's key.
         text: The answer.
-        question: What was asked; an answer to the label question is a list of labels, any other a description.
+        labels_asked: Whether the answer lists labels; any other is taken for a description.
         used: Slots that were filled.
         missing: What the clip lacked.
         seconds: Time of each stage.
     """
-    asked_labels = question == LABEL_QUESTION
-    labels = tuple(dict.fromkeys(parse_labels(text))) if asked_labels else ()
+    labels = tuple(dict.fromkeys(parse_labels(text))) if labels_asked else ()
     return Prediction(
         key=key,
         text=text,
         labels=labels,
-        description=None if asked_labels else text,
+        description=None if labels_asked else text,
         sentiment=sentiment_of(labels),
         used=used,
         missing=missing or {},

@@ -39,7 +39,7 @@ class Output(NamedTuple):
 
     Attributes:
         loss: Mean cross-entropy over the answers' tokens, or ``None`` without answers.
-        logits: Float ``[B, L, V]``, or ``None`` when answers were written.
+        logits: Float ``[B, L, V]`` where there is neither a loss to compute nor an answer to write, else ``None``.
         texts: Written answers, empty when none were asked for.
         used: For each sample, the slots that were filled.
         num_cut: Samples whose subtitle was shortened to fit.
@@ -282,6 +282,11 @@ class AffectGPT(Part):
             raise ConfigError(
                 f"the datamodule decodes clips with {theirs.to_json()}, the model expects {self.media.to_json()}; "
                 "give both the same media profile"
+            )
+        wording = getattr(datamodule, "style", self.style)
+        if wording != self.style:
+            raise ConfigError(
+                f"the datamodule asks in the style {wording.name!r}, the model in {self.style.name!r}; give both the same"
             )
 
     def configure_optimizers(self) -> Any:

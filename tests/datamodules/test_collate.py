@@ -3,12 +3,11 @@ import torch
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.datamodules.questions import (
-    DESCRIPTION_QUESTION,
-    LABEL_QUESTION,
     check_task,
     question_and_answer,
 )
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.prompts.official import OFFICIAL
 from affectgpt.types import Clip
 
 
@@ -69,15 +68,17 @@ def test_numbers_of_questions_and_answers_are_checked():
 def test_published_questions_and_answers():
     clip = Clip("a", labels=("happy", "relieved"), description="He smiles.")
     asked = {task: question_and_answer(task, clip, seed=0, epoch=0) for task in ("labels", "description")}
-    assert asked["labels"] == (LABEL_QUESTION, "The character's emotional state is happy, relieved.")
-    assert asked["description"] == (DESCRIPTION_QUESTION, "He smiles.")
+    assert asked["labels"] == (OFFICIAL.label_question, "The character's emotional state is happy, relieved.")
+    assert asked["description"] == (OFFICIAL.description_question, "He smiles.")
 
 
 def test_hybrid_is_half_and_half_and_a_pure_function_of_seed_epoch_and_key():
     clips = [Clip(f"clip-{i}", labels=("sad",), description="d") for i in range(400)]
 
     def draw(seed, epoch):
-        return [question_and_answer("hybrid", clip, seed=seed, epoch=epoch)[0] == LABEL_QUESTION for clip in clips]
+        return [
+            question_and_answer("hybrid", clip, seed=seed, epoch=epoch)[0] == OFFICIAL.label_question for clip in clips
+        ]
 
     assert draw(1, 0) == draw(1, 0)
     assert draw(1, 0) != draw(1, 1)
@@ -88,7 +89,10 @@ def test_hybrid_is_half_and_half_and_a_pure_function_of_seed_epoch_and_key():
 def test_a_clip_without_labels_is_never_neutral():
     described, bare = Clip("d", description="He frowns."), Clip("b")
     for epoch in range(8):
-        assert question_and_answer("hybrid", described, seed=0, epoch=epoch) == (DESCRIPTION_QUESTION, "He frowns.")
+        assert question_and_answer("hybrid", described, seed=0, epoch=epoch) == (
+            OFFICIAL.description_question,
+            "He frowns.",
+        )
     with pytest.raises(DataError, match="'d' has no labels"):
         question_and_answer("labels", described, seed=0, epoch=0)
     for task in ("labels", "description", "hybrid"):

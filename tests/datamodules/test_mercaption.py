@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from affectgpt.datamodules import MERCaptionDataModule
-from affectgpt.datamodules.questions import DESCRIPTION_QUESTION, LABEL_QUESTION
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.prompts.official import OFFICIAL
 from affectgpt.registry import DATAMODULES
 
 MEDIA = {"num_frames": 1, "frame_height": 8, "frame_width": 8, "num_segments": 1, "segment_seconds": 0.1}
@@ -70,8 +70,8 @@ def test_training_through_lightning_reshuffles_and_repeats_with_any_number_of_wo
         runs[num_workers] = epochs_of(model)
         assert model.seen["val"]
         questions = {q for _, batch in model.seen["train"] for q in batch.questions}
-        assert questions == {LABEL_QUESTION, DESCRIPTION_QUESTION}
-        assert {q for _, batch in model.seen["val"] for q in batch.questions} == {LABEL_QUESTION}
+        assert questions == {OFFICIAL.label_question, OFFICIAL.description_question}
+        assert {q for _, batch in model.seen["val"] for q in batch.questions} == {OFFICIAL.label_question}
     for epochs in runs.values():
         assert list(epochs) == [0, 1]
         for batches in epochs.values():

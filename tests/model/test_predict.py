@@ -9,7 +9,6 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.answering import sentiment_of, to_prediction
-from affectgpt.datamodules.questions import LABEL_QUESTION
 from affectgpt.errors import DataError
 from clipmaker import make_clip, make_png, make_wav
 
@@ -61,11 +60,11 @@ def test_what_is_no_clip_is_refused(model: AffectGPT, tmp_path: Path) -> None:
 
 def test_answers_are_parsed_once_each_and_weighed() -> None:
     text = "The character's emotional state is happy, relieved, happy."
-    answer = to_prediction("clip", text, LABEL_QUESTION)
+    answer = to_prediction("clip", text)
     assert answer.labels == ("happy", "relieved")
     assert answer.sentiment == "positive"
     assert answer.description is None
-    described = to_prediction("clip", "She smiles.", "Describe.")
+    described = to_prediction("clip", "She smiles.", labels_asked=False)
     assert described.description == "She smiles."
     assert described.labels == ()
 

@@ -62,9 +62,8 @@ def _folder(wheel: str) -> str | None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    print(
-        f"{result['dataset']}: {result['metric']} {100 * result['score']:.2f} ({result['mode']}, wheel {result['wheel']})"
-    )
+    source = f"{result['mode']}, wheel {result['wheel']}"
+    print(f"{result['dataset']}: {result['metric']} {100 * result['score']:.2f} ({source})")
     for name, value in result.items():
         if isinstance(value, bool) or name in ("score",):
             continue

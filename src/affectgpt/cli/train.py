@@ -35,13 +35,15 @@ class AffectCLI(LightningCLI):
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
 
     def instantiate_classes(self) -> None:
-        """Build the parts; the datamodule gets the model's media profile unless it names its own."""
+        """Build the parts; the datamodule gets the model's media profile and style."""
         super().instantiate_classes()
         if self.datamodule is None:
             raise ConfigError(
                 "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"
             )
-        self.datamodule = DATAMODULES.build(self.datamodule, media=self.model.media.to_json())
+        self.datamodule = DATAMODULES.build(
+            self.datamodule, media=self.model.media.to_json(), style=self.model.style.name
+        )
 
 
 def run(verb: str, argv: Sequence[str]) -> int:

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from affectgpt.datamodules.questions import Task, question_and_answer, question_for
 from affectgpt.datamodules.stream import ShardStream
 from affectgpt.errors import DataError
+from affectgpt.prompts.official import OFFICIAL
+from affectgpt.prompts.template import PromptStyle
 from affectgpt.types import Batch, Clip
 
 WORKER_TIMEOUT_SECONDS = 900.0
@@ -24,10 +26,12 @@ class AskedStream(IterableDataset[Asked]):
         clips: The stream of clips; its seed and epoch draw the question where both can be asked.
         task: What is asked.
         answered: Whether an answer is needed; a clip without one is then an error.
+        style: Wording of questions and answers.
     """
 
-    def __init__(self, clips: ShardStream, task: Task, *, answered: bool) -> None:
+    def __init__(self, clips: ShardStream, task: Task, *, answered: bool, style: PromptStyle = OFFICIAL) -> None:
         super().__init__()
+        self.style = style
         self.clips = clips
         self.task = task
         self.answered = answered
@@ -38,9 +42,10 @@ class AskedStream(IterableDataset[Asked]):
     def __iter__(self) -> Iterator[Asked]:
         for clip in self.clips:
             if self.answered:
-                yield clip, *question_and_answer(self.task, clip, seed=self.clips.seed, epoch=self.clips.epoch)
+                seed, epoch = self.clips.seed, self.clips.epoch
+                yield clip, *question_and_answer(self.task, clip, seed=seed, epoch=epoch, style=self.style)
             else:
-                yield clip, question_for("description" if self.task == "description" else "labels"), None
+                yield clip, question_for("description" if self.task == "description" else "labels", self.style), None
 
 
 def collate_asked(samples: list[Asked]) -> Batch:

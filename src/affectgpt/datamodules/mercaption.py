@@ -15,6 +15,7 @@ from affectgpt.datamodules.questions import Task, check_task
 from affectgpt.datamodules.stream import ShardStream
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
+from affectgpt.prompts.official import get_style
 
 _STAGES = ("train", "val", "test", "predict")
 
@@ -35,6 +36,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         val_batch_size: Samples in any other batch; by default ``batch_size``.
         num_workers: Processes that decode, on each rank.
         media: How clips are decoded: a ``MediaProfile`` as plain JSON.
+        style: Wording of questions and answers, the model's own (``official`` or ``brief``).
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both by chance; elsewhere the labels.
         seed: Seed of order and questions.
         drop_last: Leave an incomplete last training batch out.
@@ -57,6 +59,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         val_batch_size: int | None = None,
         num_workers: int = 2,
         media: dict[str, Any] | None = None,
+        style: str = "official",
         task: str = "hybrid",
         seed: int = 42,
         drop_last: bool = True,
@@ -77,6 +80,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
                 "decoded clips are kept in memory, which a worker would lose after each epoch"
             )
         self.profile = MediaProfile.of(media)
+        self.style = get_style(style)
         self.task: Task = check_task(task)
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size or batch_size
@@ -154,7 +158,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             )
         task: Task = "labels" if self.task == "hybrid" and not train else self.task
         return StreamLoader(
-            AskedStream(stream, task, answered=stage != "predict"),
+            AskedStream(stream, task, answered=stage != "predict", style=self.style),
             self._epoch if train else None,
             batch_size=batch_size,
             num_workers=self.num_workers,

@@ -1,4 +1,4 @@
-"""The questions that the published model is asked, and the answers it learns."""
+"""Which question a clip is asked in an epoch, and the answer to learn."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import hashlib
 from typing import Literal
 
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.prompts.official import OFFICIAL
+from affectgpt.prompts.template import PromptStyle
 from affectgpt.types import Clip
 
 Task = Literal["labels", "description", "hybrid"]
 TASKS: tuple[Task, ...] = ("labels", "description", "hybrid")
-
-# Wording of AffectGPT (arXiv 2501.16566) and its training code.
-LABEL_QUESTION = "Please recognize all possible emotional states of the character."
-DESCRIPTION_QUESTION = "Please infer the person's emotional state and provide your reasoning process."
-LABEL_ANSWER = "The character's emotional state is {labels}."
 
 
 def check_task(task: str) -> Task:
@@ -29,19 +26,9 @@ def check_task(task: str) -> Task:
     raise ConfigError(f"no task is called {task!r}; known: {', '.join(TASKS)}")
 
 
-def question_for(task: Literal["labels", "description"]) -> str:
-    """The published question of a task."""
-    return LABEL_QUESTION if task == "labels" else DESCRIPTION_QUESTION
-
-
-def label_answer(labels: tuple[str, ...] | list[str]) -> str:
-    """The published answer to the label question.
-
-    Examples:
-        >>> label_answer(["happy", "relieved"])
-        "The character's emotional state is happy, relieved."
-    """
-    return LABEL_ANSWER.format(labels=", ".join(labels))
+def question_for(task: Literal["labels", "description"], style: PromptStyle = OFFICIAL) -> str:
+    """The question of a task."""
+    return style.label_question if task == "labels" else style.description_question
 
 
 def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labels", "description"]:
@@ -75,12 +62,14 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
     return task
 
 
-def question_and_answer(task: Task, clip: Clip, *, seed: int, epoch: int) -> tuple[str, str]:
+def question_and_answer(
+    task: Task, clip: Clip, *, seed: int, epoch: int, style: PromptStyle = OFFICIAL
+) -> tuple[str, str]:
     """The question for a clip in an epoch, and the answer to learn; see ``draw_task``.
 
     Raises:
         DataError: If the clip has no target for the task.
     """
     drawn = draw_task(task, clip, seed=seed, epoch=epoch)
-    answer = label_answer(clip.labels) if drawn == "labels" else str(clip.description)
-    return question_for(drawn), answer
+    answer = style.answer_of(clip.labels) if drawn == "labels" else str(clip.description)
+    return question_for(drawn, style), answer

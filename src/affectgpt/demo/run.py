@@ -157,7 +157,11 @@ def _train(
     options["optim"] = {**options.get("optim", {}), "total_steps": size.steps}
     model = AffectGPT.from_config(options)
     data = MERCaptionDataModule(
-        train=str(out / "shards" / "train"), media=model.media.to_json(), seed=seed, **settings["data"]
+        train=str(out / "shards" / "train"),
+        media=model.media.to_json(),
+        style=model.style.name,
+        seed=seed,
+        **settings["data"],
     )
     stages.start("training", size.steps)
     history = _History(stages.advance)
@@ -184,7 +188,12 @@ def _train(
 
 def _test_batches(out: Path, settings: Mapping[str, Any], model: AffectGPT) -> list[Batch]:
     data = MERCaptionDataModule(
-        test=str(out / "shards" / "test"), media=model.media.to_json(), val_batch_size=40, num_workers=0, task="labels"
+        test=str(out / "shards" / "test"),
+        media=model.media.to_json(),
+        style=model.style.name,
+        val_batch_size=40,
+        num_workers=0,
+        task="labels",
     )
     data.setup("test")
     return [batch.to(model.device) for batch in data.test_dataloader()]

@@ -16,12 +16,12 @@ class LLMOutput:
     """What one pass over embeddings gives.
 
     Attributes:
-        logits: Float ``[B, L, V]``, where V is the vocabulary.
         loss: Mean cross-entropy over the supervised tokens of the batch, or ``None`` without labels.
+        logits: Float ``[B, L, V]``, where V is the vocabulary; ``None`` with labels, since a loss needs few of them.
     """
 
-    logits: Tensor
-    loss: Tensor | None = None
+    loss: Tensor | None
+    logits: Tensor | None
 
 
 class LLMHead(Part):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.llm.attention_backend import choose_attention
@@ -15,6 +16,9 @@ from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.lora import LoraSpec, add_lora
 
 log = logging.getLogger(__name__)
+
+IGNORE = -100
+"""Label of a token that is not learnt."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,8 +55,14 @@ class HuggingFaceHead(LLMHead):
 
     def forward(self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> LLMOutput:
         """Run the model over embeddings; see ``LLMHead.forward``."""
-        out = self.network(inputs_embeds=embeds, attention_mask=keep.long(), labels=labels, use_cache=False)
-        return LLMOutput(logits=out.logits, loss=out.loss)
+        options = {"inputs_embeds": embeds, "attention_mask": keep.long(), "use_cache": False}
+        if labels is None:
+            return LLMOutput(loss=None, logits=self.network(**options).logits)
+        # the token at one place is told by the logits of the place before; no other logits are computed
+        learnt = (labels[:, 1:] != IGNORE).any(0).nonzero().squeeze(1)
+        logits = self.network(**options, logits_to_keep=learnt).logits
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, learnt + 1].flatten(), ignore_index=IGNORE)
+        return LLMOutput(loss=loss, logits=None)
 
     @torch.no_grad()
     def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: tuple[str, ...] = ()) -> list[str]:

@@ -23,6 +23,9 @@ OFFICIAL = PromptStyle(
     other_slot=("The {name} content is as follows: <Video>", "</Video>. "),
     subtitle=("The subtitle of this video is: <Subtitle>", "</Subtitle>. "),
     closing=("Now, please answer my question based on all the provided information. ", " ###Assistant: "),
+    label_question="Please recognize all possible emotional states of the character.",
+    description_question="Please infer the person's emotional state and provide your reasoning process.",
+    label_answer="The character's emotional state is {labels}.",
     answer_end="###",
     stop=("###",),
     train_bos=True,
@@ -34,18 +37,15 @@ OFFICIAL = PromptStyle(
 BRIEF = PromptStyle(
     name="brief",
     opening="",
-    slots={
-        "multi": ("Face and voice: ", "\n"),
-        "face": ("Face: ", "\n"),
-        "frame": ("Video: ", "\n"),
-        "image": ("Image: ", "\n"),
-        "audio": ("Voice: ", "\n"),
-    },
-    other_slot=("{name}: ", "\n"),
-    subtitle=("Words: ", "\n"),
-    closing=("", "\n"),
+    slots=dict.fromkeys(("multi", "audio", "frame", "face", "image"), ("", "")),
+    other_slot=("", ""),
+    subtitle=("", "\n"),
+    closing=("", ""),
+    label_question="Emotions:",
+    description_question="Reasons:",
+    label_answer=" {labels}",
 )
-"""A short wording, for small models and short training."""
+"""As few tokens as it takes, for small models and short training."""
 
 STYLES: Mapping[str, PromptStyle] = {style.name: style for style in (OFFICIAL, BRIEF)}
 

@@ -49,6 +49,9 @@ class PromptStyle:
         other_slot: The same for a slot without wording of its own; ``{name}`` stands for the slot's name.
         subtitle: Text before and after the subtitle.
         closing: Text before and after the question.
+        label_question: Asks for labels.
+        description_question: Asks for a description.
+        label_answer: Answer to the label question; ``{labels}`` stands for the labels, with commas between.
         answer_end: Text that is learnt at the end of every answer, before the end-of-sequence token.
         stop: Strings that end an answer when writing.
         train_bos: Whether a prompt to learn from starts with the tokenizer's beginning-of-sequence token.
@@ -62,6 +65,9 @@ class PromptStyle:
     other_slot: tuple[str, str]
     subtitle: tuple[str, str]
     closing: tuple[str, str]
+    label_question: str
+    description_question: str
+    label_answer: str
     answer_end: str = ""
     stop: tuple[str, ...] = ()
     train_bos: bool = True
@@ -78,7 +84,7 @@ class PromptStyle:
         Examples:
             >>> from affectgpt.prompts import get_style
             >>> [type(s).__name__ for s in get_style("brief").layout(["audio"], subtitle=False)]
-            ['Text', 'Slot', 'Text', 'Field', 'Text']
+            ['Slot', 'Field']
         """
         known = [name for name in self.slots if name in slots]
         order = known + [name for name in slots if name not in self.slots]
@@ -90,6 +96,16 @@ class PromptStyle:
             pieces += [Text(self.subtitle[0]), Field("subtitle", may_cut=True), Text(self.subtitle[1])]
         pieces += [Text(self.closing[0]), Field("question"), Text(self.closing[1])]
         return _joined(pieces)
+
+    def answer_of(self, labels: Sequence[str]) -> str:
+        """The answer to the label question.
+
+        Examples:
+            >>> from affectgpt.prompts import get_style
+            >>> get_style("official").answer_of(["happy", "relieved"])
+            "The character's emotional state is happy, relieved."
+        """
+        return self.label_answer.replace("{labels}", ", ".join(labels))
 
     def digest(self) -> str:
         """Short hash of the wording; saved with a checkpoint and compared when it is loaded."""
