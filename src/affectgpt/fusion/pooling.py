@@ -28,7 +28,7 @@ class AttentionPooling(Pooling):
 
     The weight is one linear function of the step's own vector. As in the published model it is **not** normalised:
     no softmax, no activation, so that the sum grows with the number of steps. ``SoftmaxAttentionPooling`` is the
-    normalised form.
+    normalised form. Only the start is ours: equal weights in place of random ones, which train several times slower.
 
     Args:
         in_dim: Width of the feature vectors.
@@ -38,6 +38,9 @@ class AttentionPooling(Pooling):
     def __init__(self, in_dim: int, num_tokens: int = 1) -> None:
         super().__init__(in_dim, num_tokens)
         self.score = nn.Linear(in_dim, 1)
+        # Random signs would cancel the steps against each other; equal weights start as the mean of eight steps.
+        nn.init.zeros_(self.score.weight)
+        nn.init.constant_(self.score.bias, 1 / 8)
 
     def forward(self, features: Features) -> Tensor:
         """Weight and add the real steps; see ``Pooling.forward``."""

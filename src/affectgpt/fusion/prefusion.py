@@ -41,7 +41,7 @@ class AttentionPreFusion(PreFusion):
     Each stream's mean over time is brought to the widest stream's width; from all of them side by side two linear
     layers give one weight a stream. As in the published model there is no activation between the layers and **no**
     softmax over the weights. ``SoftmaxAttentionPreFusion`` is the normalised form. A stream without a real step adds
-    nothing.
+    nothing. Only the start is ours: equal weights in place of random ones.
 
     Args:
         in_dims: Width of each stream's feature vectors; published order: video, audio.
@@ -55,6 +55,9 @@ class AttentionPreFusion(PreFusion):
         self.embeds = nn.ModuleList(nn.Linear(dim, self.out_dim) for dim in self.in_dims)
         self.mix = nn.Linear(num_streams * self.out_dim, self.out_dim)
         self.score = nn.Linear(self.out_dim, num_streams)
+        # Random signs would cancel the streams against each other; equal weights start as their mean.
+        nn.init.zeros_(self.score.weight)
+        nn.init.constant_(self.score.bias, 1 / num_streams)
 
     def forward(self, streams: Sequence[Features]) -> Tensor:
         """Weight and add the streams; see ``PreFusion.forward``."""
