@@ -286,7 +286,8 @@ class AffectGPT(Part):
         wording = getattr(datamodule, "style", self.style)
         if wording != self.style:
             raise ConfigError(
-                f"the datamodule asks in the style {wording.name!r}, the model in {self.style.name!r}; give both the same"
+                f"the datamodule asks in the style {wording.name!r}, the model in {self.style.name!r}; "
+                "give both the same style"
             )
 
     def configure_optimizers(self) -> Any:

@@ -41,9 +41,8 @@ class AffectCLI(LightningCLI):
             raise ConfigError(
                 "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"
             )
-        self.datamodule = DATAMODULES.build(
-            self.datamodule, media=self.model.media.to_json(), style=self.model.style.name
-        )
+        media, style = self.model.media.to_json(), self.model.style.name
+        self.datamodule = DATAMODULES.build(self.datamodule, media=media, style=style)
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
