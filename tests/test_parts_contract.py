@@ -13,12 +13,13 @@ import torch
 import torchaudio
 import transformers
 
-from affectgpt._builtins import ENCODER_PREFIXES, ENCODER_TABLE, POOLING_TABLE, PREFUSION_TABLE
+from affectgpt._builtins import ENCODER_PREFIXES, ENCODER_TABLE, LLM_TABLE, POOLING_TABLE, PREFUSION_TABLE
 from affectgpt.encoders import Encoder, TinyVisionEncoder
 from affectgpt.encoders.base import AudioSpec, VisualSpec
 from affectgpt.errors import DataError
+from affectgpt.llm import LLMHead, TinyLM
 from affectgpt.part import Part
-from affectgpt.registry import ENCODERS, POOLINGS, PREFUSIONS, Registry, Spec
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Registry, Spec
 from affectgpt.types import Features, Modality
 
 SMALL_QFORMER = {"num_tokens": 3, "hidden_dim": 16, "num_heads": 2}
@@ -50,10 +51,16 @@ PREFUSION_CASES: dict[str, dict[str, Any]] = {
     "attention-softmax": {"in_dims": [6, 4]},
     "qformer": {"in_dims": [6, 4], **SMALL_QFORMER},
 }
+LLM_CASES: dict[str, dict[str, Any]] = {
+    "causal-lm": {"path": "@lm", "lora": None, "trainable": True},
+    "smollm2-135m-instruct": {"lora": None, "trainable": True},
+    "tiny": {"dim": 16, "layers": 1, "heads": 2},
+}
 TABLES: list[tuple[Registry[Any], dict[str, dict[str, Any]]]] = [
     (ENCODERS, ENCODER_CASES),
     (POOLINGS, POOLING_CASES),
     (PREFUSIONS, PREFUSION_CASES),
+    (LLMS, LLM_CASES),
 ]
 ALL = [pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry, cases in TABLES for name in cases]
 WEIGHTLESS = {"precomputed", "mean", "none"}
@@ -67,6 +74,7 @@ def test_every_built_in_part_has_a_case():
     assert cased == set(ENCODER_TABLE)
     assert set(POOLING_CASES) == set(POOLING_TABLE)
     assert set(PREFUSION_CASES) == set(PREFUSION_TABLE)
+    assert set(LLM_CASES) == set(LLM_TABLE)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +106,10 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
     folders = {name: tmp_path_factory.mktemp(name) for name in networks}
     for name, network in networks.items():
         network.save_pretrained(folders[name])
+    folders["lm"] = tmp_path_factory.mktemp("lm")
+    head = TinyLM(dim=16, layers=1, heads=2)
+    head.network.save_pretrained(folders["lm"])
+    head.tokenizer.save_pretrained(folders["lm"])
     params = {
         **torchaudio.pipelines.WAV2VEC2_BASE._params,
         "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 4)],
@@ -111,6 +123,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
     with pytest.MonkeyPatch.context() as patch:
         bundle = torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", params, 16_000, False, "Wav2Vec2")
         patch.setattr(torchaudio.pipelines, "TINY", bundle, raising=False)
+        # the real weights have a test of their own
+        patch.setattr("affectgpt.llm.smollm2.smollm2_folder", lambda: folders["lm"])
         yield {name: str(folder) for name, folder in folders.items()}
 
 
@@ -161,6 +175,12 @@ def run(part: Any, seed: int = 0) -> torch.Tensor:
     """What a part makes of random input."""
     if isinstance(part, Encoder):
         return part(*media_for(part, seed=seed)).hidden
+    if isinstance(part, LLMHead):
+        generator = torch.Generator().manual_seed(seed)
+        embeds = part.embed(torch.zeros(3, 5, dtype=torch.long)) + torch.randn(
+            3, 5, part.hidden_dim, generator=generator
+        )
+        return part(embeds, torch.ones(3, 5, dtype=torch.bool)).logits
     return fuse(part, streams_for(part, seed=seed))
 
 
@@ -300,7 +320,7 @@ class Brightness(TinyVisionEncoder):
 
 # Poolings and pre-fusions
 
-FUSING = [case for case in ALL if case.values[0] is not ENCODERS]
+FUSING = [case for case in ALL if case.values[0] in (POOLINGS, PREFUSIONS)]
 MIXING = [case for case in FUSING if case.values[1] != "none"]
 
 

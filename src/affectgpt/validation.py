@@ -1,0 +1,60 @@
+"""Scores written answers against true labels while a model is validated or tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from affectgpt.types import Prediction
+
+LOGGED = ("f1", "precision", "recall", "coverage")
+"""Figures of the wheel score that are worth a line in a log."""
+
+
+class StageScores:
+    """One wheel score for each stage of the trainer.
+
+    Args:
+        wheel: ``builtin``, or the folder of the official tables; read at first use.
+    """
+
+    def __init__(self, wheel: str = "builtin") -> None:
+        self.wheel = wheel
+        self._scores: dict[str, Any] = {}
+
+    def add(
+        self,
+        stage: str,
+        answers: Sequence[Prediction],
+        labels: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> None:
+        """Add a batch; samples without true labels do not count.
+
+        Args:
+            stage: ``"val"`` or ``"test"``.
+            answers: The model's answers.
+            labels: True labels of the same samples.
+            device: Where the counts are kept, for ranks to be summed.
+        """
+        pairs = [(answer.labels, gold) for answer, gold in zip(answers, labels, strict=True) if gold]
+        self._score(stage).to(device).update([given for given, _ in pairs], [gold for _, gold in pairs])
+
+    def take(self, stage: str) -> Mapping[str, Tensor]:
+        """The figures of a stage over all ranks; the stage starts afresh."""
+        score = self._score(stage)
+        figures = score.compute()
+        score.reset()
+        return {name: figures[name] for name in LOGGED}
+
+    def _score(self, stage: str) -> Any:
+        if stage not in self._scores:
+            from affectgpt.metrics import EmotionWheel, EmotionWheelScore
+
+            builtin = self.wheel == "builtin"
+            wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
+            self._scores[stage] = EmotionWheelScore(wheel)
+        return self._scores[stage]
