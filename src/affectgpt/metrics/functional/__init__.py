@@ -6,27 +6,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _LAZY = {
+    "Interval": "affectgpt.metrics.functional.bootstrap",
+    "PairedDifference": "affectgpt.metrics.functional.bootstrap",
     "SampleScores": "affectgpt.metrics.functional.samples",
+    "Summands": "affectgpt.metrics.functional.bootstrap",
+    "bootstrap_difference": "affectgpt.metrics.functional.bootstrap",
+    "bootstrap_interval": "affectgpt.metrics.functional.bootstrap",
     "emotion_hit_rate": "affectgpt.metrics.functional.hit_rate",
     "emotion_sample_scores": "affectgpt.metrics.functional.samples",
     "emotion_wheel_score": "affectgpt.metrics.functional.wheel_score",
+    "hit_rate_summands": "affectgpt.metrics.functional.summands",
     "sentiment_score": "affectgpt.metrics.functional.sentiment",
     "unseen_words": "affectgpt.metrics.functional.samples",
+    "weighted_f1_summands": "affectgpt.metrics.functional.summands",
+    "wheel_f1_summands": "affectgpt.metrics.functional.summands",
 }
 
 if TYPE_CHECKING:
+    from affectgpt.metrics.functional.bootstrap import (
+        Interval,
+        PairedDifference,
+        Summands,
+        bootstrap_difference,
+        bootstrap_interval,
+    )
     from affectgpt.metrics.functional.hit_rate import emotion_hit_rate
     from affectgpt.metrics.functional.samples import SampleScores, emotion_sample_scores, unseen_words
     from affectgpt.metrics.functional.sentiment import sentiment_score
+    from affectgpt.metrics.functional.summands import hit_rate_summands, weighted_f1_summands, wheel_f1_summands
     from affectgpt.metrics.functional.wheel_score import emotion_wheel_score
 
 __all__ = [
+    "Interval",
+    "PairedDifference",
     "SampleScores",
+    "Summands",
+    "bootstrap_difference",
+    "bootstrap_interval",
     "emotion_hit_rate",
     "emotion_sample_scores",
     "emotion_wheel_score",
+    "hit_rate_summands",
     "sentiment_score",
     "unseen_words",
+    "weighted_f1_summands",
+    "wheel_f1_summands",
 ]
 
 

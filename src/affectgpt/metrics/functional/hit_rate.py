@@ -9,7 +9,7 @@ from torch import Tensor
 
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.counts import Counts, describe, mean_scores, sum_overlap
-from affectgpt.metrics.functional.overlap import count_overlap
+from affectgpt.metrics.functional.overlap import Overlap, count_overlap
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
 from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
 
@@ -57,13 +57,18 @@ def emotion_hit_rate(
 
 def hit_counts(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Counts:
     """The summed counts behind the hit rate; see ``emotion_hit_rate``."""
+    return sum_overlap(hit_overlap(preds, target, wheel, level, mode))
+
+
+def hit_overlap(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Overlap:
+    """Shared groups of the answers and the one true label, per sample and wheel; see ``emotion_hit_rate``."""
     for position, label in enumerate(as_samples(target)):
         if not isinstance(label, str) and not (mode == "official" and is_missing(label)):
             raise DataError(
                 f"target {position} is {label!r} ({type(label).__name__}); the hit rate takes one label per sample. "
                 "For lists of true labels use the wheel score"
             )
-    return sum_overlap(count_overlap(as_samples(preds), target, wheel, level, mode))
+    return count_overlap(as_samples(preds), target, wheel, level, mode)
 
 
 def hit_rate_of(counts: Counts, mode: Mode) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from affectgpt.metrics.functional.overlap import count_overlap
+from affectgpt.metrics.functional.overlap import Overlap, count_overlap
 from affectgpt.metrics.labels import check_mode, parse_labels
 from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, as_samples, check_wheel
 
@@ -62,9 +62,13 @@ def emotion_sample_scores(
         ConfigError: If wheel, level or mode do not exist.
         DataError: If numbers of samples differ, or a label is not a text.
     """
-    overlap = count_overlap(
-        as_samples(preds), as_samples(target), check_wheel(wheel), level, check_mode(mode), groupings
+    return sample_scores_of(
+        count_overlap(as_samples(preds), as_samples(target), check_wheel(wheel), level, check_mode(mode), groupings)
     )
+
+
+def sample_scores_of(overlap: Overlap) -> SampleScores:
+    """The scores that follow from the sizes of the samples' group sets; see ``emotion_sample_scores``."""
     keep = torch.from_numpy(overlap.num_target > 0)
     shared = torch.from_numpy(overlap.shared) * keep
     num_pred, num_target = torch.from_numpy(overlap.num_pred), torch.from_numpy(overlap.num_target)

@@ -57,6 +57,16 @@ def sentiment_counts(preds: Sequence[str], target: Tensor | Sequence[float], mod
     Raises:
         DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
     """
+    cells = sentiment_cells(preds, target, mode)
+    return torch.bincount(cells, minlength=3 * len(ANSWERS)).reshape(3, len(ANSWERS))
+
+
+def sentiment_cells(preds: Sequence[str], target: Tensor | Sequence[float], mode: Mode) -> Tensor:
+    """The cell of that table into which each sample falls, row by row, int64 ``[N]`` on the CPU.
+
+    Raises:
+        DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
+    """
     gold = torch.as_tensor(target, dtype=torch.float64).detach().cpu().flatten()
     answers = [_answer(text, mode, i) for i, text in enumerate(as_samples(preds))]
     if len(answers) != len(gold):
@@ -65,21 +75,14 @@ def sentiment_counts(preds: Sequence[str], target: Tensor | Sequence[float], mod
         raise DataError(f"target {int(gold.isnan().nonzero()[0])} is NaN; leave the sample out, or mend its score")
     # A NaN is neither 0 nor positive, and so, as published, negative.
     sign = torch.where(gold > 0, _POSITIVE, torch.where(gold == 0, _NEUTRAL, _NEGATIVE))
-    cells = sign * len(ANSWERS) + torch.tensor(answers, dtype=torch.int64)
-    return torch.bincount(cells, minlength=3 * len(ANSWERS)).reshape(3, len(ANSWERS))
+    return sign * len(ANSWERS) + torch.tensor(answers, dtype=torch.int64)
 
 
 def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
     """The scores that follow from summed counts; see ``sentiment_score``."""
-    signed = counts[[_NEGATIVE, _POSITIVE]].double()
-    if mode == "official":
-        if not bool(signed.sum() > 0):
-            raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
-        # Everything that is not "positive" counts as negative.
-        table = torch.stack([signed[:, [_NEGATIVE, _NEUTRAL, _OTHER]].sum(1), signed[:, _POSITIVE]], dim=1)
-    else:
-        table = torch.stack([signed[:, _NEGATIVE], signed[:, _POSITIVE], signed[:, [_NEUTRAL, _OTHER]].sum(1)], dim=1)
-    weighted_f1, accuracy = _weighted_f1(table)
+    if mode == "official" and not bool(counts[[_NEGATIVE, _POSITIVE]].sum() > 0):
+        raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
+    weighted_f1, accuracy = weighted_f1_of(counts.double(), mode)
     weighted_f1_3way, accuracy_3way = _weighted_f1(counts.double())
     return {
         "weighted_f1": weighted_f1,
@@ -104,11 +107,22 @@ def _answer(text: object, mode: Mode, position: int) -> int:
     return ANSWERS.index(plain) if plain in ANSWERS[:3] else _OTHER
 
 
-def _weighted_f1(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted F1 and accuracy of a table ``[C, >= C]`` of true by predicted class; 0/0 is 0."""
-    num_classes = table.shape[0]
-    right = table[:, :num_classes].diagonal()
-    support, predicted = table.sum(1), table[:, :num_classes].sum(0)
+def weighted_f1_of(counts: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+    """Weighted F1 and accuracy of positive against negative, of counts ``[..., 3, 4]``, float64 ``[...]`` each."""
+    signed = counts[..., [_NEGATIVE, _POSITIVE], :]
+    negative, positive = signed[..., _NEGATIVE], signed[..., _POSITIVE]
+    undecided = signed[..., [_NEUTRAL, _OTHER]].sum(-1)
+    if mode == "official":
+        # Everything that is not "positive" counts as negative.
+        return _weighted_f1(torch.stack([negative + undecided, positive], dim=-1))
+    return _weighted_f1(torch.stack([negative, positive, undecided], dim=-1))
+
+
+def _weighted_f1(tables: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted F1 and accuracy of tables ``[..., C, >= C]`` of true by predicted class; 0/0 is 0."""
+    num_classes = tables.shape[-2]
+    right = tables[..., :num_classes].diagonal(dim1=-2, dim2=-1)
+    support, predicted = tables.sum(-1), tables[..., :num_classes].sum(-2)
     f1 = (2 * right / (support + predicted)).nan_to_num(0.0)
-    total = support.sum().clamp(min=1)
-    return (f1 * support).sum() / total, right.sum() / total
+    total = support.sum(-1).clamp(min=1)
+    return (f1 * support).sum(-1) / total, right.sum(-1) / total

@@ -1,0 +1,92 @@
+"""What each sample adds to the figures of MER-UniBench, for resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affectgpt.metrics.functional.bootstrap import Floats, Summands
+from affectgpt.metrics.functional.hit_rate import hit_overlap
+from affectgpt.metrics.functional.overlap import count_overlap
+from affectgpt.metrics.functional.samples import sample_scores_of
+from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_cells, weighted_f1_of
+from affectgpt.metrics.labels import check_mode
+from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
+
+
+def wheel_f1_summands(
+    preds: Sequence[Any], target: Sequence[Any], wheel: EmotionWheel, level: int = 1, mode: str = "official"
+) -> Summands:
+    """Per sample and wheel precision, recall and whether the sample counts; the figure is ``f1``.
+
+    Arguments and errors: ``emotion_wheel_score``.
+    """
+    known_mode = check_mode(mode)
+    scores = sample_scores_of(
+        count_overlap(as_samples(preds), as_samples(target), check_wheel(wheel), level, known_mode)
+    )
+    num_wheels = scores.keep.shape[1]
+
+    def figure(sums: Floats) -> Floats:
+        precision, recall, kept = _columns(sums, num_wheels)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision, recall = precision / kept, recall / kept
+            f1 = 2 * precision * recall / (precision + recall)
+        return _mean_over_wheels(f1, known_mode)
+
+    return Summands(_rows(scores.precision, scores.recall, scores.keep), figure)
+
+
+def hit_rate_summands(
+    preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int = 1, mode: str = "official"
+) -> Summands:
+    """Per sample and wheel the hits and whether the sample counts; the figure is ``hit_rate``.
+
+    Arguments and errors: ``emotion_hit_rate``.
+    """
+    known_mode = check_mode(mode)
+    scores = sample_scores_of(hit_overlap(preds, target, check_wheel(wheel), level, known_mode))
+    num_wheels = scores.keep.shape[1]
+
+    def figure(sums: Floats) -> Floats:
+        hits, kept = _columns(sums, num_wheels)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _mean_over_wheels(hits / kept, known_mode)
+
+    return Summands(_rows(scores.hits if known_mode == "official" else scores.hits > 0, scores.keep), figure)
+
+
+def weighted_f1_summands(preds: Sequence[str], target: Tensor | Sequence[float], mode: str = "official") -> Summands:
+    """Per sample the one cell of the table of true sign and answer that it falls into; the figure is ``weighted_f1``.
+
+    Arguments and errors: ``sentiment_score``.
+    """
+    known_mode = check_mode(mode)
+    num_cells = 3 * len(ANSWERS)
+    rows = np.eye(num_cells)[sentiment_cells(preds, target, known_mode).numpy()]
+
+    def figure(sums: Floats) -> Floats:
+        tables = torch.from_numpy(np.ascontiguousarray(sums)).unflatten(-1, (3, len(ANSWERS)))
+        found: Floats = weighted_f1_of(tables, known_mode)[0].numpy()
+        return found
+
+    return Summands(rows, figure)
+
+
+def _rows(*parts: Tensor) -> Floats:
+    rows: Floats = torch.cat([part.double() for part in parts], dim=1).numpy()
+    return rows
+
+
+def _columns(sums: Floats, num_wheels: int) -> list[Floats]:
+    return [sums[..., start : start + num_wheels] for start in range(0, sums.shape[-1], num_wheels)]
+
+
+def _mean_over_wheels(values: Floats, mode: str) -> Floats:
+    # 0/0 is NaN as published, and 0 in mode strict; see counts.mean_scores.
+    mean: Floats = (np.nan_to_num(values, nan=0.0) if mode == "strict" else values).mean(-1)
+    return mean
