@@ -1,0 +1,101 @@
+"""What every extractor of labels, and every reader of sentiments, has in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from affectgpt.errors import ConfigError
+
+UNKNOWN = "unknown"
+"""The sentiment of an answer that could not be read; both scoring modes take it for none of the three."""
+
+
+class Reader(ABC):
+    """A step that turns answers into something to score, and can say how it did so.
+
+    Attributes:
+        name: What it is chosen by.
+        version: Raised whenever the same input may give another output.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Every argument that changes the output, as plain JSON, without secrets."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Sha256 of the data (word lists, prompts) that the output depends on, in hex."""
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON for a report: ``name``, ``version``, ``settings``, ``digest`` and ``counts`` so far."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "settings": self.settings(),
+            "digest": self.digest(),
+            "counts": dict(sorted(self._counts.items())),
+        }
+
+
+class LabelExtractor(Reader):
+    """Reads emotion labels out of answers."""
+
+    def extract(self, answers: Sequence[Any]) -> list[list[str]]:
+        """The labels of every answer, lower-case, without repeats.
+
+        Args:
+            answers: Per sample a text, a list of labels, ``None`` or NaN; the last two have no labels.
+
+        Raises:
+            ConfigError: If a single text was passed.
+            DataError: If an answer is something else.
+        """
+        found = self._extract(_as_samples(answers))
+        self._counts.update(answers=len(found), empty=sum(not labels for labels in found))
+        return found
+
+    @abstractmethod
+    def _extract(self, answers: Sequence[Any]) -> list[list[str]]:
+        """The labels of every answer; counting is done by ``extract``."""
+
+
+class SentimentReader(Reader):
+    """Reads the sentiment off lists of labels."""
+
+    def read(self, labels: Sequence[Sequence[str]]) -> list[str]:
+        """The sentiment of every list of labels: positive, negative, neutral or unknown; an empty list is neutral.
+
+        Raises:
+            ConfigError: If a single text was passed.
+            DataError: If an item is no list of texts.
+        """
+        found = self._read(_as_samples(labels))
+        self._counts.update(answers=len(found), **{name: found.count(name) for name in sorted(set(found))})
+        return found
+
+    @abstractmethod
+    def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:
+        """The sentiment of every list; counting is done by ``read``."""
+
+
+def _as_samples(values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(values, str):
+        raise ConfigError(f"got the text {values[:60]!r}; expected a sequence with one answer per sample")
+    return values
+
+
+def digest_of(data: Any) -> str:
+    """Sha256 of plain JSON, in hex; the order of keys does not matter."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
