@@ -21,8 +21,10 @@ from lightning.pytorch.callbacks import Callback
 
 from affectgpt.answering import answer_batch
 from affectgpt.datamodules.mercaption import MERCaptionDataModule
+from affectgpt.datamodules.schema import read_manifest
 from affectgpt.datamodules.shards import pack
 from affectgpt.datamodules.synthetic import make_corpus
+from affectgpt.demo.pretrain import EncoderPretraining
 from affectgpt.demo.report import write_report
 from affectgpt.errors import ConfigError
 from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore
@@ -48,12 +50,14 @@ class DemoSize:
     Attributes:
         num_train: Clips to train on.
         num_test: Clips held out.
-        steps: Training steps.
+        pretraining_steps: Steps of the encoders alone.
+        steps: Steps of the whole model, its encoders frozen.
     """
 
     num_train: int = 320
     num_test: int = 80
-    steps: int = 240
+    pretraining_steps: int = 400
+    steps: int = 130
 
 
 class Stages:
@@ -151,7 +155,7 @@ class _History(Callback):
 def _train(
     out: Path, size: DemoSize, settings: Mapping[str, Any], seed: int, stages: Stages
 ) -> tuple[AffectGPT, list[dict[str, float]], dict[str, Any]]:
-    """Train, save, and come back with the model that the checkpoint gives."""
+    """Train the encoders, then the model; save, and come back with the model that the checkpoint gives."""
     stages.start("loading the model", 1)
     options = dict(settings["model"])
     options["optim"] = {**options.get("optim", {}), "total_steps": size.steps}
@@ -163,10 +167,31 @@ def _train(
         seed=seed,
         **settings["data"],
     )
-    stages.start("training", size.steps)
+    start = time.perf_counter()
+    label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
+    model.encoders.requires_grad_(True)
+    before = _fit(EncoderPretraining(model, label_sets), data, size.pretraining_steps, "training encoders", stages)
+    for name in model.specs:
+        model.encoder(name).freeze()
+    rows = _fit(model, data, size.steps, "training the model", stages)
+    seconds = time.perf_counter() - start
+    facts = {
+        "seconds": round(seconds, 1),
+        "steps": size.steps,
+        "final_loss": _last(rows),
+        "pretraining_steps": size.pretraining_steps,
+        "pretraining_final_loss": _last(before),
+    }
+    return AffectGPT.from_checkpoint(out / "model.ckpt").to(model.device), rows, facts
+
+
+def _fit(
+    module: lightning.LightningModule, data: MERCaptionDataModule, steps: int, name: str, stages: Stages
+) -> list[dict[str, float]]:
+    stages.start(name, steps)
     history = _History(stages.advance)
     trainer = lightning.Trainer(
-        max_steps=size.steps,
+        max_steps=steps,
         accelerator="auto",
         devices=1,
         gradient_clip_val=1.0,
@@ -176,14 +201,16 @@ def _train(
         enable_model_summary=False,
         callbacks=[history],
     )
-    start = time.perf_counter()
-    trainer.fit(model, data)
-    seconds = time.perf_counter() - start
-    trainer.save_checkpoint(out / "model.ckpt")
-    device = model.device
-    last = [row["loss"] for row in history.rows[-10:]]
-    facts = {"seconds": round(seconds, 1), "steps": size.steps, "final_loss": round(sum(last) / len(last), 4)}
-    return AffectGPT.from_checkpoint(out / "model.ckpt").to(device), history.rows, facts
+    trainer.fit(module, data)
+    if isinstance(module, AffectGPT):
+        trainer.save_checkpoint(Path(data.folders["train"] or "").parents[1] / "model.ckpt")
+    return history.rows
+
+
+def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:
+    """Mean loss of the last steps."""
+    last = [row["loss"] for row in rows[-most:]]
+    return round(sum(last) / len(last), 4)
 
 
 def _test_batches(out: Path, settings: Mapping[str, Any], model: AffectGPT) -> list[Batch]:

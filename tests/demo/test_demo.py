@@ -1,0 +1,85 @@
+"""The demo, small: the whole road on real clips, and the same report for the same seed."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from affectgpt import AffectGPT
+from affectgpt.demo.run import CONDITIONS, DemoSize, run_demo
+from affectgpt.errors import ConfigError
+
+SCORES = {"f1", "precision", "recall", "hit_rate", "samples"}
+
+
+def settings() -> dict[str, Any]:
+    config = yaml.safe_load(resources.files("affectgpt.demo").joinpath("demo.yaml").read_text())
+    config["model"]["llm"] = {"name": "tiny", "args": {"dim": 32}}
+    return config
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    for folder in folders:
+        run_demo(folder, DemoSize(num_train=24, num_test=12, pretraining_steps=6, steps=6), settings(), seed=3)
+    return folders
+
+
+def test_report_has_its_layout(runs: list[Path]) -> None:
+    report = json.loads((runs[0] / "report.json").read_text())
+    assert set(report["scores"]) == set(CONDITIONS) >= {"full", "text", "face+text", "audio+text"}
+    assert all(set(score) == SCORES and score["samples"] == 12 for score in report["scores"].values())
+    assert {"seconds", "steps", "final_loss"} <= set(report["train"])
+    assert {"chance", "wheel", "total_seconds", "peak_rss_mb", "versions"} <= set(report)
+    assert report["synthetic"] is True
+    assert "synthetic" in (runs[0] / "report.html").read_text()
+
+
+def test_the_same_seed_gives_the_same_scores_answers_and_weights(runs: list[Path]) -> None:
+    reports = [json.loads((folder / "report.json").read_text()) for folder in runs]
+    timed = {"total_seconds", "peak_rss_mb", "train"}
+    first, second = ({name: value for name, value in r.items() if name not in timed} for r in reports)
+    assert first == second
+    assert reports[0]["train"]["final_loss"] == reports[1]["train"]["final_loss"]
+    texts = [
+        [json.loads(line)["text"] for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        for folder in runs
+    ]
+    assert len(texts[0]) == 12 * len(CONDITIONS)
+    assert texts[0] == texts[1]
+    states = [AffectGPT.from_checkpoint(folder / "model.ckpt").state_dict() for folder in runs]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_pretraining_changes_the_encoders_and_training_leaves_them(runs: list[Path]) -> None:
+    torch.manual_seed(3)
+    model = AffectGPT.from_checkpoint(runs[0] / "model.ckpt")
+    fresh = AffectGPT.from_config(settings()["model"])
+    for name in model.specs:
+        ours, theirs = model.encoder(name).state_dict(), fresh.encoder(name).state_dict()
+        assert any(not torch.equal(ours[key], theirs[key]) for key in ours)
+        assert model.encoder(name).frozen
+
+
+def test_demo_does_not_clear_a_folder_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="files that no demo wrote"):
+        run_demo(tmp_path, DemoSize(num_train=12, num_test=12, pretraining_steps=1, steps=1), settings())
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_demo_reaches_its_targets(tmp_path: Path) -> None:
+    report = run_demo(tmp_path)
+    f1 = {name: score["f1"] for name, score in report["scores"].items()}
+    assert f1["full"] >= 0.90
+    assert f1["full"] - f1["text"] >= 0.40
+    assert f1["full"] - max(f1["face+text"], f1["audio+text"]) >= 0.10
+    assert report["peak_rss_mb"] < 8 * 1024
