@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from affectgpt.bench import TEST_SETS, score
+from affectgpt.bench import TEST_SETS, compare, score
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 
@@ -84,9 +84,49 @@ def test_open_labels(tmp_path):
     assert result["score"] == result["f1"] > result["strict"]["f1"] > 0
 
 
+def test_scores_come_with_an_interval(tmp_path):
+    names = [f"clip{i}" for i in range(200)]
+    gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [(name, "joy") for name in names])
+    rows = [(name, "happy" if i % 2 else "angry") for i, name in enumerate(names)]
+    half = write_csv(tmp_path / "half.csv", ["name", "openset"], rows)
+    result = json.loads(json.dumps(score("meld", half, gold, resamples=2000, seed=3)))
+    interval = result["interval"]
+    assert (result["score"], interval["resamples"], interval["seed"], interval["confidence"]) == (0.5, 2000, 3, 0.95)
+    assert interval["low"] == pytest.approx(0.5 - 1.96 * 0.5 / 200**0.5, abs=0.01)
+    assert interval["high"] == pytest.approx(0.5 + 1.96 * 0.5 / 200**0.5, abs=0.01)
+    assert result["strict"]["interval"]["low"] == pytest.approx(interval["low"], abs=0.01)
+    without = score("meld", half, gold, resamples=0)
+    assert without["interval"] is without["strict"]["interval"] is None
+    with pytest.raises(ConfigError, match="resamples is -1"):
+        score("meld", half, gold, resamples=-1)
+
+
+@pytest.mark.parametrize("dataset", ["meld", "mosi", "ovmerdplus"])
+def test_two_systems_are_compared_on_the_same_samples(tmp_path, dataset):
+    names = [f"clip{i}" for i in range(100)]
+    truth = [("happy", 1.0) if i % 2 else ("angry", -1.0) for i in range(100)]
+    labels = [one if dataset == "mosi" else word for word, one in truth]
+    gold = write_csv(tmp_path / "gold.csv", ["name", "label"], zip(names, labels, strict=True))
+    wrong = {"happy": "angry", "angry": "happy"}
+    files = []
+    for spoilt in (40, 50):  # the second system also fails where the first does
+        words = [wrong[word] if i < spoilt else word for i, (word, _) in enumerate(truth)]
+        files.append(write_csv(tmp_path / f"{spoilt}.csv", ["name", "openset"], zip(names, words, strict=True)))
+    result = json.loads(json.dumps(compare(dataset, *files, gold, mode="strict")))
+    assert result["a"]["score"] == pytest.approx(score(dataset, files[0], gold, mode="strict")["score"])
+    assert result["b"]["score"] == pytest.approx(score(dataset, files[1], gold, mode="strict")["score"])
+    assert result["difference"] == pytest.approx(result["a"]["score"] - result["b"]["score"])
+    assert 0 < result["interval"]["low"] < result["difference"] < result["interval"]["high"] < 0.2
+    assert result["a"]["interval"]["low"] < result["b"]["interval"]["high"]  # which unpaired intervals would not tell
+    assert (result["samples"], result["a_better"]) == (100, pytest.approx(1, abs=0.01))
+    short = write_csv(tmp_path / "short.csv", ["name", "openset"], [("clip0", "happy")])
+    with pytest.raises(DataError, match=r"99 names of the gold have no prediction in .*short\.csv"):
+        compare(dataset, files[0], short, gold)
+
+
 def test_names_must_match(tmp_path, gold):
     wanting = write_csv(tmp_path / "wanting.csv", ["name", "openset"], list(LABELS.items())[:2])
-    with pytest.raises(DataError, match="2 names of the gold have no prediction: 'c', 'd'"):
+    with pytest.raises(DataError, match=r"2 names of the gold have no prediction in .*wanting\.csv: 'c', 'd'"):
         score("meld", wanting, gold)
     strict = score("meld", wanting, gold, mode="strict")
     assert strict["missing_predictions"] == ["c", "d"]
@@ -148,3 +188,23 @@ def test_the_published_meld_figure(shared, tmp_path):
     result = score("meld", preds, gold, EmotionWheel.official(shared / "data" / "emotion_wheel"))
     assert round(100 * result["score"], 2) == 55.65
     assert (result["samples"], result["expected_samples"], result["wheel"]) == (2610, 2610, "official-2025")
+    assert (round(result["interval"]["low"], 2), round(result["interval"]["high"], 2)) == (0.53, 0.58)
+
+
+def test_a_constant_answer_games_the_hit_rate_but_not_its_companion(shared, tmp_path):
+    with (shared / "oracle" / "metrics" / "meld_released.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    wheel = EmotionWheel.official(shared / "data" / "emotion_wheel")
+    gold = write_csv(tmp_path / "g.csv", ["name", "label"], [(r["name"], r["gold"]) for r in rows])
+
+    def answer(words):
+        path = write_csv(
+            tmp_path / "p.csv", ["name", "openset"], [(r["name"], words or r["openset_ckpt30"]) for r in rows]
+        )
+        return score("meld", path, gold, wheel, resamples=0)
+
+    model, seven = answer(None), answer("happy, sad, angry, surprised, fearful, disgusted, neutral")
+    assert round(100 * seven["score"], 2) == 98.27
+    assert answer("joy, sadness, anger, surprise, fear, disgust, neutral")["score"] == 1
+    # The companion counts what the answer names beside the truth.
+    assert [round(100 * x["hit_f1"], 2) for x in (model, seven)] == [41.01, 32.12]

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 _LAZY = {
     "TEST_SETS": "affectgpt.bench.sets",
     "TestSet": "affectgpt.bench.sets",
+    "compare": "affectgpt.bench.comparing",
     "read_gold": "affectgpt.bench.files",
     "read_predictions": "affectgpt.bench.files",
     "score": "affectgpt.bench.scoring",
 }
 
 if TYPE_CHECKING:
+    from affectgpt.bench.comparing import compare
     from affectgpt.bench.files import read_gold, read_predictions
     from affectgpt.bench.scoring import score
     from affectgpt.bench.sets import TEST_SETS, TestSet
 
-__all__ = ["TEST_SETS", "TestSet", "read_gold", "read_predictions", "score"]
+__all__ = ["TEST_SETS", "TestSet", "compare", "read_gold", "read_predictions", "score"]
 
 
 def __getattr__(name: str) -> Any:
