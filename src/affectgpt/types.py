@@ -127,9 +127,9 @@ class Batch:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prediction:
-    """The answer for one clip.
+    """The answer for one clip; not frozen, because Lightning copies what ``predict_step`` returns field by field.
 
     Attributes:
         key: The sample's key, or the file's name.

@@ -34,6 +34,13 @@ class AffectCLI(LightningCLI):
         parser.add_lightning_class_args(AffectGPT, "model")
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
 
+    def _parse_ckpt_path(self) -> None:
+        """Keep the configuration as it was given.
+
+        Lightning would overwrite it with the checkpoint's without a word; here a checkpoint of another configuration
+        is refused when it is loaded.
+        """
+
     def instantiate_classes(self) -> None:
         """Build the parts; the datamodule gets the model's media profile and style."""
         super().instantiate_classes()
