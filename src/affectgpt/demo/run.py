@@ -109,7 +109,7 @@ def run_demo(
             progress=lambda n, _, before=before: stages.advance(before + n),  # type: ignore[misc]
         )
     model, history, train = _train(out, size, settings, seed, stages)
-    batches = _test_batches(out, settings, model)
+    batches = _test_batches(out, model)
     wheel = EmotionWheel.builtin()
     gold = [labels for batch in batches for labels in batch.labels]
     answers: dict[str, list[Prediction]] = {}
@@ -170,11 +170,13 @@ def _train(
     start = time.perf_counter()
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
     model.encoders.requires_grad_(True)
-    before = _fit(EncoderPretraining(model, label_sets), data, size.pretraining_steps, "training encoders", stages)
+    pretraining = EncoderPretraining(model, label_sets)
+    _, before = _fit(pretraining, data, size.pretraining_steps, "training encoders", stages)
     for name in model.specs:
         model.encoder(name).freeze()
-    rows = _fit(model, data, size.steps, "training the model", stages)
+    trainer, rows = _fit(model, data, size.steps, "training the model", stages)
     seconds = time.perf_counter() - start
+    trainer.save_checkpoint(out / "model.ckpt")
     facts = {
         "seconds": round(seconds, 1),
         "steps": size.steps,
@@ -187,7 +189,7 @@ def _train(
 
 def _fit(
     module: lightning.LightningModule, data: MERCaptionDataModule, steps: int, name: str, stages: Stages
-) -> list[dict[str, float]]:
+) -> tuple[lightning.Trainer, list[dict[str, float]]]:
     stages.start(name, steps)
     history = _History(stages.advance)
     trainer = lightning.Trainer(
@@ -202,9 +204,7 @@ def _fit(
         callbacks=[history],
     )
     trainer.fit(module, data)
-    if isinstance(module, AffectGPT):
-        trainer.save_checkpoint(Path(data.folders["train"] or "").parents[1] / "model.ckpt")
-    return history.rows
+    return trainer, history.rows
 
 
 def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:
@@ -213,7 +213,7 @@ def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:
     return round(sum(last) / len(last), 4)
 
 
-def _test_batches(out: Path, settings: Mapping[str, Any], model: AffectGPT) -> list[Batch]:
+def _test_batches(out: Path, model: AffectGPT) -> list[Batch]:
     data = MERCaptionDataModule(
         test=str(out / "shards" / "test"),
         media=model.media.to_json(),
