@@ -114,7 +114,7 @@ def test_a_gain_is_not_called_a_loss(tmp_path):
     report["scores"]["no-prefusion"] = score(0.934)
     page = write_report(report, HISTORY, [], tmp_path).read_text(encoding="utf-8")
     assert "Without both face and voice it rises to 96.0" in page
-    assert "Trained without pre-fusion it stays at 93.4" in page
+    assert "With the pre-fused token left out of the prompt (same weights) it stays at 93.4" in page
     assert "Clips and answers" not in page
 
 

@@ -41,7 +41,7 @@ its senses. It says nothing about how well a model reads real people.</p></secti
 <div class="pair">
 <section><h2>Modalities</h2><p>Held-out scores with inputs taken away.</p>
 <img alt="Bar chart of wheel F1 and hit rate by modalities" src="$modalities"></section>
-<section><h2>Training</h2><p>Loss of the answer's words, $steps steps.</p>
+<section><h2>Training</h2><p>$training</p>
 <img alt="Training loss over the steps" src="$loss"></section>
 </div>
 <section><h2>Scores</h2><p>In percent, on $samples held-out clips with other speakers than those in training. Labels are
@@ -113,7 +113,7 @@ def _render(
         findings="".join(f"<li>{line}</li>" for line in _findings(scores, chance)),
         modalities=data_address(modalities, "image/png"),
         loss=data_address(loss, "image/png"),
-        steps=int(report["train"]["steps"]),
+        training=_training(report["train"]),
         wheel=escape(str(report.get("wheel", wheel.name))),
         headings="".join(f'<th class="num">{title}</th>' for _, title in COLUMNS),
         rows=_rows(scores, chance),
@@ -131,11 +131,27 @@ def _cards(report: Mapping[str, Any]) -> str:
     cards = (
         ("main", _percent(full["f1"]), "wheel F1, all modalities"),
         ("", _percent(report["chance"]["f1"]), "wheel F1 by chance"),
-        ("", _duration(train["seconds"]), f"training, {int(train['steps'])} steps"),
+        ("", _duration(train["seconds"]), f"training, {_steps(train)} steps"),
         ("", _duration(report["total_seconds"]), "the whole demo"),
         ("", f"{report['peak_rss_mb'] / 1024:.1f} GiB", "memory at its peak"),
     )
     return "".join(f'<div class="card {kind}"><b>{value}</b><span>{what}</span></div>' for kind, value, what in cards)
+
+
+def _steps(train: Mapping[str, Any]) -> str:
+    before = train.get("pretraining_steps")
+    return f"{int(before)} + {int(train['steps'])}" if before else str(int(train["steps"]))
+
+
+def _training(train: Mapping[str, Any]) -> str:
+    """What the loss curve shows."""
+    steps = int(train["steps"])
+    if not train.get("pretraining_steps"):
+        return f"Loss of the answer's words, {steps} steps."
+    return (
+        f"The small encoders first learnt to tell the emotions apart ({int(train['pretraining_steps'])} steps) and were "
+        f"frozen. Then the model learnt to answer: loss of the answer's words, {steps} steps."
+    )
 
 
 def _findings(scores: Mapping[str, Any], chance: Mapping[str, float]) -> list[str]:
@@ -149,7 +165,8 @@ def _findings(scores: Mapping[str, Any], chance: Mapping[str, float]) -> list[st
         if name in scores:
             lines.append(f"Without {missing} it {_change(full, scores[name]['f1'])}.")
     if "no-prefusion" in scores:
-        lines.append(f"Trained without pre-fusion it {_change(full, scores['no-prefusion']['f1'])}.")
+        change = _change(full, scores["no-prefusion"]["f1"])
+        lines.append(f"With the pre-fused token left out of the prompt (same weights) it {change}.")
     return lines
 
 
