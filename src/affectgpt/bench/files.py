@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from affectgpt.bench.npz import read_npz
 from affectgpt.errors import DataError
+from affectgpt.metrics.npz import read_npz
 
 NAME_COLUMNS = ("name", "key", "id", "video", "filename", "filenames", "names")
 GOLD_COLUMNS = ("label", "gold", "labels", "openset", "emotion", "score", "val")

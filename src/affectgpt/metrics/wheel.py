@@ -72,22 +72,29 @@ class EmotionWheel:
         return _builtin()
 
     @classmethod
-    def official(cls, folder: str | os.PathLike[str] | None = None, *, verify: bool = True) -> EmotionWheel:
+    def official(
+        cls, folder: str | os.PathLike[str] | None = None, *, verify: bool = True, url: str | None = None
+    ) -> EmotionWheel:
         """The word tables of the AffectGPT authors, with which the published figures were made.
 
+        They are compiled once; the result is kept in the cache folder (``AFFECTGPT_CACHE``, or the user's).
+
         Args:
-            folder: Holds ``wheel1.xlsx`` to ``wheel5.xlsx``, ``synonym.xlsx`` and ``format.csv``; by default the
-                environment variable ``AFFECTGPT_WHEEL_FOLDER``.
+            folder: Holds ``wheel1.xlsx`` to ``wheel5.xlsx``, ``synonym.xlsx`` and ``format.csv``, or
+                ``wheel_mapping.npz`` of MER2026; by default the environment variable ``AFFECTGPT_WHEEL_FOLDER``, or
+                else the cache folder, which is filled from the authors' repository.
             verify: Refuse tables that differ from the published ones. ``False`` takes them, named
                 ``official-modified``.
+            url: Where the tables are fetched from; by default the environment variable ``AFFECTGPT_WHEEL_URL``, or
+                else the authors' repository. What is fetched must be the published files, to the byte.
 
         Raises:
-            ConfigError: If openpyxl is not installed.
-            DataError: If no folder is named, a file is missing or unreadable, or the tables were altered.
+            ConfigError: If openpyxl, or pooch where it is needed, is not installed.
+            DataError: If a file is missing, unreadable or cannot be fetched, or the tables were altered.
         """
         from affectgpt.metrics.official import read_official
 
-        name, labels, groupings, kin = read_official(folder, verify=verify)
+        name, labels, groupings, kin = read_official(folder, verify=verify, url=url)
         return cls(name, labels, groupings, kin)
 
     @property

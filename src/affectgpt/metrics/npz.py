@@ -19,6 +19,8 @@ _ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("_codecs", "encode"),
+    ("builtins", "set"),
+    ("builtins", "frozenset"),
 }
 
 
