@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 _LAZY = {
     "EXTRACTORS": "affectgpt.bench.extract.table",
     "SENTIMENT_READERS": "affectgpt.bench.extract.table",
+    "LLMExtractor": "affectgpt.bench.extract.llm",
+    "LLMSentiment": "affectgpt.bench.extract.llm",
     "LabelExtractor": "affectgpt.bench.extract.base",
     "LexiconExtractor": "affectgpt.bench.extract.lexicon",
     "LexiconSentiment": "affectgpt.bench.extract.sentiment",
@@ -20,6 +22,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
     from affectgpt.bench.extract.lexicon import LexiconExtractor
+    from affectgpt.bench.extract.llm import LLMExtractor, LLMSentiment
     from affectgpt.bench.extract.sentiment import LexiconSentiment
     from affectgpt.bench.extract.table import EXTRACTORS, SENTIMENT_READERS, get_extractor, get_sentiment_reader
     from affectgpt.bench.extract.template import TemplateExtractor
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EXTRACTORS",
     "SENTIMENT_READERS",
+    "LLMExtractor",
+    "LLMSentiment",
     "LabelExtractor",
     "LexiconExtractor",
     "LexiconSentiment",

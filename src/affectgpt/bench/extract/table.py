@@ -16,11 +16,13 @@ _ROOM = "affectgpt.bench.extract"
 EXTRACTORS: Mapping[str, str] = {
     "template": f"{_ROOM}.template:TemplateExtractor",
     "lexicon": f"{_ROOM}.lexicon:LexiconExtractor",
+    "llm": f"{_ROOM}.llm:LLMExtractor",
 }
 """Name to ``module:class`` of the label extractors; nothing is imported before one is asked for."""
 
 SENTIMENT_READERS: Mapping[str, str] = {
     "lexicon": f"{_ROOM}.sentiment:LexiconSentiment",
+    "llm": f"{_ROOM}.llm:LLMSentiment",
 }
 """Name to ``module:class`` of the sentiment readers."""
 

@@ -1,0 +1,66 @@
+"""Read what a chat model answered to the label and the sentiment prompt, however it is wrapped."""
+
+from __future__ import annotations
+
+import re
+
+from affectgpt.metrics.labels import parse_labels
+
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
+_LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]*)[\]\u3011]")
+_CUT_LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]+)$")
+# What small models like to answer instead: "The main character is happy and excited."
+_SENTENCE = re.compile(r"^(?:the )?(?:main )?(?:character|person|speaker|he|she|they)\s+(?:is|are|feels?)\s+(.+)", re.I)
+_SENTIMENT = re.compile(r"\b(positive|negative|neutral)\b")
+_MAX_WORDS = 4
+_MAX_LABELS = 30
+
+
+def read_label_answer(text: str) -> list[str] | None:
+    """The labels of an answer; ``None`` where it is no list of labels.
+
+    The first list in square brackets counts, whatever stands around it; of a list that was cut off the last word is
+    dropped. Without brackets, the first line counts if all of its pieces are as short as labels are; "The character
+    is" before them is taken off.
+
+    Examples:
+        >>> read_label_answer("Sure! Output: [Happy, 'a bit sad']. The clues are ..."), read_label_answer("[]")
+        (['happy', 'a bit sad'], [])
+        >>> read_label_answer("[calm, relaxed, cal"), read_label_answer("angry, upset")
+        (['calm', 'relaxed'], ['angry', 'upset'])
+        >>> read_label_answer("I am only a language model and so I cannot feel what this person feels") is None
+        True
+    """
+    text = _THOUGHT.sub("", text).strip()
+    if not text:
+        return None
+    listed = _LIST.search(text)
+    if listed is not None:
+        return _if_labels(parse_labels(f"[{listed.group(1)}]"))
+    cut = _CUT_LIST.search(text)
+    if cut is not None:
+        return _if_labels(parse_labels(f"[{cut.group(1)}]")[:-1]) or None
+    first_line = text.rpartition("Output:")[2].strip().split("\n")[0]
+    sentence = _SENTENCE.match(first_line)
+    first_line = first_line if sentence is None else sentence.group(1)
+    return _if_labels(parse_labels(first_line)) if first_line else None
+
+
+def read_sentiment_answer(text: str) -> str | None:
+    """The one sentiment that an answer names; ``None`` where it names none, or several in its first line.
+
+    Examples:
+        >>> read_sentiment_answer("Output: **Positive**."), read_sentiment_answer("positive or negative") is None
+        ('positive', True)
+    """
+    text = _THOUGHT.sub("", text).strip().lower()
+    for part in (text.split("\n")[0], text):
+        named = set(_SENTIMENT.findall(part))
+        if named:
+            return named.pop() if len(named) == 1 else None
+    return None
+
+
+def _if_labels(labels: list[str]) -> list[str] | None:
+    short = all(len(label.split()) <= _MAX_WORDS for label in labels)
+    return labels if short and len(labels) <= _MAX_LABELS else None

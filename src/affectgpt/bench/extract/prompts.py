@@ -1,0 +1,80 @@
+"""The few-shot prompts with which a chat model reads labels and sentiments, and the ways to sample its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from affectgpt.errors import ConfigError
+
+# Of the published prompts (Lian et al. 2025, appendix E, and the authors' code) these follow the task, the examples
+# and the sentence on the main character; the rest of the wording is our own. There is no system prompt, as published.
+LABELS_PROMPT = """\
+You are an expert in emotions. From the text below, pick the words that name an emotional state of the main character.
+The main character is the one with the most detailed clues. Separate the words by commas, and answer with nothing but
+the list in square brackets. If no emotional state can be found, answer with an empty list: [].
+
+Input: We cannot recognize his emotional state.
+Output: []
+Input: His emotional state is happy, sad, and angry.
+Output: [happy, sad, angry]
+Input: {input}
+Output:"""
+
+SENTIMENT_PROMPT = """\
+You are an expert in emotions. Given a list of emotion words, choose the sentiment that fits them best from
+[positive, negative, neutral]. Answer with that one word and nothing else.
+
+Input: [joyful]
+Output: positive
+Input: []
+Output: neutral
+Input: {input}
+Output:"""
+
+
+def fill(template: str, text: str) -> str:
+    """The prompt with a text in its place; braces in the text stay as they are."""
+    return template.replace("{input}", text)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a chat model picks its next token.
+
+    Attributes:
+        temperature: 0 for the most likely token each time (greedy).
+        top_p: Share of the probability that is drawn from.
+        repetition_penalty: Factor against tokens that occurred before; 1 for none.
+        max_tokens: Longest answer.
+    """
+
+    temperature: float
+    top_p: float
+    repetition_penalty: float
+    max_tokens: int = 512
+
+    def to_json(self) -> dict[str, float]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+SAMPLINGS: Mapping[str, Sampling] = {
+    "greedy": Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0),
+    "published": Sampling(temperature=0.7, top_p=0.8, repetition_penalty=1.05),
+}
+"""By name: the repeatable default, and what the published figures were made with."""
+
+
+def get_sampling(name: str, max_tokens: int) -> Sampling:
+    """The sampling of that name, with answers of at most ``max_tokens``.
+
+    Raises:
+        ConfigError: If there is none, or ``max_tokens`` is below 1.
+    """
+    if name not in SAMPLINGS:
+        raise ConfigError(f"sampling is {name!r}; choose one of {', '.join(SAMPLINGS)}")
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
+    known = SAMPLINGS[name]
+    return Sampling(known.temperature, known.top_p, known.repetition_penalty, max_tokens)
