@@ -1,0 +1,37 @@
+"""The model on a GPU gives what it gives on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from affectgpt import AffectGPT
+from affectgpt.types import Batch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none"),
+]
+
+
+def test_loss_and_answers_on_the_gpu() -> None:
+    torch.manual_seed(0)
+    streams = {"frame": "tiny-vision", "audio": "tiny-audio"}
+    model = AffectGPT.from_config({"streams": streams, "llm": "tiny", "style": "brief"}).eval()
+    batch = Batch(
+        keys=("a", "b"),
+        media={
+            "frame": torch.randint(0, 255, (2, 2, 3, 64, 64), dtype=torch.uint8),
+            "audio": torch.randn(2, 2, 16_000),
+        },
+        keep={"frame": torch.ones(2, 2, dtype=torch.bool), "audio": torch.tensor([[True, True], [False, False]])},
+        subtitles=("hello", None),
+        questions=("Emotions:", "Emotions:"),
+        answers=(" happy", " sad"),
+    )
+    expected, texts = model(batch).loss, model.generate(batch, 8)
+    model, batch = model.cuda(), batch.to("cuda")
+    torch.testing.assert_close(model(batch).loss.cpu(), expected, rtol=1e-3, atol=1e-3)
+    assert model.generate(batch, 8) == texts
+    with torch.autocast("cuda", torch.bfloat16):
+        torch.testing.assert_close(model(batch).loss.cpu(), expected, rtol=5e-2, atol=5e-2)
