@@ -1,10 +1,10 @@
-"""What the metrics over emotion labels share: the vocabulary, the mode and the summed counts."""
+"""What the metric classes share: plotting, and for emotion labels the vocabulary, the mode and the summed counts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,8 +14,43 @@ from affectgpt.metrics.functional.counts import LABELS, MAX_SIZE, TALLIES, Count
 from affectgpt.metrics.labels import check_mode
 from affectgpt.metrics.wheel import EmotionWheel, check_wheel
 
+Scores = Mapping[str, Tensor]
 
-class OverlapMetric(Metric):
+
+class ScoreMetric(Metric):
+    """A metric whose result is a dict of fractions and counts.
+
+    Attributes:
+        plotted: The fractions of the result that ``plot`` shows.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+    plotted: ClassVar[tuple[str, ...]]
+
+    def plot(self, val: Scores | Sequence[Scores] | None = None, ax: Any = None) -> Any:
+        """Plot the main figures of one result, or their course over several.
+
+        Args:
+            val: A result of ``compute`` or ``forward``, or a list of them; by default that of ``compute``.
+            ax: The matplotlib axes to draw into; by default new ones.
+
+        Returns:
+            Figure (``None`` for given axes) and axes.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+        """
+        chosen = self.compute() if val is None else val
+        if isinstance(chosen, Mapping):
+            return self._plot({name: chosen[name] for name in self.plotted}, ax)
+        return self._plot([{name: one[name] for name in self.plotted} for one in chosen], ax)
+
+
+class OverlapMetric(ScoreMetric):
     """Sums overlap counts over batches and ranks.
 
     The states are int64 tensors that ranks add, so the result does not depend on who saw which sample. Their names
@@ -31,10 +66,6 @@ class OverlapMetric(Metric):
     Raises:
         ConfigError: If wheel, level or mode do not exist.
     """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
 
     def __init__(self, wheel: EmotionWheel, level: int = 1, mode: str = "official", **kwargs: Any) -> None:
         super().__init__(**kwargs)

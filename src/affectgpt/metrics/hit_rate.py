@@ -30,6 +30,8 @@ class EmotionHitRate(OverlapMetric):
         0.5
     """
 
+    plotted = ("hit_rate", "precision", "hit_f1")
+
     def update(self, preds: Sequence[Any], target: Sequence[str]) -> None:
         """Add a batch.
 

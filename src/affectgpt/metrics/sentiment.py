@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from affectgpt.metrics.base import ScoreMetric
 from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_counts, sentiment_of
 from affectgpt.metrics.labels import check_mode
 
 
-class SentimentScore(Metric):
+class SentimentScore(ScoreMetric):
     """Weighted F1 and accuracy of positive against negative.
 
     What is computed, what the modes mean and what ``compute`` returns: ``functional.sentiment_score``.
@@ -34,9 +34,7 @@ class SentimentScore(Metric):
         0.667
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    plotted = ("weighted_f1", "accuracy")
 
     def __init__(self, mode: str = "official", **kwargs: Any) -> None:
         super().__init__(**kwargs)

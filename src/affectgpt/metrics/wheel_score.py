@@ -33,6 +33,8 @@ class EmotionWheelScore(OverlapMetric):
         {'f1': 0.86, 'precision': 0.75, 'recall': 1.0}
     """
 
+    plotted = ("f1", "precision", "recall")
+
     def update(self, preds: Sequence[Any], target: Sequence[Any]) -> None:
         """Add a batch.
 
