@@ -10,7 +10,7 @@ from affectgpt.bench.extract import LexiconExtractor, get_extractor, get_sentime
 from affectgpt.bench.extract.sentiment import GRADES
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
-from affectgpt.metrics.functional import emotion_wheel_score, sentiment_score
+from affectgpt.metrics.functional import emotion_hit_rate, emotion_wheel_score, sentiment_score
 
 
 def lexicon(text, **args):
@@ -23,6 +23,7 @@ def lexicon(text, **args):
         ("He is not happy, but worried.", ["worried"]),
         ("There are no obvious signs of nervousness or unease. She is calm.", ["calm"]),
         ("He is angry rather than sad.", ["angry"]),
+        ("She doesn\u2019t seem happy and is far from calm.", []),
         ("She is not only sad but also angry.", ["sad", "angry"]),
         ('He says: "I am so happy!" His tone is sarcastic.', ["sarcastic"]),
         ("Her mood is emotional, the content of the subtitle is positive.", []),
@@ -116,6 +117,19 @@ def test_descriptions_against_human_labels(shared):
         score = emotion_wheel_score([found[i] for i in kept], [rows[i]["labels"] for i in kept], wheel)
         assert float(score["f1"]) >= 0.74
     assert float(emotion_wheel_score(found, [row["labels"] for row in rows], wheel)["f1"]) >= 0.76
+
+
+def test_template_against_the_released_lists(shared):
+    with (shared / "oracle" / "metrics" / "meld_released.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = get_extractor("template").extract([row["sentence_ckpt30"] for row in rows])
+    released = get_extractor("template").extract([row["openset_ckpt30"] for row in rows])
+    pairs = [(set(a), set(b)) for a, b in zip(found, released, strict=True)]
+    assert sum(a == b for a, b in pairs) / len(pairs) > 0.81
+    assert sum(b <= a for a, b in pairs) / len(pairs) > 0.98
+    wheel, gold = EmotionWheel.official(shared / "data" / "emotion_wheel"), [row["gold"] for row in rows]
+    scores = [float(emotion_hit_rate(labels, gold, wheel)["hit_rate"]) for labels in (found, released)]
+    assert 0 < scores[0] - scores[1] < 0.01
 
 
 def test_sentiment_against_the_released_one(shared):

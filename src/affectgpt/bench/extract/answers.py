@@ -12,6 +12,7 @@ _CUT_LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]+)$")
 # What small models like to answer instead: "The main character is happy and excited."
 _SENTENCE = re.compile(r"^(?:the )?(?:main )?(?:character|person|speaker|he|she|they)\s+(?:is|are|feels?)\s+(.+)", re.I)
 _SENTIMENT = re.compile(r"\b(positive|negative|neutral)\b")
+_BRACKETS = frozenset("[]{}() \u3010\u3011")
 _MAX_WORDS = 4
 _MAX_LABELS = 30
 
@@ -43,7 +44,8 @@ def read_label_answer(text: str) -> list[str] | None:
     first_line = text.rpartition("Output:")[2].strip().split("\n")[0]
     sentence = _SENTENCE.match(first_line)
     first_line = first_line if sentence is None else sentence.group(1)
-    return _if_labels(parse_labels(first_line)) if first_line else None
+    # A model that repeats itself may end in nothing but brackets.
+    return _if_labels(parse_labels(first_line)) if first_line and not set(first_line) <= _BRACKETS else None
 
 
 def read_sentiment_answer(text: str) -> str | None:

@@ -39,11 +39,17 @@ ORDINARY_WORDS = _words(
 NEGATORS = _words(
     """
     not no never without neither nor hardly cannot lack lacks lacking absence isn't aren't wasn't weren't doesn't don't
-    didn't rather_than instead_of
+    didn't rather_than instead_of far_from
     """
 )
 SCOPE_WORDS = 7
-JOINED = (("rather than", "rather_than"), ("instead of", "instead_of"), ("not only", "also"), ("no doubt", "surely"))
+JOINED = (
+    ("rather than", "rather_than"),
+    ("instead of", "instead_of"),
+    ("far from", "far_from"),
+    ("not only", "also"),
+    ("no doubt", "surely"),
+)
 
 # What follows, up to the end of the clause, is a guess.
 HEDGES = _words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from affectgpt.errors import CheckpointError, ConfigError
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 _PROBE_BYTES = 1 << 20
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class LocalModel(ChatModel):
@@ -118,6 +120,9 @@ class LocalModel(ChatModel):
         return self._loaded
 
     def _commit(self) -> str | None:
+        # A commit names itself, so that a finished run repeats without the hub and without the weights.
+        if self.revision is not None and _COMMIT.fullmatch(self.revision):
+            return self.revision
         from transformers import AutoConfig
 
         try:
