@@ -36,6 +36,7 @@ EXTRA_OF_MODULE: Mapping[str, str] = {
     "matplotlib": "demo",
     "PIL": "demo",
     "openpyxl": "wheel",
+    "pooch": "wheel",
     "ray": "annotate",
     "gradio": "app",
     "flash_attn": "flash",

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from clipmaker import make_clip
 
 from affectgpt.datamodules import pack, read_index, read_manifest
 from affectgpt.datamodules.tar import ShardReader
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
+from clipmaker import make_clip
 
 SMALL = MediaProfile(num_frames=2, frame_height=16, frame_width=16, num_segments=2, segment_seconds=0.2)
 

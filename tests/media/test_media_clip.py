@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from clipmaker import make_clip, make_png, make_wav
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile, load_clip, segment_waveform
+from clipmaker import make_clip, make_png, make_wav
 
 SMALL = MediaProfile(num_frames=4, frame_height=32, frame_width=32, num_segments=3, segment_seconds=0.5)
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from clipmaker import make_clip, make_png, make_wav, turn_clockwise
 
 from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode import decode
+from clipmaker import make_clip, make_png, make_wav, turn_clockwise
 
 SMALL = MediaProfile(num_frames=4, frame_height=32, frame_width=32)
 AS_IS = MediaProfile(num_frames=4, frame_height=0, frame_width=0)

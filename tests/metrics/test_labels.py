@@ -63,3 +63,7 @@ def test_any_nesting_of_texts_gives_clean_labels_once(value):
     assert len(set(labels)) == len(labels)
     assert all(label and label == label.strip() and "," not in label for label in labels)
     assert parse_labels(labels) == labels or any(" and " in f" {x} " or " or " in f" {x} " for x in labels)
+
+
+def test_thousands_of_brackets_are_no_list():
+    assert parse_labels("[" * 50_000) == parse_labels("[" * 2_000)

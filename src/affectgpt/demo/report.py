@@ -149,8 +149,8 @@ def _training(train: Mapping[str, Any]) -> str:
     if not train.get("pretraining_steps"):
         return f"Loss of the answer's words, {steps} steps."
     return (
-        f"The small encoders first learnt to tell the emotions apart ({int(train['pretraining_steps'])} steps) and were "
-        f"frozen. Then the model learnt to answer: loss of the answer's words, {steps} steps."
+        f"The small encoders first learnt to tell the emotions apart ({int(train['pretraining_steps'])} steps) and "
+        f"were frozen. Then the model learnt to answer: loss of the answer's words, {steps} steps."
     )
 
 

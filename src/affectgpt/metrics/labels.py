@@ -138,6 +138,6 @@ def _from_json(text: str) -> list[Any] | None:
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # thousands of brackets are no list either
         return None
     return found if isinstance(found, list) and all(isinstance(x, (str, list, type(None))) for x in found) else None
