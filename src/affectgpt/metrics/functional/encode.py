@@ -16,6 +16,8 @@ from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel
 
 Ints = npt.NDArray[np.int64]
 
+_LISTS = frozenset({list, tuple})
+
 
 @dataclass(frozen=True)
 class LabelBatch:
@@ -61,13 +63,16 @@ class LabelEncoder:
         Raises:
             DataError: If an answer or a label is not a text, with the sample's position.
         """
-        samples = [s if type(s) is list or type(s) is tuple else self._parse(s, role, i) for i, s in enumerate(samples)]
+        if not _LISTS.issuperset(map(type, samples)):
+            samples = [s if type(s) in _LISTS else self._parse(s, role, i) for i, s in enumerate(samples)]
         flat = list(chain.from_iterable(samples))
         # Distinct labels are few: what costs time is done once for each of them.
-        if not _are_texts(flat):
-            samples = [s if _are_texts(s) else self._parse(s, role, i) for i, s in enumerate(samples)]
+        distinct = _distinct_texts(flat)
+        if distinct is None:
+            samples = [s if _distinct_texts(s) is not None else self._parse(s, role, i) for i, s in enumerate(samples)]
             flat = list(chain.from_iterable(samples))
-        for label in set(flat).difference(self._ids):
+            distinct = set(flat)
+        for label in distinct.difference(self._ids):
             self._ids[label] = self._number(label)
         starts = np.zeros(len(samples) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, samples), dtype=np.int64, count=len(samples)), out=starts[1:])
@@ -86,7 +91,7 @@ class LabelEncoder:
             labels = parse_labels(list(sample) if isinstance(sample, tuple) else sample, mode=self._mode)
         except DataError as error:
             raise DataError(f"{role} {position}: {error}") from None
-        if not _are_texts(labels):
+        if _distinct_texts(labels) is None:
             wrong = next(label for label in labels if not isinstance(label, str))
             raise DataError(
                 f"{role} {position}: the list {labels!r} holds {wrong!r}, which is no label; leave it out, or use "
@@ -106,8 +111,10 @@ class LabelEncoder:
         return size if plain == NEUTRAL else size + 1 + self._unseen.setdefault(plain, len(self._unseen))
 
 
-def _are_texts(labels: Iterable[Any]) -> bool:
+def _distinct_texts(labels: Iterable[Any]) -> set[str] | None:
+    """The distinct labels, or ``None`` where one is no text."""
     try:
-        return all(isinstance(label, str) for label in set(labels))
-    except TypeError:
-        return False
+        distinct = set(labels)
+    except TypeError:  # a list among them
+        return None
+    return distinct if all(isinstance(label, str) for label in distinct) else None

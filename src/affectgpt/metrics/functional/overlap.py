@@ -17,7 +17,8 @@ from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, Grouping
 
 Words = npt.NDArray[np.uint64]
 
-_BITS_OF_BYTE = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
+# numpy 1 has no count of its own.
+_bits_of_bytes = getattr(np, "bitwise_count", np.array([i.bit_count() for i in range(256)], dtype=np.uint8).__getitem__)
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def count_overlap(
     )
     counts = _count_placed(pred_batch, target_batch, tables, mode)
     if mode == "strict":
-        own = [_count_own(pred_batch, target_batch, table.codes, wheel.kin) for table in tables]
-        columns = zip(*own, strict=True)
-        counts = [placed + np.stack(column, axis=1) for placed, column in zip(counts, columns, strict=True)]
+        for column, table in enumerate(tables):
+            own = _count_own(pred_batch, target_batch, table.codes, wheel.kin)
+            for total, found in zip(counts, own, strict=True):
+                total[:, column] += found
     shared, num_pred, num_target = counts
     labels = [*_label_counts(pred_batch, wheel), *_label_counts(target_batch, wheel)]
     num_empty = int((np.diff(pred_batch.starts) == 0).sum())
@@ -133,10 +135,12 @@ def _masks(batch: LabelBatch, bits: Words) -> Words:
 
 def _count_bits(masks: Words, byte_starts: Sequence[int]) -> Ints:
     """Set bits per sample and wheel, int64 ``[N, W]``."""
-    counts = _BITS_OF_BYTE[masks.view(np.uint8)]
-    found = np.zeros((len(masks), len(byte_starts) - 1), dtype=np.int64)
+    counts = _bits_of_bytes(masks.view(np.uint8))
+    # One wheel after the other in memory, as all that follows goes through them wheel by wheel.
+    found = np.empty((len(byte_starts) - 1, len(masks)), dtype=np.int64).T
     for wheel, (start, end) in enumerate(pairwise(byte_starts)):
-        for byte in range(start, end):
+        found[:, wheel] = counts[:, start]
+        for byte in range(start + 1, end):
             found[:, wheel] += counts[:, byte]
     return found
 
