@@ -18,8 +18,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         epilog="example: affectgpt demo --out runs/demo",
     )
     parser.add_argument("--out", default="runs/demo", help="folder for everything that is made (runs/demo)")
-    parser.add_argument("--steps", type=int, default=130, help="training steps of the model (130)")
-    parser.add_argument("--pretraining-steps", type=int, default=400, help="training steps of the encoders (400)")
+    parser.add_argument("--steps", type=int, default=200, help="training steps of the model (200)")
+    parser.add_argument("--pretraining-steps", type=int, default=320, help="training steps of the encoders (320)")
     parser.add_argument("--train-clips", type=int, default=320, help="clips to train on (320)")
     parser.add_argument("--test-clips", type=int, default=80, help="clips held out (80)")
     parser.add_argument("--seed", type=int, default=42, help="seed of everything (42)")

@@ -56,8 +56,8 @@ class DemoSize:
 
     num_train: int = 320
     num_test: int = 80
-    pretraining_steps: int = 400
-    steps: int = 130
+    pretraining_steps: int = 320
+    steps: int = 200
 
 
 class Stages:
