@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -124,6 +125,7 @@ class AffectGPT(Part):
         self.style = get_style(style)
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
         self._scores = StageScores(wheel)
+        self._is_sharded = False
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | Path) -> Self:
@@ -212,7 +214,8 @@ class AffectGPT(Part):
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> list[str]:
         """Write one answer a sample, greedily, as a batch with a key-value cache; see ``forward``."""
-        out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide)
+        with answering(self):
+            out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide)
         return list(out.texts)
 
     def predict(
@@ -240,7 +243,8 @@ class AffectGPT(Part):
         """
         from affectgpt.answering import answer_clip
 
-        return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key)
+        with answering(self):
+            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, with slots left out at random if ``slot_dropout`` says so."""
@@ -297,8 +301,13 @@ class AffectGPT(Part):
 
     def configure_model(self) -> None:
         """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
-        if self.device_mesh is None or hasattr(self, "_is_sharded"):
+        if self.device_mesh is None or self._is_sharded:
             return
+        if self.device_mesh["tensor_parallel"].size() > 1:
+            raise ConfigError(
+                f"the strategy asks for tensor parallelism over {self.device_mesh['tensor_parallel'].size()} devices, "
+                "which the model does not have; give data_parallel_size: (all devices), tensor_parallel_size: 1"
+            )
         from affectgpt.training.sharding import shard_model
 
         self._is_sharded = True
@@ -312,7 +321,9 @@ class AffectGPT(Part):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out frozen weights that the parts read from files of their own, and note the wording."""
         restored = set(self._restored_keys())
-        if "state_dict" in checkpoint:
+        # a checkpoint in shards is read back key by key, and must have them all
+        in_shards = self._is_sharded and getattr(self.trainer.strategy, "_save_distributed_checkpoint", False)
+        if "state_dict" in checkpoint and not in_shards:
             checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
         checkpoint["affectgpt"] = {"format": 1, "style_digest": self.style.digest()}
 
@@ -362,7 +373,7 @@ class AffectGPT(Part):
         # nobody in the batch has the input: one blank step, so that every rank runs the same operations
         device = next(self.projectors.parameters()).device
         keep = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
-        if self.training and self.specs[name].trainable:
+        if self._is_sharded or (self.training and self.specs[name].trainable):
             blank: Features = self.encoders[name](self._blank(source, len(batch)).to(device), keep)
             return blank
         return Features(torch.zeros(len(batch), 1, self.encoder(name).out_dim, device=device), keep)
@@ -406,7 +417,7 @@ class AffectGPT(Part):
         parts: dict[str, Part] = {f"encoders.{name}.": self.encoder(name) for name in self.specs}
         parts["llm."] = self.llm
         for start, part in parts.items():
-            prefixes = tuple(start + prefix for prefix in part.restored_prefixes())
+            prefixes = tuple(start + prefix for prefix in part.restored_prefixes() if not part.was_trained)
             for key in self.state_dict():
                 if prefixes and key.startswith(prefixes) and key not in trainable:
                     if key in buffers and not part.frozen and start != "llm.":
@@ -417,14 +428,27 @@ class AffectGPT(Part):
         if batch.answers is not None:
             loss = self(batch).loss
             self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch))
-        if any(batch.labels):
+        asked = [question == self.style.label_question for question in batch.questions]
+        gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
+        if any(gold) or self._is_sharded:  # sharded ranks write together, or not at all
             from affectgpt.answering import answer_batch
 
-            self._scores.add(stage, answer_batch(self, batch), batch.labels, self.device)
+            self._scores.add(stage, answer_batch(self, batch), gold or [()] * len(batch), self.device)
 
     def _log_scores(self, stage: str) -> None:
-        for name, value in self._scores.take(stage).items():
+        for name, value in self._scores.take(stage, self.device).items():
             self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
+
+
+@contextmanager
+def answering(model: AffectGPT) -> Iterator[None]:
+    """Eval mode for as long as answers are written: no dropout, no slot left out at random."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

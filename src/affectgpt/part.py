@@ -37,6 +37,7 @@ class Part(lightning.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._frozen = False
+        self._was_trained = False
         self.save_hyperparameters(copy.deepcopy(self._init_args), logger=False)
         self._hparams_name = "kwargs"
 
@@ -51,9 +52,15 @@ class Part(lightning.LightningModule):
         super().freeze()
         return self
 
+    @property
+    def was_trained(self) -> bool:
+        """Whether ``unfreeze`` was ever called; its weights are then its own, not those of a file."""
+        return self._was_trained
+
     def unfreeze(self) -> Self:
-        """Train this part again."""
+        """Train this part, or train it again; a checkpoint holds all its weights from then on."""
         self._frozen = False
+        self._was_trained = True
         super().unfreeze()
         return self
 

@@ -242,7 +242,8 @@ class Registry(Generic[T]):
         try:
             part = target(**args)
         except ModuleNotFoundError as error:
-            raise ConfigError(self._missing(spec.name, "affectgpt", error)) from error
+            owner = self._sources().get(spec.name, ("affectgpt", ""))[0]
+            raise ConfigError(self._missing(spec.name, owner, error)) from error
         if not isinstance(part, base):
             raise ConfigError(self._no_part(spec.name, f"built a {type(part).__name__}", base))
         return cast(T, part)

@@ -36,9 +36,9 @@ Visual sources are uint8 ``[T, 3, H, W]``; ``audio`` is float32 ``[S, N]``: S se
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Features:
-    """What an encoder returns.
+    """What an encoder returns; not frozen, because Lightning converts the precision of a batch field by field.
 
     Attributes:
         hidden: Feature vectors, float ``[B, T, D]``.
@@ -82,9 +82,9 @@ class Clip:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """Clips side by side, with what is asked of the model.
+    """Clips side by side, with what is asked of the model; not frozen, see ``Features``.
 
     Attributes:
         keys: One key a sample, B in all.

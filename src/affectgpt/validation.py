@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,11 +44,20 @@ class StageScores:
         pairs = [(answer.labels, gold) for answer, gold in zip(answers, labels, strict=True) if gold]
         self._score(stage).to(device).update([given for given, _ in pairs], [gold for _, gold in pairs])
 
-    def take(self, stage: str) -> Mapping[str, Tensor]:
-        """The figures of a stage over all ranks; the stage starts afresh."""
-        score = self._score(stage)
-        figures = score.compute()
+    def take(self, stage: str, device: torch.device) -> Mapping[str, Tensor]:
+        """The figures of a stage over all ranks, none if nothing was scored; the stage starts afresh.
+
+        Args:
+            stage: ``"val"`` or ``"test"``.
+            device: Where the ranks' counts meet; a rank without any scored sample takes part too.
+        """
+        score = self._score(stage).to(device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*was called before the ``update`` method")
+            figures = score.compute()
         score.reset()
+        if not figures["samples"]:
+            return {}
         return {name: figures[name] for name in LOGGED}
 
     def _score(self, stage: str) -> Any:

@@ -104,8 +104,16 @@ def test_predict_answers_the_good_files_and_reports_the_bad_one(
     assert "bad" in capsys.readouterr().err
 
 
+def test_words_of_one_clip_are_not_given_to_another(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(trained / "last.ckpt")
+    assert main(["predict", "a.mp4", "b.mp4", "--checkpoint", checkpoint, "--subtitle", "Hi."]) == 1
+    assert "belong to one clip" in capsys.readouterr().err
+
+
 def test_predict_over_shards_writes_every_answer(trained: Path) -> None:
-    arguments = ["--config", str(trained / "config.yaml"), "--ckpt_path", str(trained / "last.ckpt")]
+    arguments = [f"--config={trained / 'config.yaml'}", "--ckpt_path", str(trained / "last.ckpt")]
     assert main(["predict", *arguments]) == 0
     answers = [json.loads(line) for line in (trained / "predictions.jsonl").read_text().splitlines()]
     assert [a["key"] for a in answers] == [f"clip{i}" for i in range(10)]

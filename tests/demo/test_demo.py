@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from affectgpt import AffectGPT
+from affectgpt.demo import run as demo_run
 from affectgpt.demo.run import CONDITIONS, DemoSize, run_demo
 from affectgpt.errors import ConfigError
 
@@ -58,14 +59,26 @@ def test_the_same_seed_gives_the_same_scores_answers_and_weights(runs: list[Path
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-def test_pretraining_changes_the_encoders_and_training_leaves_them(runs: list[Path]) -> None:
-    torch.manual_seed(3)
-    model = AffectGPT.from_checkpoint(runs[0] / "model.ckpt")
-    fresh = AffectGPT.from_config(settings()["model"])
-    for name in model.specs:
-        ours, theirs = model.encoder(name).state_dict(), fresh.encoder(name).state_dict()
-        assert any(not torch.equal(ours[key], theirs[key]) for key in ours)
-        assert model.encoder(name).frozen
+def test_pretraining_changes_the_encoders_and_training_leaves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    fit = demo_run._fit
+
+    def spy(module: Any, *args: Any) -> Any:
+        states.append({key: value.clone() for key, value in module.encoders.state_dict().items()})
+        result = fit(module, *args)
+        states.append({key: value.clone() for key, value in module.encoders.state_dict().items()})
+        return result
+
+    monkeypatch.setattr(demo_run, "_fit", spy)
+    run_demo(tmp_path, DemoSize(num_train=12, num_test=12, pretraining_steps=2, steps=2), settings())
+    fresh, pretrained, before_training, trained = states
+    assert any(not torch.equal(fresh[key], pretrained[key]) for key in fresh)
+    assert all(torch.equal(pretrained[key], trained[key]) for key in fresh)
+    assert all(torch.equal(pretrained[key], before_training[key]) for key in fresh)
+    restored = AffectGPT.from_checkpoint(tmp_path / "model.ckpt").encoders.state_dict()
+    assert all(torch.equal(trained[key], restored[key]) for key in fresh)
 
 
 def test_demo_does_not_clear_a_folder_of_somebody_else(tmp_path: Path) -> None:

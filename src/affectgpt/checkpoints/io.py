@@ -8,6 +8,9 @@ from typing import Any
 
 from affectgpt.errors import CheckpointError
 
+SAME_RESULT = frozenset({"trainable", "gradient_checkpointing", "attention"})
+"""Settings of parts that change how something is computed or trained, not what comes out."""
+
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, tensors and plain values only.
@@ -22,8 +25,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(
-            f"{path} is a folder: a checkpoint in shards; merge it first with "
-            "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+            f"{path} is a folder: a checkpoint in shards, which is not read here; train with the strategy's "
+            "save_distributed_checkpoint: false to get one file"
         )
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the .ckpt file that training wrote")
@@ -104,7 +107,7 @@ def refuse_imports(config: Any, path: str | Path) -> None:
 
 def _differences(name: str, ours: Any, theirs: Any) -> Iterable[tuple[str, Any, Any]]:
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in sorted({*ours, *theirs}):
+        for key in sorted({*ours, *theirs} - SAME_RESULT):
             yield from _differences(f"{name}.{key}", ours.get(key), theirs.get(key))
     elif ours != theirs:
         yield name, ours, theirs

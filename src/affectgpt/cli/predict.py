@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affectgpt.cli.terminal import quiet
-from affectgpt.errors import DataError
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.types import Prediction
 
 
@@ -17,13 +17,19 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
+        ConfigError: If the words or the sound of one clip are given for several.
         DataError: If a file cannot be decoded, after the others have been answered.
     """
-    if "--config" in argv or "-c" in argv:
+    if any(arg in ("--config", "-c") or arg.startswith("--config=") for arg in argv):
         from affectgpt.cli.train import run as run_lightning
 
         return run_lightning(verb, argv)
     args = _parser().parse_args(argv)
+    if len(args.clip) > 1 and (args.subtitle or args.audio):
+        raise ConfigError(
+            f"--subtitle and --audio belong to one clip, but {len(args.clip)} were given; answer them one by one, or "
+            "pack them with a manifest and use --config"
+        )
     from rich.console import Console
     from rich.progress import track
 

@@ -19,7 +19,7 @@ from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
 
 EXAMPLE = """\
-example: affectgpt fit --config experiments/tiny_synthetic.yaml
+example: affectgpt fit --config experiments/real_clips_smollm2.yaml
          affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
 """
 
@@ -58,7 +58,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     Raises:
         ConfigError: If the configuration or an argument is wrong.
     """
-    for flag, path in pairwise(argv):
+    flags = [piece for arg in argv for piece in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    for flag, path in pairwise(flags):
         if flag in ("--config", "-c") and not Path(path).is_file():
             raise ConfigError(f"no configuration at {path}; the folder experiments/ of the project has some")
         if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():

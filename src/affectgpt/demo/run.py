@@ -169,7 +169,8 @@ def _train(
     )
     start = time.perf_counter()
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
-    model.encoders.requires_grad_(True)
+    for name in model.specs:
+        model.encoder(name).unfreeze()
     pretraining = EncoderPretraining(model, label_sets)
     _, before = _fit(pretraining, data, size.pretraining_steps, "training encoders", stages)
     for name in model.specs:
@@ -184,7 +185,7 @@ def _train(
         "pretraining_steps": size.pretraining_steps,
         "pretraining_final_loss": _last(before),
     }
-    return AffectGPT.from_checkpoint(out / "model.ckpt").to(model.device), rows, facts
+    return AffectGPT.from_checkpoint(out / "model.ckpt").to(trainer.strategy.root_device), rows, facts
 
 
 def _fit(

@@ -37,5 +37,5 @@ class PrecomputedEncoder(Encoder):
         """
         raise DataError(
             f"the stream is 'precomputed', but the batch brought {self.modality} media {tuple(media.shape)} instead of "
-            "feature vectors; read shards that hold the features, or configure a real encoder"
+            "feature vectors; put them into Batch.features, or configure a real encoder"
         )

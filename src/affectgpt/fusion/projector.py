@@ -27,5 +27,6 @@ class Projector(Part):
             self.layers = nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, out_dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Project tokens: float ``[B, K, in_dim]`` to ``[B, K, out_dim]``."""
-        return cast(Tensor, self.layers(tokens))
+        """Project tokens: float ``[B, K, in_dim]`` of any precision to ``[B, K, out_dim]`` in that of the weights."""
+        dtype = next(self.layers.parameters()).dtype
+        return cast(Tensor, self.layers(tokens.to(dtype)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import CheckpointError, ConfigError
@@ -68,6 +69,7 @@ class HuggingFaceHead(LLMHead):
     def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: tuple[str, ...] = ()) -> list[str]:
         """Write answers, greedily; see ``LLMHead.generate``."""
         more = {"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}
+        config_eos = self.network.generation_config.eos_token_id
         ids = self.network.generate(
             inputs_embeds=embeds,
             attention_mask=keep.long(),
@@ -75,14 +77,21 @@ class HuggingFaceHead(LLMHead):
             do_sample=False,
             use_cache=True,
             pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=self.tokenizer.eos_token_id,
+            eos_token_id=self.tokenizer.eos_token_id if config_eos is None else config_eos,
+            # what the model's own settings say about sampling has no place in a greedy answer
             temperature=None,
             top_p=None,
             top_k=None,
+            repetition_penalty=1.0,
+            synced_gpus=self._is_sharded(),
             **more,
         )
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [_before(text, stop).strip() for text in texts]
+
+    def _is_sharded(self) -> bool:
+        """Whether ranks share the weights; they must then take every step together, to the longest answer of all."""
+        return any(isinstance(p, DTensor) for p in self.network.parameters())
 
     def shard_units(self) -> list[nn.Module]:
         """The transformer layers, which FSDP shards one by one."""

@@ -138,13 +138,13 @@ class Renderer:
         tail: Sequence[int],
         key: str,
     ) -> list[tuple[int, int]]:
-        """Shorten what may be cut, word by word from its end, until the sample fits."""
-        words = fields["subtitle"].split(" ") if Field("subtitle", may_cut=True) in layout else []
+        """Shorten what may be cut, from its end and character by character (not all scripts have spaces)."""
+        words = fields["subtitle"] if Field("subtitle", may_cut=True) in layout else ""
         low, high = 0, len(words)
         best: list[tuple[int, int]] | None = None
-        while low <= high:  # most words that still fit, by bisection
+        while low <= high:  # most characters that still fit, by bisection
             middle = (low + high) // 2
-            shorter = {**fields, "subtitle": " ".join(words[:middle])}
+            shorter = {**fields, "subtitle": words[:middle]}
             row = self._rows([layout], [shorter], num_tokens, order, training=bool(tail))[0]
             if len(row) + len(tail) <= self.max_tokens:
                 best, low = row, middle + 1
