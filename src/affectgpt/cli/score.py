@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--wheel",
         default="builtin",
-        help="builtin; official (its folder from AFFECTGPT_WHEEL_FOLDER); or the folder of the official tables",
+        help="builtin; official (from AFFECTGPT_WHEEL_FOLDER, or fetched once); or the folder of the official tables",
     )
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
     parser.add_argument("--out", help="write the result to this file, as JSON")
@@ -63,7 +63,9 @@ def _folder(wheel: str) -> str | None:
 
 def _show(result: dict[str, Any]) -> None:
     source = f"{result['mode']}, wheel {result['wheel']}"
-    print(f"{result['dataset']}: {result['metric']} {100 * result['score']:.2f} ({source})")
+    interval = result.get("interval")
+    spread = f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]" if interval else ""
+    print(f"{result['dataset']}: {result['metric']} {100 * result['score']:.2f}{spread} ({source})")
     for name, value in result.items():
         if isinstance(value, bool) or name in ("score",):
             continue
