@@ -89,6 +89,7 @@ def test_demo_does_not_clear_a_folder_of_somebody_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_demo_reaches_its_targets(tmp_path: Path) -> None:
     report = run_demo(tmp_path)
     f1 = {name: score["f1"] for name, score in report["scores"].items()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from affectgpt.cli.terminal import quiet
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import write_lines
 from affectgpt.types import Prediction
 
 
@@ -65,13 +65,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             )
         )
     if args.out:
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(a.to_json(), ensure_ascii=False) + "\n" for a in answers)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(lines, encoding="utf-8")
-        temporary.rename(path)
-        console.print(f"wrote {len(answers)} answers to {path}")
+        write_lines(args.out, (json.dumps(a.to_json(), ensure_ascii=False) for a in answers))
+        console.print(f"wrote {len(answers)} answers to {args.out}")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}")

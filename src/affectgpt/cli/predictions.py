@@ -10,6 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from affectgpt.files import write_lines
 from affectgpt.types import Prediction
 
 
@@ -37,13 +38,10 @@ class PredictionFile(Callback):
         self._lines += [json.dumps(prediction.to_json(), ensure_ascii=False) for prediction in outputs]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file under a temporary name, then rename it."""
+        """Write the file."""
         path = Path(self.path or Path(trainer.default_root_dir, "predictions.jsonl"))
         if trainer.world_size > 1:
             path = path.with_name(f"{path.stem}.rank{trainer.global_rank}{path.suffix}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
-        temporary.rename(path)
+        write_lines(path, self._lines)
         print(f"wrote {len(self._lines)} answers to {path}")
         self._lines = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from affectgpt.files import write_whole
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -23,11 +24,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
     result = score(args.dataset, args.predictions, args.gold, wheel, args.mode)
     if args.out:
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.rename(path)
+        write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     if args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:

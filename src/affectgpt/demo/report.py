@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from affectgpt.datamodules.synthetic.states import STATES, SyntheticState
 from affectgpt.demo.charts import data_address, draw_loss, draw_modalities, draw_strip
 from affectgpt.errors import ConfigError
+from affectgpt.files import write_whole
 from affectgpt.metrics import EmotionWheel
 
 TITLES: Mapping[str, str] = {
@@ -92,9 +91,9 @@ def write_report(
     except KeyError as error:
         raise ConfigError(f"the report or an example has no entry {error}; see write_report for the layout") from error
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "loss.png", loss)
-    _write(out / "modalities.png", modalities)
-    _write(out / "report.html", page.encode("utf-8"))
+    write_whole(out / "loss.png", loss)
+    write_whole(out / "modalities.png", modalities)
+    write_whole(out / "report.html", page)
     return out / "report.html"
 
 
@@ -290,15 +289,3 @@ def _percent(fraction: float) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}&nbsp;min" if minutes else f"{rest}&nbsp;s"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename, so that no half-written file is ever seen."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from affectgpt.datamodules.synthetic import make_corpus
 from affectgpt.demo.pretrain import EncoderPretraining
 from affectgpt.demo.report import write_report
 from affectgpt.errors import ConfigError
+from affectgpt.files import write_lines, write_whole
 from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore
 from affectgpt.model import AffectGPT
 from affectgpt.types import Batch, Prediction
@@ -130,12 +131,9 @@ def run_demo(
         "peak_rss_mb": _peak_rss_mb(),
         "versions": _versions(),
     }
-    with (out / "predictions.jsonl").open("w", encoding="utf-8") as file:
-        for name, found in answers.items():
-            file.writelines(json.dumps({"condition": name, **a.to_json()}) + "\n" for a in found)
-    temporary = out / ".report.json.part"
-    temporary.write_text(json.dumps(report, indent=2) + "\n")
-    temporary.rename(out / "report.json")
+    lines = (json.dumps({"condition": name, **a.to_json()}) for name, found in answers.items() for a in found)
+    write_lines(out / "predictions.jsonl", lines)
+    write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_report(report, history, _examples(batches, answers), out)
     return report
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from affectgpt.files import write_whole
 from affectgpt.metrics.cache import cache_folder
 from affectgpt.metrics.wheel import Grouping
 
@@ -65,10 +65,8 @@ def save_compiled(path: Path, labels: Sequence[str], groupings: Mapping[str, Gro
         "digest": np.frombuffer(hashlib.sha256(text + codes.tobytes()).digest(), dtype=np.uint8),
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(temporary).replace(path)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        write_whole(path, buffer.getvalue())
     except OSError as error:
         log.warning("the compiled word tables cannot be kept in %s (%s); they are read anew each time", path, error)
