@@ -5,7 +5,6 @@ import http.server
 import shutil
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -91,15 +90,10 @@ def test_without_pooch_the_error_says_so(monkeypatch):
         EmotionWheel.official()
 
 
-def test_compiled_tables_load_fast_and_without_openpyxl(tables, cache, monkeypatch):
+def test_compiled_tables_load_without_openpyxl(tables, cache, monkeypatch):
     first = EmotionWheel.official(tables)
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    seconds = []
-    for _ in range(5):
-        started = time.process_time()
-        second = EmotionWheel.official(tables)
-        seconds.append(time.process_time() - started)
-    assert min(seconds) < 0.05
+    second = EmotionWheel.official(tables)
     assert (second.name, second.labels) == (first.name, first.labels)
     assert second.groupings.keys() == first.groupings.keys()
     for key, grouping in first.groupings.items():

@@ -1,7 +1,6 @@
 """The built-in wheel, and what the metrics promise whatever the wheel."""
 
 import pickle
-import time
 
 import pytest
 import torch
@@ -22,12 +21,7 @@ def plain(scores):
     return {name: value.item() for name, value in scores.items()}
 
 
-def test_the_builtin_wheel_loads_fast_and_sorts_common_words():
-    from affectgpt.metrics.wheel import _builtin
-
-    started = time.perf_counter()
-    _builtin.__wrapped__()
-    assert time.perf_counter() - started < 0.2  # 12 ms on an idle machine
+def test_the_builtin_wheel_sorts_common_words():
     groups = {
         "overjoyed": "happy",
         "resigned": "sad",
