@@ -15,11 +15,9 @@ from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.lora import LoraSpec, add_lora
+from affectgpt.prompts.render import IGNORE
 
 log = logging.getLogger(__name__)
-
-IGNORE = -100
-"""Label of a token that is not learnt."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
