@@ -48,6 +48,9 @@ class ShardIndex:
         duration_seconds: Length of all clips together.
         provenance: Where the set comes from: source, licence and whatever the packer was told.
         tool: Name and version of the packer.
+        form: What a sample holds: ``"media"`` (original files), ``"frames"`` (pictures and sound, cut already) or
+            ``"features"`` (vectors of frozen encoders).
+        recipe: How the form was made, as plain JSON: the media profile of frames, the feature key of each stream.
         folder: Where the index was read; not saved.
     """
 
@@ -57,6 +60,8 @@ class ShardIndex:
     duration_seconds: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
+    form: str = "media"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
     @property
@@ -75,6 +80,8 @@ class ShardIndex:
             "format": FORMAT,
             "schema": SCHEMA_VERSION,
             "tool": self.tool,
+            "form": self.form,
+            "recipe": dict(self.recipe),
             "samples": self.samples,
             "bytes": self.bytes,
             "duration_seconds": round(self.duration_seconds, 3),
@@ -116,6 +123,8 @@ def read_index(folder: str | Path) -> ShardIndex:
             duration_seconds=float(saved["duration_seconds"]),
             provenance=saved["provenance"],
             tool=saved["tool"],
+            form=saved.get("form", "media"),
+            recipe=saved.get("recipe", {}),
             folder=folder,
         )
     except (KeyError, TypeError, ValueError) as error:
