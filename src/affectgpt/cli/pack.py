@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 
 from affectgpt.errors import ConfigError
@@ -31,10 +32,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
             args.manifest,
             args.out,
             samples_per_shard=args.samples_per_shard,
+            shard_bytes=round(args.shard_mb * 1e6),
+            workers=args.workers,
             split=args.split,
             labelled_only=args.skip_unlabelled,
             skip_bad=args.skip_bad,
             overwrite=args.overwrite,
+            restart=args.restart,
             provenance=dict(_pair(text) for text in args.provenance),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -61,9 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--split", help="only the lines of this split")
     parser.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
+    parser.add_argument("--shard-mb", type=float, default=256.0, help="size at which a tar ends, in MB (256)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode (all cores)")
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, listed in rejects.jsonl")
     parser.add_argument("--overwrite", action="store_true", help="replace the shard folder if it is there")
+    parser.add_argument("--restart", action="store_true", help="begin anew where an unfinished packing would go on")
     parser.add_argument(
         "--provenance", action="append", default=[], metavar="KEY=VALUE", help="a fact for the index: licence=CC-BY-4.0"
     )

@@ -15,6 +15,8 @@ _LAZY = {
     "ShardIndex": "affectgpt.datamodules.index",
     "ShardStream": "affectgpt.datamodules.stream",
     "pack": "affectgpt.datamodules.shards",
+    "ShardWriter": "affectgpt.datamodules.writer",
+    "Sample": "affectgpt.datamodules.writer",
     "read_index": "affectgpt.datamodules.index",
     "read_manifest": "affectgpt.datamodules.schema",
 }

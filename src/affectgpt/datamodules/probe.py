@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
 from affectgpt.datamodules.tar import read_faces
+from affectgpt.datamodules.writer import Sample
 from affectgpt.errors import DataError
 from affectgpt.media.decode import Decoded, decode
 from affectgpt.media.profile import MediaProfile
@@ -16,20 +14,28 @@ from affectgpt.media.profile import MediaProfile
 _PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A sample ready to be written: its members (suffix to content), and the facts in its json member."""
-
-    members: dict[str, bytes]
-    facts: dict[str, Any]
-
-
-def probe_record(record: Record) -> Sample:
+def probe_record(record: Record) -> Sample | SampleError:
     """Read the files of a record, and decode them to see that they are whole.
 
-    Raises:
-        SampleError: If a file cannot be read or decoded.
+    Returns:
+        The sample, or what is wrong with it: an answer that another process can send.
     """
+    try:
+        return _probe(record)
+    except SampleError as problem:
+        return problem
+
+
+def crashed(record: Record) -> SampleError:
+    """The fault of a record whose decoding killed its process."""
+    message = (
+        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} killed its process; the file breaks the "
+        "decoder, or needs more memory than there is: leave it out, or convert it"
+    )
+    return SampleError(record.key, "probe", "crashed", message)
+
+
+def _probe(record: Record) -> Sample:
     members: dict[str, bytes] = {}
     decoded: list[Decoded] = []
     try:
@@ -56,8 +62,7 @@ def probe_record(record: Record) -> Sample:
         "has_faces": record.faces is not None,
         "media_notes": [note for media in decoded for note in media.notes],
     }
-    members["json"] = json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()
-    return Sample(members, facts)
+    return Sample(record.key, members, facts)
 
 
 def _decode(content: bytes, path: Path, record: Record) -> Decoded:

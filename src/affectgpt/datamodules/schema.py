@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from affectgpt.errors import DataError
 
@@ -43,6 +43,14 @@ class SampleError(DataError):
         self.stage = stage
         self.code = code
 
+    @classmethod
+    def of(cls, saved: Mapping[str, str]) -> Self:
+        """Read a line of ``rejects.jsonl``."""
+        return cls(saved["key"], saved["stage"], saved["code"], saved["message"])
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the default passes the message alone
+        return type(self), (self.key, self.stage, self.code, str(self))
+
     def to_json(self) -> dict[str, str]:
         """Plain JSON, a line of ``rejects.jsonl``."""
         return {"key": self.key, "stage": self.stage, "code": self.code, "message": str(self)}
@@ -73,6 +81,15 @@ class Record:
     description: str | None = None
     split: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def files(self) -> list[Path]:
+        """The files of the sample."""
+        return [path for path in (self.video, self.audio, self.faces) if path is not None]
+
+    def identity(self) -> str:
+        """A text that changes whenever the sample does: its line, and name, size and time of its files."""
+        stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files()]
+        return json.dumps([self.to_json(), stamps], sort_keys=True)
 
     def to_json(self) -> dict[str, Any]:
         """What the shard keeps beside the media, as plain JSON."""

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
 import shutil
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affectgpt import __version__
-from affectgpt.datamodules.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
-from affectgpt.datamodules.probe import probe_record
+import av
+
+from affectgpt.datamodules.index import ShardIndex
+from affectgpt.datamodules.parallel import map_in_order
+from affectgpt.datamodules.probe import crashed, probe_record
 from affectgpt.datamodules.schema import Record, SampleError, scan_manifest
+from affectgpt.datamodules.writer import ShardWriter
 from affectgpt.errors import ConfigError, DataError
 
-REJECTS_FILE = "rejects.jsonl"
+_TAR_BYTES_PER_SAMPLE = 8192
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,13 @@ class PackReport:
         rejects: The samples left out, with the reason.
         num_noted: Samples that were taken although something in them had to be skipped; see ``media_notes`` in their
             json member.
+        num_resumed: Samples, taken or rejected, that an interrupted run had done before.
     """
 
     index: ShardIndex
     rejects: tuple[SampleError, ...]
     num_noted: int
+    num_resumed: int = 0
 
 
 def pack(
@@ -50,14 +48,16 @@ def pack(
     labelled_only: bool = False,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    restart: bool = False,
     skip_bad: bool = False,
+    workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackReport:
     """Pack the clips of a manifest into a shard folder.
 
-    A shard ends at ``samples_per_shard`` samples, or at the sample with which it passes ``shard_bytes``. The media
-    files are stored as they are; the same files give the same tars, byte for byte. All is written into a hidden folder
-    beside ``out``, which takes the name ``out`` at the end: after a failure nothing is left.
+    A shard ends at ``samples_per_shard`` samples, or at the sample with which it reaches ``shard_bytes``. The media
+    files are stored as they are; the same files give the same tars, byte for byte, for any number of workers. After a
+    kill or an error the same call goes on behind the last finished shard; see ``ShardWriter``.
 
     Args:
         manifest: See ``read_manifest``.
@@ -69,17 +69,50 @@ def pack(
             listed in ``rejects.jsonl``.
         provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
         overwrite: Replace ``out`` if it is a shard folder.
+        restart: Throw an unfinished packing into ``out`` away.
         skip_bad: Leave bad samples out and list them in ``rejects.jsonl``, instead of stopping at the first.
+        workers: Processes that decode; 0 decodes in this one. A script that asks for more must guard its main module
+            with ``if __name__ == "__main__"``, as for any use of ``multiprocessing``.
         progress: Called with the number of samples done and the number of all.
 
     Raises:
-        ConfigError: If ``out`` exists, or an argument does not fit.
-        DataError: If a sample is bad and ``skip_bad`` is not set, or none is good.
+        ConfigError: If ``out`` exists, an argument does not fit, or an unfinished packing had other settings.
+        DataError: If a sample is bad and ``skip_bad`` is not set, none is good, the disk has no room, or the inputs
+            changed since an unfinished packing.
     """
-    out = Path(out)
-    if samples_per_shard < 1 or shard_bytes < 1:
-        raise ConfigError(f"samples_per_shard={samples_per_shard}, shard_bytes={shard_bytes}: both must be at least 1")
-    _check_target(out, overwrite)
+    if workers < 0:
+        raise ConfigError(f"workers={workers}, but must be 0, to decode in this process, or more")
+    with ShardWriter(
+        out,
+        samples_per_shard=samples_per_shard,
+        shard_bytes=shard_bytes,
+        settings={"av": av.__version__},
+        overwrite=overwrite,
+        restart=restart,
+    ) as writer:
+        records, rejects = _select(manifest, split, labelled_only, skip_bad)
+        identities = [record.identity() for record in records]
+        num_resumed = writer.resume(identities)
+        _check_room(writer, records)
+        for done, sample in enumerate(
+            map_in_order(probe_record, records[num_resumed:], workers, crashed), start=num_resumed
+        ):
+            if isinstance(sample, SampleError):
+                if not skip_bad:
+                    raise sample
+                writer.reject(sample, identities[done])
+            else:
+                writer.write(sample, identities[done])
+            if progress is not None:
+                progress(done + 1, len(records))
+        origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
+        index, listed, total = writer.finish(origin, rejects)
+    return PackReport(index, listed, total.noted, num_resumed)
+
+
+def _select(
+    manifest: str | Path, split: str | None, labelled_only: bool, skip_bad: bool
+) -> tuple[list[Record], list[SampleError]]:
     records, rejects = scan_manifest(manifest)
     if rejects and not skip_bad:
         raise rejects[0]
@@ -91,31 +124,7 @@ def pack(
     if labelled_only:
         rejects += [_unlabelled(record) for record in records if not (record.labels or record.description)]
         records = [record for record in records if record.labels or record.description]
-    origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
-    with _folder_in_the_making(out) as folder:
-        shards = _ShardWriter(folder, samples_per_shard, shard_bytes)
-        counts = _Counts()
-        for done, record in enumerate(records, start=1):
-            try:
-                sample = probe_record(record)
-            except SampleError as problem:
-                if not skip_bad:
-                    raise
-                rejects.append(problem)
-            else:
-                shards.write(record.key, sample.members)
-                counts.add(sample.facts)
-            if progress is not None:
-                progress(done, len(records))
-        infos = shards.close()
-        if not infos:
-            raise DataError(f"manifest {str(manifest)!r} gives no good sample; the first fault: {rejects[0]}")
-        index = counts.index(infos, origin)
-        _write_json(folder / INDEX_FILE, index.to_json())
-        if skip_bad or labelled_only:
-            lines = [json.dumps(problem.to_json(), ensure_ascii=False) + "\n" for problem in rejects]
-            (folder / REJECTS_FILE).write_text("".join(lines), "utf-8")
-    return PackReport(read_index(out), tuple(rejects), counts.num_noted)
+    return records, rejects
 
 
 def _unlabelled(record: Record) -> SampleError:
@@ -123,124 +132,13 @@ def _unlabelled(record: Record) -> SampleError:
     return SampleError(record.key, "select", "unlabelled", message)
 
 
-class _Counts:
-    """What the index says about the set as a whole."""
-
-    def __init__(self) -> None:
-        self.num_noted = 0
-        self._labels: Counter[str] = Counter()
-        self._modalities = Counter(dict.fromkeys(("video", "audio", "faces", "subtitle", "labels", "description"), 0))
-        self._seconds = 0.0
-
-    def add(self, facts: Mapping[str, Any]) -> None:
-        self.num_noted += bool(facts["media_notes"])
-        self._seconds += facts["duration_seconds"]
-        self._labels.update(set(facts["labels"]))
-        for name in self._modalities:
-            self._modalities[name] += bool(facts.get(f"has_{name}", facts.get(name)))
-
-    def index(self, shards: list[ShardInfo], provenance: Mapping[str, Any]) -> ShardIndex:
-        return ShardIndex(
-            shards=tuple(shards),
-            labels=dict(sorted(self._labels.items(), key=lambda item: (-item[1], item[0]))),
-            modalities=dict(self._modalities),
-            duration_seconds=self._seconds,
-            provenance=provenance,
-            tool=f"affectgpt {__version__}",
+def _check_room(writer: ShardWriter, records: Sequence[Record]) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    left = records[writer.num_resumed :]
+    needed = sum(path.stat().st_size for record in left for path in record.files()) + len(left) * _TAR_BYTES_PER_SAMPLE
+    free = shutil.disk_usage(writer.out.parent).free
+    if needed > free:
+        raise DataError(
+            f"packing into {str(writer.out)!r} needs about {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are "
+            "free there; free some space, or choose a folder on another disk"
         )
-
-
-class _ShardWriter:
-    """Writes samples into tars of bounded size, and digests them on the way."""
-
-    def __init__(self, folder: Path, samples_per_shard: int, shard_bytes: int) -> None:
-        self._folder = folder
-        self._max_samples = samples_per_shard
-        self._max_bytes = shard_bytes
-        self._done: list[ShardInfo] = []
-        self._keys: list[str] = []
-        self._file: _DigestingFile | None = None
-        self._tar: Any = None
-
-    def write(self, key: str, members: Mapping[str, bytes]) -> None:
-        from webdataset import TarWriter  # takes seconds to import
-
-        if self._file is None:
-            self._file = _DigestingFile(self._folder / f"shard-{len(self._done):06d}.tar")
-            self._tar = TarWriter(self._file, user="", group="", mtime=0, encoder=False)
-        self._tar.write({"__key__": key, **members})
-        self._keys.append(key)
-        if len(self._keys) >= self._max_samples or self._file.size >= self._max_bytes:
-            self._finish()
-
-    def close(self) -> list[ShardInfo]:
-        self._finish()
-        return self._done
-
-    def _finish(self) -> None:
-        if self._file is None:
-            return
-        self._tar.close()
-        self._file.close()
-        name, digest = self._file.path.name, self._file.digest.hexdigest()
-        self._done.append(ShardInfo(name, len(self._keys), self._file.size, digest, self._keys[0], self._keys[-1]))
-        self._file, self._keys = None, []
-
-
-class _DigestingFile(io.RawIOBase):
-    """A new file that knows its size and its sha256."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self._file = path.open("xb")
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        super().close()
-
-
-def _check_target(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not overwrite:
-        raise ConfigError(f"{str(out)!r} exists already; choose another folder, or pass overwrite=True")
-    if not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
-        raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
-
-
-@contextmanager
-def _folder_in_the_making(out: Path) -> Iterator[Path]:
-    """A hidden folder beside ``out`` that becomes ``out`` if nothing fails, and is removed otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    making = out.parent / f".{out.name}.packing-{mark}"
-    replaced = out.parent / f".{out.name}.replaced-{mark}"
-    making.mkdir()
-    try:
-        yield making
-        if out.exists():
-            out.rename(replaced)
-        making.rename(out)
-    except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
-        if replaced.exists() and not out.exists():
-            replaced.rename(out)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
