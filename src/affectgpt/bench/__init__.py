@@ -9,18 +9,31 @@ _LAZY = {
     "TEST_SETS": "affectgpt.bench.sets",
     "TestSet": "affectgpt.bench.sets",
     "compare": "affectgpt.bench.comparing",
+    "published_rows": "affectgpt.bench.published",
     "read_gold": "affectgpt.bench.files",
     "read_predictions": "affectgpt.bench.files",
     "score": "affectgpt.bench.scoring",
+    "write_report": "affectgpt.bench.report.write",
 }
 
 if TYPE_CHECKING:
     from affectgpt.bench.comparing import compare
     from affectgpt.bench.files import read_gold, read_predictions
+    from affectgpt.bench.published import published_rows
+    from affectgpt.bench.report.write import write_report
     from affectgpt.bench.scoring import score
     from affectgpt.bench.sets import TEST_SETS, TestSet
 
-__all__ = ["TEST_SETS", "TestSet", "compare", "read_gold", "read_predictions", "score"]
+__all__ = [
+    "TEST_SETS",
+    "TestSet",
+    "compare",
+    "published_rows",
+    "read_gold",
+    "read_predictions",
+    "score",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

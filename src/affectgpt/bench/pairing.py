@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
 from affectgpt.bench.files import Answers, first_few, gold_scores, read_gold, read_predictions
 from affectgpt.bench.sets import TestSet
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import Summands, hit_rate_summands, weighted_f1_summands, wheel_f1_summands
-from affectgpt.metrics.labels import Mode, parse_labels
+from affectgpt.metrics.labels import Mode, is_missing, parse_labels
 from affectgpt.metrics.wheel import EmotionWheel
 
 
@@ -42,46 +43,96 @@ class Pairing:
         """
         return gold_scores(self.truth) if self.test_set.task == "sentiment" else list(self.truth.values.values())
 
-    def labels(self, mode: Mode) -> list[list[str]]:
-        """The predicted labels of each sample; none where the file holds sentiments.
+    def read(
+        self, wheel: EmotionWheel, mode: Mode, extractor: LabelExtractor, sentiment_reader: SentimentReader
+    ) -> Reading:
+        """Turn the raw answers into what is scored.
+
+        Args:
+            wheel: The vocabulary.
+            mode: ``official`` refuses an answer that is none (a number), ``strict`` counts it as empty and lists it.
+            extractor: Reads labels out of whole answers; lists of labels are taken as they are.
+            sentiment_reader: Reads sentiments off labels, where the set needs them and the file has none.
 
         Raises:
-            DataError: If an answer cannot be read, or the set needs labels and the file has none.
+            DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or a
+                gold value is no score.
         """
-        answers = self.answers
-        if answers.is_sentiment:
+        target = self.target
+        if self.answers.is_sentiment:
             if self.test_set.task != "sentiment":
                 raise DataError(
-                    f"{answers.source} holds sentiments only; {self.test_set.title} is scored on emotion labels"
+                    f"{self.answers.source} holds sentiments only; {self.test_set.title} is scored on emotion labels"
                 )
-            return []
-        parsed = []
+            # A missing answer is none of the three, and so wrong (strict) or not positive (official).
+            texts = ["" if is_missing(text) else str(text) for text in self.values.values()]
+            return Reading(self.test_set, wheel, mode, [], target, texts, [])
+        labels, unreadable = self._labels(mode, extractor)
+        sentiments = sentiment_reader.read(labels) if self.test_set.task == "sentiment" else None
+        return Reading(self.test_set, wheel, mode, labels, target, sentiments, unreadable)
+
+    def _labels(self, mode: Mode, extractor: LabelExtractor) -> tuple[list[list[str]], list[str]]:
+        """The labels of each sample, and the names of those that could not be read."""
+        labels: list[list[str]] = []
+        unreadable: list[str] = []
         for name, value in self.values.items():
             try:
-                # Whole answers carry a sentence around the labels, which only the tolerant reading takes off.
-                parsed.append(parse_labels(value, mode="strict" if answers.is_free_text else mode))
+                labels.append(self._labels_of(value, mode))
             except DataError as error:
-                raise DataError(f"{answers.source}, sample {name!r}: {error}") from None
-        return parsed
+                if mode == "official":
+                    raise DataError(f"{self.answers.source}, sample {name!r}: {error}") from None
+                labels.append([])
+                unreadable.append(name)
+        if self.answers.is_free_text:
+            labels = extractor.extract([" ".join(texts) for texts in labels])
+        return labels, unreadable
 
-    def sentiments(self, wheel: EmotionWheel, labels: Sequence[Sequence[str]]) -> list[str]:
-        """The predicted sentiment of each sample, read off the labels where the file has no sentiments."""
-        if not self.answers.is_sentiment:
-            return [_sentiment_of(answer, wheel) for answer in labels]
-        # A missing answer is none of the three, and so wrong (strict) or not positive (official).
-        return ["" if text is None else str(text) for text in self.values.values()]
+    def _labels_of(self, value: Any, mode: Mode) -> list[str]:
+        if not self.answers.is_free_text:
+            found = parse_labels(value, mode=mode)
+            wrong = next((label for label in found if not isinstance(label, str)), None)
+            if wrong is not None or None in found:
+                raise DataError(f"the list {found!r} holds {wrong!r}, which is no label; mode 'strict' leaves it out")
+            return found
+        if is_missing(value):
+            return []
+        if not isinstance(value, str):
+            raise DataError(f"the answer is {value!r} ({type(value).__name__}); expected a text")
+        return [value]
 
-    def summands(self, wheel: EmotionWheel, mode: Mode) -> Summands:
+
+@dataclass(frozen=True)
+class Reading:
+    """Answers and gold as they are scored.
+
+    Attributes:
+        test_set: What they are scored as.
+        wheel: The vocabulary.
+        mode: ``official`` or ``strict``.
+        labels: Predicted labels per sample; none where the file holds sentiments.
+        target: Gold labels in the same order; of a sentiment set, scores.
+        sentiments: Predicted sentiments, of sentiment sets.
+        unreadable: Names of samples whose answer is none (``strict``).
+    """
+
+    test_set: TestSet
+    wheel: EmotionWheel
+    mode: Mode
+    labels: list[list[str]]
+    target: list[Any]
+    sentiments: list[str] | None
+    unreadable: list[str]
+
+    def summands(self) -> Summands:
         """What each sample adds to the figure of the set.
 
         Raises:
-            DataError: If an answer or a gold value cannot be read.
+            DataError: If a gold value cannot be read.
         """
-        labels = self.labels(mode)
-        if self.test_set.task == "sentiment":
-            return weighted_f1_summands(self.sentiments(wheel, labels), self.target, mode=mode)
+        if self.sentiments is not None:
+            return weighted_f1_summands(self.sentiments, self.target, mode=self.mode)
         form = hit_rate_summands if self.test_set.task == "discrete" else wheel_f1_summands
-        return form(labels, self.target, wheel, mode=mode)
+        return form(self.labels, self.target, self.wheel, mode=self.mode)
 
 
 def read_pairing(
@@ -116,10 +167,3 @@ def _match(answers: Answers, truth: Answers, mode: Mode) -> list[str]:
     if not truth.values:
         raise DataError(f"{truth.source} holds no sample")
     return missing
-
-
-def _sentiment_of(labels: Sequence[str], wheel: EmotionWheel) -> str:
-    """The sentiment of the majority of the labels; neutral where they balance, or none is known."""
-    known = [wheel.valence(label) for label in labels]
-    balance = known.count("positive") - known.count("negative")
-    return "positive" if balance > 0 else "negative" if balance < 0 else "neutral"

@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from affectgpt.bench.pairing import Pairing, read_pairing
+from affectgpt.bench.classes import scores_by_class
+from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extractor, get_sentiment_reader
+from affectgpt.bench.pairing import Reading, read_pairing
 from affectgpt.bench.sets import get_test_set
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import (
     bootstrap_interval,
     emotion_hit_rate,
     emotion_wheel_score,
+    label_words,
     sentiment_score,
     unseen_words,
 )
 from affectgpt.metrics.labels import MODES, Mode, check_mode
 from affectgpt.metrics.wheel import EmotionWheel, check_wheel
 
-NUM_UNSEEN = 20
+NUM_WORDS = 20
 
 
 def score(
@@ -31,35 +34,44 @@ def score(
     mode: str = "official",
     resamples: int = 10_000,
     seed: int = 0,
+    extractor: str | LabelExtractor = "template",
+    sentiment_reader: str | SentimentReader = "lexicon",
 ) -> dict[str, Any]:
     """Score predictions on one test set.
 
     Args:
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
         predictions: File with one answer per sample, see ``read_predictions``. Sentiment sets take sentiments, or else
-            labels, whose sentiment is then read off the wheel.
+            labels, whose sentiment is then read.
         gold: File with columns ``name`` and ``label``.
         wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
         mode: Which figures stand at the top: ``official`` (as published) or ``strict``. The others are under the other
             mode's name.
         resamples: How many bootstrap resamples the 95 % interval of ``score`` is made of; 0 leaves it out.
         seed: Seed of the resamples.
+        extractor: What reads labels out of whole answers (a ``text`` column): a name of ``EXTRACTORS``, or an instance.
+        sentiment_reader: What reads sentiments off labels: a name of ``SENTIMENT_READERS``, or an instance.
 
     Returns:
         Plain JSON: ``dataset``, ``metric`` (the set's own figure), ``score`` (its value), ``interval`` (``low``,
         ``high``, ``confidence``, ``resamples``, ``undefined``, ``seed``; ``None`` without resamples), every figure of
         the mode by name, ``mode``, ``wheel``, ``samples`` and other counts, ``expected_samples`` of the published
-        split, ``missing_predictions``, ``unseen_words`` (the most frequent ones, with counts). Values are fractions.
+        split, ``missing_predictions``, ``unreadable_predictions``, ``per_class``, ``frequent_words`` and
+        ``unseen_words`` (the most frequent ones, with counts), ``extractor`` and ``sentiment_reader`` (their
+        ``record()``, where they were used). Values are fractions.
 
     Raises:
-        ConfigError: If data set, mode or wheel do not exist, or ``resamples`` is negative.
+        ConfigError: If data set, mode, wheel or a reader do not exist, or ``resamples`` is negative.
         DataError: If a file is missing or damaged, names are repeated, predictions have names that the gold lacks, or
-            (``official``) lack names of the gold; ``strict`` takes such answers for empty and lists them.
+            (``official``) lack names of the gold or cannot be read; ``strict`` takes such answers for empty and lists
+            them.
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
+    readers = default_readers(extractor, sentiment_reader)
     pairing = read_pairing(test_set, predictions, gold, known_mode)
     other: Mode = next(m for m in MODES if m != known_mode)
+    answers = pairing.answers
     result: dict[str, Any] = {
         "dataset": test_set.name,
         "title": test_set.title,
@@ -68,36 +80,56 @@ def score(
         "interval": None,
         "mode": known_mode,
         "wheel": wheel.name,
-        "answers": pairing.answers.column,
+        "answers": answers.column,
         "gold_samples": len(pairing.truth.values),
         "expected_samples": test_set.num_samples,
         "missing_predictions": list(pairing.missing),
     }
-    result |= _figures(pairing, wheel, known_mode, resamples, seed)
+    result |= _figures(pairing.read(wheel, known_mode, *readers), resamples, seed)
     result["score"] = result[test_set.metric]
+    used = (answers.is_free_text, test_set.task == "sentiment" and not answers.is_sentiment)
+    for name, reader, is_used in zip(("extractor", "sentiment_reader"), readers, used, strict=True):
+        result[name] = reader.record() if is_used else None
     try:
-        result[other] = _figures(pairing, wheel, other, resamples, seed)
+        result[other] = _figures(pairing.read(wheel, other, *readers), resamples, seed)
     except DataError as error:
         result[other] = {"error": str(error)}
     return result
 
 
-def _figures(pairing: Pairing, wheel: EmotionWheel, mode: Mode, resamples: int, seed: int) -> dict[str, Any]:
-    labels, target = pairing.labels(mode), pairing.target
+def default_readers(
+    extractor: str | LabelExtractor = "template", sentiment_reader: str | SentimentReader = "lexicon"
+) -> tuple[LabelExtractor, SentimentReader]:
+    """The readers of labels and of sentiments, by name where none is given.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return (
+        get_extractor(extractor) if isinstance(extractor, str) else extractor,
+        get_sentiment_reader(sentiment_reader) if isinstance(sentiment_reader, str) else sentiment_reader,
+    )
+
+
+def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
+    labels, wheel, mode = reading.labels, reading.wheel, reading.mode
     found: Mapping[str, Any]
-    if pairing.test_set.task == "sentiment":
-        found = sentiment_score(pairing.sentiments(wheel, labels), target, mode=mode)
+    if reading.sentiments is not None:
+        found = sentiment_score(reading.sentiments, reading.target, mode=mode)
     else:
-        found = emotion_wheel_score(labels, target, wheel, mode=mode)
-        if pairing.test_set.task == "discrete":
-            found = {**found, **emotion_hit_rate(labels, target, wheel, mode=mode)}
-    unseen = unseen_words(labels, wheel, mode=mode).most_common(NUM_UNSEEN)
+        found = emotion_wheel_score(labels, reading.target, wheel, mode=mode)
+        if reading.test_set.task == "discrete":
+            found = {**found, **emotion_hit_rate(labels, reading.target, wheel, mode=mode)}
     interval = None
     if resamples:
-        interval = asdict(bootstrap_interval(pairing.summands(wheel, mode), resamples, seed=seed)) | {"seed": seed}
+        interval = asdict(bootstrap_interval(reading.summands(), resamples, seed=seed)) | {"seed": seed}
         del interval["value"]
+    words, unseen = label_words(labels, mode), unseen_words(labels, wheel, mode)
     return {
         **{name: value.item() for name, value in found.items()},
         "interval": interval,
-        "unseen_words": [list(pair) for pair in unseen],
+        "per_class": scores_by_class(reading),
+        "frequent_words": [list(pair) for pair in words.most_common(NUM_WORDS)],
+        "unseen_words": [list(pair) for pair in unseen.most_common(NUM_WORDS)],
+        "unreadable_predictions": list(reading.unreadable),
     }

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectgpt.errors import ConfigError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-INK, SOFT, LINE = "#1f2430", "#5d6577", "#e3e6ee"
-STRONG, PALE = "#4657c9", "#b9c0ee"
-STRONG_HIT, PALE_HIT = "#b8679b", "#e6c3d8"
+from affectgpt.pages.figures import (
+    INK,
+    PALE,
+    PALE_HIT,
+    SOFT,
+    STRONG,
+    STRONG_HIT,
+    data_address,
+    missing,
+    new_figure,
+    to_png,
+)
 
 
 def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
@@ -33,7 +35,7 @@ def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
     Raises:
         ConfigError: If matplotlib is not installed.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     steps = np.array([row["step"] for row in history], dtype=np.float64)
     loss = np.array([row["loss"] for row in history], dtype=np.float64)
     known = np.isfinite(loss)
@@ -48,7 +50,7 @@ def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
         axes.text(0.5, 0.5, "no steps were recorded", ha="center", va="center", color=SOFT, transform=axes.transAxes)
     axes.set_xlabel("training step", color=SOFT)
     axes.set_ylabel("loss", color=SOFT)
-    return _png(figure)
+    return to_png(figure)
 
 
 def draw_modalities(bars: Sequence[tuple[str, float, float]], chance: tuple[float, float]) -> bytes:
@@ -64,7 +66,7 @@ def draw_modalities(bars: Sequence[tuple[str, float, float]], chance: tuple[floa
     Raises:
         ConfigError: If matplotlib is not installed.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     place = np.arange(len(bars))
     series = (("wheel F1", 1, -0.2, STRONG, PALE), ("hit rate", 2, 0.2, STRONG_HIT, PALE_HIT))
     for title, column, shift, strong, pale in series:
@@ -80,7 +82,7 @@ def draw_modalities(bars: Sequence[tuple[str, float, float]], chance: tuple[floa
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("percent", color=SOFT)
     axes.legend(frameon=False, labelcolor=SOFT, ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return _png(figure)
+    return to_png(figure)
 
 
 def draw_strip(frames: NDArray[np.uint8], most: int = 4) -> str:
@@ -99,7 +101,7 @@ def draw_strip(frames: NDArray[np.uint8], most: int = 4) -> str:
     try:
         from PIL import Image
     except ImportError as error:
-        raise _missing("Pillow") from error
+        raise missing("Pillow", "demo") from error
     if frames.ndim != 4 or frames.shape[1] != 3 or len(frames) == 0 or frames.dtype != np.uint8:
         raise ConfigError(f"frames are {frames.dtype} {list(frames.shape)}; they must be uint8 [T, 3, H, W] with T > 0")
     chosen = frames[np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
@@ -110,11 +112,6 @@ def draw_strip(frames: NDArray[np.uint8], most: int = 4) -> str:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=88)
     return data_address(out.getvalue(), "image/jpeg")
-
-
-def data_address(content: bytes, kind: str) -> str:
-    """Content of a file as a ``data:`` address of a web page."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def smooth(values: NDArray[np.float64], span: float = 10.0) -> NDArray[np.float64]:
@@ -134,33 +131,3 @@ def smooth(values: NDArray[np.float64], span: float = 10.0) -> NDArray[np.float6
         total, weight = keep * total + value, keep * weight + 1.0
         out.append(total / weight)
     return np.array(out)
-
-
-def _figure() -> tuple[Figure, Any]:
-    """An empty plot in the report's style; no window system is touched."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise _missing("matplotlib") from error
-    figure = Figure(figsize=(6.4, 3.9), dpi=170, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.grid(axis="y", color=LINE)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(LINE)
-    axes.tick_params(colors=SOFT, length=0, labelsize=9.5)
-    return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
-
-
-def _missing(package: str) -> ConfigError:
-    return ConfigError(
-        f"the report needs {package}, which is not installed; run:{os.linesep}  pip install 'affectgpt[demo]'"
-    )

@@ -9,10 +9,12 @@ from string import Template
 from typing import Any
 
 from affectgpt.datamodules.synthetic.states import STATES, SyntheticState
-from affectgpt.demo.charts import data_address, draw_loss, draw_modalities, draw_strip
+from affectgpt.demo.charts import draw_loss, draw_modalities, draw_strip
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
 from affectgpt.metrics import EmotionWheel
+from affectgpt.pages import style_sheet
+from affectgpt.pages.figures import data_address
 
 TITLES: Mapping[str, str] = {
     "full": "all modalities",
@@ -106,7 +108,7 @@ def _render(
     wheel = EmotionWheel.builtin()
     shown = "".join(_example(example, wheel) for example in examples)
     page = PAGE.substitute(
-        style=Path(__file__).with_name("report.css").read_text(encoding="utf-8"),
+        style=style_sheet(),
         samples=int(scores["full"]["samples"]),
         cards=_cards(report),
         findings="".join(f"<li>{line}</li>" for line in _findings(scores, chance)),

@@ -15,6 +15,7 @@ _LAZY = {
     "LexiconSentiment": "affectgpt.bench.extract.sentiment",
     "SentimentReader": "affectgpt.bench.extract.base",
     "TemplateExtractor": "affectgpt.bench.extract.template",
+    "WheelSentiment": "affectgpt.bench.extract.sentiment",
     "get_extractor": "affectgpt.bench.extract.table",
     "get_sentiment_reader": "affectgpt.bench.extract.table",
 }
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
     from affectgpt.bench.extract.lexicon import LexiconExtractor
     from affectgpt.bench.extract.llm import LLMExtractor, LLMSentiment
-    from affectgpt.bench.extract.sentiment import LexiconSentiment
+    from affectgpt.bench.extract.sentiment import LexiconSentiment, WheelSentiment
     from affectgpt.bench.extract.table import EXTRACTORS, SENTIMENT_READERS, get_extractor, get_sentiment_reader
     from affectgpt.bench.extract.template import TemplateExtractor
 
@@ -37,6 +38,7 @@ __all__ = [
     "LexiconSentiment",
     "SentimentReader",
     "TemplateExtractor",
+    "WheelSentiment",
     "get_extractor",
     "get_sentiment_reader",
 ]

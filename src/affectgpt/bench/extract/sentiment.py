@@ -1,4 +1,4 @@
-"""Read the sentiment of a list of emotion labels off the valence of the words."""
+"""Read the sentiment of a list of emotion labels off the valence of the words, or of their groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from affectgpt.bench.extract.base import SentimentReader, digest_of
 from affectgpt.errors import DataError
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.wheel import EmotionWheel, check_wheel
 
 # How pleasant each word family of the built-in wheel is, from -3 to 3. The sign is where Russell's circumplex (1980)
 # and the studies behind the Geneva wheel put it; mild states (calm, worry, boredom) weigh 1, outright ones 2, intense
@@ -70,9 +70,49 @@ class LexiconSentiment(SentimentReader):
         return [self._one(sample, number) for number, sample in enumerate(labels)]
 
     def _one(self, sample: Sequence[str], number: int) -> str:
-        if not isinstance(sample, (list, tuple)) or not all(isinstance(label, str) for label in sample):
-            raise DataError(f"sample {number} is {sample!r}; expected a list of labels, as an extractor returns it")
-        grades = [self.grade(label) for label in sample]
+        grades = [self.grade(label) for label in _checked(sample, number)]
         if not any(grades):
             return "neutral"
         return "positive" if sum(grades) > 0 else "negative"
+
+
+class WheelSentiment(SentimentReader):
+    """Positive or negative by the majority of the labels, each by the groups that the wheels put it in.
+
+    Neutral where pleasant and unpleasant labels balance, or none has a group.
+
+    Args:
+        wheel: The vocabulary; by default the built-in one.
+
+    Examples:
+        >>> WheelSentiment().read([["happy", "nervous", "worried"], ["calm"], []])
+        ['negative', 'positive', 'neutral']
+    """
+
+    name = "wheel"
+
+    def __init__(self, wheel: EmotionWheel | None = None) -> None:
+        super().__init__()
+        self.wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
+
+    def settings(self) -> dict[str, Any]:
+        """The vocabulary."""
+        return {"wheel": self.wheel.name}
+
+    def digest(self) -> str:
+        """Of the vocabulary with the valence of every word."""
+        return digest_of([[label, self.wheel.valence(label)] for label in self.wheel.labels])
+
+    def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:
+        return [self._one(_checked(sample, number)) for number, sample in enumerate(labels)]
+
+    def _one(self, sample: Sequence[str]) -> str:
+        known = [self.wheel.valence(label) for label in sample]
+        balance = known.count("positive") - known.count("negative")
+        return "positive" if balance > 0 else "negative" if balance < 0 else "neutral"
+
+
+def _checked(sample: Sequence[str], number: int) -> Sequence[str]:
+    if not isinstance(sample, (list, tuple)) or not all(isinstance(label, str) for label in sample):
+        raise DataError(f"sample {number} is {sample!r}; expected a list of labels, as an extractor returns it")
+    return sample

@@ -22,6 +22,7 @@ EXTRACTORS: Mapping[str, str] = {
 
 SENTIMENT_READERS: Mapping[str, str] = {
     "lexicon": f"{_ROOM}.sentiment:LexiconSentiment",
+    "wheel": f"{_ROOM}.sentiment:WheelSentiment",
     "llm": f"{_ROOM}.llm:LLMSentiment",
 }
 """Name to ``module:class`` of the sentiment readers."""

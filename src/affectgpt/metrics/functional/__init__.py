@@ -16,6 +16,7 @@ _LAZY = {
     "emotion_sample_scores": "affectgpt.metrics.functional.samples",
     "emotion_wheel_score": "affectgpt.metrics.functional.wheel_score",
     "hit_rate_summands": "affectgpt.metrics.functional.summands",
+    "label_words": "affectgpt.metrics.functional.samples",
     "sentiment_score": "affectgpt.metrics.functional.sentiment",
     "unseen_words": "affectgpt.metrics.functional.samples",
     "weighted_f1_summands": "affectgpt.metrics.functional.summands",
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         bootstrap_interval,
     )
     from affectgpt.metrics.functional.hit_rate import emotion_hit_rate
-    from affectgpt.metrics.functional.samples import SampleScores, emotion_sample_scores, unseen_words
+    from affectgpt.metrics.functional.samples import SampleScores, emotion_sample_scores, label_words, unseen_words
     from affectgpt.metrics.functional.sentiment import sentiment_score
     from affectgpt.metrics.functional.summands import hit_rate_summands, weighted_f1_summands, wheel_f1_summands
     from affectgpt.metrics.functional.wheel_score import emotion_wheel_score
@@ -47,6 +48,7 @@ __all__ = [
     "emotion_sample_scores",
     "emotion_wheel_score",
     "hit_rate_summands",
+    "label_words",
     "sentiment_score",
     "unseen_words",
     "weighted_f1_summands",

@@ -81,6 +81,21 @@ def sample_scores_of(overlap: Overlap) -> SampleScores:
     )
 
 
+def label_words(answers: Sequence[Any], mode: str = "official") -> Counter[str]:
+    """The labels of all answers, lower-case, with how often each occurs.
+
+    Args:
+        answers: Per sample a list of labels, or a text for ``parse_labels``.
+        mode: ``official`` or ``strict``: how a text is read.
+    """
+    known_mode = check_mode(mode)
+    return Counter(
+        label.lower().strip()
+        for answer in as_samples(answers)
+        for label in (answer if isinstance(answer, (list, tuple)) else parse_labels(answer, mode=known_mode))
+    )
+
+
 def unseen_words(answers: Sequence[Any], wheel: EmotionWheel, mode: str = "official") -> Counter[str]:
     """The labels that the vocabulary lacks, lower-case, with how often each occurs.
 
@@ -90,10 +105,6 @@ def unseen_words(answers: Sequence[Any], wheel: EmotionWheel, mode: str = "offic
         mode: ``official`` or ``strict``; strict knows "neutral", and takes hyphens and spaces for one another.
     """
     strict = check_mode(mode) == "strict"
-    counts = Counter(
-        label.lower().strip()
-        for answer in as_samples(answers)
-        for label in (answer if isinstance(answer, (list, tuple)) else parse_labels(answer, mode=mode))
-    )
+    counts = label_words(answers, mode)
     unseen = {w: n for w, n in counts.items() if wheel.find(w, fold=strict) is None and not (strict and w == NEUTRAL)}
     return Counter(unseen)

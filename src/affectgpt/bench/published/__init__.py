@@ -1,0 +1,91 @@
+"""Published results on MER-UniBench, as data with their sources."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+_ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from.
+
+    Attributes:
+        citation: The publication.
+        place: Table, or how the figures reached us.
+        note: What to keep in mind when comparing with them.
+    """
+
+    citation: str
+    place: str
+    note: str
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table.
+
+    Attributes:
+        system: The model, as printed.
+        inputs: Modalities, such as ``AVT`` (audio, video, text); empty where the source does not say.
+        scores: Fractions by name of the figure: a test set (its own figure), or ``mosi.accuracy`` and the like in the
+            secondary table. What the source does not give is left out.
+        mean: Mean of the nine sets as printed, a fraction; ``None`` where it is not given.
+        source: Where it stands.
+    """
+
+    system: str
+    inputs: str
+    scores: Mapping[str, float]
+    mean: float | None
+    source: Source
+
+    @property
+    def title(self) -> str:
+        """System and inputs."""
+        return f"{self.system} ({self.inputs})" if self.inputs else self.system
+
+
+@lru_cache(maxsize=1)
+def published_rows() -> tuple[PublishedRow, ...]:
+    """The sets' own figures and their mean: table 2 of the AffectGPT paper, and later papers.
+
+    Examples:
+        >>> best = next(row for row in published_rows() if row.title == "AffectGPT (AVT)")
+        >>> best.scores["meld"], best.mean
+        (0.5565, 0.7477)
+    """
+    return _read("rows.tsv")
+
+
+@lru_cache(maxsize=1)
+def secondary_rows() -> tuple[PublishedRow, ...]:
+    """Accuracy of the sentiment sets, precision and recall of OV-MERD+: table 12 of the AffectGPT paper."""
+    return _read("secondary.tsv")
+
+
+def _read(name: str) -> tuple[PublishedRow, ...]:
+    listed = json.loads((_FOLDER / "sources.json").read_text(encoding="utf-8"))
+    sources = {key: Source(**fields) for key, fields in listed.items()}
+    with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return tuple(_row(cells, sources) for cells in csv.DictReader(file, delimiter="\t"))
+
+
+def _row(cells: dict[str, str], sources: Mapping[str, Source]) -> PublishedRow:
+    known = {column: cell for column, cell in cells.items() if cell != _ABSENT}
+    system, source = known.pop("system"), sources[known.pop("source")]
+    inputs = known.pop("inputs", "")
+    scores = {column: _fraction(cell) for column, cell in known.items()}
+    mean = scores.pop("mean", None)
+    return PublishedRow(system, inputs, scores, mean, source)
+
+
+def _fraction(percent: str) -> float:
+    return round(float(percent) / 100, 6)

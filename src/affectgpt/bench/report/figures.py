@@ -1,0 +1,88 @@
+"""What the figures of a result are called, and which of them a report shows, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+TITLES: Mapping[str, str] = {
+    "hit_rate": "hit rate",
+    "hit_skill": "hit rate above chance",
+    "hit_f1": "hit F1",
+    "f1": "wheel F1",
+    "precision": "precision",
+    "recall": "recall",
+    "sample_f1": "mean F1 of the samples",
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "weighted_f1_3way": "weighted F1, neutral kept",
+    "accuracy_3way": "accuracy, neutral kept",
+    "coverage": "labels in the vocabulary",
+    "target_coverage": "true labels in the vocabulary",
+}
+SHOWN: Mapping[str, tuple[str, ...]] = {
+    "discrete": ("hit_rate", "hit_skill", "precision", "hit_f1", "f1", "coverage", "target_coverage"),
+    "sentiment": ("weighted_f1", "accuracy", "weighted_f1_3way", "accuracy_3way"),
+    "open": ("f1", "precision", "recall", "sample_f1", "coverage", "target_coverage"),
+}
+"""Task to the figures of its sets, the set's own first."""
+
+COUNTS: Mapping[str, str] = {
+    "gold_samples": "samples",
+    "expected_samples": "samples of the published split",
+    "missing_predictions": "without a prediction",
+    "unreadable_predictions": "unreadable predictions",
+    "empty_predictions": "without a label",
+    "labels": "labels predicted",
+    "dropped": "left out, true score 0",
+    "neutral_answers": "neutral answers",
+    "unknown_answers": "answers that are no sentiment",
+}
+ABSENT = "-"
+"""What stands for a figure that there is not."""
+
+WHEEL_SCORE: Mapping[str, str] = {"discrete": "hit_rate", "open": "f1"}
+"""Task to the figure that is formed per wheel."""
+
+
+def counts_of(result: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Title and number of what was counted; lists of names by their length."""
+    found = []
+    for key, title in COUNTS.items():
+        value = result.get(key)
+        if value is not None:
+            found.append((title, len(value) if isinstance(value, list) else int(value)))
+    return found
+
+
+def wheels_of(result: Mapping[str, Any], task: str) -> list[tuple[int, float | None, int, int]]:
+    """Per wheel its number, score, samples that count, and samples that it skips."""
+    if task not in WHEEL_SCORE:
+        return []
+    rows = []
+    for wheel in range(1, 100):
+        kept = result.get(f"samples_wheel{wheel}")
+        if kept is None:
+            break
+        rows.append((wheel, result.get(f"{WHEEL_SCORE[task]}_wheel{wheel}"), kept, result.get("samples", kept) - kept))
+    return rows
+
+
+def two_modes(result: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, float | None, float | None]]:
+    """Title, value in mode official and in mode strict of the figures that the result has."""
+    own = result["mode"]
+    other = result.get("strict" if own == "official" else "official") or {}
+    official, strict = (result, other) if own == "official" else (other, result)
+    return [
+        (TITLES[name], official.get(name), strict.get(name)) for name in names if name in official or name in strict
+    ]
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with two decimals, as papers print it."""
+    return ABSENT if value is None else f"{100 * value:.2f}"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """The ends of an interval, in percent; empty if there is none."""
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

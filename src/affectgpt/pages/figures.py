@@ -1,0 +1,70 @@
+"""Empty plots in the look of the report pages, and pictures as part of a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from affectgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, SOFT, LINE = "#1f2430", "#5d6577", "#e3e6ee"
+STRONG, PALE = "#4657c9", "#b9c0ee"
+STRONG_HIT, PALE_HIT = "#b8679b", "#e6c3d8"
+
+
+def new_figure(
+    width: float = 6.4, height: float = 3.9, *, grid: Literal["x", "y"] = "y", extra: str = "demo"
+) -> tuple[Figure, Any]:
+    """An empty plot; no window system is touched.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        grid: The axis whose values have grid lines; the line of the other one stays.
+        extra: The extra of the package that brings matplotlib, for the message.
+
+    Returns:
+        The figure and its axes.
+
+    Raises:
+        ConfigError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing("matplotlib", extra) from error
+    figure = Figure(figsize=(width, height), dpi=170, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(axis=grid, color=LINE)
+    axes.set_axisbelow(True)
+    base = "bottom" if grid == "y" else "left"
+    axes.spines[[side for side in ("top", "right", "left", "bottom") if side != base]].set_visible(False)
+    axes.spines[base].set_color(LINE)
+    axes.tick_params(colors=SOFT, length=0, labelsize=9.5)
+    return figure, axes
+
+
+def to_png(figure: Figure) -> bytes:
+    """The plot as a PNG file."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """Content of a file as a ``data:`` address of a web page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def missing(package: str, extra: str) -> ConfigError:
+    """The error for a package that a report needs."""
+    return ConfigError(
+        f"the report needs {package}, which is not installed; run:{os.linesep}  pip install 'affectgpt[{extra}]'"
+    )

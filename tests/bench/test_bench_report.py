@@ -1,0 +1,144 @@
+"""The report of the benchmark: the same figures in four files, nothing loaded, every doubt named."""
+
+import csv
+import json
+import re
+import sys
+
+import pytest
+
+from affectgpt.bench import score
+from affectgpt.bench.report import write_report
+from affectgpt.errors import ConfigError, DataError
+
+LABELS = {"a": "[happy, zzz]", "b": "[<b>calm</b>]", "c": "[neutral]", "d": "[tearful, lonely]"}
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    truth = {"a": "joy", "b": "anger", "c": "neutral", "d": "sadness"}
+    meld = write_csv(folder / "meld.csv", ["name", "label"], truth.items())
+    mosi = write_csv(folder / "mosi.csv", ["name", "label"], [("a", 1), ("b", -1), ("c", 0), ("d", -2)])
+    preds = write_csv(folder / "p.csv", ["name", "openset"], LABELS.items())
+    open_gold = write_csv(folder / "ov.csv", ["name", "openset"], [(k, f"[{v}, hope]") for k, v in truth.items()])
+    found = [score(*pair, resamples=100) for pair in (("meld", preds, meld), ("mosi", preds, mosi))]
+    found.append(score("ovmerdplus", preds, open_gold, mode="strict", resamples=0))
+    chosen = {
+        "rule": "official",
+        "chosen": "ep30",
+        "candidates": {"ep30": found[0]["score"], "ep60": 0.5},
+        "honest": {"rule": "last", "chosen": "ep60", "score": 0.5},
+    }
+    return [{**r, "system": "<mine>"} for r in (found[0] | {"selection": chosen}, *found[1:])]
+
+
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory):
+    pytest.importorskip("matplotlib", reason="the page needs the report extra")
+    out = tmp_path_factory.mktemp("report") / "new"
+    assert write_report(results, out, title="A & B") == out / "report.html"
+    return out
+
+
+def test_json_holds_the_results_and_the_published_rows(results, written):
+    report = json.loads((written / "report.json").read_text(), parse_constant=pytest.fail)
+    assert [s["dataset"] for s in report["sets"]] == ["meld", "mosi", "ovmerdplus"]
+    (system,) = report["systems"]
+    assert {name: cell["score"] for name, cell in system["cells"].items()} == {
+        r["dataset"]: r["score"] for r in results
+    }
+    assert system["mean"] == pytest.approx(sum(r["score"] for r in results) / 3)
+    assert system["cells"]["meld"]["low"] == results[0]["interval"]["low"]
+    published = next(row for row in report["published"] if row["system"] == "AffectGPT" and row["inputs"] == "AVT")
+    assert published["mean"] == pytest.approx((0.5565 + 0.813 + 0.6252) / 3)  # of the same sets
+    assert report["results"][0]["unseen_words"] == [["zzz", 1], ["<b>calm</b>", 1], ["neutral", 1]]
+
+
+def test_an_optimistic_figure_stands_beside_the_honest_one(written):
+    report = json.loads((written / "report.json").read_text())
+    cell, mean = report["systems"][0]["cells"]["meld"], report["systems"][0]["honest_mean"]
+    assert (cell["optimistic"], cell["honest"]) == (True, 0.5)
+    assert mean < report["systems"][0]["mean"]
+    for name in ("report.md", "report.html"):
+        text = (written / name).read_text()
+        assert "50.00" in text
+        assert "optimistic" in text
+        assert "+16.67" in text  # what the choice gained
+
+
+def test_doubts_are_named(written):
+    warnings = " ".join(json.loads((written / "report.json").read_text())["warnings"])
+    assert "wheel builtin" in warnings
+    assert "mode strict" in warnings
+    assert "scored on 4 samples; the published split has 2,610" in warnings
+
+
+def test_the_page_stands_alone_and_is_safe(written):
+    page = (written / "report.html").read_text()
+    assert "<b>calm</b>" not in page
+    assert "<mine>" not in page
+    assert "A &amp; B" in page
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)|url\(|@import|<script""", page)
+    assert page.count("data:image/png;base64,") == 1 + 3 + 3  # the sets; per set classes and words
+    for text in ("55.65", "hit rate", "weighted F1", "wheel F1", "zzz", "AffectGPT-R1", "2508.01318"):
+        assert text in page
+
+
+def test_csv_has_one_row_a_figure(results, written):
+    with (written / "report.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = {row["dataset"]: row for row in rows if row["kind"] == "scored here"}
+    assert list(own) == ["meld", "mosi", "ovmerdplus", "mean"]
+    assert float(own["meld"]["score"]) == pytest.approx(100 * results[0]["score"], abs=1e-4)
+    assert own["ovmerdplus"]["score"] == own["ovmerdplus"]["strict_score"]
+    published = [row for row in rows if row["kind"] == "published" and row["dataset"] == "meld"]
+    assert len(published) == 28
+    assert all(row["source"] for row in published)
+
+
+def test_markdown_tables_are_whole(written):
+    tables = re.findall(r"(?:^\|.*\n)+", (written / "report.md").read_text(), flags=re.M)
+    assert len(tables) >= 8
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+def test_results_that_do_not_fit_are_refused(results, tmp_path):
+    with pytest.raises(DataError, match="no result to report"):
+        write_report([], tmp_path)
+    with pytest.raises(DataError, match=r"two results for 'meld'"):
+        write_report([results[0], results[0]], tmp_path)
+    with pytest.raises(DataError, match="result 1 has no score"):
+        write_report([results[0], {k: v for k, v in results[1].items() if k != "score"}], tmp_path)
+    with pytest.raises(ConfigError, match=r"selected by 'luck'; known rules: last, best-on-validation, official"):
+        write_report([{**results[0], "selection": {"rule": "luck"}}], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_the_tables_are_written_all_the_same(results, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError, match=r"(?s)report\.json, \.md and \.csv are in .*affectgpt\[report\]"):
+        write_report(results, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.json", "report.md"]
+
+
+def test_undefined_figures_are_empty(results, tmp_path):
+    pytest.importorskip("matplotlib", reason="the page needs the report extra")
+    bare = {
+        "dataset": "meld",
+        "metric": "hit_rate",
+        "score": float("nan"),
+        "mode": "official",
+        "wheel": "official-2025",
+    }
+    write_report([bare], tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert report["systems"][0]["mean"] is None
+    assert "NaN" not in (tmp_path / "report.html").read_text()
