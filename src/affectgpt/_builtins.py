@@ -39,4 +39,5 @@ LLM_TABLE: Mapping[str, str] = {
 }
 DATAMODULE_TABLE: Mapping[str, str] = {
     "mercaption": "affectgpt.datamodules.mercaption:MERCaptionDataModule",
+    "unibench": "affectgpt.datamodules.unibench.module:UniBenchDataModule",
 }

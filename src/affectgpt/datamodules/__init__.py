@@ -1,4 +1,4 @@
-"""Data of MER-Caption's kind: manifests, shards, streaming and batches.
+"""Data of MER-Caption's kind (manifests, shards, streaming and batches), and the test sets of MER-UniBench.
 
 ``affectgpt.datamodules.collate`` is the module; its function is ``affectgpt.datamodules.collate.collate``.
 """
@@ -14,6 +14,7 @@ _LAZY = {
     "Record": "affectgpt.datamodules.schema",
     "ShardIndex": "affectgpt.datamodules.index",
     "ShardStream": "affectgpt.datamodules.stream",
+    "UniBenchDataModule": "affectgpt.datamodules.unibench.module",
     "pack": "affectgpt.datamodules.shards",
     "ShardWriter": "affectgpt.datamodules.writer",
     "Sample": "affectgpt.datamodules.writer",
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from affectgpt.datamodules.schema import Record, read_manifest
     from affectgpt.datamodules.shards import PackReport, pack
     from affectgpt.datamodules.stream import ShardStream
+    from affectgpt.datamodules.unibench.module import UniBenchDataModule
 
 __all__ = [
     "MERCaptionDataModule",
@@ -34,6 +36,7 @@ __all__ = [
     "Record",
     "ShardIndex",
     "ShardStream",
+    "UniBenchDataModule",
     "pack",
     "read_index",
     "read_manifest",

@@ -1,0 +1,117 @@
+"""Finds test sets in folders, reads them, and holds them to the published split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from affectgpt.datamodules.unibench.layouts import ORIGINAL, PROCESSED, OriginalLayout, ProcessedLayout
+from affectgpt.datamodules.unibench.original import read_original
+from affectgpt.datamodules.unibench.processed import read_processed
+from affectgpt.datamodules.unibench.samples import BenchSet, find_differences
+from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, find_test_set, get_test_set
+from affectgpt.errors import DataError
+
+_Layout = ProcessedLayout | OriginalLayout
+
+
+def read_set(
+    name: str, folder: str | Path | Sequence[str | Path], *, media: bool = True, allow_partial: bool = False
+) -> BenchSet:
+    """Read a test set of MER-UniBench.
+
+    The authors' processed copy is looked for first, then the form in which the makers distribute the set; both in the
+    folder itself and under its published name.
+
+    Args:
+        name: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
+        folder: The set's folder, one that holds it, its file of labels, or several of these.
+        media: Whether to look for clips and words too; ``False`` reads the gold labels alone.
+        allow_partial: Take a set that differs from the published split, or lacks clips, and list the differences; by
+            default it is refused.
+
+    Raises:
+        ConfigError: If there is no such set.
+        DataError: If it is not there, is damaged, or differs from the published split.
+
+    Examples:
+        >>> read_set("meld", "nowhere")
+        Traceback (most recent call last):
+        affectgpt.errors.DataError: no MELD in nowhere: ...
+    """
+    test_set = get_test_set(name)
+    folders = [Path(one) for one in ([folder] if isinstance(folder, str | Path) else folder)]
+    found = next(_places(test_set, folders), None)
+    if found is None:
+        raise _absent(test_set, folders)
+    layout, place = found
+    if isinstance(layout, ProcessedLayout):
+        read = read_processed(test_set, layout, place, media=media)
+    else:
+        read = read_original(test_set, layout, place, media=media)
+    differences = (*find_differences(test_set, read.samples), *read.differences)
+    if differences and not allow_partial:
+        listed = "; ".join(difference.message for difference in differences)
+        raise DataError(
+            f"{test_set.title} in {place} is not the published test split: {listed}. Get the whole set "
+            f"({test_set.source}), or take it as it is with allow_partial (--allow-partial)"
+        )
+    return replace(read, differences=differences)
+
+
+def find_sets(folders: Sequence[str | Path]) -> dict[str, Path]:
+    """The test sets that folders hold, by name, with the folder of each.
+
+    A folder counts if its name says which set it is, or its file of labels goes by a name that only one set uses;
+    ``label.csv`` alone is not enough.
+    """
+    found: dict[str, Path] = {}
+    for test_set in TEST_SETS.values():
+        for layout, place in _places(test_set, [Path(folder) for folder in folders]):
+            if _identifies(test_set, layout, place):
+                found.setdefault(test_set.name, place)
+    return found
+
+
+def _layouts(name: str) -> tuple[_Layout, ...]:
+    return (PROCESSED[name], *ORIGINAL.get(name, ()))
+
+
+def _folders_of(layout: _Layout) -> tuple[str, ...]:
+    return (layout.folder,) if isinstance(layout, ProcessedLayout) else layout.folders
+
+
+def _places(test_set: TestSet, folders: Sequence[Path]) -> Iterator[tuple[_Layout, Path]]:
+    """Where the labels of a set lie."""
+    for folder in folders:
+        for layout in _layouts(test_set.name):
+            if folder.is_file():
+                if folder.name == Path(layout.labels).name:
+                    yield layout, folder.parents[len(Path(layout.labels).parts) - 1]
+                continue
+            for place in (folder / sub for sub in (*_folders_of(layout), "")):
+                if (place / layout.labels).exists():
+                    yield layout, place
+
+
+_USES: Mapping[str, int] = Counter(layout.labels for name in TEST_SETS for layout in _layouts(name))
+
+
+def _identifies(test_set: TestSet, layout: _Layout, place: Path) -> bool:
+    named = place.resolve().name
+    return _USES[layout.labels] == 1 or named in _folders_of(layout) or find_test_set(named) == test_set
+
+
+def _absent(test_set: TestSet, folders: Sequence[Path]) -> DataError:
+    looked = []
+    for layout in _layouts(test_set.name):
+        kind = "authors' copy" if isinstance(layout, ProcessedLayout) else "original"
+        looked.append(f"{' or '.join(_folders_of(layout))}/{layout.labels} ({kind})")
+    where = ", ".join(map(str, folders)) or "(no folder was given)"
+    gone = [str(folder) for folder in folders if not folder.exists()]
+    hint = f" {', '.join(gone)} does not exist." if gone else ""
+    return DataError(
+        f"no {test_set.title} in {where}: looked for {', '.join(looked)}.{hint} It is to be had from {test_set.source}"
+    )

@@ -1,0 +1,134 @@
+"""Decodes the clips of test sets into batches; a clip that cannot be read is handed on as such, never dropped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from affectgpt.datamodules.collate import collate
+from affectgpt.datamodules.loader import WORKER_TIMEOUT_SECONDS
+from affectgpt.datamodules.tar import read_faces
+from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
+from affectgpt.errors import DataError
+from affectgpt.media.clip import load_clip
+from affectgpt.media.profile import MediaProfile
+from affectgpt.metrics.labels import parse_labels
+from affectgpt.types import Batch, Clip
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A clip that gets no answer.
+
+    Attributes:
+        set_name: The test set.
+        key: The sample.
+        reason: What is wrong with it.
+    """
+
+    set_name: str
+    key: str
+    reason: str
+
+
+class BenchClips(Dataset[Clip | Unreadable]):
+    """The clips of test sets, by number.
+
+    Args:
+        clips: The samples with the set that each belongs to.
+        profile: How they are decoded.
+        prefixed: Put the set's name before the key, for sets whose names of samples may meet.
+    """
+
+    def __init__(self, clips: Sequence[tuple[BenchSet, BenchSample]], profile: MediaProfile, *, prefixed: bool) -> None:
+        self.clips = clips
+        self.profile = profile
+        self.prefixed = prefixed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, number: int) -> Clip | Unreadable:
+        bench_set, sample = self.clips[number]
+        name = bench_set.test_set.name
+        try:
+            return self._load(bench_set, sample, f"{name}/{sample.key}" if self.prefixed else sample.key)
+        except DataError as error:
+            return Unreadable(name, sample.key, str(error))
+        except OSError as error:
+            return Unreadable(name, sample.key, f"{error.filename!r} cannot be read: {error.strerror}")
+
+    def _load(self, bench_set: BenchSet, sample: BenchSample, key: str) -> Clip:
+        source = sample.video or sample.audio
+        if source is None:
+            raise DataError(f"clip {sample.key!r}: the folder holds no video or sound of it")
+        faces = None
+        if sample.faces is not None and "face" in self.profile.sources:
+            faces = read_faces(sample.faces.read_bytes(), sample.key)
+        task = bench_set.test_set.task
+        clip, _ = load_clip(
+            source,
+            self.profile,
+            key=key,
+            audio=sample.audio if sample.video is not None else None,
+            subtitle=sample.subtitle,
+            labels=() if task == "sentiment" else parse_labels(sample.gold),
+            faces=faces,
+            extra={"set": bench_set.test_set.name, "gold": sample.gold},
+        )
+        return clip
+
+
+_Collated = tuple[Batch | None, list[Unreadable]]
+
+
+class BenchLoader(DataLoader[Clip | Unreadable]):
+    """Batches of clips, all asked the same question, without answers to learn.
+
+    Clips that cannot be read are logged, and noted in ``unreadable``; a batch without any other clip is left out.
+
+    Args:
+        clips: What to read.
+        question: What is asked.
+        unreadable: Set name to key to reason; filled while iterating.
+        options: Further arguments of ``DataLoader``.
+    """
+
+    def __init__(self, clips: BenchClips, question: str, unreadable: dict[str, dict[str, str]], **options: Any) -> None:
+        self._unreadable = unreadable
+        if options.get("num_workers"):
+            options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
+        super().__init__(clips, collate_fn=_Collate(question), **options)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        collated: _Collated
+        try:
+            for collated in super().__iter__():
+                batch, unreadable = collated
+                for one in unreadable:
+                    if one.key not in self._unreadable.setdefault(one.set_name, {}):
+                        _LOG.warning("%s, sample %r gets no answer: %s", one.set_name, one.key, one.reason)
+                    self._unreadable[one.set_name][one.key] = one.reason
+                if batch is not None:
+                    yield batch
+        except DataError as error:
+            # torch passes a worker's error on with the worker's traceback as its message
+            raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+
+
+class _Collate:
+    """Puts the readable clips side by side; an object, so that it can be sent to workers."""
+
+    def __init__(self, question: str) -> None:
+        self.question = question
+
+    def __call__(self, found: list[Clip | Unreadable]) -> _Collated:
+        clips = [one for one in found if isinstance(one, Clip)]
+        unreadable = [one for one in found if isinstance(one, Unreadable)]
+        return (collate(clips, [self.question] * len(clips)) if clips else None), unreadable

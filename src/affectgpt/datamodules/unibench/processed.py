@@ -1,0 +1,115 @@
+"""Reads a test set from the authors' processed copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectgpt.datamodules.schema import AUDIO_SUFFIXES
+from affectgpt.datamodules.unibench.layouts import FACES_FOLDER, ProcessedLayout
+from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet, Difference, as_score, check_keys, first_few
+from affectgpt.datamodules.unibench.sets import TestSet
+from affectgpt.datamodules.unibench.tables import files_by_name, read_table, read_words
+from affectgpt.errors import DataError
+from affectgpt.metrics.npz import read_npz
+
+
+def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, media: bool) -> BenchSet:
+    """Read a set.
+
+    Args:
+        test_set: Which one.
+        layout: Where its files lie.
+        folder: The authors' folder.
+        media: Whether to look for clips and words too, not for gold labels alone.
+
+    Raises:
+        DataError: If a file is missing or damaged, or names are repeated.
+    """
+    place = folder / layout.labels
+    gold = _gold_of_npz(test_set, layout, place) if layout.corpus else _gold_of_csv(layout, folder)
+    check_keys(gold, place)
+    if not media:
+        return BenchSet(test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()))
+    words = read_words(folder / layout.subtitles, layout.words)
+    videos = files_by_name(folder / layout.video)
+    sounds = files_by_name(folder / layout.audio, AUDIO_SUFFIXES)
+    faces = _faces(folder / FACES_FOLDER, list(gold))
+    samples = tuple(
+        BenchSample(key, value, words.get(key), videos.get(key), sounds.get(key), faces.get(key))
+        for key, value in gold.items()
+    )
+    differences = []
+    unseen = tuple(key for key in gold if key not in videos)
+    if unseen:
+        where = folder / layout.video
+        differences.append(Difference("media", f"{len(unseen)} clips are not in {where}: {first_few(unseen)}", unseen))
+    unsaid = tuple(key for key in gold if key not in words)
+    if unsaid:
+        where = folder / layout.subtitles
+        differences.append(
+            Difference("subtitles", f"{len(unsaid)} samples have no row in {where}: {first_few(unsaid)}", unsaid)
+        )
+    notes = []
+    for what, found in (("a sound file of their own", sounds), ("face crops", faces)):
+        num_found = sum(key in found for key in gold)
+        if num_found < len(gold):
+            notes.append(f"{num_found} of {len(gold)} clips have {what}")
+    return BenchSet(test_set, place, "processed", samples, tuple(differences), tuple(notes))
+
+
+def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dict[str, str | float]:
+    arrays = read_npz(place)
+    corpus = arrays.get(layout.corpus)
+    if not isinstance(corpus, Mapping):
+        raise DataError(
+            f"{place} has no split {layout.corpus!r}, only {', '.join(arrays) or 'nothing'}; "
+            f"expected the label file of the authors' copy of {test_set.title}"
+        )
+    gold: dict[str, str | float] = {}
+    for name, entry in corpus.items():
+        key = str(name)
+        if layout.name_at is not None:
+            position, letter = layout.name_at
+            if key[position : position + 1] != letter:
+                continue
+        if not isinstance(entry, Mapping) or layout.value not in entry:
+            raise DataError(f"{place}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
+        value = entry[layout.value]
+        gold[key] = _label(test_set, value, key, place) if layout.value == "emo" else as_score(value, key, place)
+    return gold
+
+
+def _label(test_set: TestSet, value: Any, key: str, place: Path) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | np.integer) and 0 <= int(value) < len(test_set.labels):
+        return test_set.labels[int(value)]
+    many = len(test_set.labels)
+    raise DataError(f"{place}, sample {key!r}: the gold label is {value!r}; expected a word, or a number below {many}")
+
+
+def _gold_of_csv(layout: ProcessedLayout, folder: Path) -> dict[str, str | float]:
+    """Open labels, in the order of the table of spoken words, which names the samples."""
+    place = folder / layout.labels
+    rows = read_table(place, ("name", layout.value))
+    check_keys((row["name"].strip() for row in rows), place)
+    gold = {row["name"].strip(): row[layout.value].strip() for row in rows}
+    order_from = folder / layout.subtitles
+    if not order_from.is_file():
+        return dict(gold)
+    order = [row["name"].strip() for row in read_table(order_from, ("name",))]
+    unlabelled = [key for key in order if key not in gold]
+    if unlabelled:
+        raise DataError(f"{order_from} names {len(unlabelled)} samples that {place} does not: {first_few(unlabelled)}")
+    return {key: gold[key] for key in dict.fromkeys([*order, *gold])}
+
+
+def _faces(folder: Path, keys: list[str]) -> dict[str, Path]:
+    """Face crops: ``NAME.npy``, or ``NAME/NAME.npy``."""
+    found = files_by_name(folder, frozenset({"npy"}))
+    nested = {} if found or not folder.is_dir() else {key: folder / key / f"{key}.npy" for key in keys}
+    return found or {key: path for key, path in nested.items() if path.is_file()}
