@@ -68,7 +68,8 @@ class AffectGPT(Part):
         style: Wording of the prompt: ``official`` or ``brief``.
         max_tokens: Longest sequence, answer included.
         max_new_tokens: Longest answer when writing.
-        media: How clips are decoded, see ``MediaProfile``; its sources follow from the streams.
+        media: How clips are decoded: a named profile (``official``), or the fields of ``MediaProfile``; its sources
+            follow from the streams.
         optim: Optimiser settings, see ``OptimSpec``.
         slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
             random, so that the model also learns to answer without them.
@@ -87,7 +88,7 @@ class AffectGPT(Part):
         style: str = "official",
         max_tokens: int = 1024,
         max_new_tokens: int = 128,
-        media: MediaProfile | None = None,
+        media: dict[str, Any] | str | MediaProfile | None = None,
         optim: OptimSpec | None = None,
         slot_dropout: float = 0.0,
         wheel: str = "builtin",
@@ -329,7 +330,10 @@ class AffectGPT(Part):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another configuration."""
-        compare_config(self.hparams, checkpoint.get("hyper_parameters", {}), SAME_MATHS)
+        theirs = checkpoint.get("hyper_parameters", {})
+        # fields that did not exist when the checkpoint was written have their default
+        theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}
+        compare_config(self.hparams, theirs, SAME_MATHS)
         digest = checkpoint.get("affectgpt", {}).get("style_digest")
         if digest not in (None, self.style.digest()):
             raise CheckpointError(

@@ -103,7 +103,7 @@ BAD_LINES = [
     ({"name": "x", "video": "empty.mp4"}, "empty_file", "is empty"),
     ({"name": "x", "video": "text.mp4"}, "undecodable", "not a video"),
     ({"name": "x", "video": "good.mp4", "audio": "mute.m4a"}, "no_sound", "has no sound"),
-    ({"name": "x", "video": "good.mp4", "faces": "f.npy"}, "bad_faces", "uint8 RGB"),
+    ({"name": "x", "video": "good.mp4", "faces": "f.npy"}, "bad_faces", "uint8"),
 ]
 
 

@@ -28,7 +28,12 @@ def test_profile_survives_json_and_refuses_what_it_does_not_know():
         ({"sources": "audio"}, "must be a list"),
         ({"sources": []}, "at least one"),
         ({"sources": ["audio", "audio"]}, "once"),
-        (["frame"], "is a mapping"),
+        (["frame"], "or a mapping"),
+        ("offical", "Did you mean 'official'"),
+        ({"profile": "oficial"}, "Did you mean 'official'"),
+        ({"visual_policy": "best"}, "known: default, official"),
+        ({"face_channels": "RGB"}, "known: rgb, bgr"),
+        ({"visual_policy": "official", "frame_height": 0, "frame_width": 0}, "squashes to a size"),
     ],
 )
 def test_wrong_profiles_say_what_is_wrong(values, words):
@@ -94,7 +99,7 @@ def test_faces_are_taken_at_equal_distances_and_scaled():
     assert clip.media["face"].shape == (5, 3, 16, 16)
     assert clip.media["face"][:, 0, 8, 8].tolist() == [10, 30, 50, 70, 90]
     assert set(missing) == {"subtitle"}
-    with pytest.raises(DataError, match="uint8 RGB"):
+    with pytest.raises(DataError, match="uint8"):
         load_clip(b"", profile, key="k", faces=faces.astype(np.float32))
 
 

@@ -35,7 +35,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         batch_size: Samples in a training batch, on each rank.
         val_batch_size: Samples in any other batch; by default ``batch_size``.
         num_workers: Processes that decode, on each rank.
-        media: How clips are decoded: a ``MediaProfile`` as plain JSON.
+        media: How clips are decoded: a ``MediaProfile`` by name or as plain JSON.
         style: Wording of questions and answers, the model's own (``official`` or ``brief``).
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both by chance; elsewhere the labels.
         seed: Seed of order and questions.
@@ -58,7 +58,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         batch_size: int = 8,
         val_batch_size: int | None = None,
         num_workers: int = 2,
-        media: dict[str, Any] | None = None,
+        media: dict[str, Any] | str | None = None,
         style: str = "official",
         task: str = "hybrid",
         seed: int = 42,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
-from affectgpt.datamodules.tar import read_faces
 from affectgpt.datamodules.writer import Sample
 from affectgpt.errors import DataError
 from affectgpt.media.decode import Decoded, decode
+from affectgpt.media.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
 
 _PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Mapping
@@ -10,11 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
+from affectgpt.media.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
 from affectgpt.types import Clip
 
@@ -134,26 +132,7 @@ def _decode(key: str, members: Mapping[str, bytes], profile: MediaProfile) -> Cl
         labels=text.get("labels") or (),
         description=text.get("description"),
         faces=faces,
+        faces_channels=(text.get("extra") or {}).get("faces_channels", "rgb"),
         extra=text.get("extra") or {},
     )
     return clip
-
-
-def read_faces(content: bytes, key: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read face crops from the content of an npy file.
-
-    Returns:
-        uint8 ``[T, H, W, 3]``.
-
-    Raises:
-        DataError: If it is no npy file, or its array has another shape or type.
-    """
-    try:
-        faces: np.ndarray[Any, np.dtype[np.uint8]] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"clip {key!r}: its face crops are no npy file ({error}); make them again") from error
-    if faces.ndim != 4 or faces.shape[-1] != 3 or faces.dtype != np.uint8 or not faces.size:
-        raise DataError(
-            f"clip {key!r}: face crops must be uint8 RGB [time, height, width, 3], but are {faces.dtype} {faces.shape}"
-        )
-    return faces

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import DataError
 from affectgpt.media.profile import MediaProfile
 
 
 def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, Tensor]:
-    """Cut S windows, spread evenly from the first sample to the last.
+    """Cut S windows.
+
+    By default they spread evenly from the first sample to the last.
 
     Window ``i`` starts at sample ``i * (length - N) // (S - 1)``: the first at 0, the last ending with the waveform;
     neighbours overlap where the clip is shorter than S windows. A waveform no longer than one window gives one real
     window, padded with zeros; the other S - 1 are zero and marked as such, so that a short clip is not heard S times.
+
+    The official policy cuts at ``official_starts``, pads a short waveform and hears it S times, and takes the mean of
+    each window away.
 
     Args:
         waveform: float ``[N']``, mono, at ``profile.sample_rate_hz``.
@@ -35,6 +43,11 @@ def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, T
         raise DataError(f"a waveform has the shape [samples] with at least one sample, but got {tuple(waveform.shape)}")
     num_segments, size = profile.num_segments, profile.segment_samples
     waveform = waveform.to(torch.float32)
+    if profile.audio_policy == "official":
+        waveform = F.pad(waveform, (0, max(0, size - len(waveform))))
+        windows = [waveform[start : start + size] for start in official_starts(len(waveform), profile)]
+        # one by one: the mean over a dimension of a stack may round otherwise
+        return torch.stack([window - window.mean() for window in windows]), torch.ones(num_segments, dtype=torch.bool)
     keep = torch.ones(num_segments, dtype=torch.bool)
     if len(waveform) <= size:
         segments = waveform.new_zeros(num_segments, size)
@@ -44,3 +57,17 @@ def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, T
     room = len(waveform) - size
     starts = [index * room // max(num_segments - 1, 1) for index in range(num_segments)]
     return torch.stack([waveform[start : start + size] for start in starts]), keep
+
+
+def official_starts(num_samples: int, profile: MediaProfile) -> list[int]:
+    """First sample of each window in the published code; the last eighth of the room is never heard.
+
+    The length of the room is a float turned into a fraction, which makes some starts one less than whole numbers would.
+
+    Examples:
+        >>> official_starts(55357, MediaProfile())
+        [0, 2919, 5839, 8758, 11678, 14598, 17517, 20437]
+    """
+    room_seconds = Fraction(max(num_samples / profile.sample_rate_hz - profile.segment_seconds, 0))
+    step_seconds = room_seconds / profile.num_segments
+    return [int(step_seconds * index * profile.sample_rate_hz) for index in range(profile.num_segments)]

@@ -15,8 +15,10 @@ from torch import Tensor
 from affectgpt.errors import DataError
 from affectgpt.media.audio import segment_waveform
 from affectgpt.media.decode import Decoded, decode
+from affectgpt.media.face_arrays import check_faces
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.scale import FrameScaler
+from affectgpt.media.scale import build_scaler
+from affectgpt.media.timeline import floor_indices
 from affectgpt.types import Clip
 
 
@@ -30,6 +32,7 @@ def load_clip(
     labels: Sequence[str] = (),
     description: str | None = None,
     faces: NDArray[np.uint8] | None = None,
+    faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
     """Decode a file into the sources that a profile asks for.
@@ -42,7 +45,8 @@ def load_clip(
         subtitle: Spoken words; blank ones count as unknown.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        faces: Face crops, uint8 RGB ``[T', H, W, 3]``; ``num_frames`` of them are taken at equal distances.
+        faces: Face crops, uint8 ``[T', H, W, 3]``; ``num_frames`` of them are taken as the profile says.
+        faces_channels: Order of the channels in ``faces``, ``rgb`` or ``bgr``; the clip gets them in the profile's.
         extra: Anything else to carry along, as plain JSON; notes on the decoding are added under ``"media_notes"``.
 
     Returns:
@@ -61,7 +65,7 @@ def load_clip(
     if "audio" in profile.sources and audio is not None:
         heard = decode(audio, replace(profile, sources=("audio",)), key=name)
 
-    found = {wanted: _prepare(wanted, seen, heard, faces, profile, name) for wanted in profile.sources}
+    found = {wanted: _prepare(wanted, seen, heard, faces, faces_channels, profile, name) for wanted in profile.sources}
     media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
     missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
     if not media:
@@ -93,12 +97,13 @@ def _prepare(
     seen: Decoded | None,
     heard: Decoded | None,
     faces: NDArray[np.uint8] | None,
+    faces_channels: str,
     profile: MediaProfile,
     name: str,
 ) -> Tensor | str:
     """The tensor of one source, or the reason why there is none."""
     if wanted == "face":
-        return "no face crops in the sample" if faces is None else _faces(faces, profile, name)
+        return "no face crops in the sample" if faces is None else _faces(faces, faces_channels, profile, name)
     if wanted == "audio":
         if heard is None or heard.waveform is None:
             return heard.missing["audio"] if heard else "no sound was decoded"
@@ -111,12 +116,16 @@ def _prepare(
     return seen.frames
 
 
-def _faces(faces: NDArray[np.uint8], profile: MediaProfile, name: str) -> Tensor:
-    if faces.ndim != 4 or faces.shape[-1] != 3 or faces.dtype != np.uint8 or not faces.size:
-        raise DataError(
-            f"clip {name!r}: face crops must be uint8 RGB [time, height, width, 3], but got {faces.dtype} {faces.shape}"
-        )
+def _faces(faces: NDArray[np.uint8], channels: str, profile: MediaProfile, name: str) -> Tensor:
+    check_faces(faces, name)
+    if channels not in ("rgb", "bgr"):
+        raise DataError(f"clip {name!r}: its face crops are said to be {channels!r}, but must be 'rgb' or 'bgr'")
     count, wanted = len(faces), profile.num_frames
-    chosen = [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
-    scale = FrameScaler(profile)
-    return torch.from_numpy(np.stack([scale.array(faces[index]) for index in chosen]))
+    if profile.visual_policy == "official":
+        chosen = floor_indices(count, wanted)
+    else:
+        chosen = [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
+    scale = build_scaler(profile)
+    scaled = {index: scale.array(faces[index]) for index in dict.fromkeys(chosen)}
+    crops = np.stack([scaled[index] for index in chosen])
+    return torch.from_numpy(crops if channels == profile.face_channels else np.ascontiguousarray(crops[:, ::-1]))

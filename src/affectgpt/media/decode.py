@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from affectgpt.errors import DataError
+from affectgpt.media.picture import read_picture
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.timeline import read_timeline
 from affectgpt.media.tracks import AudioTrack, VideoTrack
@@ -54,7 +55,8 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
     The file is read twice, and decoded once. The first reading takes the time stamps of its packets, so that a wrong
     header does no harm. The second decodes forward and keeps, for the middle of each of ``profile.num_frames`` equal
     intervals of the video, the frame that is on screen then: the last one whose presentation time is not after it. A
-    video with fewer frames repeats some; a picture gives one. At most two frames of full size are held at a time,
+    video with fewer frames repeats some; a picture gives one. (With ``visual_policy="official"`` frames are chosen by
+    their number instead, see ``MediaProfile``.) At most two frames of full size are held at a time,
     unless the profile keeps the size of the clip.
 
     Packets that cannot be decoded are skipped and counted in ``notes``.
@@ -85,6 +87,9 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
         indices = {modality: None if stream is None else stream.index for modality, stream in streams.items()}
         timeline = read_timeline(container, video) if video is not None and Modality.VISUAL in wanted else None
 
+    if picture and profile.visual_policy == "official" and Modality.VISUAL in wanted:
+        absent = {Modality.AUDIO.value: _absent(Modality.AUDIO, picture)} if Modality.AUDIO in wanted else {}
+        return Decoded(torch.from_numpy(read_picture(source, profile, name)), None, 0.0, picture, absent)
     num_frames = 1 if picture else profile.num_frames
     tracks: dict[Modality, VideoTrack | AudioTrack] = {}
     missing: dict[str, str] = {}

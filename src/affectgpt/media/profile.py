@@ -10,10 +10,32 @@ from typing import Any
 from affectgpt.errors import ConfigError
 from affectgpt.types import SOURCES, Modality
 
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "official": {"visual_policy": "official", "audio_policy": "official", "face_channels": "bgr"},
+}
+"""What the named profiles say; every other field has its default."""
+
+_CHOICES = {"visual_policy": ("default", "official"), "audio_policy": ("default", "official")}
+_CHOICES["face_channels"] = ("rgb", "bgr")
+
 
 @dataclass(frozen=True)
 class MediaProfile:
     """The settings of decoding, saved with a model so that ``predict`` treats a clip as training did.
+
+    A *policy* is a way to choose and to scale. ``default`` is the better one; ``official`` is that of the published
+    code, equal to it bit for bit, which the released weights were trained with.
+
+    - ``visual_policy``: ``default`` takes what is on screen in the middle of T equal intervals of time, scaled by
+      libswscale. ``official`` takes the decoded frames number ``i * n // T``, so that the last ones are never seen (all
+      of them, and the last again, where there are fewer than T), scaled by FFmpeg's filter ``scale`` with
+      ``flags=bilinear``; face crops are scaled as OpenCV does, pictures as Pillow does (bicubic).
+    - ``audio_policy``: ``default`` resamples with libswresample, averages the channels and spreads S windows from the
+      first sample to the last, one window for a short clip. ``official`` resamples each channel with a windowed sinc,
+      starts window ``i`` at ``i / S`` of the room, so that the end is never heard, hears a short clip S times, and
+      takes each window's mean away.
+    - ``face_channels``: order in which the model sees the channels of a face crop. The published code feeds ``bgr``.
 
     Attributes:
         num_frames: Frames taken from a video, T.
@@ -24,6 +46,9 @@ class MediaProfile:
         num_segments: Windows taken from the waveform, S.
         segment_seconds: Length of a window.
         sources: The inputs to prepare, from ``affectgpt.types.SOURCES``.
+        visual_policy: ``default`` or ``official``: how frames, faces and pictures are chosen and scaled.
+        audio_policy: ``default`` or ``official``: how a waveform is resampled and cut.
+        face_channels: ``rgb`` or ``bgr``.
     """
 
     num_frames: int = 8
@@ -33,6 +58,9 @@ class MediaProfile:
     num_segments: int = 8
     segment_seconds: float = 2.0
     sources: tuple[str, ...] = ("frame", "audio")
+    visual_policy: str = "default"
+    audio_policy: str = "default"
+    face_channels: str = "rgb"
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "sample_rate_hz", "num_segments"):
@@ -50,11 +78,39 @@ class MediaProfile:
                 f"media profile: segment_seconds={seconds!r} holds no sample; give a length in seconds, such as 2.0"
             )
         object.__setattr__(self, "segment_seconds", float(seconds))
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"media profile: {name}={getattr(self, name)!r}; known: {', '.join(choices)}")
+        if self.visual_policy == "official" and not self.frame_height:
+            raise ConfigError("media profile: visual_policy 'official' squashes to a size; give frame_height and width")
         self._check_sources()
 
     @classmethod
-    def of(cls, value: MediaProfile | Mapping[str, Any] | None) -> MediaProfile:
-        """Read a profile from plain JSON; what is left out has its default.
+    def named(cls, name: str, **changes: Any) -> MediaProfile:
+        """A profile by its name: ``default``, or ``official`` for weights trained by the published code.
+
+        Args:
+            name: One of ``PROFILES``.
+            changes: Fields to set differently.
+
+        Raises:
+            ConfigError: If there is no such profile.
+
+        Examples:
+            >>> MediaProfile.named("official").face_channels
+            'bgr'
+        """
+        if name not in PROFILES:
+            near = difflib.get_close_matches(str(name), PROFILES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"no media profile is called {name!r}.{hint} Known: {', '.join(PROFILES)}")
+        return cls.of({**PROFILES[name], **changes})
+
+    @classmethod
+    def of(cls, value: MediaProfile | Mapping[str, Any] | str | None) -> MediaProfile:
+        """Read a profile from plain JSON: a name, or a mapping; what is left out has its default.
+
+        A mapping may start from a named profile: ``{"profile": "official", "num_frames": 16}``.
 
         Raises:
             ConfigError: If a key is unknown or a value does not fit.
@@ -62,14 +118,23 @@ class MediaProfile:
         Examples:
             >>> MediaProfile.of({"num_frames": 4, "sources": ["audio"]}).sources
             ('audio',)
+            >>> MediaProfile.of("official") == MediaProfile.named("official")
+            True
         """
         if value is None:
             return cls()
         if isinstance(value, MediaProfile):
             return value
+        if isinstance(value, str):
+            return cls.named(value)
         if not isinstance(value, Mapping):
-            raise ConfigError(f"a media profile is a mapping such as {{'num_frames': 8}}, but got {value!r}")
+            raise ConfigError(
+                f"a media profile is a name ({', '.join(PROFILES)}) or a mapping such as {{'num_frames': 8}}, "
+                f"but got {value!r}"
+            )
         known = [field.name for field in fields(cls)]
+        if "profile" in value:
+            return cls.named(value["profile"], **{name: value[name] for name in value if name != "profile"})
         for name in value:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)

@@ -49,6 +49,20 @@ class Timeline:
         return [self.start_seconds + (index + 0.5) * step for index in range(num_frames)]
 
 
+def floor_indices(num_items: int, num_wanted: int) -> list[int]:
+    """The published choice: item ``i * n // T`` for ``i`` below T; all of them, and the last again, if n < T.
+
+    Examples:
+        >>> floor_indices(88, 8)
+        [0, 11, 22, 33, 44, 55, 66, 77]
+        >>> floor_indices(3, 5)
+        [0, 1, 2, 2, 2]
+    """
+    if num_items < num_wanted:
+        return [min(index, max(num_items, 1) - 1) for index in range(num_wanted)]
+    return [index * num_items // num_wanted for index in range(num_wanted)]
+
+
 def packet_seconds(packet: Packet[Stream], position: int, rate_hz: float) -> float:
     """Presentation time of a packet, from its place in the stream if it carries none."""
     stamp = packet.pts if packet.pts is not None else packet.dts

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import av
 import numpy as np
+import torch
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.packet import Packet
@@ -16,8 +17,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.scale import FrameScaler
-from affectgpt.media.timeline import CUT_TOLERANCE_SECONDS, Timeline, stream_rate_hz
+from affectgpt.media.resample import resample
+from affectgpt.media.scale import build_scaler
+from affectgpt.media.timeline import CUT_TOLERANCE_SECONDS, Timeline, floor_indices, stream_rate_hz
 
 
 class Track(ABC):
@@ -81,13 +83,16 @@ class Track(ABC):
 
 
 class VideoTrack(Track):
-    """Keeps the frames that are on screen at the middle of equal intervals.
+    """Keeps the frames that a profile chooses.
+
+    These are the ones on screen at the middle of equal intervals; with the official policy, those whose number is
+    ``i * n // T``. A frame holds from its place to the place of the next, in seconds or in frames.
 
     Args:
         stream: The video stream of the open container.
         timeline: When its frames are shown.
         num_frames: Frames to keep, T.
-        profile: Gives their size.
+        profile: Gives the policy and the size.
     """
 
     kind = "video"
@@ -95,9 +100,12 @@ class VideoTrack(Track):
     def __init__(self, stream: Stream, timeline: Timeline, num_frames: int, profile: MediaProfile) -> None:
         super().__init__(stream)
         self._timeline = timeline
-        self._targets = timeline.midpoints(num_frames)
+        self._by_number = profile.visual_policy == "official"
+        self._targets: list[float] = (
+            [*floor_indices(timeline.num_packets, num_frames)] if self._by_number else timeline.midpoints(num_frames)
+        )
         self._rate_hz = stream_rate_hz(stream)
-        self._scale = FrameScaler(profile)
+        self._scale = build_scaler(profile)
         self._pictures: list[NDArray[np.uint8]] = []
         self._waiting: VideoFrame | None = None
         self._num_seen = 0
@@ -132,18 +140,18 @@ class VideoTrack(Track):
 
     def _take(self, frame: VideoFrame) -> None:
         seconds = self._timeline.start_seconds + self._num_seen / self._rate_hz if frame.time is None else frame.time
+        if self._waiting is not None:
+            self._keep_until(self._waiting, self._num_seen if self._by_number else seconds)
         self._num_seen += 1
         self._num_damaged += frame.is_corrupt
         self._last_seconds = max(self._last_seconds, seconds)
-        if self._waiting is not None:
-            self._keep_until(self._waiting, seconds)
         self._waiting = frame
         self.full = len(self._pictures) == len(self._targets)
 
-    def _keep_until(self, frame: VideoFrame, seconds: float) -> None:
-        """Keep ``frame`` for every target before ``seconds``, when the next frame comes on screen."""
+    def _keep_until(self, frame: VideoFrame, end: float) -> None:
+        """Keep ``frame`` for every target before ``end``, the place of the next frame."""
         picture = None
-        while len(self._pictures) < len(self._targets) and self._targets[len(self._pictures)] < seconds:
+        while len(self._pictures) < len(self._targets) and self._targets[len(self._pictures)] < end:
             if picture is None:
                 picture = self._scale(frame)
             if self._pictures and picture.shape != self._pictures[0].shape:
@@ -158,7 +166,7 @@ class AudioTrack(Track):
 
     Args:
         stream: The audio stream of the open container.
-        profile: Gives the rate.
+        profile: Gives the rate and the policy.
     """
 
     kind = "audio"
@@ -166,6 +174,8 @@ class AudioTrack(Track):
     def __init__(self, stream: Stream, profile: MediaProfile) -> None:
         super().__init__(stream)
         self._rate_hz = profile.sample_rate_hz
+        self._resamples_whole = profile.audio_policy == "official"
+        self._pieces: list[NDArray[np.float32]] = []
         self._claimed_seconds = float((stream.duration or 0) * (stream.time_base or 0))
         self._resampler: AudioResampler | None = None
         self._form: tuple[object, ...] = ()
@@ -194,15 +204,25 @@ class AudioTrack(Track):
         if form != self._form:  # a stream may change its channels or rate on the way
             self._flush()
             self._form = form
-            self._resampler = AudioResampler(format="fltp", layout=frame.layout, rate=self._rate_hz)
+            rate_hz = frame.sample_rate if self._resamples_whole else self._rate_hz
+            self._resampler = AudioResampler(format="fltp", layout=frame.layout, rate=rate_hz)
         assert self._resampler is not None
         self._append(self._resampler.resample(frame))
 
     def _flush(self) -> None:
-        if self._resampler is not None:
-            self._append(self._resampler.resample(None))
-            self._resampler = None
-            self._form = ()
+        if self._resampler is None:
+            return
+        self._append(self._resampler.resample(None))
+        if self._pieces:
+            whole = resample(torch.from_numpy(np.concatenate(self._pieces, 1)), self._resampler.rate, self._rate_hz)
+            self._chunks.append((whole[0] if len(whole) == 1 else whole.mean(0)).numpy())
+            self._pieces = []
+        self._resampler = None
+        self._form = ()
 
     def _append(self, frames: list[AudioFrame]) -> None:
-        self._chunks += [frame.to_ndarray().mean(axis=0, dtype=np.float32) for frame in frames if frame.samples]
+        planes: list[Any] = [frame.to_ndarray() for frame in frames if frame.samples]
+        if self._resamples_whole:
+            self._pieces += planes
+        else:
+            self._chunks += [plane.mean(axis=0, dtype=np.float32) for plane in planes]

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.datamodules.loader import WORKER_TIMEOUT_SECONDS
-from affectgpt.datamodules.tar import read_faces
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
+from affectgpt.media.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics.labels import parse_labels
 from affectgpt.types import Batch, Clip
@@ -80,6 +80,7 @@ class BenchClips(Dataset[Clip | Unreadable]):
             subtitle=sample.subtitle,
             labels=() if task == "sentiment" else parse_labels(sample.gold),
             faces=faces,
+            faces_channels="bgr",  # the authors' crops went through OpenCV
             extra={"set": bench_set.test_set.name, "gold": sample.gold},
         )
         return clip

@@ -1,0 +1,61 @@
+"""Reads face crops that were cut out before, from the content of an ``.npy`` file."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectgpt.errors import DataError
+
+_EXPECTED = "face crops must be uint8 [time, height, width, 3]"
+
+
+def read_faces(content: bytes, key: str) -> NDArray[np.uint8]:
+    """Read face crops of any size and number, as they are stored.
+
+    Args:
+        content: Of the ``.npy`` file.
+        key: The sample's key, for messages.
+
+    Returns:
+        uint8 ``[T, H, W, 3]``.
+
+    Raises:
+        DataError: If it is no npy file, or its array has another shape or type.
+    """
+    try:
+        faces: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        why = "it holds Python objects, perhaps crops of different sizes" if b"'|O'" in content[:256] else str(error)
+        raise DataError(
+            f"clip {key!r}: its face crops cannot be read: {why}. Save one array: {_EXPECTED}, all of one size"
+        ) from error
+    check_faces(faces, key)
+    return faces
+
+
+def check_faces(faces: NDArray[np.uint8], key: str) -> None:
+    """Refuse an array that does not hold face crops.
+
+    Raises:
+        DataError: If its shape or type is another; the message says what it looks like.
+    """
+    if isinstance(faces, np.ndarray) and faces.ndim == 4 and faces.shape[-1] == 3 and faces.dtype == np.uint8:
+        if faces.size:
+            return
+        raise DataError(f"clip {key!r}: no face was cut out, the array is {faces.shape}; leave the faces out")
+    found = f"{getattr(faces, 'dtype', type(faces).__name__)} {getattr(faces, 'shape', '')}"
+    raise DataError(f"clip {key!r}: {_EXPECTED}, but are {found}{_hint(faces)}")
+
+
+def _hint(faces: NDArray[np.uint8]) -> str:
+    shape: tuple[int, ...] = tuple(getattr(faces, "shape", ()))
+    if len(shape) == 4 and shape[-1] == 3:
+        return "; give whole numbers from 0 to 255 as uint8"
+    if len(shape) == 4 and shape[1] == 3:
+        return "; its channels come first: transpose(0, 2, 3, 1)"
+    if len(shape) == 3 and shape[-1] == 3:
+        return "; one crop needs a time axis: array[None]"
+    return ""
