@@ -30,7 +30,7 @@ def test_profile_survives_json_and_refuses_what_it_does_not_know():
         ({"sources": ["audio", "audio"]}, "once"),
         (["frame"], "or a mapping"),
         ("offical", "Did you mean 'official'"),
-        ({"profile": "oficial"}, "Did you mean 'official'"),
+        ({"profile": "offical"}, "Did you mean 'official'"),
         ({"visual_policy": "best"}, "known: default, official"),
         ({"face_channels": "RGB"}, "known: rgb, bgr"),
         ({"visual_policy": "official", "frame_height": 0, "frame_width": 0}, "squashes to a size"),
