@@ -5,19 +5,18 @@ Shape letters are those of ``affectgpt.types``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
+from affectgpt.checkpoints.stored import StoredModel
 from affectgpt.encoders.base import Encoder
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import ConfigError
 from affectgpt.fusion.base import Pooling, PreFusion
 from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
@@ -31,9 +30,6 @@ from affectgpt.streams import MULTI, StreamSpec, read_streams
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.types import SOURCES, Batch, Features, Modality, Prediction
 from affectgpt.validation import StageScores
-
-SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media")
-"""Hyper-parameters that a checkpoint and a model must share."""
 
 
 class Output(NamedTuple):
@@ -54,7 +50,7 @@ class Output(NamedTuple):
     num_cut: int
 
 
-class AffectGPT(Part):
+class AffectGPT(StoredModel):
     """The model of the paper, composed of registered parts.
 
     Each stream is encoded, pooled to a few tokens and projected to the LLM's width; the pre-fusion joins streams into
@@ -74,6 +70,8 @@ class AffectGPT(Part):
         slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
             random, so that the model also learns to answer without them.
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
+        official: What the released checkpoint that the model came from said beside its weights, and the shapes of
+            those among them that this model has no use for and carries along; set by ``from_official``.
 
     Raises:
         ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
@@ -92,6 +90,7 @@ class AffectGPT(Part):
         optim: OptimSpec | None = None,
         slot_dropout: float = 0.0,
         wheel: str = "builtin",
+        official: Mapping[str, Any] | None = None,
     ) -> None:
         specs = read_streams(streams)
         sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
@@ -123,49 +122,14 @@ class AffectGPT(Part):
             self.num_tokens[MULTI] = self.prefusion.num_tokens
             token_dims[MULTI] = self.prefusion.out_dim
         self.projectors = nn.ModuleDict({n: Projector(dim, self.llm.hidden_dim) for n, dim in token_dims.items()})
+        carried = (official or {}).get("carried", {})
+        self.carried = nn.ParameterDict(
+            {name.replace(".", "/"): nn.Parameter(torch.zeros(shape), False) for name, shape in carried.items()}
+        )
         self.style = get_style(style)
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
         self._scores = StageScores(wheel)
         self._is_sharded = False
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any] | str | Path) -> Self:
-        """Build a model from plain JSON, or from a YAML file that holds it (alone, or under ``model``).
-
-        Raises:
-            ConfigError: If the file cannot be read or an argument is unknown.
-        """
-        if isinstance(config, str | Path):
-            config = _read_yaml(Path(config))
-        known = [name for name in cls.__init__.__annotations__ if name != "return"]
-        for name in config:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"AffectGPT takes no argument {name!r}.{hint} It takes: {', '.join(known)}")
-        return cls(**config)
-
-    @classmethod
-    def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False) -> Self:
-        """Rebuild a trained model, in eval mode, from the one file that training wrote.
-
-        Args:
-            path: The ``.ckpt`` file.
-            allow_import: Whether parts named ``package.module:Class`` in the file may be imported.
-
-        Raises:
-            CheckpointError: If the file cannot be read or does not fit.
-        """
-        checkpoint = load_checkpoint(path)
-        if not allow_import:
-            refuse_imports(checkpoint["hyper_parameters"], path)
-        model = cls.from_config(checkpoint["hyper_parameters"])
-        model.on_load_checkpoint(checkpoint)
-        try:
-            model.load_state_dict(checkpoint["state_dict"], strict=False)
-        except RuntimeError as error:
-            raise CheckpointError(f"{path} does not fit: {error}") from error
-        return model.eval()
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
@@ -319,29 +283,23 @@ class AffectGPT(Part):
         parts = [*(self.encoder(name) for name in self.specs), self.llm]
         return [unit for part in parts for unit in part.shard_units()]
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out frozen weights that the parts read from files of their own, and note the wording."""
-        restored = set(self._restored_keys())
-        # a checkpoint in shards is read back key by key, and must have them all
-        in_shards = self._is_sharded and getattr(self.trainer.strategy, "_save_distributed_checkpoint", False)
-        if "state_dict" in checkpoint and not in_shards:
-            checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
-        checkpoint["affectgpt"] = {"format": 1, "style_digest": self.style.digest()}
+    def restored_keys(self) -> Iterator[str]:
+        """Names in the state dict that need not be in a checkpoint."""
+        trainable = {name for name, p in self.named_parameters() if p.requires_grad}
+        buffers = {name for name, _ in self.named_buffers()}
+        parts: dict[str, Part] = {f"encoders.{name}.": self.encoder(name) for name in self.specs}
+        parts["llm."] = self.llm
+        for start, part in parts.items():
+            prefixes = tuple(start + prefix for prefix in part.restored_prefixes() if not part.was_trained)
+            for key in self.state_dict():
+                if prefixes and key.startswith(prefixes) and key not in trainable:
+                    if key in buffers and not part.frozen and start != "llm.":
+                        continue  # running statistics of an encoder in training
+                    yield key
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration."""
-        theirs = checkpoint.get("hyper_parameters", {})
-        # fields that did not exist when the checkpoint was written have their default
-        theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}
-        compare_config(self.hparams, theirs, SAME_MATHS)
-        digest = checkpoint.get("affectgpt", {}).get("style_digest")
-        if digest not in (None, self.style.digest()):
-            raise CheckpointError(
-                f"the wording of the prompt style {self.style.name!r} has changed since the checkpoint was written; "
-                "use the version of affectgpt that wrote it"
-            )
-        if "state_dict" in checkpoint:
-            compare_keys(self.state_dict(), checkpoint["state_dict"], self._restored_keys())
+    def saves_shards(self) -> bool:
+        """Whether the strategy writes checkpoints in shards."""
+        return self._is_sharded and bool(getattr(self.trainer.strategy, "_save_distributed_checkpoint", False))
 
     def _build_encoder(self, name: str, spec: StreamSpec) -> Encoder:
         encoder: Encoder = ENCODERS.build(spec.encoder)
@@ -407,26 +365,16 @@ class AffectGPT(Part):
             present[MULTI] = (joined & (MULTI not in hide)).tolist()
         return present
 
+    def slot_tokens(self, batch: Batch) -> dict[str, Tensor]:
+        """What the language model is given for each slot: stream name, or ``multi``, to float ``[B, K, E]``."""
+        return self._tokens({name: self._encode(name, batch) for name in self.specs})
+
     def _tokens(self, features: Mapping[str, Features]) -> dict[str, Tensor]:
         """Tokens of every slot, at the LLM's width: ``[B, K, E]`` each."""
         tokens = {name: self.poolings[name](features[name]) for name in self.specs}
         if MULTI in self.num_tokens:
             tokens[MULTI] = self.prefusion([features[name] for name in self.prefusion_inputs])
         return {name: self.projectors[name](value) for name, value in tokens.items()}
-
-    def _restored_keys(self) -> Iterator[str]:
-        """Names in the state dict that need not be in a checkpoint."""
-        trainable = {name for name, p in self.named_parameters() if p.requires_grad}
-        buffers = {name for name, _ in self.named_buffers()}
-        parts: dict[str, Part] = {f"encoders.{name}.": self.encoder(name) for name in self.specs}
-        parts["llm."] = self.llm
-        for start, part in parts.items():
-            prefixes = tuple(start + prefix for prefix in part.restored_prefixes() if not part.was_trained)
-            for key in self.state_dict():
-                if prefixes and key.startswith(prefixes) and key not in trainable:
-                    if key in buffers and not part.frozen and start != "llm.":
-                        continue  # running statistics of an encoder in training
-                    yield key
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         if batch.answers is not None:
@@ -453,16 +401,3 @@ def answering(model: AffectGPT) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"{path} holds a {type(config).__name__}, not a mapping of the model's arguments")
-    inner = config.get("model", config)
-    return inner if isinstance(inner, Mapping) else config

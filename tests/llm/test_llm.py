@@ -12,6 +12,7 @@ from affectgpt.errors import AlignmentError, CheckpointError, ConfigError
 from affectgpt.llm import CausalLM, TinyLM, scatter_slots
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.scatter import check_slots
+from affectgpt.prompts import AnswerEnd
 from affectgpt.registry import LLMS
 
 
@@ -83,7 +84,7 @@ def test_stop_string_ends_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatc
     head = CausalLM(str(folder), lora=None).eval()
     ids = head.tokenizer("yes.###and more", add_special_tokens=False, return_tensors="pt")["input_ids"]
     monkeypatch.setattr(head.network, "generate", lambda **_: ids)
-    assert head.generate(torch.randn(1, 2, 32), torch.ones(1, 2, dtype=torch.bool), 20, ("###",)) == ["yes."]
+    assert head.generate(torch.randn(1, 2, 32), torch.ones(1, 2, dtype=torch.bool), 20, AnswerEnd(("###",))) == ["yes."]
 
 
 def test_wrong_arguments_are_refused(folder: Path) -> None:

@@ -12,11 +12,11 @@ SAME_RESULT = frozenset({"trainable", "gradient_checkpointing", "attention"})
 """Settings of parts that change how something is computed or trained, not what comes out."""
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, tensors and plain values only.
+def load_tensors(path: str | Path) -> dict[str, Any]:
+    """Read a file that ``torch.save`` wrote onto the CPU: tensors and plain values only, no code of it is run.
 
     Raises:
-        CheckpointError: If the file is missing, is no checkpoint, or holds anything but tensors and plain values.
+        CheckpointError: If the file is missing, is no such file, or holds anything but tensors and plain values.
     """
     import pickle
 
@@ -29,16 +29,31 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "save_distributed_checkpoint: false to get one file"
         )
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give the .ckpt file that training wrote")
+        raise CheckpointError(f"no checkpoint at {path}; give the file that training wrote")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({first}); it is cut, or not a file that affectgpt wrote"
+            f"{path} cannot be read as a checkpoint ({first}); it is cut, or holds more than tensors and plain values"
         ) from error
-    if not isinstance(loaded, dict) or "state_dict" not in loaded or "hyper_parameters" not in loaded:
-        raise CheckpointError(f"{path} has no 'state_dict' and 'hyper_parameters': it is not a checkpoint of AffectGPT")
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a checkpoint's mapping")
+    return loaded
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that training wrote onto the CPU, tensors and plain values only.
+
+    Raises:
+        CheckpointError: If the file is missing, is no checkpoint, or holds anything but tensors and plain values.
+    """
+    loaded = load_tensors(path)
+    if "state_dict" not in loaded or "hyper_parameters" not in loaded:
+        theirs = " If it is a released one, use from_official." if "model" in loaded else ""
+        raise CheckpointError(
+            f"{path} has no 'state_dict' and 'hyper_parameters': it is not a checkpoint of AffectGPT.{theirs}"
+        )
     return loaded
 
 

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from affectgpt.errors import DataError
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.part import Part
 from affectgpt.types import Features, Modality
+
+NORMALIZE = ("none", "segment", "clip")
+"""Over what audio is normalised, see ``AudioSpec``."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,19 @@ class AudioSpec:
 
     Attributes:
         sample_rate_hz: Samples a second.
-        normalize: Whether each segment is brought to zero mean and unit variance first.
+        normalize: What is brought to zero mean and unit variance first: ``none``, each ``segment`` by itself, or all
+            segments of a ``clip`` together. The published model does the last, over everything in a batch; here a
+            clip's batch mates have no influence, which is the same at a batch of one.
         min_samples: Shortest segment that the network can read; shorter ones are padded with zeros.
     """
 
     sample_rate_hz: int = 16_000
-    normalize: bool = False
+    normalize: str = "none"
     min_samples: int = 400
+
+    def __post_init__(self) -> None:
+        if self.normalize not in NORMALIZE:
+            raise ConfigError(f"audio is normalised per one of {', '.join(NORMALIZE)}, but not per {self.normalize!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of the spec."""
@@ -84,11 +93,12 @@ class Encoder(Part):
             One vector a frame or segment: ``hidden`` ``[B, T, D]`` with the same ``keep``.
         """
 
-    def preprocess(self, media: Tensor) -> Tensor:
+    def preprocess(self, media: Tensor, keep: Tensor | None = None) -> Tensor:
         """Bring media to what the network wants, on the media's own device.
 
         Args:
             media: See ``forward``.
+            keep: See ``forward``; segments that are not kept have no part in the statistics of their clip.
 
         Returns:
             Visual: float ``[B*T, 3, height, width]``, resized and normalised. Audio: float ``[B*S, N]``.
@@ -99,7 +109,7 @@ class Encoder(Part):
         dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
         if isinstance(self.input_spec, VisualSpec):
             return prepare_frames(media, self.input_spec, type(self).__name__).to(dtype)
-        return prepare_segments(media, self.input_spec, type(self).__name__).to(dtype)
+        return prepare_segments(media, self.input_spec, type(self).__name__, keep).to(dtype)
 
 
 def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
@@ -129,13 +139,14 @@ def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
     return (pixels - mean) / std
 
 
-def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str) -> Tensor:
-    """Pad segments to the shortest length that can be read, and normalise each where the spec says so.
+def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str, keep: Tensor | None = None) -> Tensor:
+    """Pad segments to the shortest length that can be read, and normalise them as the spec says.
 
     Args:
         segments: Floating point ``[B, S, N]``.
         spec: Length and normalisation wanted.
         owner: Who asks, for the message.
+        keep: Bool ``[B, S]``; ``True`` marks a real segment. All are, by default.
 
     Returns:
         float32 ``[B*S, N]``.
@@ -147,10 +158,15 @@ def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str) -> Tensor:
         raise DataError(
             f"{owner} takes float segments [batch, segments, samples], but got {segments.dtype} {tuple(segments.shape)}"
         )
-    waveform = segments.flatten(0, 1).float()
+    waveform = segments.float()
     if waveform.shape[-1] < spec.min_samples:
         waveform = F.pad(waveform, (0, spec.min_samples - waveform.shape[-1]))
-    if spec.normalize:
-        centred = waveform - waveform.mean(-1, keepdim=True)
-        waveform = centred / (centred.square().mean(-1, keepdim=True) + 1e-7).sqrt()
-    return waveform
+    if spec.normalize == "none":
+        return waveform.flatten(0, 1)
+    # mean and variance over samples, and over the real segments of a clip where they are joint
+    real = torch.ones_like(waveform[..., :1]) if keep is None else keep[..., None].float()
+    over = (1, 2) if spec.normalize == "clip" else (2,)
+    share = real / (real.sum(over, keepdim=True) * waveform.shape[-1]).clamp(min=1)
+    centred = waveform - (waveform * share).sum(over, keepdim=True)
+    variance = (centred.square() * share).sum(over, keepdim=True)
+    return (centred / (variance + 1e-7).sqrt()).flatten(0, 1)

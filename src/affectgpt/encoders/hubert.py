@@ -19,16 +19,16 @@ class SpeechEncoder(Encoder):
     """A speech transformer; the feature is the mean of its last hidden states over layers and time.
 
     The last hidden state is what the network gives out, so that in networks with a closing layer norm it is normalised
-    and the ones before it are not, as in the published model. Each segment is read alone: neither its neighbours nor
-    its batch mates have any influence. Layer drop and SpecAugment are off, also in training.
+    and the ones before it are not, as in the published model. Each segment is read alone, and normalised alone unless
+    ``normalize`` is ``clip``; batch mates never have any influence. Layer drop and SpecAugment are off in training too.
 
     Args:
         path: Local folder, or id on the hub.
         layers: How many of the last hidden states are averaged.
         revision: Branch, tag or commit on the hub.
         dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
-        normalize: Whether each segment is brought to zero mean and unit variance; ``None`` follows the folder's
-            ``preprocessor_config.json``.
+        normalize: ``none``, ``segment`` or ``clip`` (as published), see ``AudioSpec``; ``None`` takes ``segment`` or
+            ``none``, as the folder's ``preprocessor_config.json`` says.
 
     Raises:
         CheckpointError: If the weights cannot be read.
@@ -43,7 +43,7 @@ class SpeechEncoder(Encoder):
         layers: int = 4,
         revision: str | None = None,
         dtype: str = "float32",
-        normalize: bool | None = None,
+        normalize: str | None = None,
     ) -> None:
         super().__init__()
         from transformers import AutoModel
@@ -59,7 +59,8 @@ class SpeechEncoder(Encoder):
         preprocessor = read_preprocessor(owner, path, revision)
         if normalize is None:
             # Without the file: networks with layer norm in every convolution were trained on normalised sound.
-            normalize = bool(preprocessor.get("do_normalize", getattr(config, "feat_extract_norm", "layer") == "layer"))
+            trained_so = preprocessor.get("do_normalize", getattr(config, "feat_extract_norm", "layer") == "layer")
+            normalize = "segment" if trained_so else "none"
         self.layers = layers
         self.out_dim = int(config.hidden_size)
         self.input_spec = AudioSpec(
@@ -71,7 +72,7 @@ class SpeechEncoder(Encoder):
 
     def forward(self, media: Tensor, keep: Tensor) -> Features:
         """Encode float32 segments ``[B, S, N]``; see ``Encoder.forward``."""
-        waveform = self.preprocess(media)
+        waveform = self.preprocess(media, keep)
         earlier: list[Tensor] = []
 
         def remember(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -100,7 +101,10 @@ class SpeechEncoder(Encoder):
 
 
 def hubert_large_chinese(
-    path: str = "TencentGameMate/chinese-hubert-large", revision: str | None = None, dtype: str = "float32"
+    path: str = "TencentGameMate/chinese-hubert-large",
+    revision: str | None = None,
+    dtype: str = "float32",
+    normalize: str | None = None,
 ) -> SpeechEncoder:
     """The acoustic encoder of the published model: Chinese HuBERT-large, 1024 wide, last four hidden states.
 
@@ -108,11 +112,12 @@ def hubert_large_chinese(
         path: Local folder with the same weights, or id on the hub.
         revision: Branch, tag or commit on the hub.
         dtype: See ``SpeechEncoder``.
+        normalize: See ``SpeechEncoder``; ``clip`` is as published.
 
     Raises:
         CheckpointError: If the weights cannot be read.
     """
-    return SpeechEncoder(path, 4, revision, dtype)
+    return SpeechEncoder(path, 4, revision, dtype, normalize)
 
 
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:

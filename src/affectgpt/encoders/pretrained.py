@@ -49,7 +49,7 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
 
 
 def load_network(owner: str, network_class: Any, path: str, revision: str | None, dtype: str, **kwargs: Any) -> Any:
-    """Read a network with its weights.
+    """Read a network with its weights; under ``torch.device("meta")`` its shapes alone, without any weights.
 
     Args:
         owner: Which encoder asks, for the message.
@@ -67,6 +67,8 @@ def load_network(owner: str, network_class: Any, path: str, revision: str | None
 
     if dtype not in DTYPES:
         raise ConfigError(f"{owner}: no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+    if torch.get_default_device().type == "meta":
+        return getattr(network_class, "from_config", network_class)(kwargs["config"]).to(DTYPES[dtype])
     try:
         network, info = network_class.from_pretrained(
             path, revision=revision, dtype=DTYPES[dtype], output_loading_info=True, **kwargs

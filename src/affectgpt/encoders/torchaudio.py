@@ -50,11 +50,11 @@ class TorchaudioEncoder(Encoder):
             self._load(model, weights, bundle)
         self.layers = layers
         self.out_dim = int(params["encoder_embed_dim"])
-        self.input_spec = AudioSpec(int(bundle.sample_rate), normalize=bool(bundle._normalize_waveform))
+        self.input_spec = AudioSpec(int(bundle.sample_rate), "segment" if bundle._normalize_waveform else "none")
 
     def forward(self, media: Tensor, keep: Tensor) -> Features:
         """Encode float32 segments ``[B, S, N]``; see ``Encoder.forward``."""
-        hidden, _ = self.network.extract_features(self.preprocess(media))
+        hidden, _ = self.network.extract_features(self.preprocess(media, keep))
         vectors = torch.stack([layer.mean(1) for layer in hidden[-self.layers :]]).mean(0)
         return Features(vectors.unflatten(0, keep.shape), keep)
 

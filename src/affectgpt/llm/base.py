@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from affectgpt.part import Part
+from affectgpt.prompts.template import AnswerEnd
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class LLMHead(Part):
         """
 
     @abstractmethod
-    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: tuple[str, ...] = ()) -> list[str]:
+    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> list[str]:
         """Write answers, greedily, for a batch with a key-value cache.
 
         Args:
             embeds: Float ``[B, L, E]``, padded on the left.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
             max_new_tokens: Longest answer, in tokens.
-            stop: Strings that end an answer; they are not part of it.
+            stop: What ends an answer, besides the end-of-sequence token.
 
         Returns:
             One text a sample.

@@ -16,6 +16,7 @@ from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.lora import LoraSpec, add_lora
 from affectgpt.prompts.render import IGNORE
+from affectgpt.prompts.template import AnswerEnd
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,32 @@ class HuggingFaceHead(LLMHead):
         return LLMOutput(loss=loss, logits=None)
 
     @torch.no_grad()
-    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: tuple[str, ...] = ()) -> list[str]:
+    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> list[str]:
         """Write answers, greedily; see ``LLMHead.generate``."""
-        more = {"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}
+        stop = stop or AnswerEnd()
+        ids = self.write(embeds, keep, max_new_tokens, stop)
+        if self._runs(stop):
+            marks = self.tokenizer.bos_token, self.tokenizer.eos_token
+            return [stop.read_published(text, *marks) for text in self.tokenizer.batch_decode(ids)]
+        return [stop.read(text) for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    @torch.no_grad()
+    def write(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> Tensor:
+        """Token ids of greedy answers, int64 ``[B, L']``; arguments as of ``generate``.
+
+        An answer holds what ended it, and is padded on the right.
+        """
+        from transformers import StoppingCriteriaList
+
+        stop = stop or AnswerEnd()
+        runs = self._runs(stop)
+        more: dict[str, Any] = {}
+        if runs:
+            more = {"stopping_criteria": StoppingCriteriaList([_EndsWith(runs)])}
+        elif stop.strings:
+            more = {"stop_strings": list(stop.strings), "tokenizer": self.tokenizer}
         config_eos = self.network.generation_config.eos_token_id
-        ids = self.network.generate(
+        ids: Tensor = self.network.generate(
             inputs_embeds=embeds,
             attention_mask=keep.long(),
             max_new_tokens=max_new_tokens,
@@ -84,8 +106,13 @@ class HuggingFaceHead(LLMHead):
             synced_gpus=self._is_sharded(),
             **more,
         )
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [_before(text, stop).strip() for text in texts]
+        return ids
+
+    def _runs(self, stop: AnswerEnd) -> list[list[int]]:
+        """The runs of tokens that end an answer; none where the tokenizer splits one of the pieces."""
+        runs = [[self.tokenizer.encode(piece, add_special_tokens=False) for piece in run] for run in stop.pieces]
+        whole = all(len(ids) == 1 for run in runs for ids in run)
+        return [[ids[0] for ids in run] for run in runs] if whole else []
 
     def _is_sharded(self) -> bool:
         """Whether ranks share the weights; they must then take every step together, to the longest answer of all."""
@@ -109,6 +136,8 @@ class CausalLM(HuggingFaceHead):
         trainable: Whether the model's own weights are trained too.
         gradient_checkpointing: Trade time for memory in training.
         revision: Commit or tag on the hub; pin it for results that repeat.
+        tokens: Special tokens to use in place of the tokenizer's own: ``bos``, ``eos``, ``pad`` to a token that it
+            has, such as ``{"bos": "<|im_start|>", "pad": "<|im_end|>"}`` of the published model.
 
     Raises:
         ConfigError: If an argument is wrong.
@@ -124,24 +153,30 @@ class CausalLM(HuggingFaceHead):
         trainable: bool = False,
         gradient_checkpointing: bool = False,
         revision: str | None = None,
+        tokens: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         if dtype not in DTYPES:
             raise ConfigError(f"no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         implementation, reason = choose_attention(attention, DTYPES[dtype])
         log.info("attention backend of %s: %s (%s)", path, implementation, reason)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-            network = AutoModelForCausalLM.from_pretrained(
-                path, revision=revision, dtype=DTYPES[dtype], attn_implementation=implementation
-            )
+            options = {"dtype": DTYPES[dtype], "attn_implementation": implementation}
+            if torch.get_default_device().type == "meta":  # shapes alone, without any weights
+                network = AutoModelForCausalLM.from_config(
+                    AutoConfig.from_pretrained(path, revision=revision), **options
+                )
+            else:
+                network = AutoModelForCausalLM.from_pretrained(path, revision=revision, **options)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"cannot read a causal LM from {path!r}: {str(error).strip().splitlines()[0]} Give a folder that "
                 "save_pretrained wrote, or the id of a public model on a machine that reaches the hub"
             ) from error
+        _set_tokens(tokenizer, tokens or {}, path)
         if gradient_checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.attach(network, tokenizer, lora, trainable)
@@ -151,7 +186,24 @@ class CausalLM(HuggingFaceHead):
         return ["network."]
 
 
-def _before(text: str, stop: tuple[str, ...]) -> str:
-    for mark in stop:
-        text = text.split(mark, 1)[0]
-    return text
+class _EndsWith:
+    """A stopping criterion of transformers: ends a row once its last tokens are one of the runs."""
+
+    def __init__(self, runs: list[list[int]]) -> None:
+        self.runs = runs
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        for run in self.runs:
+            if input_ids.shape[1] >= len(run):
+                done |= (input_ids[:, -len(run) :] == torch.tensor(run, device=input_ids.device)).all(1)
+        return done
+
+
+def _set_tokens(tokenizer: Any, tokens: Mapping[str, str], path: str) -> None:
+    for role, token in tokens.items():
+        if role not in ("bos", "eos", "pad"):
+            raise ConfigError(f"tokens: there is no special token {role!r}; known: bos, eos, pad")
+        if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
+            raise ConfigError(f"tokens: the tokenizer in {path!r} has no token {token!r} to be its {role}")
+        setattr(tokenizer, f"{role}_token", token)

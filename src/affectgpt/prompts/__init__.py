@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _LAZY = {
+    "AnswerEnd": "template",
     "Field": "template",
     "PromptStyle": "template",
     "Segment": "template",
@@ -20,9 +21,20 @@ _LAZY = {
 if TYPE_CHECKING:
     from affectgpt.prompts.official import STYLES, get_style
     from affectgpt.prompts.render import PromptIds, Renderer
-    from affectgpt.prompts.template import Field, PromptStyle, Segment, Slot, Text
+    from affectgpt.prompts.template import AnswerEnd, Field, PromptStyle, Segment, Slot, Text
 
-__all__ = ["STYLES", "Field", "PromptIds", "PromptStyle", "Renderer", "Segment", "Slot", "Text", "get_style"]
+__all__ = [
+    "STYLES",
+    "AnswerEnd",
+    "Field",
+    "PromptIds",
+    "PromptStyle",
+    "Renderer",
+    "Segment",
+    "Slot",
+    "Text",
+    "get_style",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from affectgpt.errors import ConfigError
-from affectgpt.prompts.template import PromptStyle
+from affectgpt.prompts.template import AnswerEnd, PromptStyle
 
 _FACES = "we uniformly sample raw frames from the video and extract faces from these frames: <Video>"
 
@@ -27,7 +27,7 @@ OFFICIAL = PromptStyle(
     description_question="Please infer the person's emotional state and provide your reasoning process.",
     label_answer="The character's emotional state is {labels}.",
     answer_end="###",
-    stop=("###",),
+    stop=AnswerEnd(strings=("###",), pieces=(("###",), ("##", "#"), ("#", "##")), mark="Assistant:"),
     train_bos=True,
     answer_bos=False,
     combined={("face", "frame"): (f"Additionally, {_FACES}", "</Video>. ")},

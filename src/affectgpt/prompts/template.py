@@ -39,6 +39,51 @@ Segment = Text | Field | Slot
 
 
 @dataclass(frozen=True)
+class AnswerEnd:
+    """Where a written answer ends, and what of it is read.
+
+    Attributes:
+        strings: Strings that end an answer; they are not part of it.
+        pieces: The same as runs of whole tokens, for tokenizers that have each piece as one token: a string within
+            another token then ends nothing. Answers are read by the published rule, see ``read``.
+        mark: In answers that are read by the published rule, all up to the last such mark is left out.
+    """
+
+    strings: tuple[str, ...] = ()
+    pieces: tuple[tuple[str, ...], ...] = ()
+    mark: str = ""
+
+    def read(self, text: str) -> str:
+        """What comes before the first of the strings.
+
+        Examples:
+            >>> AnswerEnd(strings=("###",)).read(" calm ### sad")
+            'calm'
+        """
+        for string in self.strings:
+            text = text.split(string, 1)[0]
+        return text.strip()
+
+    def read_published(self, text: str, bos: str | None, eos: str | None) -> str:
+        """The answer in a text with its special tokens, by the rule of the published inference.
+
+        After the first ``bos`` and before the next, before ``eos``, before the last of the strings, after the last
+        ``mark``. Other special tokens stay.
+
+        Examples:
+            >>> AnswerEnd(strings=("###",), mark="Assistant:").read_published("Assistant: calm ### sad###", None, None)
+            'calm ### sad'
+        """
+        if bos and bos in text:
+            text = text.split(bos)[1]
+        if eos:
+            text = text.split(eos, 1)[0]
+        for string in self.strings:
+            text = text.rsplit(string, 1)[0]
+        return text.rsplit(self.mark, 1)[-1].strip() if self.mark else text.strip()
+
+
+@dataclass(frozen=True)
 class PromptStyle:
     """The wording of a prompt for every set of inputs.
 
@@ -53,7 +98,7 @@ class PromptStyle:
         description_question: Asks for a description.
         label_answer: Answer to the label question; ``{labels}`` stands for the labels, with commas between.
         answer_end: Text that is learnt at the end of every answer, before the end-of-sequence token.
-        stop: Strings that end an answer when writing.
+        stop: What ends an answer when writing.
         train_bos: Whether a prompt to learn from starts with the tokenizer's beginning-of-sequence token.
         answer_bos: Whether a prompt to be answered does.
         combined: Wording that replaces that of a slot when a second slot is present too: ``{(slot, other): texts}``.
@@ -69,7 +114,7 @@ class PromptStyle:
     description_question: str
     label_answer: str
     answer_end: str = ""
-    stop: tuple[str, ...] = ()
+    stop: AnswerEnd = AnswerEnd()
     train_bos: bool = True
     answer_bos: bool = True
     combined: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)

@@ -1,0 +1,207 @@
+"""Stores a model as a folder to share, locally or on the Hugging Face hub, and reads it back."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import affectgpt
+from affectgpt.checkpoints import self_test
+from affectgpt.checkpoints.card import model_card
+from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.files import draft, write_whole
+
+FORMAT = 1
+CONFIG, WEIGHTS, SELF_TEST, CARD = "config.json", "model.safetensors", "self_test.json", "README.md"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored model, read but not built.
+
+    Attributes:
+        folder: Where it lies, or was fetched to.
+        config: The model's arguments.
+        style_digest: Hash of the wording that it was trained with.
+        tensors: Name to tensor.
+        self_test: The recorded self-test, see ``affectgpt.checkpoints.self_test``.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    style_digest: str
+    tensors: Mapping[str, Tensor]
+    self_test: Mapping[str, Any]
+
+
+def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
+    """Write a model into a folder; see ``StoredModel.save_pretrained``."""
+    from safetensors.torch import save_file
+
+    config = with_paths(dict(model.hparams), paths)
+    restored = set(model.restored_keys())
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in restored}
+    record = {
+        "format": FORMAT,
+        "affectgpt": affectgpt.__version__,
+        "style_digest": model.style.digest(),
+        "model": config,
+    }
+    test = self_test.record(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with draft(folder / WEIGHTS) as file:
+        save_file(_unshared(tensors), file, metadata={"format": "pt"})
+    write_whole(folder / CONFIG, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / SELF_TEST, json.dumps(test, indent=1) + "\n")
+    write_whole(folder / CARD, model_card(config, tensors))
+
+
+def read(source: str | Path, revision: str | None, paths: Mapping[str, str]) -> Stored:
+    """Read a stored model; see ``StoredModel.from_pretrained``."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision)
+    record, test = (_read_json(folder / name) for name in (CONFIG, SELF_TEST))
+    if not isinstance(record.get("model"), dict) or "style_digest" not in record:
+        raise CheckpointError(f"{folder / CONFIG} was not written by affectgpt's save_pretrained: it has no 'model'")
+    if record.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder} is in format {record.get('format')!r}, this version of affectgpt reads {FORMAT}; it was written "
+            f"by version {record.get('affectgpt')!r}"
+        )
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
+    return Stored(folder, with_paths(record["model"], paths), record["style_digest"], tensors, test)
+
+
+def check_style(stored: Stored, style: Any) -> None:
+    """Compare the wording of the prompts with that of training.
+
+    Raises:
+        CheckpointError: If it has changed.
+    """
+    if stored.style_digest != style.digest():
+        raise CheckpointError(
+            f"{stored.folder}: the wording of the prompt style {style.name!r} has changed since the model was stored; "
+            "use the version of affectgpt that stored it"
+        )
+
+
+def check_self_test(model: Any, stored: Stored) -> None:
+    """Run the recorded inputs and compare.
+
+    Raises:
+        CheckpointError: If the outcome differs by more than the numeric noise of devices and precisions.
+    """
+    problem = self_test.compare(stored.self_test, self_test.record(model))
+    if problem:
+        raise CheckpointError(
+            f"{stored.folder}: the self-test failed: {problem}. The model would not answer as the one that was stored: "
+            "check that the frozen networks (paths) are the ones it was trained over; self_test=False loads it anyway"
+        )
+
+
+def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> str:
+    """Store a model on the hub; see ``StoredModel.push_to_hub``."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    config = with_paths(dict(model.hparams), paths)
+    local = [f"{part}: {spec['args']['path']}" for part, spec in part_specs(config) if _is_local(spec)]
+    if local:
+        raise ConfigError(
+            f"the model reads frozen weights from folders that nobody else has ({'; '.join(local)}); give paths=, the "
+            "hub ids of the same weights"
+        )
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, Path(folder), paths)
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Store an AffectGPT model")
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise CheckpointError(f"cannot store the model as {repo_id!r}: {_first_line(error)}") from error
+    return str(commit)
+
+
+def with_paths(config: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+    """A model's arguments with other places of its frozen weights.
+
+    Args:
+        config: The arguments.
+        paths: Stream name or ``llm`` to a folder or hub id.
+
+    Raises:
+        ConfigError: If there is no such part, or it reads no weights.
+    """
+    changed = copy.deepcopy(dict(config))
+    parts = dict(part_specs(changed))
+    for name, path in paths.items():
+        if name not in parts or "path" not in parts[name].get("args", {}):
+            able = [part for part, spec in parts.items() if "path" in spec.get("args", {})]
+            raise ConfigError(f"paths: no part {name!r} reads weights from a path; those that do: {', '.join(able)}")
+        parts[name]["args"]["path"] = str(path)
+    return changed
+
+
+def part_specs(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The encoders by the names of their streams, and the language model."""
+    for name, stream in config["streams"].items():
+        yield name, stream["encoder"]
+    yield "llm", config["llm"]
+
+
+def _is_local(spec: Mapping[str, Any]) -> bool:
+    path = spec.get("args", {}).get("path")
+    return path is not None and (Path(path).exists() or Path(path).is_absolute())
+
+
+def _fetch(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS, SELF_TEST])
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"no stored model at {repo_id!r}: it is no folder here, and the hub did not give it ({_first_line(error)})"
+        ) from error
+    return Path(found)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot read {path}: {_first_line(error)}; a stored model has {CONFIG}, {WEIGHTS} and {SELF_TEST}"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a JSON object")
+    return dict(content)
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors that share memory with an earlier one, which safetensors refuses."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        address = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return result
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
