@@ -19,7 +19,8 @@ from affectgpt.metrics.npz import read_npz
 
 NAME_COLUMNS = ("name", "key", "id", "video", "filename", "filenames", "names")
 GOLD_COLUMNS = ("label", "gold", "labels", "openset", "emotion", "score", "val")
-LABEL_COLUMNS = ("openset", "labels", "label", "prediction", "predictions", "pred", "fileitems", "items")
+ITEM_COLUMNS = ("fileitems", "items")
+LABEL_COLUMNS = ("openset", "labels", "label", "prediction", "predictions", "pred", *ITEM_COLUMNS)
 TEXT_COLUMNS = ("text", "answer", "reason", "response", "sentence", "description")
 SENTIMENT_COLUMNS = ("sentiment",)
 _SHOWN = 5
@@ -56,7 +57,8 @@ def read_predictions(path: str | os.PathLike[str], *, want_sentiment: bool = Fal
     ``.csv`` and ``.jsonl`` have a column for the name (``name``, ``key``, ``id``, ...) and one for the answer:
     ``openset`` or ``labels`` (a list, or a text such as "[happy, sad]"), ``text`` (the whole answer), ``sentiment``.
     ``.npz`` holds a dict of name to answer (``name2openset``, ``name2reason``, ``name2sentiment``, ...) or an array of
-    names beside one of answers (``filenames`` and ``fileitems``).
+    names beside one of answers (``filenames`` and ``fileitems``: labels, or sentiments where the file's name ends in
+    ``-sentiment``).
 
     Args:
         path: The file.
@@ -98,6 +100,8 @@ def _read(path: Path, wanted: Sequence[str], what: str) -> Answers:
                 f"{path} has {', '.join(columns)}; expected the samples' names in {', '.join(NAME_COLUMNS)}"
             )
         values = _by_name(path, [str(n).strip() for n in lower[name_column]], values)
+    if column in ITEM_COLUMNS and path.stem.endswith("-sentiment"):
+        column = SENTIMENT_COLUMNS[0]  # the authors' files tell labels from sentiments by nothing but their names
     return Answers({str(name): _plain(value) for name, value in values.items()}, column, str(path))
 
 

@@ -19,6 +19,7 @@ VERBS = {
     "predict": ("affectgpt.cli.predict", "answer media files, or the shards of a configuration"),
     "pack": ("affectgpt.cli.pack", "write clips and a manifest as WebDataset shards"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
+    "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
     "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),
     "doctor": ("affectgpt.cli.doctor", "say what this machine can do"),
     "demo": ("affectgpt.cli.demo", "run the whole job on a corpus that the library draws itself"),

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from affectgpt.cli.terminal import quiet
+from affectgpt.cli.terminal import pick_device, quiet
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.files import write_lines
 from affectgpt.types import Prediction
@@ -38,7 +38,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     quiet()
     console = Console(stderr=True)
     console.print(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
-    model = AffectGPT.from_checkpoint(args.checkpoint, allow_import=args.allow_import).to(_device(args.device))
+    model = AffectGPT.from_checkpoint(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
     problems: list[str] = []
     answers: list[Prediction] = []
     for clip in track(args.clip, description="answering", console=console, disable=len(args.clip) == 1):
@@ -90,14 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="write the answers to this file, one JSON object a line")
     parser.add_argument("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
     return parser
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _show(answer: Prediction, console: object) -> None:

@@ -1,4 +1,4 @@
-"""Keeps other libraries' chatter off the terminal."""
+"""What the verbs share: a quiet terminal, and the choice of a device."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def quiet() -> None:
         ".*GPU available but not used",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def pick_device(name: str) -> str:
+    """The device of that name; ``auto`` is the first GPU, or else the processor."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

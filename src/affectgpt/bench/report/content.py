@@ -148,6 +148,7 @@ def _warnings(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         for key, what in (
             ("missing_predictions", "samples have no prediction and count as empty"),
             ("unreadable_predictions", "predictions could not be read and count as empty"),
+            ("failed_answers", "clips could not be read and count as empty answers"),
         ):
             if result.get(key):
                 yield f"{where}: {len(result[key]):,} {what}."

@@ -32,6 +32,7 @@ COUNTS: Mapping[str, str] = {
     "expected_samples": "samples of the published split",
     "missing_predictions": "without a prediction",
     "unreadable_predictions": "unreadable predictions",
+    "failed_answers": "clips that could not be read",
     "empty_predictions": "without a label",
     "labels": "labels predicted",
     "dropped": "left out, true score 0",
@@ -51,7 +52,7 @@ def counts_of(result: Mapping[str, Any]) -> list[tuple[str, int]]:
     for key, title in COUNTS.items():
         value = result.get(key)
         if value is not None:
-            found.append((title, len(value) if isinstance(value, list) else int(value)))
+            found.append((title, len(value) if isinstance(value, (list, dict)) else int(value)))
     return found
 
 

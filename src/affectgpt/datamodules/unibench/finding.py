@@ -75,6 +75,15 @@ def find_sets(folders: Sequence[str | Path]) -> dict[str, Path]:
     return found
 
 
+def holds_set(name: str, folder: str | Path) -> bool:
+    """Whether a folder (or a file of labels) can be read as that set, whatever it is called.
+
+    Raises:
+        ConfigError: If there is no such set.
+    """
+    return any(True for _ in _places(get_test_set(name), [Path(folder)]))
+
+
 def _layouts(name: str) -> tuple[_Layout, ...]:
     return (PROCESSED[name], *ORIGINAL.get(name, ()))
 

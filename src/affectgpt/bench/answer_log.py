@@ -1,0 +1,110 @@
+"""Keeps the answers of a run in a file that only grows, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from affectgpt.bench.extract.base import digest_of
+from affectgpt.errors import DataError
+
+LOG_SUFFIX = ".answers.jsonl"
+
+
+class AnswerLog:
+    """Answers by sample, one JSON object a line.
+
+    A line counts for this run if it carries the run's digest: that of the checkpoint, the question and whatever else
+    decides an answer. Lines of other runs stay in the file and are passed over. A last line that was cut off by a kill
+    is taken away when the file is opened. Samples whose last line is an error are asked again.
+
+    Args:
+        path: The file; made with its folder if it is missing.
+        identity: What decides the answers, as plain JSON; its digest marks the lines.
+
+    Raises:
+        DataError: If the file cannot be opened, or a line before the last is broken.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.identity = dict(identity)
+        self.run = digest_of(self.identity)[:16]
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.errors: dict[str, str] = {}
+        self.num_cut_bytes = 0
+        self.num_others = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+            known = self._read()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be opened for the answers: {error.strerror}") from error
+        if not known:
+            self._write([{"run": self.run, "identity": self.identity}])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, answers: Iterable[Mapping[str, Any]]) -> None:
+        """Append answers, each with a ``key``; they are on the disk when this returns."""
+        rows = [dict(answer) for answer in answers]
+        self._write([{"run": self.run, **row} for row in rows])
+        for row in rows:
+            self._take(row)
+
+    def add_errors(self, errors: Mapping[str, str]) -> None:
+        """Append samples that could not be read, with the reasons."""
+        if errors:
+            self.add({"key": key, "error": reason} for key, reason in errors.items())
+
+    def _take(self, row: Mapping[str, Any]) -> None:
+        key = str(row["key"])
+        if "error" in row:
+            self.errors[key] = str(row["error"])
+            self.answers.pop(key, None)
+        else:
+            self.answers[key] = dict(row)
+            self.errors.pop(key, None)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self._file.write(text.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _read(self) -> bool:
+        """Take in what is there; whether this run has been here before."""
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self.num_cut_bytes = len(content) - len(whole)
+        if self.num_cut_bytes:
+            self._file.truncate(len(whole))
+        known = False
+        others = set()
+        for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+            try:
+                row = json.loads(line)
+                run = row["run"]
+                if run == self.run and "identity" not in row:
+                    self._take(row)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.path}, line {number} is no line of an answer log ({line[:60]!r}: {error}); "
+                    "move the file away to start afresh"
+                ) from error
+            known |= run == self.run
+            if run != self.run and "key" in row:
+                others.add((run, row["key"]))
+        self.num_others = len(others)
+        return known

@@ -1,0 +1,183 @@
+"""The benchmark as a whole: checkpoints or prediction files in, scored and selected results out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectgpt.bench.candidates import Candidate, find_candidates, natural_order
+from affectgpt.bench.extract import LabelExtractor, SentimentReader
+from affectgpt.bench.gold import Gold, as_gold, find_gold
+from affectgpt.bench.runner import CheckpointRunner, Progress
+from affectgpt.bench.scoring import default_readers, score
+from affectgpt.bench.selection import Validation, check_rule, select
+from affectgpt.bench.sets import TEST_SETS
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.metrics.wheel import EmotionWheel
+
+if TYPE_CHECKING:
+    from affectgpt.datamodules.unibench import UniBenchDataModule
+
+Places = Sequence[str | os.PathLike[str]]
+Told = Callable[[str], None]
+
+
+class Benchmark:
+    """How predictions are scored, and how one of several checkpoints is chosen.
+
+    Args:
+        out: Folder for answers, gold tables and the report.
+        sets: Names of the test sets; by default all that are found.
+        wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
+        mode: ``official`` (as published) or ``strict``.
+        rule: Which of several checkpoints counts: ``last``, ``best-on-validation`` or ``official``, see ``select``.
+        validation: Validation scores, for the rule that needs them.
+        extractor: What reads labels out of whole answers, by name or as an instance.
+        sentiment_reader: What reads sentiments off labels.
+        allow_partial: Take sets that differ from the published split; the differences are part of the result.
+        resamples: Bootstrap resamples of the intervals; 0 leaves them out.
+
+    Raises:
+        ConfigError: If a rule or a reader does not exist.
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        sets: Sequence[str] = (),
+        *,
+        wheel: EmotionWheel | None = None,
+        mode: str = "official",
+        rule: str = "last",
+        validation: Validation | None = None,
+        extractor: str | LabelExtractor = "template",
+        sentiment_reader: str | SentimentReader = "lexicon",
+        allow_partial: bool = False,
+        resamples: int = 10_000,
+    ) -> None:
+        self.out = Path(out)
+        self.sets = list(sets)
+        self.wheel = EmotionWheel.builtin() if wheel is None else wheel
+        self.mode = mode
+        self.rule = check_rule(rule, validation)
+        self.validation = validation
+        self.extractor, self.sentiment_reader = default_readers(extractor, sentiment_reader)
+        self.allow_partial = allow_partial
+        self.resamples = resamples
+
+    def score_files(
+        self, predictions: Places, gold: Places, name: str | None = None, tell: Told | None = None
+    ) -> list[dict[str, Any]]:
+        """Score prediction files.
+
+        Args:
+            predictions: Files and folders, see ``find_candidates``.
+            gold: Files and folders, see ``find_gold``.
+            name: Name of the system, where there is only one.
+            tell: Is told what is scored next.
+
+        Returns:
+            One result for each system and set, as ``score`` returns it, with ``system``, ``checkpoint``,
+            ``predictions`` (the file), ``data`` (where the gold comes from) and, where there were several checkpoints,
+            ``selection``.
+
+        Raises:
+            ConfigError: If a set, a mode or a reader does not exist.
+            DataError: If files are missing, damaged, or do not fit each other.
+        """
+        candidates = find_candidates([Path(p) for p in predictions], self.sets, name)
+        named = list(dict.fromkeys(one.test_set.name for one in candidates))
+        found = find_gold([Path(p) for p in gold], self.out / "gold", self.sets, allow_partial=self.allow_partial)
+        lacking = [one for one in named if one not in found]
+        if lacking:
+            raise DataError(
+                f"there are predictions for {', '.join(lacking)}, but no gold labels; add them, or name other sets"
+            )
+        groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for candidate in candidates:
+            if tell is not None:
+                tell(f"{candidate.test_set.title}: {candidate.path}")
+            result = self._score(candidate, found[candidate.test_set.name])
+            groups.setdefault((candidate.system, candidate.test_set.name), {})[candidate.checkpoint] = result
+        return self._selected(groups)
+
+    def run(
+        self,
+        checkpoints: Places,
+        data: UniBenchDataModule,
+        *,
+        system: str,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Answer test sets with checkpoints, and score the answers.
+
+        What was answered before, by the same checkpoint and to the same question, is not asked again.
+
+        Args:
+            checkpoints: Files that training wrote.
+            data: The test sets.
+            system: Name of the system.
+            progress: Is told after each batch.
+            options: Further arguments of ``CheckpointRunner``.
+
+        Returns:
+            As ``score_files``; also ``answered_by`` (what decided the answers) and ``failed_answers`` (samples that
+            could not be read, with the reasons; each counts as an empty answer).
+
+        Raises:
+            CheckpointError: If a checkpoint cannot be read.
+            ConfigError: If two checkpoints have one name.
+            DataError: If a set or a log of answers is damaged.
+        """
+        names = [Path(path).stem for path in checkpoints]
+        repeated = {one for one in names if names.count(one) > 1}
+        if repeated:
+            raise ConfigError(f"several checkpoints are called {', '.join(sorted(repeated))}; rename the files")
+        gold = {name: as_gold(bench_set, self.out / "gold") for name, bench_set in data.sets.items()}
+        groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for path in sorted((Path(p) for p in checkpoints), key=lambda p: natural_order(p.stem)):
+            runner = CheckpointRunner(path, data, self.out / "answers", system=system, progress=progress, **options)
+            for name, bench_set in data.sets.items():
+                answered = runner.answer(bench_set, self.extractor, self.sentiment_reader)
+                candidate = Candidate(bench_set.test_set, system, runner.name, answered.predictions)
+                result = self._score(candidate, gold[name])
+                result |= {
+                    "extractor": answered.extractor,
+                    "sentiment_reader": answered.sentiment_reader,
+                    "answered_by": dict(answered.identity),
+                    "failed_answers": dict(answered.unreadable),
+                }
+                groups.setdefault((system, name), {})[runner.name] = result
+        return self._selected(groups)
+
+    def _score(self, candidate: Candidate, gold: Gold) -> dict[str, Any]:
+        result = score(
+            candidate.test_set.name,
+            candidate.path,
+            gold.path,
+            self.wheel,
+            self.mode,
+            resamples=self.resamples,
+            extractor=self.extractor,
+            sentiment_reader=self.sentiment_reader,
+        )
+        return result | {
+            "system": candidate.system,
+            "checkpoint": candidate.checkpoint,
+            "predictions": str(candidate.path),
+            "data": dict(gold.record),
+        }
+
+    def _selected(self, groups: Mapping[tuple[str, str], dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        order = list(TEST_SETS)
+        selected = []
+        for (_, _), results in sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))):
+            if len(results) == 1:
+                selected.append(next(iter(results.values())))
+                continue
+            chosen, selection = select(self.rule, results, self.validation)
+            selected.append(results[chosen] | {"selection": selection})
+        return selected

@@ -1,0 +1,106 @@
+"""Chooses one of several checkpoints, by a rule that is part of the result."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from affectgpt.bench.candidates import natural_order
+from affectgpt.bench.sets import TEST_SETS
+from affectgpt.errors import ConfigError, DataError
+
+RULES = ("last", "best-on-validation", "official")
+Validation = Mapping[str, Mapping[str, float]]
+"""Set name to checkpoint to validation score; the set ``""`` stands for all."""
+
+
+def check_rule(rule: str, validation: Validation | None) -> str:
+    """The rule, if it is one and has what it needs.
+
+    Raises:
+        ConfigError: If it is none, or asks for validation scores that were not given.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"no selection rule is called {rule!r}; known: {', '.join(RULES)}")
+    if rule == "best-on-validation" and validation is None:
+        raise ConfigError("the rule best-on-validation needs validation scores: a JSON file of checkpoint to score")
+    return rule
+
+
+def read_validation(path: str | os.PathLike[str]) -> Validation:
+    """Read validation scores: JSON of checkpoint to score, or of set to checkpoint to score; higher is better.
+
+    Raises:
+        DataError: If the file is missing, or something else.
+    """
+    try:
+        loaded = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; expected the validation scores") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    by_set = loaded if isinstance(loaded, dict) and set(loaded) <= set(TEST_SETS) and loaded else {"": loaded}
+    for scores in by_set.values():
+        if not isinstance(scores, dict) or not scores or not all(_is_score(value) for value in scores.values()):
+            raise DataError(
+                f"{path} holds {scores!r:.80}; expected checkpoint names with scores, such as {{'ep30': 0.4}}"
+            )
+    return by_set
+
+
+def select(
+    rule: str, results: Mapping[str, Mapping[str, Any]], validation: Validation | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Choose a checkpoint for one set.
+
+    ``last`` takes the last one in the natural order of names. ``best-on-validation`` takes the best by validation
+    scores. ``official`` takes the best on the test set itself, as AffectGPT's published row does for each set; that
+    figure is optimistic, so an honest one stands beside it: by validation scores where there are any, else the last.
+
+    Args:
+        rule: The rule.
+        results: Checkpoint to what ``score`` returned for it.
+        validation: Validation scores, where there are any.
+
+    Returns:
+        The chosen checkpoint, and the ``selection`` of a report: ``rule``, ``chosen``, ``candidates`` (name to score),
+        ``optimistic``, and for ``official`` ``honest`` (``rule``, ``chosen``, ``score``).
+
+    Raises:
+        ConfigError: See ``check_rule``.
+        DataError: If a checkpoint has no validation score, or there is none to choose from.
+    """
+    check_rule(rule, validation)
+    if not results:
+        raise DataError("there is no checkpoint to choose from")
+    names = sorted(results, key=natural_order)
+    scores = {name: results[name]["score"] for name in names}
+    selection: dict[str, Any] = {"rule": rule, "chosen": "", "candidates": scores, "optimistic": rule == "official"}
+    if rule == "official":
+        honest_rule = "last" if validation is None else "best-on-validation"
+        honest = _honest(honest_rule, names, results[names[0]]["dataset"], validation)
+        # the first of equals, as the published script; a score that is undefined is worse than any
+        selection["chosen"] = max(names, key=lambda name: -1.0 if scores[name] != scores[name] else scores[name])
+        selection["honest"] = {"rule": honest_rule, "chosen": honest, "score": scores[honest]}
+    else:
+        selection["chosen"] = _honest(rule, names, results[names[0]]["dataset"], validation)
+    return selection["chosen"], selection
+
+
+def _honest(rule: str, names: list[str], dataset: str, validation: Validation | None) -> str:
+    if rule == "last":
+        return names[-1]
+    known = (validation or {}).get(dataset, (validation or {}).get("", {}))
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise DataError(
+            f"{dataset}: the validation scores lack {', '.join(lacking)}; they have {', '.join(known) or 'none'}"
+        )
+    return max(names, key=lambda name: known[name])
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

@@ -1,0 +1,250 @@
+"""The verb ``bench``: answers and scores the test sets of MER-UniBench, or scores prediction files, in one go."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectgpt.cli.terminal import pick_device, quiet
+from affectgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from affectgpt.bench.benchmark import Benchmark
+
+EXAMPLES = """\
+The nine sets, their metrics, and where to get them:
+  example: affectgpt bench --list
+
+Score the authors' released files on MELD; gives the published 55.65:
+  example: affectgpt bench --predictions output/results-meld --gold MELD/test_sent_emo.csv \\
+             --wheel official --select official --out runs/meld
+
+Answer and score every set in a folder; after a kill the same command goes on where it stopped:
+  example: affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
+
+Several checkpoints, of which the best on validation data counts:
+  example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
+             --select best-on-validation --validation scores.json --out runs/bench
+"""
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Run the benchmark.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be read.
+        ConfigError: If arguments do not go together, or a name does not exist.
+        DataError: If a set or a file is missing, damaged, or differs from the published split.
+    """
+    args = _parser().parse_args(argv)
+    if args.list:
+        _list_sets(args.data)
+        return 0
+    if bool(args.model) == bool(args.predictions):
+        raise ConfigError("give either --model (with --data) or --predictions (with --gold); --list shows the sets")
+    partner = ("--data", args.data) if args.model else ("--gold", args.gold)
+    if not partner[1]:
+        raise ConfigError(f"{'--model' if args.model else '--predictions'} needs {partner[0]} as well")
+    if not args.out:
+        raise ConfigError("give --out, the folder for answers and report")
+    from rich.console import Console
+
+    from affectgpt.bench.report import write_report
+
+    console = Console(stderr=True)
+    benchmark = _benchmark(args)
+    results = _answer(args, benchmark, console) if args.model else _score(args, benchmark, console)
+    _show(results)
+    page = write_report(results, args.out, title=args.title)
+    print(f"wrote {page} (and report.json, report.md, report.csv)")
+    return 0
+
+
+def _benchmark(args: argparse.Namespace) -> Benchmark:
+    from affectgpt.bench.benchmark import Benchmark
+    from affectgpt.bench.extract import get_extractor, get_sentiment_reader
+    from affectgpt.bench.selection import read_validation
+    from affectgpt.metrics import EmotionWheel
+
+    folder = None if args.wheel == "official" else args.wheel
+    wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(folder)
+    options = dict(_pair(text) for text in args.llm)
+    llm: Mapping[str, str] = options if "llm" in (args.extractor, args.sentiment) else {}
+    return Benchmark(
+        args.out,
+        _names(args.sets),
+        wheel=wheel,
+        mode=args.mode,
+        rule=args.select,
+        validation=read_validation(args.validation) if args.validation else None,
+        extractor=get_extractor(args.extractor, **(llm if args.extractor == "llm" else {})),
+        sentiment_reader=get_sentiment_reader(args.sentiment, **(llm if args.sentiment == "llm" else {})),
+        allow_partial=args.allow_partial,
+        resamples=args.resamples,
+    )
+
+
+def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
+    return benchmark.score_files(
+        args.predictions,
+        args.gold,
+        args.name,
+        tell=lambda what: console.print(f"scoring {what}", highlight=False, soft_wrap=True),
+    )
+
+
+def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from affectgpt.datamodules.unibench import UniBenchDataModule
+
+    quiet()
+    data = UniBenchDataModule(
+        args.data,
+        _names(args.sets) or None,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        allow_partial=args.allow_partial,
+    )
+    device = pick_device(args.device)
+    sizes = ", ".join(f"{one.test_set.title} ({len(one)})" for one in data.sets.values())
+    console.print(
+        f"answering {sizes} with {len(args.model)} checkpoint(s) on {device}; answers go to {args.out}/answers"
+    )
+    for one in data.sets.values():
+        for difference in one.differences:
+            console.print(f"  {one.test_set.title}: {difference.message}", highlight=False)
+    system = args.name or (
+        Path(args.model[0]).stem if len(args.model) == 1 else Path(args.model[0]).resolve().parent.name
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as bar:
+            tasks: dict[tuple[str, str], Any] = {}
+
+            def tell(checkpoint: str, name: str, done: int, total: int) -> None:
+                if (checkpoint, name) not in tasks:
+                    tasks[checkpoint, name] = bar.add_task(f"{checkpoint} {name}", total=total)
+                    if done > 0:
+                        console.print(f"{checkpoint}, {name}: {done} of {total} answers are there already")
+                bar.update(tasks[checkpoint, name], completed=done)
+
+            results = benchmark.run(
+                args.model,
+                data,
+                system=system,
+                progress=tell,
+                device=device,
+                max_new_tokens=args.max_new_tokens,
+                allow_import=args.allow_import,
+            )
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        raise
+    for result in results:
+        for key, reason in list(result["failed_answers"].items())[:5]:
+            console.print(f"{result['title']}, {key} counts as an empty answer: {reason}", highlight=False)
+    return results
+
+
+def _show(results: Sequence[Mapping[str, Any]]) -> None:
+    """One line a system and set, and the plain mean of each system."""
+    wheels = ", ".join(sorted({str(result["wheel"]) for result in results}))
+    print(f"mode {results[0]['mode']}, wheel {wheels}; in percent, with 95 % intervals")
+    for system in dict.fromkeys(str(result["system"]) for result in results):
+        print(system)
+        own = [result for result in results if result["system"] == system]
+        for result in own:
+            interval = result.get("interval")
+            low, high = (100 * interval["low"], 100 * interval["high"]) if interval else (None, None)
+            spread = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
+            failed = len(result.get("failed_answers") or ())
+            notes = [f"{failed} clips could not be read, and count as empty"] if failed else []
+            notes += [_selection_note(result["selection"])] if "selection" in result else []
+            note = f"  ({'; '.join(notes)})" if notes else ""
+            print(f"  {result['title']:<11} {result['metric']:<12} {100 * result['score']:6.2f}{spread}{note}")
+        if len(own) > 1:
+            mean = sum(result["score"] for result in own) / len(own)
+            print(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
+
+
+def _selection_note(selection: Mapping[str, Any]) -> str:
+    chosen = f"{selection['chosen']}, {selection['rule']} of {len(selection['candidates'])} checkpoints"
+    honest = selection.get("honest")
+    if not honest:
+        return chosen
+    return f"{chosen}: optimistic; {honest['rule']}, {honest['chosen']}: {100 * honest['score']:.2f}"
+
+
+def _list_sets(data: Sequence[str] | None) -> None:
+    from affectgpt.bench.sets import TEST_SETS
+    from affectgpt.datamodules.unibench import find_sets
+    from affectgpt.datamodules.unibench.layouts import ORIGINAL, PROCESSED
+
+    found = find_sets(data) if data else {}
+    for name, one in TEST_SETS.items():
+        print(f"{name:<11} {one.title:<11} {one.num_samples:>6,} clips  {one.language}  {one.split:<24} {one.metric}")
+        places = [f"{PROCESSED[name].folder}/{PROCESSED[name].labels}"]
+        places += [layout.labels for layout in ORIGINAL.get(name, ())]
+        print(f"{'':<12}read from {' or '.join(places)}")
+        print(textwrap.fill(f"from {one.source}", 110, initial_indent=" " * 12, subsequent_indent=" " * 12))
+        if data:
+            print(f"{'':<12}{'found at ' + str(found[name]) if name in found else 'not found in ' + ', '.join(data)}")
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--llm takes KEY=VALUE, such as model=Qwen2.5-7B-Instruct, but got {text!r}")
+    return key, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt bench",
+        description="Answer and score the test sets of MER-UniBench with a trained model, or score prediction files.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--list", action="store_true", help="list the sets, with --data also which of them are there")
+    add("--model", nargs="+", metavar="CKPT", help="checkpoint files to answer with")
+    add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
+    add(
+        "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
+    )
+    add("--gold", nargs="+", metavar="PATH", help="folders of the sets, their label files, or tables of name and label")
+    add("--out", metavar="FOLDER", help="folder for answers and report")
+    add("--sets", metavar="A,B", help="only these sets; by default all that are found")
+    add("--name", help="name of the system in the report")
+    add("--title", default="MER-UniBench", help="title of the report")
+    add("--wheel", default="builtin", help="builtin; official; or the folder of the official tables (score --help)")
+    add("--mode", default="official", help="official (as published) or strict")
+    add(
+        "--select",
+        default="last",
+        help="which of several checkpoints: last, best-on-validation, or official (best on test)",
+    )
+    add("--validation", metavar="FILE", help="JSON of checkpoint to validation score, for best-on-validation")
+    add("--extractor", default="template", help="what reads labels out of answers: template, lexicon or llm")
+    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon or llm")
+    add(
+        "--llm", action="append", default=[], metavar="KEY=VALUE", help="argument of the llm readers, such as model=..."
+    )
+    add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")
+    add("--resamples", type=int, default=10_000, help="bootstrap resamples of the intervals; 0 for none")
+    add("--batch-size", type=int, default=8, help="clips answered at a time (8)")
+    add("--num-workers", type=int, default=2, help="processes that decode (2)")
+    add("--max-new-tokens", type=int, help="longest answer, in tokens")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
+    return parser

@@ -1,0 +1,234 @@
+"""Score-only benchmark: released trees, gold in every form, selection rules, and refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affectgpt.bench import read_predictions, score
+from affectgpt.bench.benchmark import Benchmark
+from affectgpt.bench.candidates import find_candidates, natural_order
+from affectgpt.bench.gold import find_gold
+from affectgpt.bench.selection import read_validation, select
+from affectgpt.bench.submission import write_openset, write_sentiments
+from affectgpt.cli.main import main
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.metrics import EmotionWheel
+from setmaker import gold_value, make_meld_csv, make_mmsa, make_processed, sample_name, write_csv
+
+LABELS = {"a": ["happy", "calm"], "b": [], "c": ["a bit sad"]}
+
+
+def test_the_challenge_file_has_the_authors_layout_and_is_read_back(tmp_path: Path) -> None:
+    path = write_openset(tmp_path / "x-openset.npz", LABELS)
+    with np.load(path) as arrays:  # without pickles
+        assert set(arrays) == {"filenames", "fileitems"}
+        assert arrays["filenames"].tolist() == ["a", "b", "c"]
+        assert arrays["fileitems"].tolist() == ["[happy, calm]", "[]", "[a bit sad]"]
+    read = read_predictions(path)
+    assert (read.column, list(read.values)) == ("fileitems", ["a", "b", "c"])
+    write_sentiments(tmp_path / "x-openset-sentiment.npz", {"a": "positive"})
+    assert read_predictions(tmp_path / "x-openset-sentiment.npz", want_sentiment=True).is_sentiment
+    with pytest.raises(DataError, match="no sample"):
+        write_openset(path, {})
+    with pytest.raises(DataError, match="sample 'a' has the labels 'happy'"):
+        write_openset(path, {"a": "happy"})
+
+
+@pytest.fixture
+def released(tmp_path: Path, shared: Path) -> Path:
+    """A user's folder: MELD's own table and the authors' released tree of three checkpoints."""
+    with (shared / "oracle/metrics/meld_released.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    make_meld_csv(tmp_path / "MELD" / "test_sent_emo.csv", [(row["name"], row["gold"]) for row in rows])
+    tree = tmp_path / "output" / "results-meld" / "emercoarse_highlevelfilter4_outputhybird_bestsetup_bestfusion_lz"
+    tree.mkdir(parents=True)
+    names = [row["name"] for row in rows]
+    for epoch, loss in ((30, 0.602), (45, 0.551), (60, 0.480)):
+        stem = f"checkpoint_{epoch:06d}_loss_{loss:.3f}"
+        items = [row[f"openset_ckpt{epoch}"] for row in rows]
+        np.savez_compressed(tree / f"{stem}-openset.npz", filenames=names, fileitems=items)
+        np.savez_compressed(tree / f"{stem}.npz", name2reason={row["name"]: row["sentence_ckpt30"] for row in rows})
+    return tmp_path
+
+
+def test_one_command_gives_the_published_figure_of_meld(released: Path, shared: Path, capsys) -> None:
+    argv = ["bench", "--predictions", str(released / "output"), "--gold", str(released / "MELD/test_sent_emo.csv")]
+    argv += ["--wheel", str(shared / "data/emotion_wheel"), "--out", str(released / "out"), "--resamples", "500"]
+    assert main([*argv, "--select", "official"]) == 0
+    shown = capsys.readouterr().out
+    assert "MELD        hit_rate      55.65 [" in shown
+    assert "optimistic; last, checkpoint_000060_loss_0.480: 52.09" in shown
+    report = json.loads((released / "out/report.json").read_text())
+    (result,) = report["results"]
+    assert result["checkpoint"] == result["selection"]["chosen"] == "checkpoint_000030_loss_0.602"
+    assert [round(100 * x, 2) for x in result["selection"]["candidates"].values()] == [55.65, 54.80, 52.09]
+    assert result["data"]["differences"] == []
+    assert (released / "out/report.html").stat().st_size > 10_000
+    assert main(argv) == 0
+    assert " 52.09 [" in capsys.readouterr().out
+    validation = released / "validation.json"
+    validation.write_text(json.dumps({f"checkpoint_0000{e}": 0 for e in (30, 45, 60)}))
+    assert main([*argv, "--select", "best-on-validation", "--validation", str(validation)]) == 1
+    assert "the validation scores lack checkpoint_000030_loss_0.602" in capsys.readouterr().err
+
+
+def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
+    make_processed(tmp_path / "sets", "mosi", media=False)
+    names = [sample_name("meld", i) for i in range(2610)]
+    make_meld_csv(tmp_path / "test_sent_emo.csv", [(n, str(gold_value("meld", i))) for i, n in enumerate(names)])
+    table = write_csv(tmp_path / "labels.csv", ("name", "label"), [("a", "joy")])
+    named = write_csv(tmp_path / "tables" / "mer2023.csv", ("name", "label"), [("a", "happy")])
+    places = [tmp_path / "sets", tmp_path / "test_sent_emo.csv", tmp_path / "tables", f"iemocap={table}"]
+    found = find_gold(places, tmp_path / "gold")
+    assert {name: gold.record["layout"] for name, gold in found.items()} == {
+        "mer2023": "table",
+        "meld": "original",
+        "iemocap": "table",
+        "mosi": "processed",
+    }
+    assert (found["mer2023"].path, found["iemocap"].path) == (named, table)
+    assert found["meld"].path.read_text().splitlines()[:2] == ["name,label", "test_dia0_utt0,anger"]
+    assert find_gold([table], tmp_path / "gold", ["mer2024"])["mer2024"].path == table
+    make_mmsa(tmp_path / "raw", "sims", 457)
+    assert list(find_gold([tmp_path / "raw"], tmp_path / "gold", ["sims"])) == ["sims"]
+    with pytest.raises(DataError, match="no gold labels in"):
+        find_gold([tmp_path / "raw"], tmp_path / "gold")
+    with pytest.raises(DataError, match=r"no CMU-MOSEI in .* It is to be had from"):
+        find_gold([tmp_path / "sets"], tmp_path / "gold", ["mosei"])
+
+
+def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
+    tree = tmp_path / "results-cmumosi" / "mine"
+    write_openset(tree / "ep1-openset.npz", LABELS)
+    write_openset(tree / "ep10-openset.npz", LABELS)
+    write_openset(tree / "ep9-openset.npz", LABELS)
+    write_sentiments(tree / "ep9-openset-sentiment.npz", {"a": "positive"})
+    write_openset(tmp_path / "results-meld" / "mine" / "ep1-openset.npz", LABELS)
+    (tmp_path / "results-meld" / "mine" / "ep1.answers.jsonl").write_text("{}\n")
+    write_csv(tmp_path / "iemocap.csv", ("name", "openset"), [("a", "[happy]")])
+    found = find_candidates([tmp_path])
+    assert [(c.test_set.name, c.system, c.checkpoint, c.path.name) for c in found] == [
+        ("mosi", "mine", "ep1", "ep1-openset.npz"),
+        ("meld", "mine", "ep1", "ep1-openset.npz"),
+        ("mosi", "mine", "ep9", "ep9-openset-sentiment.npz"),
+        ("mosi", "mine", "ep10", "ep10-openset.npz"),
+        ("iemocap", tmp_path.name, "iemocap", "iemocap.csv"),
+    ]
+    assert [c.test_set.name for c in find_candidates([tmp_path], ["meld"])] == ["meld"]
+    other = write_csv(tmp_path / "other" / "x.csv", ("name", "openset"), [("a", "[happy]")])
+    with pytest.raises(DataError, match="which test set does it answer"):
+        find_candidates([other])
+    assert find_candidates([f"meld={other}"], name="me")[0].system == "me"
+    assert find_candidates([other], ["sims"])[0].test_set.name == "sims"
+    with pytest.raises(ConfigError, match="is for one system, but these are 2"):
+        find_candidates([tmp_path / "results-meld", f"sims={other}"], name="me")
+    with pytest.raises(DataError, match="both hold labels answers of ep1"):
+        find_candidates([tmp_path / "results-meld", tmp_path / "results-meld"])
+    with pytest.raises(DataError, match="does not exist"):
+        find_candidates([tmp_path / "gone"])
+    with pytest.raises(DataError, match="no prediction file"):
+        find_candidates([tmp_path / "results-meld"], ["ovmerdplus"])
+    write_sentiments(tmp_path / "results-mer2023" / "mine" / "z-sentiment.npz", {"a": "positive"})
+    with pytest.raises(DataError, match="sentiments only; MER2023 is scored on emotion labels"):
+        find_candidates([tmp_path / "results-mer2023"])
+
+
+def test_order_of_checkpoints() -> None:
+    names = ["last", "epoch=10-step=5", "epoch=9-step=70", "checkpoint_000030", "epoch=9-step=8"]
+    assert sorted(names, key=natural_order) == [names[3], names[4], names[2], names[1], "last"]
+
+
+def results(scores: dict[str, float]) -> dict[str, dict[str, object]]:
+    return {name: {"dataset": "meld", "score": value} for name, value in scores.items()}
+
+
+def test_selection_rules(tmp_path: Path) -> None:
+    found = results({"ep9": 0.5, "ep10": 0.4, "ep8": 0.5})
+    assert select("last", found)[0] == "ep10"
+    chosen, selection = select("official", found)
+    assert chosen == "ep8"  # the first of equals
+    assert selection["optimistic"]
+    assert selection["honest"] == {"rule": "last", "chosen": "ep10", "score": 0.4}
+    assert list(selection["candidates"]) == ["ep8", "ep9", "ep10"]
+    validation = {"": {"ep8": 0.1, "ep9": 0.3, "ep10": 0.2}}
+    assert select("best-on-validation", found, validation)[0] == "ep9"
+    assert select("official", found, validation)[1]["honest"]["chosen"] == "ep9"
+    assert select("best-on-validation", found, {"meld": {"ep8": 1, "ep9": 0, "ep10": 0}, "sims": {}})[0] == "ep8"
+    assert select("official", results({"a": float("nan"), "b": 0.0}))[0] == "b"
+    with pytest.raises(ConfigError, match="needs validation scores"):
+        select("best-on-validation", found)
+    with pytest.raises(ConfigError, match="no selection rule is called 'best'"):
+        select("best", found)
+    with pytest.raises(DataError, match="lack ep10; they have ep8, ep9"):
+        select("best-on-validation", found, {"meld": {"ep8": 1, "ep9": 0}})
+    path = tmp_path / "v.json"
+    for text, message in (("[1]", "expected checkpoint names"), ('{"a": "x"}', "expected checkpoint"), ("{", "is not")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_validation(path)
+    path.write_text('{"meld": {"a": 1}}')
+    assert read_validation(path) == {"meld": {"a": 1}}
+
+
+def test_many_sets_and_systems_are_scored_at_once(tmp_path: Path) -> None:
+    for name in ("meld", "mosi"):
+        _, names = make_processed(tmp_path / "sets", name, 20, media=False)
+        for system, word in (("good", None), ("bad", "bored")):
+            gold = [gold_value(name, i) for i in range(20)]
+            words = {"meld": gold, "mosi": ["happy" if str(g) > "0" else "sad" for g in gold]}[name]
+            labels = {one: [word or str(w)] for one, w in zip(names, words, strict=True)}
+            write_openset(tmp_path / "p" / f"results-{name}" / system / "ep1-openset.npz", labels)
+    bench = Benchmark(tmp_path / "out", allow_partial=True, resamples=0, wheel=EmotionWheel.builtin())
+    found = bench.score_files([tmp_path / "p"], [tmp_path / "sets"])
+    assert [(r["system"], r["dataset"]) for r in found] == [
+        ("bad", "meld"),
+        ("bad", "mosi"),
+        ("good", "meld"),
+        ("good", "mosi"),
+    ]
+    assert found[2]["score"] == 1.0 > found[0]["score"]
+    assert found[3]["sentiment_reader"]["name"] == "lexicon"
+    assert [d["kind"] for d in found[0]["data"]["differences"]] == ["count"]
+    same = score("meld", tmp_path / "p/results-meld/good/ep1-openset.npz", tmp_path / "out/gold/meld.csv", resamples=0)
+    assert same["score"] == found[2]["score"]
+    with pytest.raises(DataError, match="predictions for mosi, but no gold labels"):
+        bench.score_files([tmp_path / "p"], [tmp_path / "sets/meld-process"])
+    strict = Benchmark(tmp_path / "out", resamples=0)
+    with pytest.raises(DataError, match="20 samples, but the published split"):
+        strict.score_files([tmp_path / "p"], [tmp_path / "sets"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--out", "x"], "either --model"),
+        (["--model", "a", "--predictions", "b", "--out", "x"], "either --model"),
+        (["--model", "a", "--out", "x"], "--model needs --data"),
+        (["--predictions", "a", "--out", "x"], "--predictions needs --gold"),
+        (["--predictions", "a", "--gold", "b"], "give --out"),
+        (["--predictions", "a", "--gold", "b", "--out", "x", "--select", "best"], "no selection rule"),
+        (
+            ["--predictions", "a", "--gold", "b", "--out", "x", "--extractor", "llm"],
+            "missing a required argument: 'model'",
+        ),
+        (["--predictions", "/nowhere", "--gold", "b", "--out", "x"], "/nowhere does not exist"),
+    ],
+)
+def test_calls_that_do_not_fit_end_in_one_line(argv, message, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *argv]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_sets_are_listed(capsys, tmp_path: Path) -> None:
+    make_processed(tmp_path, "meld", 2, media=False)
+    assert main(["bench", "--list", "--data", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for said in ("4,659 clips", "weighted_f1", "meld-process/label.npz or test_sent_emo.csv", "found at"):
+        assert said in shown
+    assert shown.count("not found in") == 8
