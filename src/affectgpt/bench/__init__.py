@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from affectgpt.bench.submission import write_openset
 
 __all__ = [
-    "Benchmark",
     "TEST_SETS",
+    "Benchmark",
     "TestSet",
     "compare",
     "published_rows",
