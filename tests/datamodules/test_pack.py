@@ -99,7 +99,7 @@ BAD_LINES = [
     ({"name": "x", "video": "notes.txt"}, "unknown_suffix", "must end in one of"),
     ({"name": "x", "video": "good.mp4", "labels": "happy"}, "wrong_type", "must be a list of words"),
     ({"name": "x", "video": "good.mp4", "subtitle": 3}, "wrong_type", "'subtitle' must be a string"),
-    ({"name": "good", "video": "good.mp4"}, "duplicate_key", "used on line 1 already"),
+    ({"name": "good", "video": "good.mp4"}, "duplicate_key", "used in .*manifest.jsonl:1 already"),
     ({"name": "x", "video": "empty.mp4"}, "empty_file", "is empty"),
     ({"name": "x", "video": "text.mp4"}, "undecodable", "not a video"),
     ({"name": "x", "video": "good.mp4", "audio": "mute.m4a"}, "no_sound", "has no sound"),

@@ -6,8 +6,12 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from affectgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from affectgpt.datamodules.manifests import Layout
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -31,6 +35,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         report = pack(
             args.manifest,
             args.out,
+            layout=_layout(args),
             samples_per_shard=args.samples_per_shard,
             shard_bytes=round(args.shard_mb * 1e6),
             workers=args.workers,
@@ -44,7 +49,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     index = report.index
     left_out = f"; left out {len(report.rejects)}, see {args.out}/rejects.jsonl" if report.rejects else ""
-    noted = f"; {report.num_noted} had damage that was skipped (media_notes)" if report.num_noted else ""
+    noted = (
+        f"; {report.num_noted} had something skipped or unclear (media_notes, manifest_notes)"
+        if report.num_noted
+        else ""
+    )
     print(
         f"packed {index.samples} samples ({index.bytes / 1e6:.1f} MB) in {len(index.shards)} shard(s) "
         f"at {args.out}{left_out}{noted}"
@@ -57,12 +66,21 @@ def run(verb: str, argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affectgpt pack",
-        description="Write clips as WebDataset shards with an index. A manifest is a file of JSON lines: name, video, "
-        "and optionally audio, subtitle, labels, description, faces, split; paths are relative to the manifest.",
-        epilog="example: affectgpt pack clips/manifest.jsonl shards/train --split train",
+        description="Write clips as WebDataset shards with an index. A manifest has, for each clip, name, video, and "
+        "optionally audio, subtitle, labels, description, faces, split; paths are relative to it. A folder is packed "
+        "with every media file in it. After an interruption the same command goes on where it stopped.",
+        epilog="example: affectgpt pack clips/manifest.jsonl shards/train --split train   |   "
+        "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --skip-bad",
     )
-    parser.add_argument("manifest", help="file of JSON lines")
+    parser.add_argument("manifest", help=".jsonl, .csv, .tsv or .parquet file, or a folder")
     parser.add_argument("out", help="folder to make")
+    published = parser.add_argument_group("published layouts")
+    published.add_argument(
+        "--layout", choices=["mer2025"], help="how the folder is laid out: as the authors publish it"
+    )
+    published.add_argument("--subset", help="tables of labels: mercaptionplus (default), ovmerd, or of one's own")
+    published.add_argument("--subtitle", help="column of the subtitle: english (default) or chinese")
+    published.add_argument("--ignore", action="append", default=[], metavar="PART", help="audio, faces or subtitle")
     parser.add_argument("--split", help="only the lines of this split")
     parser.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
     parser.add_argument("--shard-mb", type=float, default=256.0, help="size at which a tar ends, in MB (256)")
@@ -76,6 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the index")
     return parser
+
+
+def _layout(args: argparse.Namespace) -> Layout | None:
+    if args.layout is None:
+        if args.subset or args.subtitle or args.ignore:
+            raise ConfigError("--subset, --subtitle and --ignore belong to a published layout; give --layout mer2025")
+        return None
+    from affectgpt.datamodules.mer2025 import Mer2025
+
+    chosen = {name: value for name in ("subset", "subtitle") if (value := getattr(args, name)) is not None}
+    return Mer2025(**chosen, ignore=tuple(args.ignore))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 _LAZY = {
     "MERCaptionDataModule": "affectgpt.datamodules.mercaption",
     "PackReport": "affectgpt.datamodules.shards",
+    "Mer2025": "affectgpt.datamodules.mer2025",
     "Record": "affectgpt.datamodules.schema",
     "ShardIndex": "affectgpt.datamodules.index",
     "ShardStream": "affectgpt.datamodules.stream",
@@ -19,23 +20,29 @@ _LAZY = {
     "ShardWriter": "affectgpt.datamodules.writer",
     "Sample": "affectgpt.datamodules.writer",
     "read_index": "affectgpt.datamodules.index",
-    "read_manifest": "affectgpt.datamodules.schema",
+    "read_manifest": "affectgpt.datamodules.manifests",
 }
 
 if TYPE_CHECKING:
     from affectgpt.datamodules.index import ShardIndex, read_index
+    from affectgpt.datamodules.manifests import read_manifest
+    from affectgpt.datamodules.mer2025 import Mer2025
     from affectgpt.datamodules.mercaption import MERCaptionDataModule
-    from affectgpt.datamodules.schema import Record, read_manifest
+    from affectgpt.datamodules.schema import Record
     from affectgpt.datamodules.shards import PackReport, pack
     from affectgpt.datamodules.stream import ShardStream
     from affectgpt.datamodules.unibench.module import UniBenchDataModule
+    from affectgpt.datamodules.writer import Sample, ShardWriter
 
 __all__ = [
     "MERCaptionDataModule",
+    "Mer2025",
     "PackReport",
     "Record",
+    "Sample",
     "ShardIndex",
     "ShardStream",
+    "ShardWriter",
     "UniBenchDataModule",
     "pack",
     "read_index",

@@ -27,7 +27,8 @@ class Counts:
         labels: Label to the number of samples that carry it.
         modalities: Modality to the number of samples that have it.
         seconds: Length of all clips together.
-        noted: Samples with something that had to be skipped (``media_notes``).
+        noted: Samples with something that had to be skipped (``media_notes``), or taken otherwise than
+            written (``manifest_notes``).
     """
 
     labels: Counter[str] = field(default_factory=Counter)
@@ -37,7 +38,7 @@ class Counts:
 
     def add(self, facts: Mapping[str, Any]) -> None:
         """Count a sample by the facts of its json member."""
-        self.noted += bool(facts.get("media_notes"))
+        self.noted += bool(facts.get("media_notes") or facts.get("manifest_notes"))
         self.seconds += facts.get("duration_seconds") or 0.0
         self.labels.update(set(facts.get("labels") or ()))
         for name in _MODALITIES:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+
+import numpy as np
 
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
 from affectgpt.datamodules.writer import Sample
@@ -11,6 +14,7 @@ from affectgpt.media.decode import Decoded, decode
 from affectgpt.media.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
 
+_CROP = MediaProfile(frame_height=0, frame_width=0, sources=("image",))
 _PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
 
@@ -45,8 +49,7 @@ def _probe(record: Record) -> Sample:
                 decoded.append(_decode(content, path, record))
                 members[path.suffix.lower().lstrip(".")] = content
         if record.faces is not None:
-            members[FACES_SUFFIX] = record.faces.read_bytes()
-            read_faces(members[FACES_SUFFIX], record.key)
+            members[FACES_SUFFIX] = _read_faces(record)
     except OSError as error:
         message = f"clip {record.key!r}: {error.filename!r} cannot be read: {error.strerror}"
         raise SampleError(record.key, "probe", "unreadable", message) from error
@@ -59,10 +62,30 @@ def _probe(record: Record) -> Sample:
         "duration_seconds": round(max(media.duration_seconds for media in decoded), 3),
         "has_video": any(media.frames is not None for media in decoded),
         "has_audio": any(media.waveform is not None for media in decoded),
-        "has_faces": record.faces is not None,
+        "has_faces": FACES_SUFFIX in members,
         "media_notes": [note for media in decoded for note in media.notes],
     }
     return Sample(record.key, members, facts)
+
+
+def _read_faces(record: Record) -> bytes:
+    """The face crops of a record as an npy file; pictures in a folder become one."""
+    files = record.face_files()
+    if record.faces in files:
+        content = files[0].read_bytes()
+        read_faces(content, record.key)
+        return content
+    crops = []
+    for path in files:
+        frames = decode(path.read_bytes(), _CROP, key=record.key).frames
+        assert frames is not None
+        crops.append(frames[0].permute(1, 2, 0).numpy())
+    if len({crop.shape for crop in crops}) != 1:
+        sizes = ", ".join(sorted({f"{crop.shape[1]}x{crop.shape[0]}" for crop in crops})) or "none at all"
+        raise DataError(f"clip {record.key!r}: pictures of one size make face crops, but {record.faces} holds {sizes}")
+    file = io.BytesIO()
+    np.save(file, np.stack(crops))
+    return file.getvalue()
 
 
 def _decode(content: bytes, path: Path, record: Record) -> Decoded:

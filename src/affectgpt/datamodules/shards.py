@@ -11,9 +11,10 @@ from typing import Any
 import av
 
 from affectgpt.datamodules.index import ShardIndex
+from affectgpt.datamodules.manifests import Layout, scan_manifest
 from affectgpt.datamodules.parallel import map_in_order
 from affectgpt.datamodules.probe import crashed, probe_record
-from affectgpt.datamodules.schema import Record, SampleError, scan_manifest
+from affectgpt.datamodules.schema import Record, SampleError
 from affectgpt.datamodules.writer import ShardWriter
 from affectgpt.errors import ConfigError, DataError
 
@@ -27,8 +28,8 @@ class PackReport:
     Attributes:
         index: The new shard folder.
         rejects: The samples left out, with the reason.
-        num_noted: Samples that were taken although something in them had to be skipped; see ``media_notes`` in their
-            json member.
+        num_noted: Samples that were taken although something in them had to be skipped (``media_notes`` in their json
+            member) or was taken otherwise than it is written (``manifest_notes``).
         num_resumed: Samples, taken or rejected, that an interrupted run had done before.
     """
 
@@ -42,6 +43,7 @@ def pack(
     manifest: str | Path,
     out: str | Path,
     *,
+    layout: Layout | None = None,
     samples_per_shard: int = 512,
     shard_bytes: int = 256 * 2**20,
     split: str | None = None,
@@ -62,6 +64,7 @@ def pack(
     Args:
         manifest: See ``read_manifest``.
         out: Folder to make.
+        layout: See ``read_manifest``.
         samples_per_shard: Most samples in a tar.
         shard_bytes: Size at which a tar ends.
         split: Take only the lines of this ``split``.
@@ -90,7 +93,7 @@ def pack(
         overwrite=overwrite,
         restart=restart,
     ) as writer:
-        records, rejects = _select(manifest, split, labelled_only, skip_bad)
+        records, rejects = _select(manifest, layout, split, labelled_only, skip_bad)
         identities = [record.identity() for record in records]
         num_resumed = writer.resume(identities)
         _check_room(writer, records)
@@ -111,9 +114,9 @@ def pack(
 
 
 def _select(
-    manifest: str | Path, split: str | None, labelled_only: bool, skip_bad: bool
+    manifest: str | Path, layout: Layout | None, split: str | None, labelled_only: bool, skip_bad: bool
 ) -> tuple[list[Record], list[SampleError]]:
-    records, rejects = scan_manifest(manifest)
+    records, rejects = scan_manifest(manifest, layout)
     if rejects and not skip_bad:
         raise rejects[0]
     if split is not None:

@@ -20,8 +20,8 @@ import yaml
 from lightning.pytorch.callbacks import Callback
 
 from affectgpt.answering import answer_batch
+from affectgpt.datamodules.manifests import read_manifest
 from affectgpt.datamodules.mercaption import MERCaptionDataModule
-from affectgpt.datamodules.schema import read_manifest
 from affectgpt.datamodules.shards import pack
 from affectgpt.datamodules.synthetic import make_corpus
 from affectgpt.demo.pretrain import EncoderPretraining
