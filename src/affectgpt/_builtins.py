@@ -41,3 +41,6 @@ DATAMODULE_TABLE: Mapping[str, str] = {
     "mercaption": "affectgpt.datamodules.mercaption:MERCaptionDataModule",
     "unibench": "affectgpt.datamodules.unibench.module:UniBenchDataModule",
 }
+FACE_DETECTOR_TABLE: Mapping[str, str] = {
+    "centerface": "affectgpt.media.faces.centerface:CenterFaceDetector",
+}

@@ -20,6 +20,7 @@ from affectgpt._builtins import (
     DATAMODULE_TABLE,
     ENCODER_PREFIXES,
     ENCODER_TABLE,
+    FACE_DETECTOR_TABLE,
     LLM_TABLE,
     POOLING_TABLE,
     PREFUSION_TABLE,
@@ -347,4 +348,7 @@ PREFUSIONS: Registry[Any] = Registry(
 LLMS: Registry[Any] = Registry("LLM", "affectgpt.llm.base:LLMHead", LLM_TABLE, "affectgpt.llms")
 DATAMODULES: Registry[Any] = Registry(
     "datamodule", "lightning:LightningDataModule", DATAMODULE_TABLE, "affectgpt.datamodules"
+)
+FACE_DETECTORS: Registry[Any] = Registry(
+    "face detector", "affectgpt.media.faces.base:FaceDetector", FACE_DETECTOR_TABLE, "affectgpt.face_detectors"
 )
