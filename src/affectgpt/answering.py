@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -16,6 +16,7 @@ from affectgpt.media.clip import load_clip
 from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.prompts.template import PromptStyle
+from affectgpt.registry import FACE_DETECTORS, Spec
 from affectgpt.types import Batch, Prediction
 
 
@@ -79,10 +80,14 @@ def answer_clip(
     audio: str | Path | bytes | None,
     max_new_tokens: int | None,
     key: str | None,
+    face_detector: Spec | str | Mapping[str, Any] | None,
 ) -> Prediction:
     """Decode a file and answer it; see ``AffectGPT.predict``."""
     start = time.perf_counter()
-    decoded, missing = load_clip(clip, model.media, key=key, audio=audio, subtitle=subtitle)
+    detector = None
+    if face_detector is not None and "face" in model.media.sources:
+        detector = FACE_DETECTORS.build(face_detector)
+    decoded, missing = load_clip(clip, model.media, key=key, audio=audio, subtitle=subtitle, faces=detector)
     batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
     read_seconds = time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]

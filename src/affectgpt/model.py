@@ -192,6 +192,7 @@ class AffectGPT(StoredModel):
         audio: str | Path | bytes | None = None,
         max_new_tokens: int | None = None,
         key: str | None = None,
+        face_detector: str | Mapping[str, Any] | None = "centerface",
     ) -> Prediction:
         """Answer one clip.
 
@@ -202,6 +203,7 @@ class AffectGPT(StoredModel):
             audio: A separate sound file, instead of the clip's own track.
             max_new_tokens: Longest answer.
             key: Name of the clip in messages; by default the file's name.
+            face_detector: What finds the face for a stream that reads ``face``; ``None`` leaves the face out.
 
         Raises:
             DataError: If the file cannot be decoded.
@@ -209,7 +211,7 @@ class AffectGPT(StoredModel):
         from affectgpt.answering import answer_clip
 
         with answering(self):
-            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key)
+            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, with slots left out at random if ``slot_dropout`` says so."""

@@ -49,6 +49,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
                 question=args.question,
                 audio=args.audio,
                 max_new_tokens=args.max_new_tokens,
+                face_detector=args.face_detector,
             )
         except DataError as error:
             problems.append(str(error))
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--audio", help="a separate sound file, instead of the clip's own track")
     parser.add_argument("--question", help="what to ask; by default for all possible emotional states")
     parser.add_argument("--max-new-tokens", type=int, help="longest answer, in tokens")
+    parser.add_argument(
+        "--face-detector", default="centerface", help="what finds the face, if the model looks at faces"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--out", help="write the answers to this file, one JSON object a line")

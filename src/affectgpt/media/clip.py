@@ -16,6 +16,8 @@ from affectgpt.errors import DataError
 from affectgpt.media.audio import segment_waveform
 from affectgpt.media.decode import Decoded, decode
 from affectgpt.media.face_arrays import check_faces
+from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.find import find_faces
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.scale import build_scaler
 from affectgpt.media.timeline import floor_indices
@@ -31,7 +33,7 @@ def load_clip(
     subtitle: str | None = None,
     labels: Sequence[str] = (),
     description: str | None = None,
-    faces: NDArray[np.uint8] | None = None,
+    faces: NDArray[np.uint8] | FaceDetector | None = None,
     faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
@@ -45,7 +47,8 @@ def load_clip(
         subtitle: Spoken words; blank ones count as unknown.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        faces: Face crops, uint8 ``[T', H, W, 3]``; ``num_frames`` of them are taken as the profile says.
+        faces: Face crops, uint8 ``[T', H, W, 3]``, of which ``num_frames`` are taken as the profile says; or a detector
+            that finds the main face in the file, see ``affectgpt.media.faces``.
         faces_channels: Order of the channels in ``faces``, ``rgb`` or ``bgr``; the clip gets them in the profile's.
         extra: Anything else to carry along, as plain JSON; notes on the decoding are added under ``"media_notes"``.
 
@@ -65,7 +68,15 @@ def load_clip(
     if "audio" in profile.sources and audio is not None:
         heard = decode(audio, replace(profile, sources=("audio",)), key=name)
 
-    found = {wanted: _prepare(wanted, seen, heard, faces, faces_channels, profile, name) for wanted in profile.sources}
+    face_notes: list[str] = []
+    crops: NDArray[np.uint8] | str = "no face crops in the sample"
+    if isinstance(faces, FaceDetector):
+        if "face" in profile.sources:
+            faces_channels = "rgb"
+            crops, face_notes = _find_crops(source, profile, faces, name)
+    elif faces is not None:
+        crops = faces
+    found = {wanted: _prepare(wanted, seen, heard, crops, faces_channels, profile, name) for wanted in profile.sources}
     media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
     missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
     if not media:
@@ -75,7 +86,7 @@ def load_clip(
     if not words:
         missing["subtitle"] = "none was given"
     decoded = list({id(part): part for part in (seen, heard) if part is not None}.values())
-    notes = [note for part in decoded for note in part.notes]
+    notes = [note for part in decoded for note in part.notes] + face_notes
     clip = Clip(
         key=name,
         media=media,
@@ -96,14 +107,14 @@ def _prepare(
     wanted: str,
     seen: Decoded | None,
     heard: Decoded | None,
-    faces: NDArray[np.uint8] | None,
+    crops: NDArray[np.uint8] | str,
     faces_channels: str,
     profile: MediaProfile,
     name: str,
 ) -> Tensor | str:
     """The tensor of one source, or the reason why there is none."""
     if wanted == "face":
-        return "no face crops in the sample" if faces is None else _faces(faces, faces_channels, profile, name)
+        return crops if isinstance(crops, str) else _faces(crops, faces_channels, profile, name)
     if wanted == "audio":
         if heard is None or heard.waveform is None:
             return heard.missing["audio"] if heard else "no sound was decoded"
@@ -114,6 +125,21 @@ def _prepare(
     if wanted == "image" and not seen.picture:
         return "the file is not a picture"
     return seen.frames
+
+
+def _find_crops(
+    source: str | Path | bytes, profile: MediaProfile, detector: FaceDetector, name: str
+) -> tuple[NDArray[np.uint8] | str, list[str]]:
+    """Crops of the main face, or the reason why there are none; and notes."""
+    found = find_faces(source, profile, detector, key=name)
+    if found is None:
+        return "the file has no pictures to find a face in", []
+    kept = found.kept
+    if not len(kept):
+        return f"no face was found in its {len(found.found)} frames", []
+    count = int(found.found.sum())
+    notes = [f"the main face was found in {count} of {len(found.found)} frames"] if found.coverage < 1 else []
+    return kept, notes
 
 
 def _faces(faces: NDArray[np.uint8], channels: str, profile: MediaProfile, name: str) -> Tensor:

@@ -36,12 +36,13 @@ class CenterFaceNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 32, 3, 2), nn.ReLU(), _conv(32, 32, 3, groups=32), nn.ReLU(), _conv(32, 16))
-        self.stages = nn.ModuleList()
+        stages = []
         width = 16
         for out, count, stride in STAGES:
             blocks = [_Block(width if i == 0 else out, out, stride if i == 0 else 1) for i in range(count)]
-            self.stages.append(nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
             width = out
+        self.stages = nn.ModuleList(stages)
         self.top = _conv(width, NECK)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(NECK, NECK, 2, 2) for _ in LATERAL_STAGES)
         self.laterals = nn.ModuleList(_conv(STAGES[stage][0], NECK) for stage in LATERAL_STAGES)
@@ -66,8 +67,8 @@ class CenterFaceNet(nn.Module):
             hidden = stage(hidden)
             maps.append(hidden)
         hidden = self.top(hidden).relu()
-        for up, lateral, stage in zip(self.ups, self.laterals, LATERAL_STAGES, strict=True):
-            hidden = up(hidden).relu() + lateral(maps[stage]).relu()
+        for up, lateral, number in zip(self.ups, self.laterals, LATERAL_STAGES, strict=True):
+            hidden = up(hidden).relu() + lateral(maps[number]).relu()
         hidden = self.head(hidden).relu()
         return self.centre(hidden).sigmoid(), self.size(hidden), self.offset(hidden)
 
@@ -102,7 +103,9 @@ class CenterFaceDetector(FaceDetector):
         """Find the faces of each frame; see ``FaceDetector.detect``."""
         pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)
         # several pictures at a time are slower on a CPU: their maps do not fit into its cache
-        return [faces for part in pictures.split(1 if self.device.type == "cpu" else 32) for faces in self._detect(part)]
+        return [
+            faces for part in pictures.split(1 if self.device.type == "cpu" else 32) for faces in self._detect(part)
+        ]
 
     @torch.inference_mode()
     def _detect(self, pictures: Tensor) -> list[Faces]:

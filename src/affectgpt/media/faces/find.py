@@ -34,7 +34,8 @@ def find_faces(
     Raises:
         DataError: If the file cannot be decoded.
     """
-    whole = replace(profile, sources=("frame",), frame_height=0, frame_width=0)
+    # the published policy is about crops that were made elsewhere, and cannot keep the size of a clip
+    whole = replace(profile, sources=("frame",), frame_height=0, frame_width=0, visual_policy="default")
     frames = decode(source, whole, key=key).frames
     if frames is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def follow_main_face(frames: Sequence[Faces]) -> tuple[NDArray[np.float32], NDAr
     for number, box in main.boxes.items():
         boxes[number], found[number] = box, True
     places = sorted(main.boxes)
-    for left, right in zip(places, places[1:], strict=False):
+    for left, right in pairwise(places):
         gap = range(left + 1, right)
         if not any(len(frames[number]) for number in gap):
             for number in gap:
