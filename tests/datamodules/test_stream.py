@@ -47,7 +47,7 @@ def test_ranks_have_equal_shares_that_do_not_overlap(shards, world_size):
 def test_every_position_is_covered_whatever_the_numbers():
     for samples in range(1, 40):
         for world_size in range(1, samples + 1):
-            parts = [share_of_rank(samples, rank, world_size, "repeat") for rank in range(world_size)]
+            parts = [share_of_rank(samples, rank, world_size) for rank in range(world_size)]
             read = [place for part in parts for start, stop in part for place in range(start, stop)]
             assert set(read) == set(range(samples))
             assert len(read) == -(-samples // world_size) * world_size

@@ -11,7 +11,13 @@ from affectgpt.errors import DataError
 from affectgpt.types import SOURCES, Batch, Clip, Features, Modality
 
 
-def collate(clips: Sequence[Clip], questions: Sequence[str], answers: Sequence[str] | None = None) -> Batch:
+def collate(
+    clips: Sequence[Clip],
+    questions: Sequence[str],
+    answers: Sequence[str] | None = None,
+    *,
+    may_repeat: bool = False,
+) -> Batch:
     """Make a batch of clips that may differ in length and in what they offer.
 
     A source (or feature stream) that at least one clip has is in the batch. Clips that lack it get zeros and
@@ -21,6 +27,7 @@ def collate(clips: Sequence[Clip], questions: Sequence[str], answers: Sequence[s
         clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``.
         questions: The question for each.
         answers: The answer to learn for each, or ``None`` where there is nothing to learn.
+        may_repeat: Whether a key may come twice, as it may where a small set is drawn often.
 
     Returns:
         The batch; in its ``keep`` masks ``True`` marks a real frame, segment or step.
@@ -40,7 +47,7 @@ def collate(clips: Sequence[Clip], questions: Sequence[str], answers: Sequence[s
         if values is not None and (isinstance(values, str) or len(values) != len(clips)):
             raise DataError(f"{len(clips)} clips, but {name}={values!r}; give one for each clip")
     keys = tuple(clip.key for clip in clips)
-    if len(set(keys)) != len(keys):
+    if len(set(keys)) != len(keys) and not may_repeat:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise DataError(f"the key {twice!r} is in the batch twice; every sample needs a key of its own")
     padded = {name: _pad(clips, name, "media") for name in _names([clip.media for clip in clips])}

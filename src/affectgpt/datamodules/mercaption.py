@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import lightning
 import torch
 
+from affectgpt.datamodules.budget import BadSampleBudget
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.loader import AskedStream, StreamLoader
 from affectgpt.datamodules.questions import Task, check_task
+from affectgpt.datamodules.resume import Bookmark
 from affectgpt.datamodules.stream import ShardStream
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.prompts.official import get_style
+
+ORDER_VERSION = 1
+"""Changes when the same arguments give another order."""
 
 _STAGES = ("train", "val", "test", "predict")
 
@@ -27,8 +33,11 @@ class MERCaptionDataModule(lightning.LightningDataModule):
     steps: in training the samples that do not divide evenly are left out of the epoch, elsewhere the last rank reads
     some of the first ones again (nothing is left out or repeated on one rank).
 
+    A run that was stopped anywhere goes on exactly where its checkpoint was written; see ``Bookmark``.
+
     Args:
-        train: Shard folder to train on.
+        train: Shard folder to train on; or several, ``[{"path": ..., "weight": ...}, ...]``, or a mapping of folders
+            to weights. See ``mixture_lengths`` for what weights mean.
         val: Shard folder for validation.
         test: Shard folder for the test.
         predict: Shard folder to answer; its clips need no labels.
@@ -40,6 +49,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both by chance; elsewhere the labels.
         seed: Seed of order and questions.
         drop_last: Leave an incomplete last training batch out.
+        bad_sample_budget: Part of the training samples that may be bad. Up to it they are logged, written into
+            ``bad_samples.jsonl`` in the trainer's log folder, and replaced; beyond it training stops. 0 stops at the
+            first; so does any other stage than training.
         mix_shards: Shards that are open, and mixed, at a time.
         cache_decoded: Keep decoded clips in memory, for small sets; needs ``num_workers=0``.
         pin_memory: Use page-locked memory; by default where a GPU is there.
@@ -50,7 +62,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        train: str | None = None,
+        train: str | list[dict[str, Any]] | dict[str, float] | None = None,
         val: str | None = None,
         test: str | None = None,
         predict: str | None = None,
@@ -63,13 +75,16 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         task: str = "hybrid",
         seed: int = 42,
         drop_last: bool = True,
+        bad_sample_budget: float = 0.001,
         mix_shards: int = 4,
         cache_decoded: bool = False,
         pin_memory: bool | None = None,
     ) -> None:
         super().__init__()
-        self.folders: Mapping[str, str | None] = dict(zip(_STAGES, (train, val, test, predict), strict=True))
-        if not any(self.folders.values()):
+        self.sets: Mapping[str, dict[str, float | None]] = {
+            name: _weights_of(name, given) for name, given in zip(_STAGES, (train, val, test, predict), strict=True)
+        }
+        if not any(self.sets.values()):
             raise ConfigError("no data: give a shard folder as train, val, test or predict; pack makes one")
         for name, value in (("batch_size", batch_size), ("val_batch_size", val_batch_size or batch_size)):
             if value < 1:
@@ -90,21 +105,29 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.mix_shards = mix_shards
         self.cache_decoded = cache_decoded
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        self.budget = BadSampleBudget(bad_sample_budget)
+        self._bookmark = Bookmark(self.budget, lambda: self._stream("train"), self._definition)
         self._streams: dict[tuple[str, int, int], ShardStream] = {}
         self.save_hyperparameters(logger=False)
 
-    def index(self, stage: str) -> ShardIndex:
-        """The index of a stage's folder.
+    def indexes(self, stage: str) -> list[ShardIndex]:
+        """The indexes of a stage's folders.
 
         Raises:
-            ConfigError: If the stage has no folder.
-            DataError: If the folder is not whole.
+            ConfigError: If the stage has no folder, or its folders do not fit together.
+            DataError: If a folder is not whole.
         """
-        folder = self.folders.get(stage)
-        if folder is None:
-            given = ", ".join(name for name, value in self.folders.items() if value)
+        if not self.sets.get(stage):
+            given = ", ".join(name for name, value in self.sets.items() if value)
             raise ConfigError(f"no {stage} data: the datamodule has a folder for {given} only; give one as {stage}=...")
-        return read_index(folder)
+        indexes = [read_index(folder) for folder in self.sets[stage]]
+        forms = {index.form: folder for index, folder in zip(indexes, self.sets[stage], strict=True)}
+        if "features" in forms and len(forms) > 1:
+            raise ConfigError(
+                f"{stage} mixes forms: {', '.join(f'{folder!r} has {form}' for form, folder in forms.items())}; "
+                "a batch holds features or media, so encode all sets or none"
+            )
+        return indexes
 
     def setup(self, stage: str) -> None:
         """Check the folders that a stage of the trainer needs.
@@ -113,10 +136,22 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         """
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)):
-            if name != "val" or stage == "validate" or self.folders["val"]:
-                self.index(name)
-        # its length is exact, whatever the number of workers
+            if name != "val" or stage == "validate" or self.sets["val"]:
+                self._stream(name)
+        callbacks: list[Any] = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        if stage == "fit" and self._bookmark not in callbacks:
+            callbacks.insert(0, self._bookmark)  # before whatever writes checkpoints
+        # its length is exact, whatever the number of workers; and it does resume
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch, for Lightning to save."""
+        return self._bookmark.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the place in the epoch from a checkpoint."""
+        self._bookmark.restore(state_dict)
 
     def train_dataloader(self) -> StreamLoader:
         """Shuffled batches with answers; another order in each epoch."""
@@ -124,7 +159,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> StreamLoader | list[StreamLoader]:
         """Batches with answers, in the order of packing; none where no folder is given."""
-        return self._loader("val") if self.folders["val"] else []
+        return self._loader("val") if self.sets["val"] else []
 
     def test_dataloader(self) -> StreamLoader:
         """Batches with answers, in the order of packing."""
@@ -134,40 +169,65 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         """Batches without answers, in the order of packing."""
         return self._loader("predict")
 
-    def _loader(self, stage: str) -> StreamLoader:
+    def _stream(self, stage: str) -> ShardStream:
         train = stage == "train"
-        batch_size = self.batch_size if train else self.val_batch_size
         rank, world_size = self._place()
-        stream = self._streams.get((stage, rank, world_size)) or ShardStream(
-            self.index(stage),
+        if (stage, rank, world_size) in self._streams:
+            return self._streams[stage, rank, world_size]
+        indexes = self.indexes(stage)
+        if train:
+            self.budget.num_samples = sum(index.samples for index in indexes)
+        stream = ShardStream(
+            indexes,
             self.profile,
+            weights=list(self.sets[stage].values()),
             shuffle=train,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
             remainder="drop" if train else "repeat",
-            block=batch_size,
+            block=self.batch_size if train else self.val_batch_size,
+            whole_blocks=train and self.drop_last,
+            held_back=self.budget.allowed if train else 0,
+            tolerant=train and self.budget.allowed > 0,
             mix_shards=self.mix_shards,
             cache_decoded=self.cache_decoded,
         )
-        self._streams[stage, rank, world_size] = stream
-        if train and self.drop_last and len(stream) < batch_size:
+        if train and not stream.whole.steps:
+            samples = stream.whole.samples
             raise ConfigError(
-                f"{len(stream)} training samples on this rank make no whole batch of {batch_size}; "
+                f"{samples} training samples make no whole batch of {self.batch_size} on each of {world_size} ranks; "
                 "use a smaller batch_size, fewer ranks, or drop_last=False"
             )
+        self._streams[stage, rank, world_size] = stream
+        return stream
+
+    def _loader(self, stage: str) -> StreamLoader:
+        train = stage == "train"
         task: Task = "labels" if self.task == "hybrid" and not train else self.task
         return StreamLoader(
-            AskedStream(stream, task, answered=stage != "predict", style=self.style),
-            self._epoch if train else None,
-            batch_size=batch_size,
+            AskedStream(self._stream(stage), task, answered=stage != "predict", style=self.style),
+            self._bookmark.begin if train else None,
+            self.budget,
+            may_repeat=train and len(self.sets[stage]) > 1,
+            batch_size=self.batch_size if train else self.val_batch_size,
             num_workers=self.num_workers,
             drop_last=train and self.drop_last,
             pin_memory=self.pin_memory,
         )
 
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
+    def _definition(self) -> dict[str, Any]:
+        """What the order of an epoch depends on."""
+        stream = self._stream("train")
+        digests = [hashlib.sha256("".join(s.sha256 for s in index.shards).encode()) for index in stream.indexes]
+        return {
+            "order": ORDER_VERSION,
+            "seed": self.seed,
+            "mix_shards": self.mix_shards,
+            "weights": list(self.sets["train"].values()),
+            "samples": [index.samples for index in stream.indexes],
+            "sha256": [digest.hexdigest()[:16] for digest in digests],
+        }
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of ranks that read different data; ranks that share one model by tensors read the same."""
@@ -177,3 +237,24 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1
+
+
+def _weights_of(stage: str, given: Any) -> dict[str, float | None]:
+    """Folder to weight, from every form in which sets can be given."""
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        return {given: None}
+    entries = [{"path": path, "weight": weight} for path, weight in given.items()] if isinstance(given, dict) else given
+    sets: dict[str, float | None] = {}
+    for entry in entries:
+        entry = {"path": entry} if isinstance(entry, str) else entry
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or {*entry} - {"path", "weight"}:
+            raise ConfigError(f"{stage}: a set is given as {{'path': FOLDER, 'weight': NUMBER}}, not as {entry!r}")
+        if entry["path"] in sets:
+            raise ConfigError(f"{stage}: the folder {entry['path']!r} is given twice; raise its weight instead")
+        weight = entry.get("weight")
+        sets[entry["path"]] = None if weight is None else float(weight)
+    if stage != "train" and len(sets) > 1:
+        raise ConfigError(f"{stage}: {len(sets)} folders are given, but only training mixes sets; give one")
+    return sets

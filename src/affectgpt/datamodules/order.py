@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from itertools import accumulate
 
 from affectgpt.errors import ConfigError
-
-Remainder = Literal["drop", "repeat"]
 
 
 class EpochOrder:
@@ -30,7 +29,9 @@ class EpochOrder:
         [(0, 0), (0, 1), (1, 0)]
     """
 
-    def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, shuffle: bool, mix_shards: int = 4) -> None:
+    def __init__(
+        self, counts: Sequence[int], *, seed: int | str, epoch: int, shuffle: bool, mix_shards: int = 4
+    ) -> None:
         if mix_shards < 1:
             raise ConfigError(f"mix_shards={mix_shards}, but at least one shard must be open at a time")
         self._counts = counts
@@ -40,44 +41,64 @@ class EpochOrder:
         if shuffle:
             random.Random(self._name).shuffle(shards)
         self._groups = [shards[first : first + mix_shards] for first in range(0, len(shards), mix_shards)]
+        sizes = (sum(counts[shard] for shard in group) for group in self._groups)
+        self._begins = list(accumulate(sizes, initial=0))
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The samples at positions ``start`` to ``stop - 1`` of the sequence, as (shard, place in the shard).
 
-        Only the groups that are touched are laid out.
+        Only the groups that are touched are laid out, one at a time.
         """
-        begin = 0
-        for number, shards in enumerate(self._groups):
-            end = begin + sum(self._counts[shard] for shard in shards)
-            if begin < stop and start < end:
-                yield from self._group(number, shards)[max(start - begin, 0) : stop - begin]
-            begin = end
+        number = bisect_right(self._begins, start) - 1
+        while number < len(self._groups) and self._begins[number] < stop:
+            begin = self._begins[number]
+            yield from self._group(number, max(start - begin, 0), stop - begin)
+            number += 1
 
-    def _group(self, number: int, shards: list[int]) -> list[tuple[int, int]]:
-        samples = [(shard, place) for shard in shards for place in range(self._counts[shard])]
+    def _group(self, number: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        shards = self._groups[number]
+        begins = list(accumulate((self._counts[shard] for shard in shards), initial=0))
+        samples = list(range(begins[-1]))
         if self._shuffle:
             random.Random(f"{self._name}/{number}").shuffle(samples)
-        return samples
+        for sample in samples[start:stop]:
+            part = bisect_right(begins, sample) - 1
+            yield shards[part], sample - begins[part]
 
 
-def share_of_rank(num_samples: int, rank: int, world_size: int, remainder: Remainder) -> list[tuple[int, int]]:
-    """The positions of the epoch's sequence that a rank reads: the same number on every rank.
+def share_of_rank(num_samples: int, rank: int, world_size: int) -> tuple[tuple[int, int], ...]:
+    """The positions that a rank reads where nothing may be left out: the same number on every rank.
 
-    Each rank has one run of neighbours, so that it opens few shards. Where the samples do not divide evenly, ``drop``
-    leaves out the last ``num_samples % world_size`` of the sequence (others in every shuffled epoch), and ``repeat``
-    lets the last rank read the first ones again.
+    Each rank has one run of neighbours. Where the samples do not divide evenly, the last rank reads the first ones
+    again. See ``EpochPlan`` for training, where nothing may come twice.
 
     Returns:
-        One interval ``(start, stop)``, and with ``repeat`` possibly a second from the beginning.
+        One interval ``(start, stop)``, and possibly more from the beginning.
 
     Raises:
-        ConfigError: If the rank would get no sample.
+        ConfigError: If there is no such rank, or fewer samples than ranks.
 
     Examples:
-        >>> [share_of_rank(10, rank, 3, "drop") for rank in range(3)]
-        [[(0, 3)], [(3, 6)], [(6, 9)]]
-        >>> share_of_rank(10, 2, 3, "repeat")
-        [(8, 10), (0, 2)]
+        >>> share_of_rank(10, 0, 3), share_of_rank(10, 2, 3)
+        (((0, 4),), ((8, 10), (0, 2)))
+    """
+    check_ranks(num_samples, rank, world_size)
+    size = -(-num_samples // world_size)
+    start, stop = rank * size, (rank + 1) * size
+    pieces = []
+    while start < stop:  # more than one lap where several ranks lie behind the end
+        first = start % num_samples
+        length = min(stop - start, num_samples - first)
+        pieces.append((first, first + length))
+        start += length
+    return tuple(pieces)
+
+
+def check_ranks(num_samples: int, rank: int, world_size: int) -> None:
+    """Refuse what would leave a rank idle.
+
+    Raises:
+        ConfigError: If there is no such rank, or fewer samples than ranks.
     """
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank {rank} of {world_size} does not exist; ranks count from 0")
@@ -86,12 +107,3 @@ def share_of_rank(num_samples: int, rank: int, world_size: int, remainder: Remai
             f"{num_samples} samples for {world_size} ranks: some would get none and the others wait for them forever; "
             "use fewer ranks or a larger set"
         )
-    size = num_samples // world_size if remainder == "drop" else -(-num_samples // world_size)
-    start, stop = rank * size, (rank + 1) * size
-    pieces = []
-    while start < stop:  # more than one lap where several ranks lie behind the end
-        first = start % num_samples
-        length = min(stop - start, num_samples - first)
-        pieces.append((first, first + length))
-        start += length
-    return pieces

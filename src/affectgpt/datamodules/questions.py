@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.datamodules.schema import SampleError
+from affectgpt.errors import ConfigError
 from affectgpt.prompts.official import OFFICIAL
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.types import Clip
@@ -45,7 +46,7 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
         epoch: Number of the pass over the data.
 
     Raises:
-        DataError: If the clip has no target for the task.
+        SampleError: If the clip has no target for the task.
     """
     offers = {"labels": bool(clip.labels), "description": bool(clip.description)}
     if task == "hybrid":
@@ -54,11 +55,13 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
         other: Literal["labels", "description"] = "description" if drawn == "labels" else "labels"
         if offers[drawn] or offers[other]:
             return drawn if offers[drawn] else other
-        raise DataError(f"clip {clip.key!r} has neither labels nor a description; pack the set with labelled_only=True")
+        message = f"clip {clip.key!r} has neither labels nor a description; pack the set with labelled_only=True"
+        raise SampleError(clip.key, "ask", "no_target", message)
     if not offers[task]:
         other = "description" if task == "labels" else "labels"
         remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "pack the set with labelled_only=True"
-        raise DataError(f"clip {clip.key!r} has no {task}, which the task {task!r} learns; {remedy}")
+        message = f"clip {clip.key!r} has no {task}, which the task {task!r} learns; {remedy}"
+        raise SampleError(clip.key, "ask", "no_target", message)
     return task
 
 
@@ -68,7 +71,7 @@ def question_and_answer(
     """The question for a clip in an epoch, and the answer to learn; see ``draw_task``.
 
     Raises:
-        DataError: If the clip has no target for the task.
+        SampleError: If the clip has no target for the task.
     """
     drawn = draw_task(task, clip, seed=seed, epoch=epoch)
     answer = style.answer_of(clip.labels) if drawn == "labels" else str(clip.description)

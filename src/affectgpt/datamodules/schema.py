@@ -23,7 +23,7 @@ class SampleError(DataError):
 
     Args:
         key: The sample's key, or the place of its line where it has none.
-        stage: ``"manifest"``, ``"select"`` or ``"probe"``.
+        stage: ``"manifest"``, ``"select"`` or ``"probe"`` when packing; ``"load"`` or ``"ask"`` when reading.
         code: One word for the kind of fault, for tables.
         message: The whole story: place, value, what was expected, what to do.
     """

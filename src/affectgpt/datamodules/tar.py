@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES
+from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.face_arrays import read_faces
@@ -93,13 +93,15 @@ class ShardReader:
         """Read and decode a sample.
 
         Raises:
-            DataError: If it cannot be decoded; the message names the key and the shard.
+            SampleError: If it cannot be decoded; the message names the key and the shard.
+            DataError: If the shard ends too early.
         """
         key, members = self.read(position)
         try:
             return _decode(key, members, profile)
         except DataError as error:
-            raise DataError(f"{error} [sample {position} of shard {str(self.path)!r}]") from error
+            message = f"{error} [sample {position} of shard {str(self.path)!r}]"
+            raise SampleError(key, "load", "undecodable", message) from error
 
     def _add(self, member: tarfile.TarInfo) -> None:
         folder, slash, base = member.name.rpartition("/")

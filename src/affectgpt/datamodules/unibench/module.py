@@ -130,7 +130,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
     def _loader(self, clips: Sequence[tuple[BenchSet, BenchSample]], *, alone: bool = False) -> BenchLoader:
         if not alone:
             rank, world_size = self._place()
-            share = share_of_rank(len(clips), rank, world_size, "repeat")
+            share = share_of_rank(len(clips), rank, world_size)
             clips = [clips[number] for start, stop in share for number in range(start, stop)]
         return BenchLoader(
             BenchClips(clips, self.profile, prefixed=not alone and len(self.sets) > 1),

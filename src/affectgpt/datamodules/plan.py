@@ -1,0 +1,125 @@
+"""How what is left of an epoch is dealt out to the ranks: equal steps for all, pure arithmetic on positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from affectgpt.errors import ConfigError
+
+Piece = tuple[int, int]
+"""Positions ``start`` to ``stop - 1`` of an epoch's sequence."""
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Deals positions of an epoch's sequence out to ranks.
+
+    The pieces, one after the other, are cut into one run of neighbours for each rank, so that a rank opens few shards.
+    What does not divide evenly, and what is held back on purpose, is the reserve: each rank has a part of it, from
+    which bad samples are replaced; what is not needed is left out of the epoch.
+
+    Attributes:
+        pieces: What is left of the epoch: all of it, or what a run on other ranks had not read.
+        world_size: Number of ranks.
+        batch_size: Samples in a batch, on each rank.
+        whole_batches: Whether an incomplete last batch goes to the reserve.
+        held_back: Samples that go to the reserve in any case.
+
+    Raises:
+        ConfigError: If ``world_size`` or ``batch_size`` is below 1.
+
+    Examples:
+        >>> plan = EpochPlan(((0, 10),), world_size=2, batch_size=2)
+        >>> plan.steps, plan.of_rank(1), plan.reserve_of(0), plan.reserve_of(1)
+        (2, ((4, 8),), ((8, 9),), ((9, 10),))
+        >>> plan.rest(1, [0, 1])
+        ((2, 4), (6, 9))
+    """
+
+    pieces: tuple[Piece, ...]
+    world_size: int
+    batch_size: int
+    whole_batches: bool = True
+    held_back: int = 0
+
+    def __post_init__(self) -> None:
+        if self.world_size < 1 or self.batch_size < 1:
+            raise ConfigError(f"world_size={self.world_size}, batch_size={self.batch_size}: both must be at least 1")
+
+    @property
+    def samples(self) -> int:
+        """All samples, those in reserve too."""
+        return sum(stop - start for start, stop in self.pieces)
+
+    @property
+    def share(self) -> int:
+        """Samples that each rank reads."""
+        free = max(self.samples - self.held_back, 0) // self.world_size
+        return free // self.batch_size * self.batch_size if self.whole_batches else free
+
+    @property
+    def steps(self) -> int:
+        """Batches that each rank makes."""
+        return -(-self.share // self.batch_size)
+
+    def of_rank(self, rank: int, skip_steps: int = 0) -> tuple[Piece, ...]:
+        """What a rank reads, after its first ``skip_steps`` batches."""
+        first = min(skip_steps * self.batch_size, self.share)
+        return _cut(self.pieces, rank * self.share + first, (rank + 1) * self.share)
+
+    def reserve_of(self, rank: int, used: int = 0) -> tuple[Piece, ...]:
+        """A rank's part of the reserve, after the first ``used`` of it."""
+        first, size = self.world_size * self.share, self.samples - self.world_size * self.share
+        start, stop = (first + number * size // self.world_size for number in (rank, rank + 1))
+        return _cut(self.pieces, min(start + used, stop), stop)
+
+    def rest(self, steps: int, used: Sequence[int]) -> tuple[Piece, ...]:
+        """What no rank has read when each has made some steps.
+
+        Args:
+            steps: Batches that each rank has made.
+            used: Samples that each rank has taken from its part of the reserve.
+        """
+        unread = [self.of_rank(rank, steps) for rank in range(self.world_size)]
+        unread += [self.reserve_of(rank, used[rank]) for rank in range(self.world_size)]
+        return _join(piece for pieces in unread for piece in pieces)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "pieces": [list(piece) for piece in self.pieces],
+            "world_size": self.world_size,
+            "batch_size": self.batch_size,
+            "whole_batches": self.whole_batches,
+            "held_back": self.held_back,
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote."""
+        pieces = tuple((int(start), int(stop)) for start, stop in saved["pieces"])
+        return cls(**{**saved, "pieces": pieces})
+
+
+def _cut(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
+    """Places ``start`` to ``stop - 1`` of the pieces laid end to end."""
+    found, begin = [], 0
+    for low, high in pieces:
+        first, last = max(low, low + start - begin), min(high, low + stop - begin)
+        if first < last:
+            found.append((first, last))
+        begin += high - low
+    return tuple(found)
+
+
+def _join(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    """The same positions in the same order, with neighbouring pieces made one."""
+    joined: list[Piece] = []
+    for start, stop in pieces:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
