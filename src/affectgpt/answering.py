@@ -33,6 +33,7 @@ class Answerer(Protocol):
     media: MediaProfile
     style: PromptStyle
     max_new_tokens: int
+    slots: frozenset[str]
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +60,7 @@ def answer_batch(
     seconds = {"answer": (time.perf_counter() - start) / len(batch)}
     predictions = []
     for i, key in enumerate(batch.keys):
-        words = ("subtitle",) if batch.subtitles[i] and "subtitle" not in hide else ()
+        words = ("subtitle",) if batch.subtitles[i] and "subtitle" in model.slots - {*hide} else ()
         predictions.append(
             to_prediction(
                 key,

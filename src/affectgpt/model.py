@@ -69,6 +69,8 @@ class AffectGPT(StoredModel):
         optim: Optimiser settings, see ``OptimSpec``.
         slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
             random, so that the model also learns to answer without them.
+        slots: What the prompt shows: names of streams, ``multi``, ``subtitle``; by default everything. A stream that is
+            not shown still takes part in the pre-fusion, as long as ``multi`` is.
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
         official: What the released checkpoint that the model came from said beside its weights, and the shapes of
             those among them that this model has no use for and carries along; set by ``from_official``.
@@ -91,6 +93,7 @@ class AffectGPT(StoredModel):
         slot_dropout: float = 0.0,
         wheel: str = "builtin",
         official: Mapping[str, Any] | None = None,
+        slots: list[str] | None = None,
     ) -> None:
         specs = read_streams(streams)
         sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
@@ -121,6 +124,7 @@ class AffectGPT(StoredModel):
         if self.prefusion.num_tokens:
             self.num_tokens[MULTI] = self.prefusion.num_tokens
             token_dims[MULTI] = self.prefusion.out_dim
+        self.slots = self._slots(slots)
         self.projectors = nn.ModuleDict({n: Projector(dim, self.llm.hidden_dim) for n, dim in token_dims.items()})
         carried = (official or {}).get("carried", {})
         self.carried = nn.ParameterDict(
@@ -159,7 +163,8 @@ class AffectGPT(StoredModel):
         writing = max_new_tokens is not None
         features = {name: self._encode(name, batch) for name in self.specs}
         present = self._present(features, hide)
-        subtitles = [None if "subtitle" in hide else words for words in batch.subtitles]
+        shows_words = "subtitle" in self.slots and "subtitle" not in hide
+        subtitles = [(words or "") if shows_words else None for words in batch.subtitles]
         used = [tuple(name for name in present if present[name][i]) for i in range(len(batch))]
         prompt = self.renderer(
             used, self.num_tokens, batch.questions, subtitles, None if writing else batch.answers, batch.keys
@@ -331,10 +336,10 @@ class AffectGPT(StoredModel):
         if name in batch.features:
             return batch.features[name]
         source = str(self.specs[name].source)
-        if source in batch.media:
+        if source in batch.media and self._reads(name):
             features: Features = self.encoders[name](batch.media[source], batch.keep[source])
             return features
-        # nobody in the batch has the input: one blank step, so that every rank runs the same operations
+        # nobody in the batch has the input, or nothing reads it: one blank step, so that every rank does the same
         device = next(self.projectors.parameters()).device
         keep = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
         if self._is_sharded or (self.training and self.specs[name].trainable):
@@ -365,7 +370,19 @@ class AffectGPT(StoredModel):
             if self.training and self.slot_dropout > 0:
                 joined &= torch.rand(joined.shape) >= self.slot_dropout
             present[MULTI] = (joined & (MULTI not in hide)).tolist()
-        return present
+        return {name: [shown and name in self.slots for shown in row] for name, row in present.items()}
+
+    def _slots(self, given: Sequence[str] | None) -> frozenset[str]:
+        known = (*self.num_tokens, "subtitle")
+        unknown = [name for name in given or () if name not in known]
+        if unknown or given == []:
+            wrong = f"unknown slot {unknown[0]!r}" if unknown else "no slot at all"
+            raise ConfigError(f"slots: {wrong}; the prompt can show {', '.join(known)}")
+        return frozenset(known if given is None else given)
+
+    def _reads(self, name: str) -> bool:
+        """Whether anything in the prompt depends on a stream."""
+        return name in self.slots or (MULTI in self.slots and name in self.prefusion_inputs)
 
     def slot_tokens(self, batch: Batch) -> dict[str, Tensor]:
         """What the language model is given for each slot: stream name, or ``multi``, to float ``[B, K, E]``."""

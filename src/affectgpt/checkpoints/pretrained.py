@@ -90,7 +90,7 @@ def check_style(stored: Stored, style: Any) -> None:
     Raises:
         CheckpointError: If it has changed.
     """
-    if stored.style_digest != style.digest():
+    if not style.accepts(stored.style_digest):
         raise CheckpointError(
             f"{stored.folder}: the wording of the prompt style {style.name!r} has changed since the model was stored; "
             "use the version of affectgpt that stored it"

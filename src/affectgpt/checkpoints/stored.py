@@ -19,7 +19,7 @@ from affectgpt.media.profile import MediaProfile
 from affectgpt.part import Part
 from affectgpt.prompts.template import PromptStyle
 
-SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media")
+SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media", "slots")
 """Hyper-parameters that a checkpoint and a model must share."""
 
 
@@ -240,7 +240,7 @@ class StoredModel(Part):
         theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}
         compare_config(self.hparams, theirs, SAME_MATHS)
         digest = checkpoint.get("affectgpt", {}).get("style_digest")
-        if digest not in (None, self.style.digest()):
+        if not self.style.accepts(digest):
             raise CheckpointError(
                 f"the wording of the prompt style {self.style.name!r} has changed since the checkpoint was written; "
                 "use the version of affectgpt that wrote it"

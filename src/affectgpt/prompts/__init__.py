@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "AnswerEnd": "template",
+    "LAYOUTS": "layouts",
     "Field": "template",
     "PromptStyle": "template",
     "Segment": "template",
@@ -19,11 +20,13 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from affectgpt.prompts.layouts import LAYOUTS
     from affectgpt.prompts.official import STYLES, get_style
     from affectgpt.prompts.render import PromptIds, Renderer
     from affectgpt.prompts.template import AnswerEnd, Field, PromptStyle, Segment, Slot, Text
 
 __all__ = [
+    "LAYOUTS",
     "STYLES",
     "AnswerEnd",
     "Field",

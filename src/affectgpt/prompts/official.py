@@ -6,9 +6,8 @@ import difflib
 from collections.abc import Mapping
 
 from affectgpt.errors import ConfigError
+from affectgpt.prompts.layouts import LAYOUTS
 from affectgpt.prompts.template import AnswerEnd, PromptStyle
-
-_FACES = "we uniformly sample raw frames from the video and extract faces from these frames: <Video>"
 
 OFFICIAL = PromptStyle(
     name="official",
@@ -17,7 +16,10 @@ OFFICIAL = PromptStyle(
         "multi": ("The audio and video merged info is: <Multi>", "</Multi>. "),
         "audio": ("The audio content is as follows: <Audio>", "</Audio>. "),
         "frame": ("Meanwhile, we uniformly sample raw frames from the video: <Video>", "</Video>. "),
-        "face": (f"Meanwhile, {_FACES}", "</Video>. "),
+        "face": (
+            "Meanwhile, we uniformly sample raw frames from the video and extract faces from these frames: <Video>",
+            "</Video>. ",
+        ),
         "image": ("The image content is as follows: <Image>", "</Image>. "),
     },
     other_slot=("The {name} content is as follows: <Video>", "</Video>. "),
@@ -30,7 +32,9 @@ OFFICIAL = PromptStyle(
     stop=AnswerEnd(strings=("###",), pieces=(("###",), ("##", "#"), ("#", "##")), mark="Assistant:"),
     train_bos=True,
     answer_bos=False,
-    combined={("face", "frame"): (f"Additionally, {_FACES}", "</Video>. ")},
+    layouts=LAYOUTS,
+    empty_subtitle=True,
+    former_digests=("6b589ef202c5a884",),  # composed the layouts that lack an input in words of its own
 )
 """The wording that the released checkpoints were trained with; it carries over letter by letter."""
 

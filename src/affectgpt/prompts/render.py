@@ -72,7 +72,7 @@ class Renderer:
             slots: For each sample, the slots that are filled.
             num_tokens: Slot name to the number of its tokens.
             questions: One question a sample.
-            subtitles: One subtitle a sample; ``None`` selects the wording without words.
+            subtitles: One subtitle a sample: empty where it is unknown; ``None`` selects the wording without words.
             answers: Answers to learn: pads on the right and makes labels. Without them, pads on the left.
             keys: Names of the samples, for messages.
 
@@ -81,7 +81,8 @@ class Renderer:
         """
         keys = keys if keys is not None else [str(i) for i in range(len(questions))]
         layouts = [
-            self.style.layout(names, subtitle=bool(words)) for names, words in zip(slots, subtitles, strict=True)
+            self.style.layout(names, subtitle=self.style.has_words(names, words))
+            for names, words in zip(slots, subtitles, strict=True)
         ]
         fields = [
             {"question": question, "subtitle": words or ""}

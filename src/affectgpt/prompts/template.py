@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from string import Formatter
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ class PromptStyle:
         stop: What ends an answer when writing.
         train_bos: Whether a prompt to learn from starts with the tokenizer's beginning-of-sequence token.
         answer_bos: Whether a prompt to be answered does.
-        combined: Wording that replaces that of a slot when a second slot is present too: ``{(slot, other): texts}``.
+        layouts: Whole prompts that replace the composed one for the inputs that they name: name of the layout to its
+            text, with ``{slot}``, ``{subtitle}`` and ``{question}`` in their places.
+        empty_subtitle: Whether unknown words keep their place, empty, where a layout has one for the other inputs.
+        former_digests: Digests of earlier wordings whose checkpoints may go on with this one.
     """
 
     name: str
@@ -117,30 +122,51 @@ class PromptStyle:
     stop: AnswerEnd = AnswerEnd()
     train_bos: bool = True
     answer_bos: bool = True
-    combined: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    empty_subtitle: bool = False
+    former_digests: tuple[str, ...] = ()
 
     def layout(self, slots: Sequence[str], *, subtitle: bool = True) -> tuple[Segment, ...]:
-        """Segments of the prompt for a set of inputs.
+        """Segments of the prompt for a set of inputs: the layout that names just these, or a composed one.
 
         Args:
             slots: Slots that are filled, in any order.
-            subtitle: Whether the words are known.
+            subtitle: Whether the prompt has a place for words, see ``has_words``.
 
         Examples:
             >>> from affectgpt.prompts import get_style
             >>> [type(s).__name__ for s in get_style("brief").layout(["audio"], subtitle=False)]
             ['Slot', 'Field']
         """
+        whole = self._whole.get(frozenset((*slots, *(["subtitle"] if subtitle else []))))
+        if whole is not None:
+            return whole
         known = [name for name in self.slots if name in slots]
         order = known + [name for name in slots if name not in self.slots]
         pieces: list[Segment] = [Text(self.opening)]
         for name in order:
-            before, after = self._wording(name, slots)
+            before, after = self._wording(name)
             pieces += [Text(before), Slot(name), Text(after)]
         if subtitle:
             pieces += [Text(self.subtitle[0]), Field("subtitle", may_cut=True), Text(self.subtitle[1])]
         pieces += [Text(self.closing[0]), Field("question"), Text(self.closing[1])]
         return _joined(pieces)
+
+    def has_words(self, slots: Sequence[str], words: str | None) -> bool:
+        """Whether the prompt of a sample has a place for words.
+
+        Args:
+            slots: Slots that are filled.
+            words: The subtitle: empty where it is unknown, ``None`` where it is left out on purpose.
+
+        Examples:
+            >>> from affectgpt.prompts import get_style
+            >>> [get_style("official").has_words(["audio", "face"], words) for words in ("Hi.", "", None)]
+            [True, True, False]
+        """
+        if words or words is None:
+            return bool(words)
+        return self.empty_subtitle and frozenset((*slots, "subtitle")) in self._whole
 
     def answer_of(self, labels: Sequence[str]) -> str:
         """The answer to the label question.
@@ -155,17 +181,43 @@ class PromptStyle:
     def digest(self) -> str:
         """Short hash of the wording; saved with a checkpoint and compared when it is loaded."""
         record = asdict(self)
-        record["combined"] = {"+".join(pair): texts for pair, texts in self.combined.items()}
+        del record["former_digests"]
+        # styles that do without what came later keep the digest that their first checkpoints hold
+        for name in ("layouts", "empty_subtitle"):
+            if not record[name]:
+                del record[name]
+        if self.stop == AnswerEnd():
+            record["stop"] = []
+        record["combined"] = {}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _wording(self, name: str, present: Sequence[str]) -> tuple[str, str]:
-        for (slot, other), texts in self.combined.items():
-            if slot == name and other in present:
-                return texts
+    def accepts(self, digest: str | None) -> bool:
+        """Whether a checkpoint with this digest of its wording can go on with this style; ``None`` is unknown."""
+        return digest in (None, self.digest(), *self.former_digests)
+
+    @cached_property
+    def _whole(self) -> dict[frozenset[str], tuple[Segment, ...]]:
+        """Inputs, ``"subtitle"`` among them, to the layout that names just these."""
+        parsed = [_parse(text) for text in self.layouts.values()]
+        named = [{piece.name for piece in pieces if not isinstance(piece, Text)} for pieces in parsed]
+        return {frozenset(names - {"question"}): pieces for names, pieces in zip(named, parsed, strict=True)}
+
+    def _wording(self, name: str) -> tuple[str, str]:
         before, after = self.slots.get(name, self.other_slot)
         if name in self.slots:
             return before, after
         return before.replace("{name}", name), after.replace("{name}", name)
+
+
+def _parse(text: str) -> tuple[Segment, ...]:
+    pieces: list[Segment] = []
+    for before, name, _, _ in Formatter().parse(text):
+        pieces.append(Text(before))
+        if name in ("subtitle", "question"):
+            pieces.append(Field(name, may_cut=name == "subtitle"))
+        elif name:
+            pieces.append(Slot(name))
+    return _joined(pieces)
 
 
 def _joined(pieces: Sequence[Segment]) -> tuple[Segment, ...]:
