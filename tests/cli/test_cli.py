@@ -163,6 +163,25 @@ def test_score_prints_the_figure_and_writes_it(tmp_path: Path, capsys: pytest.Ca
     assert main(["score", "meldd", *arguments]) == 1
 
 
+def test_score_writes_the_report_of_one_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the page needs the report extra")
+    (tmp_path / "gold.csv").write_text("name,label\na,0.5\nb,-1\n")
+    (tmp_path / "mine.csv").write_text("name,text\na,She is clearly happy.\nb,He seems sad and tired.\n")
+    arguments = [str(tmp_path / "mine.csv"), str(tmp_path / "gold.csv"), "--report", str(tmp_path / "out")]
+    assert main(["score", "mosi", *arguments, "--extractor", "lexicon", "--sentiment-reader", "wheel"]) == 0
+    shown = capsys.readouterr().out
+    assert "weighted_f1 100.00" in shown
+    assert f"wrote {tmp_path / 'out' / 'report.html'}" in shown
+    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["results"]
+    assert (result["system"], result["extractor"]["name"], result["sentiment_reader"]["name"]) == (
+        "mine",
+        "lexicon",
+        "wheel",
+    )
+    assert main(["score", "mosi", *arguments, "--extractor", "lexikon"]) == 1
+    assert "Did you mean 'lexicon'" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     from affectgpt.errors import CheckpointError
 

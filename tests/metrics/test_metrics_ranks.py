@@ -23,7 +23,11 @@ def scores(share):
     gold = torch.linspace(-1, 1, 101)
     found = []
     for mode in ("official", "strict"):
-        wheel_score, hits, sentiment = EmotionWheelScore(wheel, mode=mode), EmotionHitRate(wheel), SentimentScore(mode)
+        wheel_score, hits, sentiment = (
+            EmotionWheelScore(wheel, mode=mode),
+            EmotionHitRate(wheel, mode=mode),
+            SentimentScore(mode),
+        )
         for start in range(share.start, share.stop, 9):
             part = slice(start, min(start + 9, share.stop))
             wheel_score.update(preds[part], [[t] for t in target[part]])

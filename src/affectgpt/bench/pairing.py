@@ -11,7 +11,13 @@ from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
 from affectgpt.bench.files import Answers, first_few, gold_scores, read_gold, read_predictions
 from affectgpt.bench.sets import TestSet
 from affectgpt.errors import DataError
-from affectgpt.metrics.functional import Summands, hit_rate_summands, weighted_f1_summands, wheel_f1_summands
+from affectgpt.metrics.functional import (
+    Summands,
+    hit_rate_summands,
+    hit_skill_summands,
+    weighted_f1_summands,
+    wheel_f1_summands,
+)
 from affectgpt.metrics.labels import Mode, is_missing, parse_labels
 from affectgpt.metrics.wheel import EmotionWheel
 
@@ -133,6 +139,14 @@ class Reading:
             return weighted_f1_summands(self.sentiments, self.target, mode=self.mode)
         form = hit_rate_summands if self.test_set.task == "discrete" else wheel_f1_summands
         return form(self.labels, self.target, self.wheel, mode=self.mode)
+
+    def skill_summands(self) -> Summands:
+        """What each sample adds to the hits above chance, of sets with one true label per sample.
+
+        Raises:
+            DataError: If a gold value cannot be read.
+        """
+        return hit_skill_summands(self.labels, self.target, self.wheel, mode=self.mode)
 
 
 def read_pairing(

@@ -13,6 +13,7 @@ from affectgpt.bench.pairing import Reading, read_pairing
 from affectgpt.bench.sets import get_test_set
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import (
+    Summands,
     bootstrap_interval,
     emotion_hit_rate,
     emotion_wheel_score,
@@ -54,11 +55,12 @@ def score(
 
     Returns:
         Plain JSON: ``dataset``, ``metric`` (the set's own figure), ``score`` (its value), ``interval`` (``low``,
-        ``high``, ``confidence``, ``resamples``, ``undefined``, ``seed``; ``None`` without resamples), every figure of
-        the mode by name, ``mode``, ``wheel``, ``samples`` and other counts, ``expected_samples`` of the published
-        split, ``missing_predictions``, ``unreadable_predictions``, ``per_class``, ``frequent_words`` and
-        ``unseen_words`` (the most frequent ones, with counts), ``extractor`` and ``sentiment_reader`` (their
-        ``record()``, where they were used). Values are fractions.
+        ``high``, ``confidence``, ``resamples``, ``undefined``, ``seed``; ``None`` without resamples), for sets with one
+        true label ``hit_skill_interval`` likewise, every figure of the mode by name, ``mode``, ``wheel``, ``samples``
+        and other counts, ``expected_samples`` of the published split, ``missing_predictions``,
+        ``unreadable_predictions``, ``per_class``, ``frequent_words`` and ``unseen_words`` (the most frequent ones, with
+        counts), ``extractor`` and ``sentiment_reader`` (their ``record()``, where they were used). Values are
+        fractions.
 
     Raises:
         ConfigError: If data set, mode, wheel or a reader do not exist, or ``resamples`` is negative.
@@ -68,7 +70,7 @@ def score(
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
-    readers = default_readers(extractor, sentiment_reader)
+    readers = readers_for(wheel, extractor, sentiment_reader)
     pairing = read_pairing(test_set, predictions, gold, known_mode)
     other: Mode = next(m for m in MODES if m != known_mode)
     answers = pairing.answers
@@ -97,39 +99,48 @@ def score(
     return result
 
 
-def default_readers(
-    extractor: str | LabelExtractor = "template", sentiment_reader: str | SentimentReader = "lexicon"
+def readers_for(
+    wheel: EmotionWheel,
+    extractor: str | LabelExtractor = "template",
+    sentiment_reader: str | SentimentReader = "lexicon",
 ) -> tuple[LabelExtractor, SentimentReader]:
-    """The readers of labels and of sentiments, by name where none is given.
+    """The readers of labels and of sentiments, made by name where a name is given.
 
     Raises:
         ConfigError: If there is none of that name.
     """
-    return (
-        get_extractor(extractor) if isinstance(extractor, str) else extractor,
-        get_sentiment_reader(sentiment_reader) if isinstance(sentiment_reader, str) else sentiment_reader,
-    )
+    if isinstance(sentiment_reader, str):
+        own = {"wheel": wheel} if sentiment_reader == "wheel" else {}
+        sentiment_reader = get_sentiment_reader(sentiment_reader, **own)
+    return get_extractor(extractor) if isinstance(extractor, str) else extractor, sentiment_reader
 
 
 def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
     labels, wheel, mode = reading.labels, reading.wheel, reading.mode
+    discrete = reading.test_set.task == "discrete"
     found: Mapping[str, Any]
     if reading.sentiments is not None:
         found = sentiment_score(reading.sentiments, reading.target, mode=mode)
     else:
         found = emotion_wheel_score(labels, reading.target, wheel, mode=mode)
-        if reading.test_set.task == "discrete":
+        if discrete:
             found = {**found, **emotion_hit_rate(labels, reading.target, wheel, mode=mode)}
-    interval = None
-    if resamples:
-        interval = asdict(bootstrap_interval(reading.summands(), resamples, seed=seed)) | {"seed": seed}
-        del interval["value"]
     words, unseen = label_words(labels, mode), unseen_words(labels, wheel, mode)
+    skill = {"hit_skill_interval": _interval(reading.skill_summands(), resamples, seed)} if discrete else {}
     return {
         **{name: value.item() for name, value in found.items()},
-        "interval": interval,
+        "interval": _interval(reading.summands(), resamples, seed),
+        **skill,
         "per_class": scores_by_class(reading),
         "frequent_words": [list(pair) for pair in words.most_common(NUM_WORDS)],
         "unseen_words": [list(pair) for pair in unseen.most_common(NUM_WORDS)],
         "unreadable_predictions": list(reading.unreadable),
     }
+
+
+def _interval(summands: Summands, resamples: int, seed: int) -> dict[str, Any] | None:
+    if not resamples:
+        return None
+    found = asdict(bootstrap_interval(summands, resamples, seed=seed)) | {"seed": seed}
+    del found["value"]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from affectgpt.files import write_whole
@@ -18,19 +19,30 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If a file is damaged, or the names of predictions and gold do not fit.
     """
     args = _parser().parse_args(argv)
-    from affectgpt.bench import score
+    from affectgpt.bench import score, write_report
     from affectgpt.metrics import EmotionWheel
 
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
-    result = score(args.dataset, args.predictions, args.gold, wheel, args.mode)
+    result = score(
+        args.dataset,
+        args.predictions,
+        args.gold,
+        wheel,
+        args.mode,
+        extractor=args.extractor,
+        sentiment_reader=args.sentiment_reader,
+    )
     if args.out:
         write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    system = args.system or Path(args.predictions).stem
+    page = write_report([{**result, "system": system}], args.report, args.title) if args.report else None
     if args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
-        _show(result)
-        if args.out:
-            print(f"wrote {args.out}")
+        return 0
+    _show(result)
+    for path in (args.out, page):
+        if path:
+            print(f"wrote {path}")
     return 0
 
 
@@ -38,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
-        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official",
+        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out",
     )
     parser.add_argument("dataset", help="mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus")
     parser.add_argument("predictions", help="file of predictions: name, and labels, text or sentiment")
@@ -49,6 +61,17 @@ def _parser() -> argparse.ArgumentParser:
         help="builtin; official (from AFFECTGPT_WHEEL_FOLDER, or fetched once); or the folder of the official tables",
     )
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
+    parser.add_argument(
+        "--extractor",
+        default="template",
+        help="how labels are read out of a column of whole answers: template, lexicon",
+    )
+    parser.add_argument(
+        "--sentiment-reader", default="lexicon", help="how sentiments are read off labels: lexicon, wheel"
+    )
+    parser.add_argument("--report", help="write report.html, .md, .csv and .json into this folder")
+    parser.add_argument("--system", help="name of what is scored, for the report; by default that of the file")
+    parser.add_argument("--title", default="MER-UniBench", help="heading of the report")
     parser.add_argument("--out", help="write the result to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
@@ -60,20 +83,33 @@ def _folder(wheel: str) -> str | None:
 
 def _show(result: dict[str, Any]) -> None:
     source = f"{result['mode']}, wheel {result['wheel']}"
-    interval = result.get("interval")
-    spread = f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]" if interval else ""
-    print(f"{result['dataset']}: {result['metric']} {100 * result['score']:.2f}{spread} ({source})")
+    print(
+        f"{result['dataset']}: {result['metric']} {_with_ends(result['score'], result['interval']).strip()} ({source})"
+    )
     for name, value in result.items():
-        if isinstance(value, bool) or name in ("score",):
+        if isinstance(value, bool) or name == "score" or "_wheel" in name:
             continue
         if isinstance(value, float):
-            print(f"  {name:<24} {100 * value:7.2f}")
+            print(f"  {name:<24} {_with_ends(value, result.get(f'{name}_interval'))}")
         elif isinstance(value, int):
             print(f"  {name:<24} {value:7d}")
-    unseen = result.get("unseen_words") or {}
-    pairs = unseen.items() if isinstance(unseen, dict) else unseen
-    if pairs:
-        print("  unseen words             " + ", ".join(f"{word} ({count})" for word, count in list(pairs)[:8]))
-    missing = result.get("missing_predictions")
-    if missing:
-        print(f"  missing predictions      {len(missing)}: {', '.join(list(missing)[:5])}")
+    per_wheel = [
+        (result[f"{result['metric']}_wheel{w}"], n)
+        for w in range(1, 6)
+        if (n := result.get(f"samples_wheel{w}")) is not None
+    ]
+    if per_wheel:
+        print("  by wheel                 " + ", ".join(f"{100 * value:.2f} of {n}" for value, n in per_wheel))
+    for name in ("extractor", "sentiment_reader"):
+        if result[name]:
+            print(f"  {name.replace('_', ' '):<24} {result[name]['name']}, version {result[name]['version']}")
+    if result["unseen_words"]:
+        print("  unseen words             " + ", ".join(f"{word} ({n})" for word, n in result["unseen_words"][:8]))
+    for name in ("missing_predictions", "unreadable_predictions"):
+        if result[name]:
+            print(f"  {name.replace('_', ' '):<24} {len(result[name])}: {', '.join(result[name][:5])}")
+
+
+def _with_ends(value: float, interval: dict[str, Any] | None) -> str:
+    ends = f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]" if interval else ""
+    return f"{100 * value:7.2f}{ends}"

@@ -73,8 +73,8 @@ class OverlapMetric(ScoreMetric):
         self.level = level
         self.mode = check_mode(mode)
         wheel.grouping(1, level)
-        setting = re.sub(r"\W", "_", f"{wheel.name}_level{level}_{mode}")
-        self._states = tuple(f"{name}_{setting}" for name in ("by_size", "tallies", "labels"))
+        self._setting = re.sub(r"\W", "_", f"{wheel.name}_level{level}_{mode}")
+        self._states = tuple(f"{name}_{self._setting}" for name in ("by_size", "tallies", "labels"))
         num_wheels = wheel.num_wheels
         shapes = ((3, num_wheels, MAX_SIZE + 1), (num_wheels, len(TALLIES)), (len(LABELS),))
         for name, shape in zip(self._states, shapes, strict=True):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from affectgpt.metrics.base import OverlapMetric
+from affectgpt.metrics.functional.chance import totals_width
 from affectgpt.metrics.functional.hit_rate import hit_counts, hit_rate_of
+from affectgpt.metrics.wheel import EmotionWheel
 
 
 class EmotionHitRate(OverlapMetric):
@@ -32,6 +35,12 @@ class EmotionHitRate(OverlapMetric):
 
     plotted = ("hit_rate", "precision", "hit_f1")
 
+    def __init__(self, wheel: EmotionWheel, level: int = 1, mode: str = "official", **kwargs: Any) -> None:
+        super().__init__(wheel, level, mode, **kwargs)
+        self._totals = f"groups_{self._setting}"
+        shape = (2, wheel.num_wheels, totals_width(wheel, level, self.mode))
+        self.add_state(self._totals, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
     def update(self, preds: Sequence[Any], target: Sequence[str]) -> None:
         """Add a batch.
 
@@ -42,8 +51,11 @@ class EmotionHitRate(OverlapMetric):
         Raises:
             DataError: If numbers of samples differ, or a target is not one text.
         """
-        self._add(hit_counts(preds, target, self.wheel, self.level, self.mode))
+        counts, totals = hit_counts(preds, target, self.wheel, self.level, self.mode)
+        self._add(counts)
+        summed: Tensor = getattr(self, self._totals)
+        setattr(self, self._totals, summed + totals.to(summed.device))
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of everything that was added; see ``functional.emotion_hit_rate``."""
-        return hit_rate_of(self.counts, self.mode)
+        return hit_rate_of(self.counts, getattr(self, self._totals), self.mode)

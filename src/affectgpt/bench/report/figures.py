@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 TITLES: Mapping[str, str] = {
@@ -69,14 +70,41 @@ def wheels_of(result: Mapping[str, Any], task: str) -> list[tuple[int, float | N
     return rows
 
 
-def two_modes(result: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, float | None, float | None]]:
-    """Title, value in mode official and in mode strict of the figures that the result has."""
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a result.
+
+    Attributes:
+        title: What it is called.
+        official: Its value in mode official.
+        official_ends: Its interval, in words; empty if there is none.
+        strict: Its value in mode strict.
+        strict_ends: Its interval.
+    """
+
+    title: str
+    official: float | None
+    official_ends: str
+    strict: float | None
+    strict_ends: str
+
+
+def figures_of(result: Mapping[str, Any], task: str) -> list[Figure]:
+    """The figures of a result that a report shows, in both modes."""
     own = result["mode"]
     other = result.get("strict" if own == "official" else "official") or {}
-    official, strict = (result, other) if own == "official" else (other, result)
-    return [
-        (TITLES[name], official.get(name), strict.get(name)) for name in names if name in official or name in strict
-    ]
+    modes = (result, other) if own == "official" else (other, result)
+    found = []
+    for name in SHOWN[task]:
+        if any(name in mode for mode in modes):
+            cells = [(mode.get(name), _ends(mode, name, result["metric"])) for mode in modes]
+            found.append(Figure(TITLES[name], *cells[0], *cells[1]))
+    return found
+
+
+def _ends(mode: Mapping[str, Any], name: str, metric: str) -> str:
+    interval = mode.get("interval" if name == metric else f"{name}_interval") or {}
+    return between(interval.get("low"), interval.get("high"))
 
 
 def percent(value: float | None) -> str:

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from affectgpt.bench.report.charts import draw_classes, draw_sets, draw_words
-from affectgpt.bench.report.figures import ABSENT, SHOWN, TITLES, between, counts_of, percent, two_modes, wheels_of
+from affectgpt.bench.report.figures import ABSENT, TITLES, Figure, between, counts_of, figures_of, percent, wheels_of
 from affectgpt.bench.report.tables import how_made, mean_title, selection_head, selection_rows
 from affectgpt.pages import style_sheet
 from affectgpt.pages.figures import data_address
@@ -200,10 +200,10 @@ def _set_section(content: Mapping[str, Any], test_set: Mapping[str, Any]) -> str
 
 
 def _block(result: Mapping[str, Any], task: str) -> str:
-    figures = [[title, percent(a), percent(b)] for title, a, b in two_modes(result, SHOWN[task])]
+    figures = figures_of(result, task)
     counts = [[title, f"{number:,}"] for title, number in counts_of(result)]
     wheels = [[f"{w}", percent(s), f"{kept:,}", f"{skipped:,}"] for w, s, kept, skipped in wheels_of(result, task)]
-    tables = [_table(["figure", "official", "strict"], figures), _table(["counted", ""], counts)]
+    tables = [_figure_table(figures), _table(["counted", ""], counts)]
     if wheels:
         tables.append(_table(["wheel", "score", "samples", "skipped"], wheels, text_columns=(0,)))
     pictures = [_classes(result), _words(result)]
@@ -211,6 +211,16 @@ def _block(result: Mapping[str, Any], task: str) -> str:
         f"<p>{escape('; '.join(how_made(result)))}.</p><div class='trio'>{''.join(f'<div>{t}</div>' for t in tables)}"
         f"</div><div class='pair'>{''.join(f'<div>{p}</div>' for p in pictures if p)}</div>{_unseen(result)}"
     )
+
+
+def _figure_table(figures: Iterable[Figure]) -> str:
+    rows = "".join(
+        f'<tr><td>{f.title}</td><td class="num">{percent(f.official)}<small>{f.official_ends}</small></td>'
+        f'<td class="num">{percent(f.strict)}<small>{f.strict_ends}</small></td></tr>'
+        for f in figures
+    )
+    head = '<th>figure</th><th class="num">official</th><th class="num">strict</th>'
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _classes(result: Mapping[str, Any]) -> str:

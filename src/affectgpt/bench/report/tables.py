@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from affectgpt.bench.report.content import SELECTION_RULES
-from affectgpt.bench.report.figures import ABSENT, SHOWN, TITLES, between, counts_of, percent, two_modes, wheels_of
+from affectgpt.bench.report.figures import ABSENT, TITLES, between, counts_of, figures_of, percent, wheels_of
 
 CSV_COLUMNS = (
     *("system", "inputs", "kind", "dataset", "metric", "mode", "wheel", "score", "low", "high", "strict_score"),
@@ -166,8 +166,11 @@ def _cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[s
 def _set_section(content: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     task = next(s["task"] for s in content["sets"] if s["dataset"] == result["dataset"])
     parts = [f"## {result.get('title', result['dataset'])}, {result['system']}", "; ".join(how_made(result)) + "."]
-    figures = two_modes(result, SHOWN[task])
-    parts.append(_table(["figure", "official", "strict"], [[t, percent(a), percent(b)] for t, a, b in figures]))
+    rows = [
+        [f.title, percent(f.official), f.official_ends, percent(f.strict), f.strict_ends]
+        for f in figures_of(result, task)
+    ]
+    parts.append(_table(["figure", "official", "95 % interval", "strict", "95 % interval"], rows))
     parts.append(", ".join(f"{title} {number:,}" for title, number in counts_of(result)) + ".")
     wheels = wheels_of(result, task)
     if wheels:

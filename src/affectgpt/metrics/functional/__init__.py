@@ -16,6 +16,7 @@ _LAZY = {
     "emotion_sample_scores": "affectgpt.metrics.functional.samples",
     "emotion_wheel_score": "affectgpt.metrics.functional.wheel_score",
     "hit_rate_summands": "affectgpt.metrics.functional.summands",
+    "hit_skill_summands": "affectgpt.metrics.functional.summands",
     "label_words": "affectgpt.metrics.functional.samples",
     "sentiment_score": "affectgpt.metrics.functional.sentiment",
     "unseen_words": "affectgpt.metrics.functional.samples",
@@ -34,7 +35,12 @@ if TYPE_CHECKING:
     from affectgpt.metrics.functional.hit_rate import emotion_hit_rate
     from affectgpt.metrics.functional.samples import SampleScores, emotion_sample_scores, label_words, unseen_words
     from affectgpt.metrics.functional.sentiment import sentiment_score
-    from affectgpt.metrics.functional.summands import hit_rate_summands, weighted_f1_summands, wheel_f1_summands
+    from affectgpt.metrics.functional.summands import (
+        hit_rate_summands,
+        hit_skill_summands,
+        weighted_f1_summands,
+        wheel_f1_summands,
+    )
     from affectgpt.metrics.functional.wheel_score import emotion_wheel_score
 
 __all__ = [
@@ -48,6 +54,7 @@ __all__ = [
     "emotion_sample_scores",
     "emotion_wheel_score",
     "hit_rate_summands",
+    "hit_skill_summands",
     "label_words",
     "sentiment_score",
     "unseen_words",

@@ -53,6 +53,11 @@ class LabelEncoder:
         self._unseen: dict[str, int] = {}
         self._parsed: dict[str, list[str]] = {}
 
+    @property
+    def unseen(self) -> list[str]:
+        """The unseen labels of mode strict, in the order of their numbers."""
+        return list(self._unseen)
+
     def encode(self, samples: Sequence[Any], role: str) -> LabelBatch:
         """Number the labels.
 

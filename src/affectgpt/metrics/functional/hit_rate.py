@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from affectgpt.errors import DataError
-from affectgpt.metrics.functional.counts import Counts, describe, mean_scores, sum_overlap
-from affectgpt.metrics.functional.overlap import Overlap, count_overlap
+from affectgpt.metrics.functional.chance import group_totals, skill_of
+from affectgpt.metrics.functional.counts import TALLIES, Counts, describe, mean_scores, sum_overlap
+from affectgpt.metrics.functional.groups import Groups, label_groups
+from affectgpt.metrics.functional.overlap import overlap_of
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
 from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
 
@@ -24,7 +26,9 @@ def emotion_hit_rate(
     """How often an answer names the group of the true label (MER2023, MER2024, MELD, IEMOCAP in MER-UniBench).
 
     Long answers are not punished by the hit rate, so that the same seven words for every clip can pass for a good
-    model. ``precision`` and ``hit_f1`` beside it are: ``hit_f1`` is the mean over samples of
+    model. The figures beside it are not so easily pleased: ``hit_skill`` is what is left of the hits above those that
+    the same answers score on shuffled targets, 0 for any answer that is the same for every sample
+    (``functional.chance`` has the formula); ``hit_f1`` is the mean over samples of
     ``2 * shared / (predicted + true groups)``.
 
     Args:
@@ -37,8 +41,9 @@ def emotion_hit_rate(
             of its own, and a sample is hit or not.
 
     Returns:
-        float64 fractions ``hit_rate``, ``precision``, ``hit_f1``, ``coverage``, ``hit_rate_wheel1`` ...; int64
-        ``samples``, ``labels``, ``empty_predictions``, ``samples_wheel1`` ...
+        float64 fractions ``hit_rate``, ``hit_skill`` (-1 to 1), ``precision``, ``hit_f1``, ``coverage``,
+        ``hit_rate_wheel1`` ..., ``hit_skill_wheel1`` ...; int64 ``samples``, ``labels``, ``empty_predictions``,
+        ``samples_wheel1`` ...
 
     Raises:
         ConfigError: If wheel, level or mode do not exist.
@@ -51,30 +56,35 @@ def emotion_hit_rate(
         >>> float(score["hit_rate"])
         0.5
     """
-    counts = hit_counts(preds, target, check_wheel(wheel), level, check_mode(mode))
-    return hit_rate_of(counts, check_mode(mode))
+    counts, totals = hit_counts(preds, target, check_wheel(wheel), level, check_mode(mode))
+    return hit_rate_of(counts, totals, check_mode(mode))
 
 
-def hit_counts(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Counts:
-    """The summed counts behind the hit rate; see ``emotion_hit_rate``."""
-    return sum_overlap(hit_overlap(preds, target, wheel, level, mode))
+def hit_counts(
+    preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode
+) -> tuple[Counts, Tensor]:
+    """The summed counts behind the hit rate, and the totals per group behind its skill; see ``emotion_hit_rate``."""
+    groups = hit_groups(preds, target, wheel, level, mode)
+    return sum_overlap(overlap_of(groups)), group_totals(groups)
 
 
-def hit_overlap(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Overlap:
-    """Shared groups of the answers and the one true label, per sample and wheel; see ``emotion_hit_rate``."""
+def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Groups:
+    """The groups of the answers and of the one true label, per sample and wheel; see ``emotion_hit_rate``."""
     for position, label in enumerate(as_samples(target)):
         if not isinstance(label, str) and not (mode == "official" and is_missing(label)):
             raise DataError(
                 f"target {position} is {label!r} ({type(label).__name__}); the hit rate takes one label per sample. "
                 "For lists of true labels use the wheel score"
             )
-    return count_overlap(as_samples(preds), target, wheel, level, mode)
+    return label_groups(as_samples(preds), target, wheel, level, mode)
 
 
-def hit_rate_of(counts: Counts, mode: Mode) -> dict[str, Tensor]:
+def hit_rate_of(counts: Counts, totals: Tensor, mode: Mode) -> dict[str, Tensor]:
     """The scores that follow from summed counts; see ``emotion_hit_rate``."""
     means = mean_scores(counts, mode)
     hits = means.num_hits if mode == "official" else means.any_hit
-    per_wheel = {f"hit_rate_wheel{w}": value for w, value in enumerate(hits, start=1)}
-    scores = {"hit_rate": hits.mean(), "precision": means.precision.mean(), "hit_f1": means.sample_f1.mean()}
-    return {**scores, **describe(counts), **per_wheel}
+    skill = skill_of(counts.tallies[:, TALLIES.index("shared")], counts.tallies[:, 0], totals, mode)
+    named = {"hit_rate": hits, "hit_skill": skill}
+    per_wheel = {f"{name}_wheel{w}": value for name, values in named.items() for w, value in enumerate(values, start=1)}
+    scores = {**{name: values.mean() for name, values in named.items()}, "precision": means.precision.mean()}
+    return {**scores, "hit_f1": means.sample_f1.mean(), **describe(counts), **per_wheel}

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from affectgpt.metrics.functional.bootstrap import Floats, Summands
-from affectgpt.metrics.functional.hit_rate import hit_overlap
-from affectgpt.metrics.functional.overlap import count_overlap
+from affectgpt.metrics.functional.chance import group_columns, skill_of
+from affectgpt.metrics.functional.hit_rate import hit_groups
+from affectgpt.metrics.functional.overlap import count_overlap, overlap_of
 from affectgpt.metrics.functional.samples import sample_scores_of
 from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_cells, weighted_f1_of
 from affectgpt.metrics.labels import check_mode
@@ -49,7 +50,7 @@ def hit_rate_summands(
     Arguments and errors: ``emotion_hit_rate``.
     """
     known_mode = check_mode(mode)
-    scores = sample_scores_of(hit_overlap(preds, target, check_wheel(wheel), level, known_mode))
+    scores = sample_scores_of(overlap_of(hit_groups(preds, target, check_wheel(wheel), level, known_mode)))
     num_wheels = scores.keep.shape[1]
 
     def figure(sums: Floats) -> Floats:
@@ -58,6 +59,34 @@ def hit_rate_summands(
             return _mean_over_wheels(hits / kept, known_mode)
 
     return Summands(_rows(scores.hits if known_mode == "official" else scores.hits > 0, scores.keep), figure)
+
+
+def hit_skill_summands(
+    preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int = 1, mode: str = "official"
+) -> Summands:
+    """Per sample and wheel the groups that answer and target name; the figure is ``hit_skill``.
+
+    Chance is formed anew from each resample. Arguments and errors: ``emotion_hit_rate``.
+    """
+    known_mode = check_mode(mode)
+    groups = hit_groups(preds, target, check_wheel(wheel), level, known_mode)
+    overlap = overlap_of(groups)
+    parts: list[Floats] = []
+    for number in range(groups.target.num_wheels):
+        keep = overlap.num_target[:, number] > 0
+        sums = np.stack([overlap.shared[:, number] * keep, keep], axis=1).astype(np.float64)
+        parts.append(np.hstack([sums, *group_columns(groups, number)]))
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+
+    def figure(sums: Floats) -> Floats:
+        skills = []
+        for part in np.split(sums, ends, axis=-1):
+            shared, kept = (torch.from_numpy(part[..., i].copy()).unsqueeze(-1) for i in (0, 1))
+            totals = torch.from_numpy(part[..., 2:].copy()).unflatten(-1, (2, 1, -1))
+            skills.append(skill_of(shared, kept, totals, known_mode))
+        return torch.cat(skills, dim=-1).mean(-1).numpy()
+
+    return Summands(np.hstack(parts), figure)
 
 
 def weighted_f1_summands(preds: Sequence[str], target: Tensor | Sequence[float], mode: str = "official") -> Summands:

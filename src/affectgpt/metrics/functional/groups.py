@@ -1,0 +1,251 @@
+"""The groups that predicted and true labels fall into, per sample and wheel, without a loop over samples."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from affectgpt.errors import DataError
+from affectgpt.metrics.functional.encode import Ints, LabelBatch, LabelEncoder
+from affectgpt.metrics.labels import Mode, parse_labels
+from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, Grouping
+
+Words = npt.NDArray[np.uint64]
+
+NUM_UNSEEN_SLOTS = 1024
+"""Unseen words are told apart by a hash where totals per word are kept."""
+
+# numpy 1 has no count of its own.
+_bits_of_bytes = getattr(np, "bitwise_count", np.array([i.bit_count() for i in range(256)], dtype=np.uint8).__getitem__)
+
+
+@dataclass(frozen=True)
+class GroupSets:
+    """The groups of N samples in W wheels.
+
+    Attributes:
+        placed: uint64 ``[N, num_words]``: groups of the wheels as bits; each wheel owns whole bytes.
+        byte_starts: First byte of each wheel, and the end of the last one.
+        own_samples: int64 ``[K]``, ascending: the samples of words that some wheel has no group for (mode strict).
+        own_words: int64 ``[K]``: these words by number; forms of one word have the same.
+        own_wheels: uint64 ``[K]``: bit w is set where wheel w has no group for the word, which is one of its own there.
+    """
+
+    placed: Words
+    byte_starts: Sequence[int]
+    own_samples: Ints
+    own_words: Ints
+    own_wheels: Words
+
+    @property
+    def num_wheels(self) -> int:
+        """How many wheels there are."""
+        return len(self.byte_starts) - 1
+
+    def owned_in(self, wheel: int) -> npt.NDArray[np.bool_]:
+        """Which of the own words are groups of their own in one wheel, bool ``[K]``."""
+        found: npt.NDArray[np.bool_] = (self.own_wheels >> np.uint64(wheel) & np.uint64(1)).astype(bool)
+        return found
+
+    def placed_in(self, wheel: int) -> npt.NDArray[np.uint8]:
+        """Which groups of one wheel each sample has, 0 or 1, uint8 ``[N, width]``."""
+        start, end = self.byte_starts[wheel : wheel + 2]
+        return np.unpackbits(self.placed.view(np.uint8)[:, start:end], axis=1, bitorder="little")
+
+    def sizes(self) -> Ints:
+        """How many groups each sample has in each wheel, int64 ``[N, W]``."""
+        counts = _bits_of_bytes(self.placed.view(np.uint8))
+        # One wheel after the other in memory, as all that follows goes through them wheel by wheel.
+        found = np.empty((self.num_wheels, len(self.placed)), dtype=np.int64).T
+        for wheel, (start, end) in enumerate(pairwise(self.byte_starts)):
+            found[:, wheel] = counts[:, start]
+            for byte in range(start + 1, end):
+                found[:, wheel] += counts[:, byte]
+        if len(self.own_samples):
+            for wheel in range(self.num_wheels):
+                owners = self.own_samples[self.owned_in(wheel)]
+                found[:, wheel] += np.bincount(owners, minlength=len(self.placed))
+        return found
+
+    def __and__(self, other: GroupSets) -> GroupSets:
+        """The groups that both have, sample by sample."""
+        span = max(int(sets.own_words.max(initial=0)) for sets in (self, other)) + 1
+        keys, others = (sets.own_samples * span + sets.own_words for sets in (self, other))
+        place = np.minimum(np.searchsorted(others, keys), max(len(others) - 1, 0))
+        both = np.flatnonzero(others[place] == keys) if len(others) else np.zeros(0, dtype=np.int64)
+        return GroupSets(
+            self.placed & other.placed,
+            self.byte_starts,
+            self.own_samples[both],
+            self.own_words[both],
+            self.own_wheels[both] & other.own_wheels[place[both]],
+        )
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of predictions and targets.
+
+    Attributes:
+        preds: Of the predictions.
+        target: Of the targets.
+        label_counts: int64 ``[4]``: labels predicted, of these known; labels of the targets, of these known.
+        num_empty: Samples whose prediction holds no label.
+        slots: int64: for every word number in ``own_words`` its place in totals per word, see ``num_slots``.
+        num_slots: How many places there are: one for each word of the vocabulary, ``NUM_UNSEEN_SLOTS`` for others.
+    """
+
+    preds: GroupSets
+    target: GroupSets
+    label_counts: Ints
+    num_empty: int
+    slots: Ints
+    num_slots: int
+
+
+def label_groups(
+    preds: Sequence[Any],
+    target: Sequence[Any],
+    wheel: EmotionWheel,
+    level: int = 1,
+    mode: Mode = "official",
+    groupings: Sequence[str] | None = None,
+) -> Groups:
+    """Sort the labels of every sample into the groups of every wheel.
+
+    In mode ``strict``, "neutral" is a group of its own in every wheel, and so is each word (in all its forms) that a
+    wheel cannot place; in mode ``official`` such labels are dropped. A strict target without labels is neutral.
+
+    Args:
+        preds: Per sample the predicted labels.
+        target: Per sample the true labels.
+        wheel: The vocabulary.
+        level: Ring of the wheels.
+        mode: ``official`` or ``strict``.
+        groupings: Keys of ``wheel.groupings`` instead of the wheels of ``level``.
+
+    Raises:
+        DataError: If the numbers of samples differ, or a label is not a text.
+    """
+    if len(preds) != len(target):
+        raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
+    encoder = LabelEncoder(wheel, mode)
+    if mode == "strict":
+        target = _strict_targets(target)
+    batches = encoder.encode(preds, "prediction"), encoder.encode(target, "target")
+    tables = (
+        [wheel.groupings[key] for key in groupings]
+        if groupings is not None
+        else [wheel.grouping(w, level) for w in range(1, wheel.num_wheels + 1)]
+    )
+    bits, byte_starts = _bit_table(tables, mode)
+    unplaced = _unplaced(tables)
+    own = (lambda batch: _own(batch, unplaced, wheel)) if mode == "strict" else lambda _: _none()
+    of_preds, of_target = (GroupSets(_masks(batch, bits), byte_starts, *own(batch)) for batch in batches)
+    counted = [number for batch in batches for number in _label_counts(batch, wheel)]
+    num_kin = _num_kin(wheel)
+    hashed = [num_kin + zlib.crc32(word.encode()) % NUM_UNSEEN_SLOTS for word in encoder.unseen]
+    slots = np.array([*range(num_kin), *hashed], dtype=np.int64)
+    num_empty = int((np.diff(batches[0].starts) == 0).sum())
+    return Groups(of_preds, of_target, np.array(counted, dtype=np.int64), num_empty, slots, num_slots(wheel, mode))
+
+
+def num_bytes(num_groups: int) -> int:
+    """How many bytes hold the groups of a wheel and "neutral"."""
+    return num_groups // 8 + 1
+
+
+def num_slots(wheel: EmotionWheel, mode: Mode) -> int:
+    """How many places totals per word have; mode ``official`` drops such words."""
+    return _num_kin(wheel) + NUM_UNSEEN_SLOTS if mode == "strict" else 0
+
+
+def _num_kin(wheel: EmotionWheel) -> int:
+    return int(wheel.kin.max(initial=-1)) + 1
+
+
+def _label_counts(batch: LabelBatch, wheel: EmotionWheel) -> tuple[int, int]:
+    # Strict "neutral" (number V) is known; unseen labels are -1 or above V.
+    return len(batch.ids), int(((batch.ids >= 0) & (batch.ids <= len(wheel.labels))).sum())
+
+
+def _strict_targets(target: Sequence[Any]) -> list[Any]:
+    parsed: dict[str, list[str]] = {}
+
+    def read(labels: Any) -> list[str]:
+        if not isinstance(labels, str):
+            return parse_labels(labels) or [NEUTRAL]
+        if labels not in parsed:
+            parsed[labels] = parse_labels(labels) or [NEUTRAL]
+        return parsed[labels]
+
+    neutral = [NEUTRAL]
+    return [(labels or neutral) if type(labels) is list else read(labels) for labels in target]
+
+
+def _bit_table(tables: Sequence[Grouping], mode: Mode) -> tuple[Words, list[int]]:
+    """The groups of each label as bits, uint64 ``[num_labels + 2, num_words]``, and the first byte of each wheel.
+
+    Each wheel owns whole bytes of a row, so that one pass over the labels serves all wheels. The row after the last
+    label is "neutral", which has a bit of its own in mode strict; the closing row is empty.
+    """
+    byte_starts = list(accumulate((num_bytes(len(table.groups)) for table in tables), initial=0))
+    rows = np.zeros((len(tables[0].codes) + 2, -(-byte_starts[-1] // 8) * 8), dtype=np.uint8)
+    for table, start in zip(tables, byte_starts, strict=False):
+        codes = np.append(table.codes.astype(np.int64), len(table.groups) if mode == "strict" else -1)
+        placed = np.flatnonzero(codes >= 0)
+        rows[placed, start + codes[placed] // 8] = np.left_shift(1, codes[placed] % 8).astype(np.uint8)
+    return rows.view(np.uint64), byte_starts
+
+
+def _masks(batch: LabelBatch, bits: Words) -> Words:
+    """Per sample the set of its groups, uint64 ``[N, num_words]``."""
+    last = len(bits) - 1
+    # Unseen labels take the closing, empty row; one more of it keeps the starts of trailing empty samples inside.
+    rows = np.append(np.where((batch.ids < 0) | (batch.ids > last), last, batch.ids), last)
+    masks = np.zeros((batch.num_samples, bits.shape[1]), dtype=np.uint64)
+    if batch.num_samples:
+        for word in range(bits.shape[1]):
+            masks[:, word] = np.bitwise_or.reduceat(bits[rows, word], batch.starts[:-1])
+    masks[np.diff(batch.starts) == 0] = 0
+    return masks
+
+
+def _unplaced(tables: Sequence[Grouping]) -> Words:
+    """The wheels that have no group for each label, as bits, uint64 ``[num_labels + 2]``.
+
+    The last two are "neutral", which has one in every wheel, and the unseen words, which have none.
+    """
+    found = np.zeros(len(tables[0].codes) + 2, dtype=np.uint64)
+    for wheel, table in enumerate(tables):
+        found |= np.append(table.codes < 0, [False, True]).astype(np.uint64) << np.uint64(wheel)
+    return found
+
+
+def _none() -> tuple[Ints, Ints, Words]:
+    return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+
+
+def _own(batch: LabelBatch, unplaced: Words, wheel: EmotionWheel) -> tuple[Ints, Ints, Words]:
+    """Samples, words and wheels of the labels that are groups of their own; see ``GroupSets``."""
+    wheels = unplaced[np.minimum(batch.ids, len(unplaced) - 1)]
+    keep = np.flatnonzero(wheels)
+    if not len(keep):
+        return _none()
+    ids, wheels, kin = batch.ids[keep], wheels[keep], wheel.kin
+    # Words of the vocabulary are told apart by kin, unseen ones (beyond "neutral") by their own number behind it.
+    first_unseen, num_kin = len(kin) + 1, _num_kin(wheel)
+    words = np.where(ids < first_unseen, kin[np.minimum(ids, len(kin) - 1)], ids - first_unseen + num_kin)
+    span = int(words.max()) + 1
+    keys = batch.rows[keep] * span + words
+    order = np.argsort(keys, kind="stable")
+    keys, wheels = keys[order], wheels[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    # Two forms of a word may stand in different wheels: the word is its own group wherever one of them is unplaced.
+    return keys[first] // span, keys[first] % span, np.bitwise_or.reduceat(wheels, first)
