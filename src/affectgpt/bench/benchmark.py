@@ -63,7 +63,7 @@ class Benchmark:
         self.mode = mode
         self.rule = check_rule(rule, validation)
         self.validation = validation
-        self.extractor, self.sentiment_reader = default_readers(extractor, sentiment_reader)
+        self.extractor, self.sentiment_reader = default_readers(extractor, sentiment_reader, self.wheel)
         self.allow_partial = allow_partial
         self.resamples = resamples
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from affectgpt.bench.pairing import read_pairing
-from affectgpt.bench.scoring import readers_for
+from affectgpt.bench.scoring import default_readers
 from affectgpt.bench.sets import get_test_set
 from affectgpt.metrics.functional import Interval, bootstrap_difference
 from affectgpt.metrics.labels import check_mode
@@ -49,7 +49,7 @@ def compare(
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
     pairings = [read_pairing(test_set, path, gold, known_mode) for path in (predictions_a, predictions_b)]
-    readers = readers_for(wheel)
+    readers = default_readers()
     first, second = (pairing.read(wheel, known_mode, *readers).summands() for pairing in pairings)
     found = bootstrap_difference(first, second, resamples, seed=seed)
     systems = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from affectgpt.bench.classes import scores_by_class
 from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extractor, get_sentiment_reader
+from affectgpt.bench.extract.base import Reader
 from affectgpt.bench.pairing import Reading, read_pairing
 from affectgpt.bench.sets import get_test_set
 from affectgpt.errors import DataError
@@ -70,7 +71,8 @@ def score(
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
-    readers = readers_for(wheel, extractor, sentiment_reader)
+    readers = default_readers(extractor, sentiment_reader, wheel)
+    before = [reader.record()["counts"] for reader in readers]
     pairing = read_pairing(test_set, predictions, gold, known_mode)
     other: Mode = next(m for m in MODES if m != known_mode)
     answers = pairing.answers
@@ -90,8 +92,8 @@ def score(
     result |= _figures(pairing.read(wheel, known_mode, *readers), resamples, seed)
     result["score"] = result[test_set.metric]
     used = (answers.is_free_text, test_set.task == "sentiment" and not answers.is_sentiment)
-    for name, reader, is_used in zip(("extractor", "sentiment_reader"), readers, used, strict=True):
-        result[name] = reader.record() if is_used else None
+    for name, reader, counts, is_used in zip(("extractor", "sentiment_reader"), readers, before, used, strict=True):
+        result[name] = _record_of(reader, counts) if is_used else None
     try:
         result[other] = _figures(pairing.read(wheel, other, *readers), resamples, seed)
     except DataError as error:
@@ -99,12 +101,17 @@ def score(
     return result
 
 
-def readers_for(
-    wheel: EmotionWheel,
+def default_readers(
     extractor: str | LabelExtractor = "template",
     sentiment_reader: str | SentimentReader = "lexicon",
+    wheel: EmotionWheel | None = None,
 ) -> tuple[LabelExtractor, SentimentReader]:
     """The readers of labels and of sentiments, made by name where a name is given.
+
+    Args:
+        extractor: A name of ``EXTRACTORS``, or an instance.
+        sentiment_reader: A name of ``SENTIMENT_READERS``, or an instance.
+        wheel: The vocabulary of the sentiment reader ``wheel``.
 
     Raises:
         ConfigError: If there is none of that name.
@@ -113,6 +120,13 @@ def readers_for(
         own = {"wheel": wheel} if sentiment_reader == "wheel" else {}
         sentiment_reader = get_sentiment_reader(sentiment_reader, **own)
     return get_extractor(extractor) if isinstance(extractor, str) else extractor, sentiment_reader
+
+
+def _record_of(reader: Reader, before: Mapping[str, int]) -> dict[str, Any]:
+    """What the reader says of itself, with what it counted since then: one reader may serve several sets."""
+    record = reader.record()
+    counts = {name: number - before.get(name, 0) for name, number in record["counts"].items()}
+    return record | {"counts": {name: number for name, number in counts.items() if number}}
 
 
 def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
