@@ -18,6 +18,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If the data set, the mode or the wheel does not exist.
         DataError: If a file is damaged, or the names of predictions and gold do not fit.
     """
+    from affectgpt.bench.others import OTHERS
+
+    if argv and argv[0] in OTHERS:
+        from affectgpt.cli.score_others import run as run_other
+
+        return run_other(argv)
     args = _parser().parse_args(argv)
     from affectgpt.bench import score, write_report
     from affectgpt.metrics import EmotionWheel

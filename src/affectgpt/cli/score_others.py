@@ -1,0 +1,68 @@
+"""The verb ``score`` for tasks of other benchmarks: MIntRec, HitEmotion, EEmo-Bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from affectgpt.bench.others.table import OTHERS
+from affectgpt.files import write_whole
+
+
+def run(argv: Sequence[str]) -> int:
+    """Score a file of answers.
+
+    Raises:
+        ConfigError: If the mode does not exist.
+        DataError: If a file is damaged, or answers and gold do not fit.
+    """
+    args = _parser().parse_args(argv)
+    from affectgpt.bench.others import score_other
+
+    result = score_other(args.task, args.predictions, args.gold, args.mode, args.system)
+    if args.out:
+        write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    if args.json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        _show(result)
+        if args.out:
+            print(f"wrote {args.out}")
+    return 0
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    counted = f"{result['samples']} of {result['expected_samples']} samples"
+    print(f"{result['title']}: {result['metric']} {100 * result['score']:.2f} ({result['mode']}, {counted})")
+    other = next(mode for mode in ("strict", "official") if mode in result)
+    print(f"  {'figure':<20} {result['mode']:>9} {other:>9}")
+    for name, value in result.items():
+        if isinstance(value, float) and name != "score":
+            print(f"  {name:<20} {100 * value:9.2f} {100 * result[other][name]:9.2f}")
+        elif isinstance(value, dict) and name.startswith("by_"):
+            print(f"  {name:<20} " + ", ".join(f"{part} {100 * figure:.2f}" for part, figure in value.items()))
+    for name, what in (("unreadable", "could not be read"), ("missing", "have no answer")):
+        if result[name]:
+            print(f"  {len(result[name])} {what}: {', '.join(result[name][:5])}")
+    if result["formula"]:
+        print(f"  {result['metric']}: {result['formula']}")
+    if result["listed"]:
+        print(f"  AffectGPT is listed with {100 * result['listed']['score']:.2f} by {result['listed']['source']}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt score",
+        description="Score answers on a task of MIntRec, HitEmotion or EEmo-Bench.",
+        epilog="example: affectgpt score mintrec answers.jsonl test.tsv",
+    )
+    parser.add_argument("task", choices=list(OTHERS))
+    parser.add_argument("predictions", help="answers (.json, .jsonl, .csv, .tsv): id and model_output")
+    parser.add_argument("gold", nargs="?", help="the benchmark's own file of labels, where the answers hold none")
+    parser.add_argument("--system", help="which system is meant, where the file holds the answers of several")
+    parser.add_argument("--mode", default="official", help="official (as published) or strict")
+    parser.add_argument("--out", help="write the result to this file, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
