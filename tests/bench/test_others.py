@@ -99,7 +99,7 @@ def test_mintrec_names_that_do_not_fit(tmp_path: Path) -> None:
     rows = [{"name": "S04_E01_0", "answer": "Joke"}]
     result = score_other("mintrec", save(tmp_path / "a.jsonl", rows), gold)
     assert (result["score"], result["missing"]) == (0.5, ["S04_E01_1"])
-    with pytest.raises(DataError, match="1 names of .* are not in the gold: 'x'"):
+    with pytest.raises(DataError, match=r"1 names of .* are not in the gold: 'x'"):
         score_other("mintrec", save(tmp_path / "a.jsonl", [{"name": "x", "answer": "Joke"}]), gold)
     with pytest.raises(DataError, match="repeats 1 names: 'S04_E01_0'"):
         score_other("mintrec", save(tmp_path / "a.jsonl", rows * 2), gold)
