@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from affectgpt.checkpoints.stored import StoredModel
 from affectgpt.encoders.base import Encoder
+from affectgpt.encoders.building import build_encoder
 from affectgpt.errors import ConfigError
+from affectgpt.feature_cache import FedByFeatures, stand_ins
 from affectgpt.fusion.base import Pooling, PreFusion
 from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
@@ -25,7 +27,7 @@ from affectgpt.media.profile import MediaProfile
 from affectgpt.part import Part
 from affectgpt.prompts.official import get_style
 from affectgpt.prompts.render import Renderer
-from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Spec
+from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, Spec
 from affectgpt.streams import MULTI, StreamSpec, read_streams
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.types import SOURCES, Batch, Features, Modality, Prediction
@@ -50,7 +52,7 @@ class Output(NamedTuple):
     num_cut: int
 
 
-class AffectGPT(StoredModel):
+class AffectGPT(FedByFeatures, StoredModel):
     """The model of the paper, composed of registered parts.
 
     Each stream is encoded, pooled to a few tokens and projected to the LLM's width; the pre-fusion joins streams into
@@ -74,6 +76,8 @@ class AffectGPT(StoredModel):
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
         official: What the released checkpoint that the model came from said beside its weights, and the shapes of
             those among them that this model has no use for and carries along; set by ``from_official``.
+        features: Feature shards that the model will be fed from: encoders that they make needless are not loaded, see
+            ``feature_cache.stand_ins``. It belongs to the run, not to the model: a checkpoint loads as the full model.
 
     Raises:
         ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
@@ -93,7 +97,11 @@ class AffectGPT(StoredModel):
         slot_dropout: float = 0.0,
         wheel: str = "builtin",
         official: Mapping[str, Any] | None = None,
+<<<<<<< HEAD
         slots: list[str] | None = None,
+=======
+        features: str | list[str] | None = None,
+>>>>>>> 8fbd40e (Key stored features by encoder weights and pre-processing, read them from shards, and build stand-ins for their encoders)
     ) -> None:
         specs = read_streams(streams)
         sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
@@ -106,12 +114,16 @@ class AffectGPT(StoredModel):
             "media": self.media.to_json(),
             "optim": self.optim.to_json(),
         }
+        del self._init_args["features"]
         super().__init__()
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
         self.specs = specs
         self.slot_dropout = slot_dropout
         self.max_new_tokens = max_new_tokens
-        self.encoders = nn.ModuleDict({name: self._build_encoder(name, spec) for name, spec in specs.items()})
+        standing = stand_ins(specs, self.media, features)
+        self.encoders = nn.ModuleDict(
+            {name: standing.get(name) or self._build_encoder(name, spec) for name, spec in specs.items()}
+        )
         widths = {name: int(self.encoder(name).out_dim) for name in specs}
         self.poolings = nn.ModuleDict(
             {name: POOLINGS.build(spec.pooling, in_dim=widths[name]) for name, spec in specs.items()}
@@ -134,12 +146,6 @@ class AffectGPT(StoredModel):
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
         self._scores = StageScores(wheel)
         self._is_sharded = False
-
-    def encoder(self, name: str) -> Encoder:
-        """The encoder of a stream."""
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
 
     def pooling(self, name: str) -> Pooling:
         """The pooling of a stream."""
@@ -290,13 +296,15 @@ class AffectGPT(StoredModel):
         parts = [*(self.encoder(name) for name in self.specs), self.llm]
         return [unit for part in parts for unit in part.shard_units()]
 
+    def parts(self) -> dict[str, Part]:
+        """Encoders and LLM, which may read weights from files of their own, by the start of their tensors' names."""
+        return {**{f"encoders.{name}.": self.encoder(name) for name in self.specs}, "llm.": self.llm}
+
     def restored_keys(self) -> Iterator[str]:
         """Names in the state dict that need not be in a checkpoint."""
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
         buffers = {name for name, _ in self.named_buffers()}
-        parts: dict[str, Part] = {f"encoders.{name}.": self.encoder(name) for name in self.specs}
-        parts["llm."] = self.llm
-        for start, part in parts.items():
+        for start, part in self.parts().items():
             prefixes = tuple(start + prefix for prefix in part.restored_prefixes() if not part.was_trained)
             for key in self.state_dict():
                 if prefixes and key.startswith(prefixes) and key not in trainable:
@@ -309,7 +317,7 @@ class AffectGPT(StoredModel):
         return self._is_sharded and bool(getattr(self.trainer.strategy, "_save_distributed_checkpoint", False))
 
     def _build_encoder(self, name: str, spec: StreamSpec) -> Encoder:
-        encoder: Encoder = ENCODERS.build(spec.encoder)
+        encoder = build_encoder(spec.encoder)
         if encoder.modality != SOURCES[str(spec.source)]:
             raise ConfigError(
                 f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with the encoder "

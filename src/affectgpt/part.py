@@ -54,8 +54,12 @@ class Part(lightning.LightningModule):
 
     @property
     def was_trained(self) -> bool:
-        """Whether ``unfreeze`` was ever called; its weights are then its own, not those of a file."""
+        """Whether its weights are its own, not those of a file: it was unfrozen once, or a checkpoint brought them."""
         return self._was_trained
+
+    def keep_weights(self) -> None:
+        """Note that the weights are not those of a file, so that a checkpoint holds them all."""
+        self._was_trained = True
 
     def unfreeze(self) -> Self:
         """Train this part, or train it again; a checkpoint holds all its weights from then on."""

@@ -67,7 +67,7 @@ class Clip:
         subtitle: Spoken words, or ``None`` where none are known.
         labels: Open-vocabulary emotion labels; empty where none are known.
         description: Free-form emotion description, or ``None``.
-        features: Stream name to pre-computed feature vectors, float ``[T, D]``.
+        features: Stream name to pre-computed feature vectors, float ``[T, D]``; T is 0 where the clip lacks the stream.
         duration_seconds: Length of the clip, or ``None`` where unknown.
         extra: Whatever else the manifest said about the clip (plain JSON).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import torch
 from affectgpt.checkpoints import official, pretrained
 from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
 from affectgpt.checkpoints.official_names import LAYOUTS
+from affectgpt.config_file import read_config
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.files import draft
 from affectgpt.media.profile import MediaProfile
@@ -29,6 +30,10 @@ class StoredModel(Part):
     style: PromptStyle
 
     @abstractmethod
+    def parts(self) -> Mapping[str, Part]:
+        """Parts that may read weights from files of their own, by the start of their tensors' names."""
+
+    @abstractmethod
     def restored_keys(self) -> Iterator[str]:
         """Names in the state dict that need not be in a checkpoint."""
 
@@ -39,8 +44,7 @@ class StoredModel(Part):
         Raises:
             ConfigError: If the file cannot be read or an argument is unknown.
         """
-        if isinstance(config, str | Path):
-            config = _read_yaml(Path(config))
+        config = read_config(config)
         known = [name for name in cls.__init__.__annotations__ if name != "return"]
         for name in config:
             if name not in known:
@@ -203,6 +207,7 @@ class StoredModel(Part):
         model = cls.from_config(stored.config)
         pretrained.check_style(stored, model.style)
         compare_keys(model.state_dict(), stored.tensors, model.restored_keys())
+        model._keep_weights(stored.tensors)
         model._fill(stored.tensors, stored.folder)
         model.eval()
         if self_test:
@@ -247,10 +252,18 @@ class StoredModel(Part):
             )
         if "state_dict" in checkpoint:
             compare_keys(self.state_dict(), checkpoint["state_dict"], self.restored_keys())
+            self._keep_weights(checkpoint["state_dict"])
 
     def saves_shards(self) -> bool:
         """Whether training writes checkpoints in shards, which are read back key by key and must have them all."""
         return False
+
+    def _keep_weights(self, names: Iterable[str]) -> None:
+        """Note the parts whose own file does not hold what is about to be loaded: the next checkpoint must."""
+        given = set(names).intersection(self.restored_keys())
+        for start, part in self.parts().items():
+            if any(name.startswith(start) for name in given):
+                part.keep_weights()
 
     def _fill(self, tensors: Mapping[str, torch.Tensor], source: str | Path) -> None:
         """Load tensors whose names have been compared already."""
@@ -258,16 +271,3 @@ class StoredModel(Part):
             self.load_state_dict(dict(tensors), strict=False)
         except RuntimeError as error:
             raise CheckpointError(f"{source} does not fit: {error}") from error
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"{path} holds a {type(config).__name__}, not a mapping of the model's arguments")
-    inner = config.get("model", config)
-    return inner if isinstance(inner, Mapping) else config

@@ -24,7 +24,8 @@ def collate(
     ``keep=False``; clips with fewer frames, segments or steps than the longest are padded the same way.
 
     Args:
-        clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``.
+        clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``,
+            with T = 0 where the clip lacks the stream.
         questions: The question for each.
         answers: The answer to learn for each, or ``None`` where there is nothing to learn.
         may_repeat: Whether a key may come twice, as it may where a small set is drawn often.
@@ -81,7 +82,7 @@ def _pad(clips: Sequence[Clip], name: str, kind: str) -> tuple[Tensor, Tensor]:
                 f"{_shape(tensor)}; give all clips one size (frame_height, frame_width, segment_seconds "
                 "of the media profile), or use batches of one"
             )
-    longest = max(len(tensor) for tensor in tensors.values())
+    longest = max(1, *(len(tensor) for tensor in tensors.values()))
     values = first.new_zeros(len(clips), longest, *first.shape[1:])
     keep = torch.zeros(len(clips), longest, dtype=torch.bool)
     for row, clip in enumerate(clips):
@@ -103,7 +104,7 @@ def _check(key: str, name: str, kind: str, tensor: Tensor) -> None:
         fits, expected = tensor.ndim == 2 and tensor.is_floating_point(), "float [segments, samples]"
     else:
         raise DataError(f"clip {key!r}: unknown media source {name!r}; known: {', '.join(SOURCES)}")
-    if not fits or not len(tensor):
+    if not fits or not (len(tensor) or kind == "features"):
         raise DataError(f"clip {key!r}: {name!r} must be {expected} with at least one step, but is {_shape(tensor)}")
 
 

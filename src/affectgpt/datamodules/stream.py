@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from affectgpt.datamodules.features import FeatureRecipe
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.mixture import MixtureOrder, mixture_lengths
 from affectgpt.datamodules.order import check_ranks, share_of_rank
@@ -208,6 +209,7 @@ class OpenShards:
     def __init__(self, indexes: Sequence[ShardIndex], limit: int) -> None:
         self._indexes = indexes
         self._limit = limit
+        self._recipes = [FeatureRecipe.of(index) for index in indexes]
         self._readers: list[OrderedDict[int, ShardReader]] = [OrderedDict() for _ in indexes]
 
     def __getitem__(self, number: tuple[int, int]) -> ShardReader:
@@ -217,7 +219,7 @@ class OpenShards:
             if len(readers) >= self._limit:
                 readers.popitem(last=False)[1].close()
             info = self._indexes[part].shards[shard]
-            readers[shard] = ShardReader(self._indexes[part].folder / info.name, info.samples)
+            readers[shard] = ShardReader(self._indexes[part].folder / info.name, info.samples, self._recipes[part])
         readers.move_to_end(shard)
         return readers[shard]
 

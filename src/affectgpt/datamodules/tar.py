@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeatures, read_features
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
@@ -25,13 +27,15 @@ class ShardReader:
     Args:
         path: The tar.
         num_samples: Samples that the index promises.
+        recipe: How its features were made, for a shard that holds features.
 
     Raises:
         DataError: If the tar is broken, or holds another number of samples.
     """
 
-    def __init__(self, path: Path, num_samples: int) -> None:
+    def __init__(self, path: Path, num_samples: int, recipe: FeatureRecipe | None = None) -> None:
         self.path = path
+        self._recipe = recipe
         self._samples: list[tuple[str, dict[str, tuple[int, int]]]] = []
         try:
             self._file = path.open("rb")
@@ -94,11 +98,13 @@ class ShardReader:
 
         Raises:
             SampleError: If it cannot be decoded; the message names the key and the shard.
-            DataError: If the shard ends too early.
+            DataError: If the shard ends too early, or holds features of another set.
         """
         key, members = self.read(position)
         try:
-            return _decode(key, members, profile)
+            return _decode(key, members, profile, self._recipe)
+        except ForeignFeatures:  # no fault of the sample, and never one to be left out
+            raise
         except DataError as error:
             message = f"{error} [sample {position} of shard {str(self.path)!r}]"
             raise SampleError(key, "load", "undecodable", message) from error
@@ -112,11 +118,43 @@ class ShardReader:
         self._samples[-1][1][suffix] = (member.offset_data, member.size)
 
 
-def _decode(key: str, members: Mapping[str, bytes], profile: MediaProfile) -> Clip:
+def _decode(key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None) -> Clip:
     try:
         text: dict[str, Any] = json.loads(members["json"])
     except (KeyError, ValueError) as error:
         raise DataError(f"sample {key!r} has no readable json member ({error!r}); pack the set again") from error
+    if FEATURES_SUFFIX in members or recipe is not None:
+        return _with_features(key, members, text, profile, recipe)
+    return _with_media(key, members, text, profile)
+
+
+def _with_features(
+    key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile, recipe: FeatureRecipe | None
+) -> Clip:
+    if recipe is None or FEATURES_SUFFIX not in members:
+        has, says = ("no features", "it should") if recipe is not None else ("features", "nothing of them")
+        raise DataError(f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again")
+    features = read_features(members[FEATURES_SUFFIX], recipe, key)
+    rest = recipe.media_profile(profile)
+    if rest is not None:
+        try:
+            clip = _with_media(key, members, text, rest)
+        except DataError:  # a clip may lack all that is left; an error is one that the whole clip gives
+            clip = _with_media(key, members, text, profile)
+        media = {name: value for name, value in clip.media.items() if name in rest.sources}
+        return replace(clip, media=media, features=features)
+    return Clip(
+        key=key,
+        subtitle=(text.get("subtitle") or "").strip() or None,
+        labels=tuple(text.get("labels") or ()),
+        description=text.get("description"),
+        features=features,
+        duration_seconds=text.get("duration_seconds"),
+        extra=text.get("extra") or {},
+    )
+
+
+def _with_media(key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile) -> Clip:
     video = next((members[suffix] for suffix in members if suffix in VIDEO_SUFFIXES), None)
     audio = next((members[suffix] for suffix in members if suffix in AUDIO_SUFFIXES), None)
     source = video if video is not None else audio

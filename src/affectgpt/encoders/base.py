@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,11 +74,19 @@ class Encoder(Part):
         modality: ``Modality.VISUAL`` or ``Modality.AUDIO``.
         out_dim: Width D of a feature vector.
         input_spec: What the network wants to see or hear.
+        feature_version: Raise it when the class gives other vectors than before for the same input and weights; stored
+            features of the older version are then refused.
+        location_args: Arguments that only say where the weights lie. Stored features are compared by the weights
+            themselves, so a folder may be moved.
+        idle_weights: Ends of the names of tensors that have no influence on the features.
     """
 
     modality: Modality
     out_dim: int
     input_spec: VisualSpec | AudioSpec
+    feature_version: ClassVar[int] = 1
+    location_args: ClassVar[tuple[str, ...]] = ("path", "revision")
+    idle_weights: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, media: Tensor, keep: Tensor) -> Features:

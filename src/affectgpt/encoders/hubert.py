@@ -36,6 +36,7 @@ class SpeechEncoder(Encoder):
     """
 
     modality = Modality.AUDIO
+    idle_weights = ("masked_spec_embed",)  # random where the file lacks it; read by SpecAugment alone, which is off
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class TimmEncoder(Encoder):
     """
 
     modality = Modality.VISUAL
+    location_args = ("pretrained", "checkpoint_path")
 
     def __init__(self, model: str, pretrained: bool = False, checkpoint_path: str | None = None) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ class TorchaudioEncoder(Encoder):
     """
 
     modality = Modality.AUDIO
+    location_args = ("weights",)
 
     def __init__(self, model: str = "WAV2VEC2_BASE", weights: str = "download", layers: int = 4) -> None:
         super().__init__()

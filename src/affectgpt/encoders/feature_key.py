@@ -1,0 +1,184 @@
+"""The key of stored feature vectors: what made them, so that they are never taken for those of another encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from affectgpt.encoders.base import Encoder
+from affectgpt.errors import DataError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.types import SOURCES, Modality
+
+FEATURE_VERSION = 1
+"""Raised when the code between a clip's file and an encoder's input changes what the encoder sees or hears."""
+
+_SETTINGS_OF_ONE: Mapping[Modality, frozenset[str]] = {
+    Modality.VISUAL: frozenset({"num_frames", "frame_height", "frame_width", "visual_policy", "face_channels"}),
+    Modality.AUDIO: frozenset({"sample_rate_hz", "num_segments", "segment_seconds", "audio_policy"}),
+}
+"""Settings of the media profile without influence on the other modality; any other setting counts for both."""
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What decides the vectors that an encoder gives for the same input.
+
+    Attributes:
+        kind: Name of the encoder's class.
+        version: The class's ``feature_version``.
+        args: Its hyper-parameters, but for those that only say where the weights lie.
+        input_spec: What the network wants to see or hear.
+        width: Width D of a vector.
+        weights: Digest of its tensors, see ``weights_digest``.
+        from_file: Whether the weights come from a file of the encoder's own, so that they can be read again at any
+            time; not part of the key.
+    """
+
+    kind: str
+    version: int
+    args: Mapping[str, Any]
+    input_spec: Mapping[str, Any]
+    width: int
+    weights: str
+    from_file: bool = field(compare=False)
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> EncoderFacts:
+        """The facts of an encoder as it is now; reads every weight once."""
+        args = {k: v for k, v in encoder.hparams.items() if k not in encoder.location_args}
+        return cls(
+            kind=type(encoder).__name__,
+            version=encoder.feature_version,
+            args=_plain(args),
+            input_spec=_plain(encoder.input_spec.to_json()),
+            width=int(encoder.out_dim),
+            weights=weights_digest(encoder),
+            from_file=is_from_file(encoder),
+        )
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """What decides the vectors of a stream for the same clip.
+
+    Attributes:
+        source: The input that the stream reads, see ``affectgpt.types.SOURCES``.
+        media: The settings of the media profile that matter for this source.
+        encoder: The encoder.
+        version: ``FEATURE_VERSION`` of the code that made the vectors.
+        spec: Name and arguments by which the encoder was asked for, as plain JSON; not part of the key.
+    """
+
+    source: str
+    media: Mapping[str, Any]
+    encoder: EncoderFacts
+    version: int = FEATURE_VERSION
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, facts: EncoderFacts, source: str, media: MediaProfile, spec: Mapping[str, Any]) -> FeatureKey:
+        """The key of an encoder in a stream.
+
+        Args:
+            facts: The encoder's facts.
+            source: What the stream reads.
+            media: How clips are decoded.
+            spec: Name and arguments of the encoder.
+        """
+        others = frozenset[str]().union(*(v for k, v in _SETTINGS_OF_ONE.items() if k is not SOURCES[source]))
+        settings = {k: v for k, v in media.to_json().items() if k != "sources" and k not in others}
+        return cls(source, _plain(settings), facts, spec=_plain(spec))
+
+    @classmethod
+    def from_json(cls, value: Any) -> FeatureKey:
+        """Read a key that ``to_json`` wrote.
+
+        Raises:
+            DataError: If something is missing or unknown.
+        """
+        try:
+            return cls(**{**value, "encoder": EncoderFacts(**value["encoder"])})
+        except (TypeError, KeyError) as error:
+            raise DataError(
+                f"{value!r} is not the key of a feature stream ({error}); make the features again with encode"
+            ) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the key."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that stand for the key."""
+        return hashlib.sha256(json.dumps(self._compared(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def modality(self) -> Modality:
+        """The kind of signal that the stream reads."""
+        return SOURCES[self.source]
+
+    def differences(self, other: FeatureKey, mine: str = "here", theirs: str = "there") -> list[str]:
+        """Every setting in which two keys differ, in words.
+
+        Args:
+            other: The other key.
+            mine: What to call this side.
+            theirs: What to call the other side.
+        """
+        ours, others = dict(_flat(self._compared())), dict(_flat(other._compared()))
+        names = dict.fromkeys([*ours, *others])
+        return [
+            f"{name}: {ours.get(name)!r} {mine}, {others.get(name)!r} {theirs}"
+            for name in names
+            if ours.get(name) != others.get(name)
+        ]
+
+    def _compared(self) -> dict[str, Any]:
+        """The part of the JSON that two keys must share."""
+        saved = self.to_json()
+        encoder = {f.name: saved["encoder"][f.name] for f in fields(EncoderFacts) if f.compare}
+        return {f.name: saved[f.name] for f in fields(self) if f.compare} | {"encoder": encoder}
+
+
+def weights_digest(encoder: Encoder) -> str:
+    """Digest of an encoder's tensors: names, types, shapes and every byte.
+
+    Tensors that have no influence on the features (``encoder.idle_weights``) do not count.
+
+    Returns:
+        ``sha256:`` and 16 hex digits.
+    """
+    lines = []
+    for name, value in sorted(encoder.state_dict().items()):
+        if not name.endswith(encoder.idle_weights):
+            # of a sharded model, the tensor is put together first: all ranks take part, in one order
+            whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+            content: Any = whole.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            lines.append(f"{name} {whole.dtype} {list(whole.shape)} {hashlib.sha256(content).hexdigest()}\n")
+    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def is_from_file(encoder: Encoder) -> bool:
+    """Whether every weight of an encoder is what its own file holds."""
+    prefixes = tuple(encoder.restored_prefixes())
+    return bool(prefixes) and not encoder.was_trained and all(k.startswith(prefixes) for k in encoder.state_dict())
+
+
+def _plain(value: Any) -> Any:
+    """What JSON makes of a value: tuples become lists."""
+    return json.loads(json.dumps(value))
+
+
+def _flat(value: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{start}{name}.")
+        else:
+            yield f"{start}{name}", inner
