@@ -97,11 +97,8 @@ class AffectGPT(FedByFeatures, StoredModel):
         slot_dropout: float = 0.0,
         wheel: str = "builtin",
         official: Mapping[str, Any] | None = None,
-<<<<<<< HEAD
         slots: list[str] | None = None,
-=======
         features: str | list[str] | None = None,
->>>>>>> 8fbd40e (Key stored features by encoder weights and pre-processing, read them from shards, and build stand-ins for their encoders)
     ) -> None:
         specs = read_streams(streams)
         sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))

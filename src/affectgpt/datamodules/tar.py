@@ -102,7 +102,7 @@ class ShardReader:
         """
         key, members = self.read(position)
         try:
-            return _decode(key, members, profile, self._recipe)
+            return decode_sample(key, members, profile, self._recipe)
         except ForeignFeatures:  # no fault of the sample, and never one to be left out
             raise
         except DataError as error:
@@ -118,7 +118,20 @@ class ShardReader:
         self._samples[-1][1][suffix] = (member.offset_data, member.size)
 
 
-def _decode(key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None) -> Clip:
+def decode_sample(
+    key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None = None
+) -> Clip:
+    """Make a clip of what ``ShardReader.read`` gives.
+
+    Args:
+        key: The sample's key.
+        members: Suffix to content.
+        profile: How media are decoded.
+        recipe: How its features were made, for a sample that holds features.
+
+    Raises:
+        DataError: If it cannot be decoded.
+    """
     try:
         text: dict[str, Any] = json.loads(members["json"])
     except (KeyError, ValueError) as error:

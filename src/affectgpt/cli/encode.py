@@ -1,0 +1,147 @@
+"""The verb ``encode``: runs a model's frozen encoders once over shards, and stores their features."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from affectgpt.cli.terminal import quiet
+
+if TYPE_CHECKING:
+    from affectgpt.encoding import EncodeReport, EncoderSet
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Encode a shard folder.
+
+    Raises:
+        CheckpointError: If the checkpoint or an encoder's weights cannot be read.
+        ConfigError: If the configuration or an argument does not fit.
+        DataError: If the shards are broken, or too many clips are bad.
+    """
+    args = _parser().parse_args(argv)
+    from rich.console import Console
+
+    from affectgpt.encoding import encode
+
+    quiet()
+    first = not int(os.environ.get("RANK", 0))
+    console = Console(stderr=True, quiet=not first)
+    encoders = _encoders(args).to(_device(args.device))
+    console.print(
+        f"encoding {args.source} into {args.out}: streams {', '.join(encoders.specs)} in {args.dtype}, on "
+        f"{encoders.device} x {os.environ.get('WORLD_SIZE', 1)}"
+    )
+    for name in encoders.specs:
+        key = encoders.feature_key(name)
+        if key is not None:
+            console.print(f"  {name}: {key.encoder.kind}, {key.encoder.width} wide, key {key.digest}", highlight=False)
+            if not key.encoder.from_file and not _is_checkpoint(args.model):
+                console.print(f"  {name}: its weights are random, and fit a model of the same seed only")
+    with _progress(console) as progress:
+        report = encode(
+            encoders,
+            args.source,
+            args.out,
+            dtype=args.dtype,
+            batch_size=args.batch_size,
+            num_workers=args.num_workers,
+            max_bad_share=args.max_bad_share,
+            overwrite=args.overwrite,
+            restart=args.restart,
+            progress=progress,
+        )
+    if first:
+        _show(report, args.json)
+    return 0
+
+
+def _encoders(args: argparse.Namespace) -> EncoderSet:
+    import lightning
+
+    from affectgpt.encoding import EncoderSet
+
+    names = args.streams.split(",") if args.streams else None
+    if _is_checkpoint(args.model):
+        return EncoderSet.from_checkpoint(args.model, names, allow_import=args.allow_import)
+    lightning.seed_everything(args.seed, verbose=False)
+    return EncoderSet.from_config(args.model, names)
+
+
+def _is_checkpoint(path: str) -> bool:
+    return path.endswith(".ckpt")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _progress(console: object) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    assert isinstance(console, Console)
+    speed = TaskProgressColumn(show_speed=True)
+    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
+        task = bar.add_task("encode", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show(report: EncodeReport, as_json: bool) -> None:
+    facts = report.to_json()
+    left_out = f"; left out {facts['rejects']}, see {facts['folder']}/rejects.jsonl" if facts["rejects"] else ""
+    kept = facts["samples"] - facts["encoded"]
+    before = f", {kept} kept from an earlier run" if kept > 0 else ""
+    speed = f" ({facts['clips_per_second']} clips/s)" if facts["encoded"] else ""
+    print(
+        f"encoded {facts['samples']} clips{before} into {facts['shards']} shard(s) at {facts['folder']}, "
+        f"{facts['bytes_per_clip'] / 1000:.1f} kB a clip, in {facts['seconds']:.1f} s{speed}{left_out}"
+    )
+    if as_json:
+        print(json.dumps(facts, indent=2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt encode",
+        description="Run the frozen encoders of a model once over shards, and store their features as shards, about "
+        "30 kB a clip. fit, validate, test and predict --config take the new folder as they take the old one, and then "
+        "neither run nor load the encoders. A killed run goes on where it stopped.",
+        epilog="example: affectgpt encode experiments/FILE.yaml shards/train features/train --num-workers 4\n"
+        "         torchrun --nproc-per-node 8 -m affectgpt.cli.main encode FILE.yaml shards/train features/train",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="configuration of a run (YAML), or a checkpoint (.ckpt)")
+    parser.add_argument("source", help="shard folder of clips")
+    parser.add_argument("out", help="folder to make")
+    parser.add_argument("--streams", help="encode these streams only, separated by commas; the others keep their media")
+    parser.add_argument("--dtype", default="float16", help="stored type: float16 (default), bfloat16 or float32")
+    parser.add_argument("--batch-size", type=int, default=16, help="clips at a time (16)")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that decode, for each device (2)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument(
+        "--max-bad-share", type=float, default=0.001, help="share of bad clips that may be left out, listed (0.001)"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="seed of encoders with random weights, as for fit (42)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
+    parser.add_argument("--restart", action="store_true", help="throw an unfinished run away")
+    parser.add_argument("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON too")
+    return parser

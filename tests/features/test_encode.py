@@ -1,0 +1,166 @@
+"""Encoding shards once: every clip accounted for, the same bytes after a kill, on any number of processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from affectgpt import AffectGPT
+from affectgpt.datamodules import pack, read_index
+from affectgpt.datamodules.features import FeatureRecipe
+from affectgpt.datamodules.stream import ShardStream
+from affectgpt.encoding import EncoderSet, encode
+from affectgpt.errors import ConfigError, DataError
+from clipmaker import make_clip
+from conftest import write_manifest
+from tinyencoders import save_checkpoint, tiny_config
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def clips_of(folder: Path, config: dict) -> list:
+    encoders = EncoderSet.from_config(config)
+    return list(ShardStream(folder, encoders.media))
+
+
+def test_every_clip_has_the_vectors_that_its_encoders_give(config, shards, tmp_path):
+    encoders = EncoderSet.from_config(config)
+    report = encode(encoders, shards, tmp_path / "out", dtype="float32", batch_size=2)
+    source, index = read_index(shards), read_index(tmp_path / "out")
+    assert index == report.index
+    assert (index.form, index.samples) == ("features", 10)
+    assert [s.samples for s in index.shards] == [s.samples for s in source.shards]
+    assert (index.labels, index.modalities) == (source.labels, source.modalities)
+    recipe = FeatureRecipe.of(index)
+    assert recipe.streams == {name: encoders.feature_key(name) for name in ("frame", "audio")}
+    assert FeatureRecipe.of(source) is None
+    for clip, stored in zip(ShardStream(shards, encoders.media), clips_of(tmp_path / "out", config), strict=True):
+        assert not stored.media
+        assert (stored.key, stored.subtitle, stored.labels) == (clip.key, clip.subtitle, clip.labels)
+        assert (stored.description, stored.extra["lang"]) == (clip.description, clip.extra["lang"])
+        assert stored.features["frame"].shape == (2, 12)
+        assert len(stored.features["audio"]) == (0 if clip.key == "clip3" else len(clip.media["audio"]))
+        (alone,) = encoders.encode([clip])
+        for name, vectors in alone.items():
+            torch.testing.assert_close(stored.features[name], vectors, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_takes_half_the_room_and_rounds_once(dtype, config, shards, tmp_path):
+    encoders = EncoderSet.from_config(config)
+    encode(encoders, shards, tmp_path / "full", dtype="float32")
+    encode(encoders, shards, tmp_path / "half", dtype=dtype)
+    wanted = getattr(torch, dtype)
+    for full, half in zip(clips_of(tmp_path / "full", config), clips_of(tmp_path / "half", config), strict=True):
+        for name in ("frame", "audio"):
+            assert half.features[name].dtype == torch.float32
+            assert torch.equal(half.features[name], full.features[name].to(wanted).float())
+
+
+def test_the_same_input_gives_the_same_bytes_with_and_without_workers(config, shards, tmp_path):
+    encoders = EncoderSet.from_config(config)
+    encode(encoders, shards, tmp_path / "a", batch_size=2)
+    encode(encoders, shards, tmp_path / "b", batch_size=2, num_workers=2)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_frames_of_different_sizes_are_encoded(config, shards, tmp_path):
+    sizes = {"frame_height": 0, "frame_width": 0}
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    lines = []
+    for name, size in (("wide", (96, 48)), ("tall", (48, 96)), ("wide2", (96, 48))):
+        (folder / f"{name}.mp4").write_bytes(make_clip(0.4, size=size))
+        lines.append({"name": name, "video": f"{name}.mp4", "labels": ["happy"]})
+    pack(write_manifest(folder, lines), tmp_path / "sizes")
+    encoders = EncoderSet.from_config({**config, "media": {**config["media"], **sizes}})
+    encode(encoders, tmp_path / "sizes", tmp_path / "out", dtype="float32")
+    stored = list(ShardStream(tmp_path / "out", encoders.media))
+    for clip, vectors in zip(ShardStream(tmp_path / "sizes", encoders.media), stored, strict=True):
+        torch.testing.assert_close(vectors.features["frame"], encoders.encode([clip])[0]["frame"])
+
+
+def test_some_streams_alone_keep_the_media_of_the_others(config, shards, tmp_path):
+    trained = {**config["streams"], "audio": {**config["streams"]["audio"], "trainable": True}}
+    mixed = {**config, "streams": trained}
+    with pytest.raises(ConfigError, match=r"stream 'audio' has trainable: true.*--streams frame"):
+        EncoderSet.from_config(mixed)
+    encoders = EncoderSet.from_config(mixed, ["frame"])
+    encode(encoders, shards, tmp_path / "out", dtype="float32")
+    assert FeatureRecipe.of(read_index(tmp_path / "out")).media_sources == ("audio",)
+    pairs = zip(ShardStream(shards, encoders.media), ShardStream(tmp_path / "out", encoders.media), strict=True)
+    for clip, stored in pairs:
+        assert set(stored.features) == {"frame"}
+        assert set(stored.media) == {"audio"} & set(clip.media)
+        for name, value in stored.media.items():
+            assert torch.equal(value, clip.media[name])
+
+
+def test_encoders_come_from_a_checkpoint_too(shards, tmp_path):
+    torch.manual_seed(5)
+    model = AffectGPT.from_config(tiny_config())
+    encoders = EncoderSet.from_checkpoint(save_checkpoint(model, tmp_path / "model.ckpt"))
+    assert encoders.feature_key("frame") == model.feature_key("frame")
+    assert encoders.feature_key("frame") != EncoderSet.from_config(tiny_config()).feature_key("frame")
+
+
+@pytest.mark.parametrize(
+    ("streams", "message"),
+    [
+        (["face"], "no stream is called 'face'; there are frame, audio"),
+        (None, "is 'precomputed': it has no encoder to run"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(streams, message):
+    given = {"frame": {"encoder": {"name": "precomputed", "args": {"dim": 4}}}, "audio": "tiny-audio"}
+    with pytest.raises(ConfigError, match=message):
+        EncoderSet.from_config(tiny_config(streams=given), streams)
+
+
+def test_wrong_calls_are_refused(config, shards, tmp_path):
+    encoders = EncoderSet.from_config(config)
+    with pytest.raises(ConfigError, match="features cannot be stored as 'int8'"):
+        encode(encoders, shards, tmp_path / "out", dtype="int8")
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        encode(encoders, shards, tmp_path / "out", batch_size=0)
+    encode(encoders, shards, tmp_path / "out")
+    with pytest.raises(ConfigError, match="exists already"):
+        encode(encoders, shards, tmp_path / "out")
+    with pytest.raises(DataError, match="holds features already"):
+        encode(encoders, tmp_path / "out", tmp_path / "again")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="is not a shard folder, so it is not overwritten"):
+        encode(encoders, shards, tmp_path / "mine", overwrite=True)
+    assert encode(encoders, shards, tmp_path / "out", overwrite=True).encoded == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
+def run_cli(*args: str, processes: int = 1, **options) -> subprocess.CompletedProcess:
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
+    launch += ["--rdzv-endpoint=localhost:0"]
+    command = [sys.executable, *(launch if processes > 1 else []), "-m", "affectgpt.cli.main", "encode", *args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, **options)
+
+
+def test_two_processes_share_the_shards_and_store_the_same(config, shards, tmp_path):
+    encode(EncoderSet.from_config(config), shards, tmp_path / "alone", batch_size=2)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"model": config}, sort_keys=False))
+    done = run_cli(
+        str(tmp_path / "run.yaml"), str(shards), str(tmp_path / "both"), "--batch-size", "2", "--json", processes=2
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (report["samples"], report["encoded"], report["rejects"]) == (10, 10, 0)
+    assert content(tmp_path / "both") == content(tmp_path / "alone")
