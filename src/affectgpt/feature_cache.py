@@ -84,10 +84,9 @@ class FedByFeatures(Part):
         """Look at every shard folder that a stage of the trainer reads, if its datamodule says which."""
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         given = getattr(datamodule, "sets", {})
-        names = [name for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)) if given.get(name)]
-        indexes = [index for name in names for index in datamodule.indexes(name)]
+        names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
+        indexes = [index for name in names if given.get(name) for index in datamodule.indexes(name)]
         return {name: key for index in indexes for name, key in check_features(self, index).items()}
-
 
 
 def stand_ins(

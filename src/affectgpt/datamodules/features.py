@@ -20,7 +20,7 @@ FEATURES_SUFFIX = "feats.safetensors"
 _NAME = "affectgpt"  # a single entry: several would be written in random order
 
 
-class ForeignFeatures(DataError):
+class ForeignFeaturesError(DataError):
     """A sample holds features of another set than its index says."""
 
 
@@ -126,7 +126,7 @@ def read_features(content: bytes, recipe: FeatureRecipe, key: str) -> dict[str, 
         float32 ``[T, D]`` for every stream of the recipe; T is 0 where the clip lacks the stream.
 
     Raises:
-        ForeignFeatures: If its vectors are others than the recipe says.
+        ForeignFeaturesError: If its vectors are others than the recipe says.
         DataError: If the member is cut.
     """
     from safetensors import SafetensorError
@@ -141,13 +141,13 @@ def read_features(content: bytes, recipe: FeatureRecipe, key: str) -> dict[str, 
         ) from error
     for name, value in stored.items():
         if name not in recipe.streams:
-            raise ForeignFeatures(
+            raise ForeignFeaturesError(
                 f"clip {key!r} has features of a stream {name!r}, but the index names {', '.join(recipe.streams)}; "
                 "the shard belongs to another set: encode again"
             )
         expected = recipe.streams[name]
         if digests.get(name) != expected.digest:
-            raise ForeignFeatures(
+            raise ForeignFeaturesError(
                 f"clip {key!r}: its features of stream {name!r} have the key {digests.get(name)!r}, but the index has "
                 f"{expected.digest!r} ({json.dumps(expected.to_json())}); the shard belongs to "
                 "another set: encode again"
@@ -160,7 +160,7 @@ def read_features(content: bytes, recipe: FeatureRecipe, key: str) -> dict[str, 
 def _check_shape(value: Tensor, recipe: FeatureRecipe, name: str, key: str) -> None:
     width, dtype = recipe.streams[name].encoder.width, DTYPES[recipe.dtype]
     if value.ndim != 2 or not len(value) or value.shape[1] != width or value.dtype != dtype:
-        raise ForeignFeatures(
+        raise ForeignFeaturesError(
             f"clip {key!r}: its features of stream {name!r} are {str(value.dtype).removeprefix('torch.')} "
             f"{list(value.shape)}, but the index says {recipe.dtype} [time, {width}]; encode again"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeatures, read_features
+from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
@@ -103,7 +103,7 @@ class ShardReader:
         key, members = self.read(position)
         try:
             return decode_sample(key, members, profile, self._recipe)
-        except ForeignFeatures:  # no fault of the sample, and never one to be left out
+        except ForeignFeaturesError:  # no fault of the sample, and never one to be left out
             raise
         except DataError as error:
             message = f"{error} [sample {position} of shard {str(self.path)!r}]"
