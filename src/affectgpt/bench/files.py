@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -156,20 +155,3 @@ def first_few(names: Iterable[str]) -> str:
     listed = list(names)
     rest = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return ", ".join(map(repr, listed[:_SHOWN])) + rest
-
-
-def gold_scores(gold: Answers) -> list[float]:
-    """The gold values as numbers.
-
-    Raises:
-        DataError: If one is not a number.
-    """
-    scores = []
-    for name, value in gold.values.items():
-        try:
-            scores.append(math.nan if value is None else float(value))
-        except (TypeError, ValueError):
-            raise DataError(
-                f"{gold.source}, sample {name!r}: the gold score is {value!r}, which is no number"
-            ) from None
-    return scores

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
-from affectgpt.bench.files import Answers, first_few, gold_scores, read_gold, read_predictions
+from affectgpt.bench.files import Answers, first_few, read_gold, read_predictions
 from affectgpt.bench.sets import TestSet
+from affectgpt.bench.truth import Truth, check_truth
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import (
     Summands,
@@ -40,15 +41,6 @@ class Pairing:
     values: Mapping[str, Any]
     missing: Sequence[str]
 
-    @property
-    def target(self) -> list[Any]:
-        """The gold labels in order; of a sentiment set, its scores.
-
-        Raises:
-            DataError: If the score of a sentiment set is no number.
-        """
-        return gold_scores(self.truth) if self.test_set.task == "sentiment" else list(self.truth.values.values())
-
     def read(
         self, wheel: EmotionWheel, mode: Mode, extractor: LabelExtractor, sentiment_reader: SentimentReader
     ) -> Reading:
@@ -62,9 +54,9 @@ class Pairing:
 
         Raises:
             DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or a
-                gold value is no score.
+                gold value is refused, see ``check_truth``.
         """
-        target = self.target
+        truth = check_truth(self.test_set, self.truth, mode)
         if self.answers.is_sentiment:
             if self.test_set.task != "sentiment":
                 raise DataError(
@@ -72,10 +64,10 @@ class Pairing:
                 )
             # A missing answer is none of the three, and so wrong (strict) or not positive (official).
             texts = ["" if is_missing(text) else str(text) for text in self.values.values()]
-            return Reading(self.test_set, wheel, mode, [], target, texts, [])
+            return Reading(self.test_set, wheel, mode, [], truth, texts, [])
         labels, unreadable = self._labels(mode, extractor)
         sentiments = sentiment_reader.read(labels) if self.test_set.task == "sentiment" else None
-        return Reading(self.test_set, wheel, mode, labels, target, sentiments, unreadable)
+        return Reading(self.test_set, wheel, mode, labels, truth, sentiments, unreadable)
 
     def _labels(self, mode: Mode, extractor: LabelExtractor) -> tuple[list[list[str]], list[str]]:
         """The labels of each sample, and the names of those that could not be read."""
@@ -116,7 +108,7 @@ class Reading:
         wheel: The vocabulary.
         mode: ``official`` or ``strict``.
         labels: Predicted labels per sample; none where the file holds sentiments.
-        target: Gold labels in the same order; of a sentiment set, scores.
+        truth: Gold values in the same order, and what is wrong with them.
         sentiments: Predicted sentiments, of sentiment sets.
         unreadable: Names of samples whose answer is none (``strict``).
     """
@@ -125,9 +117,14 @@ class Reading:
     wheel: EmotionWheel
     mode: Mode
     labels: list[list[str]]
-    target: list[Any]
+    truth: Truth
     sentiments: list[str] | None
     unreadable: list[str]
+
+    @property
+    def target(self) -> list[Any]:
+        """The gold values."""
+        return self.truth.values
 
     def summands(self) -> Summands:
         """What each sample adds to the figure of the set.

@@ -59,15 +59,15 @@ def score(
         ``high``, ``confidence``, ``resamples``, ``undefined``, ``seed``; ``None`` without resamples), for sets with one
         true label ``hit_skill_interval`` likewise, every figure of the mode by name, ``mode``, ``wheel``, ``samples``
         and other counts, ``expected_samples`` of the published split, ``missing_predictions``,
-        ``unreadable_predictions``, ``per_class``, ``frequent_words`` and ``unseen_words`` (the most frequent ones, with
-        counts), ``extractor`` and ``sentiment_reader`` (their ``record()``, where they were used). Values are
-        fractions.
+        ``unreadable_predictions``, ``gold_missing``, ``gold_out_of_range``, ``gold_unknown`` (names of samples),
+        ``per_class``, ``frequent_words`` and ``unseen_words`` (the most frequent ones, with counts), ``extractor`` and
+        ``sentiment_reader`` (their ``record()``, where they were used). Values are fractions.
 
     Raises:
         ConfigError: If data set, mode, wheel or a reader do not exist, or ``resamples`` is negative.
         DataError: If a file is missing or damaged, names are repeated, predictions have names that the gold lacks, or
             (``official``) lack names of the gold or cannot be read; ``strict`` takes such answers for empty and lists
-            them.
+            them, but refuses gold values that are missing or out of range.
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
@@ -149,6 +149,7 @@ def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
         "frequent_words": [list(pair) for pair in words.most_common(NUM_WORDS)],
         "unseen_words": [list(pair) for pair in unseen.most_common(NUM_WORDS)],
         "unreadable_predictions": list(reading.unreadable),
+        **reading.truth.problems,
     }
 
 

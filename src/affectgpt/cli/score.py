@@ -88,6 +88,8 @@ def _folder(wheel: str) -> str | None:
 
 
 def _show(result: dict[str, Any]) -> None:
+    from affectgpt.bench.truth import PROBLEMS
+
     source = f"{result['mode']}, wheel {result['wheel']}"
     print(
         f"{result['dataset']}: {result['metric']} {_with_ends(result['score'], result['interval']).strip()} ({source})"
@@ -111,7 +113,7 @@ def _show(result: dict[str, Any]) -> None:
             print(f"  {name.replace('_', ' '):<24} {result[name]['name']}, version {result[name]['version']}")
     if result["unseen_words"]:
         print("  unseen words             " + ", ".join(f"{word} ({n})" for word, n in result["unseen_words"][:8]))
-    for name in ("missing_predictions", "unreadable_predictions"):
+    for name in ("missing_predictions", "unreadable_predictions", *PROBLEMS):
         if result[name]:
             print(f"  {name.replace('_', ' '):<24} {len(result[name])}: {', '.join(result[name][:5])}")
 

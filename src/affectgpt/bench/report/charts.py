@@ -1,11 +1,12 @@
-"""The pictures of the benchmark's report: the sets beside published rows, the classes, the words."""
+"""The pictures of the benchmark's report: the sets beside published rows, and the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from affectgpt.pages.figures import INK, PALE, PALE_HIT, SOFT, STRONG, STRONG_HIT, new_figure, to_png
+from affectgpt.bench.report.figures import shown
+from affectgpt.pages.figures import INK, SOFT, STRONG, STRONG_HIT, new_figure, to_png
 
 EXTRA = "report"
 _COLORS = (STRONG, STRONG_HIT, "#1d7a4c", "#b5651d", "#5d6577")
@@ -39,7 +40,7 @@ def draw_sets(content: Mapping[str, Any], reference: Mapping[str, Any] | None) -
             if cell["low"] is not None:
                 axes.plot([100 * cell["low"], 100 * cell["high"]], [place + shift] * 2, color=color, linewidth=2.2)
             axes.plot([100 * cell["score"]], [place + shift], "o", color=color, markersize=7)
-        axes.plot([], [], "o-", color=color, label=system["system"])
+        axes.plot([], [], "o-", color=color, label=_text(system["system"]))
     if reference is not None:
         marked = [
             (100 * reference["scores"][s["dataset"]], i)
@@ -86,7 +87,7 @@ def draw_classes(classes: Sequence[Mapping[str, Any]], figure_name: str, title: 
     for value, at in zip(values, place, strict=True):
         text = "not in the wheels" if value is None else f"{100 * value:.1f}"
         axes.text(100 * (value or 0) + 1, at, text, va="center", color=INK if value is not None else SOFT, fontsize=8.5)
-    axes.set_yticks(place, [f"{_short(row['label'])} ({row['samples']:,})" for row in classes], color=INK)
+    axes.set_yticks(place, [f"{_text(row['label'])} ({row['samples']:,})" for row in classes], color=INK)
     axes.set_ylim(len(classes) - 0.4, -0.6)
     axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20))
@@ -94,37 +95,6 @@ def draw_classes(classes: Sequence[Mapping[str, Any]], figure_name: str, title: 
     return to_png(figure)
 
 
-def draw_words(words: Sequence[tuple[str, int]], unseen: frozenset[str], total: int) -> bytes:
-    """How often the most frequent labels were answered, those outside the vocabulary in another colour.
-
-    Args:
-        words: Label and count, the most frequent first.
-        unseen: Labels that the vocabulary lacks.
-        total: Labels in all.
-
-    Returns:
-        A PNG file.
-
-    Raises:
-        ConfigError: If matplotlib is not installed.
-    """
-    figure, axes = new_figure(5.6, 0.9 + 0.25 * max(3, len(words)), grid="x", extra=EXTRA)
-    place = range(len(words))
-    colors = [PALE_HIT if word in unseen else PALE for word, _ in words]
-    bars = axes.barh(place, [count for _, count in words], 0.7, color=colors)
-    axes.bar_label(
-        bars, [f"{100 * count / max(total, 1):.1f} %" for _, count in words], color=SOFT, fontsize=8, padding=3
-    )
-    axes.set_yticks(place, [_short(word) for word, _ in words], color=INK)
-    axes.set_ylim(len(words) - 0.4, -0.6)
-    axes.set_xlim(0, 1.16 * max((count for _, count in words), default=1))
-    axes.set_xlabel("times answered (share of all labels)", color=SOFT)
-    if any(word in unseen for word, _ in words):
-        axes.barh([0], [0], color=PALE, label="in the vocabulary")
-        axes.barh([0], [0], color=PALE_HIT, label="not in it")
-        axes.legend(frameon=False, labelcolor=SOFT, fontsize=8.5, loc="lower right")
-    return to_png(figure)
-
-
-def _short(text: str, most: int = 24) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _text(label: object) -> str:
+    # A dollar sign would begin a formula.
+    return shown(label, 24).replace("$", r"\$")

@@ -10,6 +10,7 @@ from typing import Any
 from affectgpt import __version__
 from affectgpt.bench.published import PublishedRow, published_rows
 from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
+from affectgpt.bench.truth import PROBLEMS
 from affectgpt.errors import ConfigError, DataError
 
 PUBLISHED_WHEEL = "official-2025"
@@ -20,6 +21,13 @@ SELECTION_RULES: Mapping[str, str] = {
     "official": "the best of several checkpoints on the test set itself",
 }
 """Rules by which a checkpoint is chosen for a set; ``official`` is optimistic."""
+
+_COUNTED: Mapping[str, str] = {
+    "missing_predictions": "samples have no prediction and count as empty",
+    "unreadable_predictions": "predictions could not be read and count as empty",
+    "failed_answers": "samples could not be answered and count as empty",
+    **{key: f"samples {what}" for key, what in PROBLEMS.items()},
+}
 
 Content = dict[str, Any]
 

@@ -48,7 +48,7 @@ WHEEL_SCORE: Mapping[str, str] = {"discrete": "hit_rate", "open": "f1"}
 
 
 def counts_of(result: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Title and number of what was counted; lists of names by their length."""
+    """Title and number of what was counted; names by how many there are."""
     found = []
     for key, title in COUNTS.items():
         value = result.get(key)
@@ -115,3 +115,9 @@ def percent(value: float | None) -> str:
 def between(low: float | None, high: float | None) -> str:
     """The ends of an interval, in percent; empty if there is none."""
     return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def shown(text: object, most: int = 32) -> str:
+    """A label as it can be shown: on one line, printable, not too long."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(text).split()))
+    return plain if len(plain) <= most else plain[: most - 1] + "…"

@@ -7,8 +7,18 @@ from html import escape
 from string import Template
 from typing import Any
 
-from affectgpt.bench.report.charts import draw_classes, draw_sets, draw_words
-from affectgpt.bench.report.figures import ABSENT, TITLES, Figure, between, counts_of, figures_of, percent, wheels_of
+from affectgpt.bench.report.charts import draw_classes, draw_sets
+from affectgpt.bench.report.figures import (
+    ABSENT,
+    TITLES,
+    Figure,
+    between,
+    counts_of,
+    figures_of,
+    percent,
+    shown,
+    wheels_of,
+)
 from affectgpt.bench.report.tables import how_made, mean_title, selection_head, selection_rows
 from affectgpt.pages import style_sheet
 from affectgpt.pages.figures import data_address
@@ -236,16 +246,24 @@ def _words(result: Mapping[str, Any]) -> str:
     words = [(str(word), int(count)) for word, count in (result.get("frequent_words") or [])[:NUM_WORDS]]
     if not words:
         return ""
-    unseen = frozenset(str(word) for word, _ in result.get("unseen_words") or [])
-    picture = data_address(draw_words(words, unseen, int(result.get("labels") or 0)), "image/png")
-    return f'<h3>Most frequent labels</h3><img alt="How often labels were answered" src="{picture}">'
+    unseen = {str(word) for word, _ in result.get("unseen_words") or []}
+    # Bars of the page itself, as labels come in any script, and a plot's font has few.
+    longest, total = words[0][1], int(result.get("labels") or 0) or sum(count for _, count in words)
+    rows = "".join(
+        f'<tr><th>{escape(shown(word))}</th><td><i class="{"out" if word in unseen else ""}" '
+        f'style="width:{100 * count / longest:.1f}%"></i></td><td class="num">{count:,}</td>'
+        f'<td class="num">{100 * count / total:.1f}&nbsp;%</td></tr>'
+        for word, count in words
+    )
+    key = '<p class="key"><i></i>in the vocabulary <i class="out"></i>not in it</p>' if unseen else ""
+    return f'<h3>Most frequent labels</h3><table class="bars"><tbody>{rows}</tbody></table>{key}'
 
 
 def _unseen(result: Mapping[str, Any]) -> str:
     words = result.get("unseen_words") or []
     if not words:
         return ""
-    chips = "".join(f'<span class="chip near">{escape(str(w))} {n:,}</span>' for w, n in words[:NUM_UNSEEN])
+    chips = "".join(f'<span class="chip near">{escape(shown(w))} {n:,}</span>' for w, n in words[:NUM_UNSEEN])
     return f'<h3>Most frequent labels outside the vocabulary</h3><p class="chips">{chips}</p>'
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from affectgpt.bench.report.content import SELECTION_RULES
-from affectgpt.bench.report.figures import ABSENT, TITLES, between, counts_of, figures_of, percent, wheels_of
+from affectgpt.bench.report.figures import ABSENT, TITLES, between, counts_of, figures_of, percent, shown, wheels_of
 
 CSV_COLUMNS = (
     *("system", "inputs", "kind", "dataset", "metric", "mode", "wheel", "score", "low", "high", "strict_score"),
@@ -180,13 +180,13 @@ def _set_section(content: Mapping[str, Any], result: Mapping[str, Any]) -> list[
         parts.append(_class_table(result["per_class"]))
     for key, what in (("frequent_words", "Most frequent labels"), ("unseen_words", "Outside the vocabulary")):
         if result.get(key):
-            parts.append(f"{what}: " + ", ".join(f"{word} ({n:,})" for word, n in result[key][:NUM_WORDS]) + ".")
+            parts.append(f"{what}: " + ", ".join(f"{shown(word)} ({n:,})" for word, n in result[key][:NUM_WORDS]) + ".")
     return parts
 
 
 def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in classes[0] if name not in ("label", "samples")]
-    rows = [[str(c["label"]), f"{c['samples']:,}", *(percent(c.get(name)) for name in names)] for c in classes]
+    rows = [[shown(c["label"]), f"{c['samples']:,}", *(percent(c.get(name)) for name in names)] for c in classes]
     return _table(["class", "samples", *(TITLES.get(name, name) for name in names)], rows)
 
 
