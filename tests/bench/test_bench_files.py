@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,19 @@ def released(tmp_path: Path, shared: Path) -> Path:
         np.savez_compressed(tree / f"{stem}-openset.npz", filenames=names, fileitems=items)
         np.savez_compressed(tree / f"{stem}.npz", name2reason={row["name"]: row["sentence_ckpt30"] for row in rows})
     return tmp_path
+
+
+def test_the_command_of_the_docs_gives_the_published_figure(released: Path, shared: Path, capsys, monkeypatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/bench.md").read_text("utf-8")
+    line = next(line for line in page.splitlines() if line.strip().startswith("affectgpt bench --predictions"))
+    monkeypatch.chdir(released)
+    monkeypatch.setenv("AFFECTGPT_WHEEL_FOLDER", str(shared / "data/emotion_wheel"))
+    assert main(shlex.split(line)[1:]) == 0
+    shown = capsys.readouterr().out
+    assert [row.strip() for row in shown.splitlines() if row.strip() in page] == [
+        row.strip() for row in shown.splitlines()
+    ]
+    assert "55.65 [53.46, 57.83]" in shown
 
 
 def test_one_command_gives_the_published_figure_of_meld(released: Path, shared: Path, capsys) -> None:

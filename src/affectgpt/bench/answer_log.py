@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from filelock import FileLock, Timeout
+
 from affectgpt.bench.extract.base import digest_of
 from affectgpt.errors import DataError
 
@@ -27,7 +29,7 @@ class AnswerLog:
         identity: What decides the answers, as plain JSON; its digest marks the lines.
 
     Raises:
-        DataError: If the file cannot be opened, or a line before the last is broken.
+        DataError: If the file cannot be opened, another run has it open, or a line before the last is broken.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
@@ -38,12 +40,20 @@ class AnswerLog:
         self.errors: dict[str, str] = {}
         self.num_cut_bytes = 0
         self.num_others = 0
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._lock.acquire(timeout=0)
+            self._file = self.path.open("a+b", buffering=0)  # what a full disk did not take must not stay in a buffer
             known = self._read()
+        except Timeout:
+            raise DataError(f"another run is writing to {self.path}; wait for it, or choose another folder") from None
         except OSError as error:
+            self._lock.release()
             raise DataError(f"{self.path} cannot be opened for the answers: {error.strerror}") from error
+        except DataError:
+            self._lock.release()
+            raise
         if not known:
             self._write([{"run": self.run, "identity": self.identity}])
 
@@ -54,9 +64,14 @@ class AnswerLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        self._lock.release()
 
     def add(self, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Append answers, each with a ``key``; they are on the disk when this returns."""
+        """Append answers, each with a ``key``; they are on the disk when this returns.
+
+        Raises:
+            DataError: If they cannot be written.
+        """
         rows = [dict(answer) for answer in answers]
         self._write([{"run": self.run, **row} for row in rows])
         for row in rows:
@@ -78,14 +93,21 @@ class AnswerLog:
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        self._file.write(text.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            left = memoryview(text.encode())
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written: {error.strerror}; the answers before are kept, and the same command "
+                "goes on from them"
+            ) from error
 
     def _read(self) -> bool:
         """Take in what is there; whether this run has been here before."""
         self._file.seek(0)
-        content = self._file.read()
+        content = self._file.readall()
         whole = content[: content.rfind(b"\n") + 1]
         self.num_cut_bytes = len(content) - len(whole)
         if self.num_cut_bytes:

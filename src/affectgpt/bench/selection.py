@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,18 @@ def select(
     else:
         selection["chosen"] = _honest(rule, names, results[names[0]]["dataset"], validation)
     return selection["chosen"], selection
+
+
+def means_by_checkpoint(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """For one system the mean over its sets of each checkpoint that answers all of them, in natural order.
+
+    Empty unless there are several sets, each with a selection.
+    """
+    tables = [result["selection"]["candidates"] for result in results if "selection" in result]
+    if len(tables) < 2 or len(tables) < len(results):
+        return {}
+    shared = sorted(set.intersection(*(set(table) for table in tables)), key=natural_order)
+    return {name: sum(table[name] for table in tables) / len(tables) for name in shared}
 
 
 def _honest(rule: str, names: list[str], dataset: str, validation: Validation | None) -> str:

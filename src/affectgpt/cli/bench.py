@@ -154,6 +154,8 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 
 def _show(results: Sequence[Mapping[str, Any]]) -> None:
     """One line a system and set, and the plain mean of each system."""
+    from affectgpt.bench.selection import means_by_checkpoint
+
     wheels = ", ".join(sorted({str(result["wheel"]) for result in results}))
     print(f"mode {results[0]['mode']}, wheel {wheels}; in percent, with 95 % intervals")
     for system in dict.fromkeys(str(result["system"]) for result in results):
@@ -171,6 +173,13 @@ def _show(results: Sequence[Mapping[str, Any]]) -> None:
         if len(own) > 1:
             mean = sum(result["score"] for result in own) / len(own)
             print(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
+            means = means_by_checkpoint(own)
+            if means:
+                best, last = max(means, key=lambda name: means[name]), list(means)[-1]
+                print(
+                    f"  one checkpoint for all sets: last, {last}: {100 * means[last]:.2f}; best on the test sets, "
+                    f"{best}: {100 * means[best]:.2f}"
+                )
 
 
 def _selection_note(selection: Mapping[str, Any]) -> str:
