@@ -153,7 +153,7 @@ class CheckpointRunner:
         if self._model is None:
             from affectgpt.model import AffectGPT
 
-            self._model = AffectGPT.from_checkpoint(self.checkpoint, allow_import=self.allow_import).to(self.device)
+            self._model = AffectGPT.load(self.checkpoint, allow_import=self.allow_import).to(self.device)
             self.data.profile, self.data.style = self._model.media, self._model.style
         return self._model
 

@@ -172,6 +172,7 @@ def model_arguments(
             },
         },
         "style": "official",
+        "slots": None if layout is None else list(layout.slots),
         "media": MediaProfile.named("official", num_frames=_num_frames(file)).to_json(),
         "max_tokens": int(switches.get("max_length", 1024)),
         "max_new_tokens": 1200,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import Formatter
 from typing import NamedTuple
+
+from affectgpt.prompts.layouts import LAYOUTS as PUBLISHED
 
 TENSORS: tuple[tuple[str, str], ...] = (
     ("llm.network.", "llama_model."),
@@ -49,31 +52,41 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
 
 
 class Layout(NamedTuple):
-    """The inputs of a released prompt layout.
+    """The inputs of a published prompt layout.
 
     Attributes:
-        visual: ``face``, ``frame`` or ``image``; ``None`` for none.
-        audio: Whether the audio tokens have a place.
-        multi: Whether the pre-fused tokens have one.
+        visual: The visual stream: ``face``, ``frame`` or ``image``; ``None`` for none.
+        audio: Whether there is an audio stream.
+        slots: What the prompt shows: streams, ``multi``, ``subtitle``.
     """
 
     visual: str | None
     audio: bool
-    multi: bool
+    slots: tuple[str, ...]
+
+    @property
+    def multi(self) -> bool:
+        """Whether the pre-fused tokens have a place."""
+        return "multi" in self.slots
+
+
+def _layout(name: str, text: str) -> Layout | None:
+    """The inputs of a layout, or ``None`` if there is no model for it here."""
+    slots = tuple(field for _, field, _, _ in Formatter().parse(text) if field and field != "question")
+    visual = [slot for slot in slots if slot in ("face", "frame", "image")]
+    if "multi" in slots and not visual:
+        visual = ["frame" if name.startswith("multiframe") else "face"]
+    audio = "audio" in slots or "multi" in slots
+    if len(visual) > 1 or not (visual or audio):
+        return None
+    return Layout(visual[0] if visual else None, audio, slots)
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "multiface_audio_face_text": Layout("face", audio=True, multi=True),
-    "multiframe_audio_frame_text": Layout("frame", audio=True, multi=True),
-    "face": Layout("face", audio=True, multi=False),
-    "frame": Layout("frame", audio=True, multi=False),
-    "audio_text": Layout(None, audio=True, multi=False),
-    "face_text": Layout("face", audio=False, multi=False),
-    "frame_text": Layout("frame", audio=False, multi=False),
-    "image": Layout("image", audio=False, multi=False),
+    name: layout for name, text in PUBLISHED.items() if (layout := _layout(name, text)) is not None
 }
-"""Values of ``face_or_frame`` in the released configurations. Those with two visual inputs share one set of weights
-between both and are not read."""
+"""Values of ``face_or_frame`` in the released configurations that are read. Those with two visual inputs are not: they
+share one set of weights between both."""
 
 
 def official_name(name: str) -> str | None:

@@ -73,6 +73,17 @@ class StoredModel(Part):
         return model.eval()
 
     @classmethod
+    def load(cls, source: str | Path, *, allow_import: bool = False) -> Self:
+        """Load a model, in eval mode, from a ``.ckpt`` file, a folder that ``save_pretrained`` wrote, or a hub id.
+
+        Raises:
+            CheckpointError: See ``from_checkpoint`` and ``from_pretrained``.
+        """
+        is_file = Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth")
+        read = cls.from_checkpoint if is_file else cls.from_pretrained
+        return read(source, allow_import=allow_import)
+
+    @classmethod
     def from_official(
         cls,
         checkpoint: str | Path,

@@ -21,6 +21,7 @@ VERBS = {
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
+    "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),
     "doctor": ("affectgpt.cli.doctor", "say what this machine can do"),
     "demo": ("affectgpt.cli.demo", "run the whole job on a corpus that the library draws itself"),

@@ -38,7 +38,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     quiet()
     console = Console(stderr=True)
     console.print(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
-    model = AffectGPT.from_checkpoint(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
+    model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
     problems: list[str] = []
     answers: list[Prediction] = []
     for clip in track(args.clip, description="answering", console=console, disable=len(args.clip) == 1):
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog='example: affectgpt predict clip.mp4 --checkpoint runs/last.ckpt --subtitle "I am fine."',
     )
     parser.add_argument("clip", nargs="+", help="video, sound or picture files")
-    parser.add_argument("--checkpoint", required=True, help="the .ckpt file that training wrote")
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file, a saved folder, or a hub id")
     parser.add_argument("--subtitle", help="the spoken words, if known")
     parser.add_argument("--audio", help="a separate sound file, instead of the clip's own track")
     parser.add_argument("--question", help="what to ask; by default for all possible emotional states")

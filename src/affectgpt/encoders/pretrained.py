@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,10 @@ def load_network(owner: str, network_class: Any, path: str, revision: str | None
     if torch.get_default_device().type == "meta":
         return getattr(network_class, "from_config", network_class)(kwargs["config"]).to(DTYPES[dtype])
     try:
-        network, info = network_class.from_pretrained(
-            path, revision=revision, dtype=DTYPES[dtype], output_loading_info=True, **kwargs
-        )
+        with _without_report():
+            network, info = network_class.from_pretrained(
+                path, revision=revision, dtype=DTYPES[dtype], output_loading_info=True, **kwargs
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(owner, path, error) from error
     # Only SpecAugment reads this vector, and no encoder here turns SpecAugment on.
@@ -115,6 +117,19 @@ def read_preprocessor(owner: str, path: str, revision: str | None) -> dict[str, 
     if not isinstance(content, dict):
         raise CheckpointError(f"{owner}: {name} in {path!r} is not a JSON object; fetch it again")
     return content
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from listing each tensor of a CLIP's text tower; what is missing is checked here."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _unreadable(owner: str, path: str, error: Exception) -> CheckpointError:

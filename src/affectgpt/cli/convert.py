@@ -1,0 +1,140 @@
+"""The verb ``convert``: released checkpoints to ours, and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from affectgpt.checkpoints.official_names import LAYOUTS
+from affectgpt.cli.terminal import quiet
+from affectgpt.errors import ConfigError
+
+RELEASED = ".pth"
+TRAINED = ".ckpt"
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Convert one checkpoint.
+
+    Raises:
+        CheckpointError: If the source cannot be read or does not fit; every difference is listed.
+        ConfigError: If an option is missing for this kind of source, or the destination is of no known kind.
+    """
+    args = _parser().parse_args(argv)
+    source, destination = args.source, Path(args.destination)
+    if destination.suffix not in (RELEASED, TRAINED, ""):
+        raise ConfigError(
+            f"{destination}: give a name that ends in {RELEASED} (the released format), in {TRAINED} (one file for "
+            "predict and fit), or a folder without an ending (to share)"
+        )
+    if destination.exists() and not args.overwrite:
+        raise ConfigError(f"{destination} is there already; give another name, or --overwrite")
+    print(f"reading {source}", file=sys.stderr)
+    quiet()
+    model = _load(args)
+    if destination.suffix == RELEASED:
+        model.save_official(destination)
+    elif destination.suffix == TRAINED:
+        model.save_checkpoint(destination)
+    else:
+        model.save_pretrained(destination, paths=_paths(args.path))
+    facts = _facts(model, source, destination)
+    if args.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        _show(facts)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Any:
+    from affectgpt.model import AffectGPT
+
+    source = Path(args.source)
+    if source.suffix != RELEASED:
+        return AffectGPT.load(args.source, allow_import=args.allow_import)
+    missing = [f"--{name}" for name in ("clip", "hubert", "llm") if getattr(args, name) is None]
+    if missing:
+        raise ConfigError(
+            f"{source} holds the trained weights only; give the folders of the networks that it was trained over: "
+            f"{', '.join(missing)}"
+        )
+    return AffectGPT.from_official(
+        source,
+        clip=args.clip,
+        hubert=args.hubert,
+        llm=args.llm,
+        layout=args.layout,
+        bert=args.bert,
+        llm_dtype=args.llm_dtype,
+    )
+
+
+def _paths(given: Sequence[str]) -> dict[str, str]:
+    pairs = [item.partition("=") for item in given]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise ConfigError(f"--path {name}{equals}{path}: write NAME=ID, such as llm=Qwen/Qwen2.5-7B-Instruct")
+    return {name: path for name, _, path in pairs}
+
+
+def _facts(model: Any, source: str, destination: Path) -> dict[str, Any]:
+    origin = model.hparams.get("official") or {}
+    files = sorted(destination.iterdir()) if destination.is_dir() else [destination]
+    return {
+        "source": source,
+        "written": {str(file): file.stat().st_size for file in files},
+        "streams": list(model.specs),
+        "layout": origin.get("layout"),
+        "epoch": origin.get("epoch"),
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "carried": sum(p.numel() for p in model.carried.values()),
+    }
+
+
+def _show(facts: dict[str, Any]) -> None:
+    print(f"  streams  {', '.join(facts['streams'])}")
+    if facts["layout"]:
+        print(f"  layout   {facts['layout']}, epoch {facts['epoch']}")
+    print(f"  weights  {facts['trained']:,} trained, {facts['carried']:,} carried along unused")
+    for file, size in facts["written"].items():
+        print(f"  wrote    {file} ({size / 1e6:,.1f} MB)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt convert",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Turn a released AffectGPT checkpoint (.pth) into ours, or one of ours back. The endings of the\n"
+        "two names say what is what: .pth the released format, .ckpt our one file, a folder ours to share.",
+        epilog="example: affectgpt convert checkpoint_000030.pth affectgpt-face --clip clip-vit-large-patch14 \\\n"
+        "      --hubert chinese-hubert-large --llm Qwen2.5-7B-Instruct\n"
+        "  affectgpt convert affectgpt-face back.pth",
+    )
+    parser.add_argument("source", help="a .pth or .ckpt file, or a folder or hub id that save_pretrained wrote")
+    parser.add_argument("destination", help="a .pth or .ckpt file, or a folder to make")
+    parser.add_argument("--clip", help="folder or hub id of CLIP ViT-L/14, for a .pth")
+    parser.add_argument("--hubert", help="folder or hub id of Chinese HuBERT-large, for a .pth")
+    parser.add_argument("--llm", help="folder or hub id of Qwen2.5-7B-Instruct, for a .pth")
+    parser.add_argument("--bert", help="folder of the BERT that gives the Q-Formers their sizes, if not bert-base")
+    parser.add_argument(
+        "--layout", choices=list(LAYOUTS), help="the prompt layout, if the file's configuration does not name it"
+    )
+    parser.add_argument(
+        "--llm-dtype", default="bfloat16", choices=["float32", "bfloat16", "float16"], help="type of the LLM's weights"
+    )
+    parser.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        metavar="NAME=ID",
+        help="write this place of a frozen network, "
+        "such as llm=Qwen/Qwen2.5-7B-Instruct, into a folder to share; can be repeated",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the destination")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    parser.add_argument("--allow-import", action="store_true", help="import parts that the source names as code")
+    return parser
