@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.cli.predictions import PredictionFile
 from affectgpt.cli.terminal import quiet
 from affectgpt.errors import ConfigError
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.training.whole_file import WholeFileIO
 
 EXAMPLE = """\
 example: affectgpt fit --config experiments/real_clips_smollm2.yaml
@@ -40,6 +45,13 @@ class AffectCLI(LightningCLI):
         Lightning would overwrite it with the checkpoint's without a word; here a checkpoint of another configuration
         is refused when it is loaded.
         """
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; unless told otherwise it writes checkpoints whole or not at all."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFileIO()
+        return trainer
 
     def instantiate_classes(self) -> None:
         """Build the parts; the datamodule gets the model's media profile and style."""
@@ -86,6 +98,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     except ArgumentError as error:
         raise ConfigError(_first_lines(error)) from error
+    except SIGTERMException:  # Lightning would end as if all were well
+        return 128 + signal.SIGTERM
     return 0
 
 

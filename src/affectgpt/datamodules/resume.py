@@ -174,8 +174,9 @@ class Bookmark(lightning.Callback):
                 f"this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches="
                 f"{trainer.limit_train_batches} what is left of its epoch is not defined; leave it out, or use the same"
             )
-        left = leg.plan.rest(read, self._saved["reserve_used"]) if read < leg.plan.steps else ()
-        plan = replace(whole, pieces=left, held_back=int(self.budget.fraction * sum(b - a for a, b in left)))
+        used = self._saved["reserve_used"]
+        left = leg.plan.rest(read, used) if read < leg.plan.steps else ()
+        plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
         self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
         for name in ("ready", "started", "processed", "completed"):
             progress["current"][name] += self._leg.offset - made

@@ -1,0 +1,45 @@
+"""Writes checkpoints so that a killed run never leaves half of one under the name of a whole one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.types import _PATH
+
+
+class WholeFileIO(TorchCheckpointIO):
+    """Writes into a temporary file of the same folder, on disk before it takes the checkpoint's name.
+
+    Lightning writes into the system's temporary folder and moves the file: between two file systems that is a copy, and
+    a run that is killed in the middle of it leaves a cut ``last.ckpt``. Use it as a plugin of the trainer; ``affectgpt
+    fit`` does. Places that are not local folders are left to Lightning.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What to write.
+            path: File to write or replace.
+            storage_options: Not used, as in Lightning's own.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).chmod(0o644)  # a temporary file is its owner's alone
+            Path(draft).replace(path)
+        finally:
+            Path(draft).unlink(missing_ok=True)

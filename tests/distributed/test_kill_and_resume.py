@@ -1,0 +1,126 @@
+"""Real training processes are killed with SIGKILL, and go on: what they saw is what one run would have seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import resume_worker
+from affectgpt.cli.main import main as cli
+from affectgpt.training.whole_file import WholeFileIO
+from processes import in_processes, settings_for
+
+WORKER = Path(resume_worker.__file__)
+
+
+def train(out: Path, world: int = 1, **options: object) -> int | None:
+    """Run the worker; returns the first rank's exit code."""
+    codes = in_processes(resume_worker.main, settings_for(out, world=world, **options), world=world)
+    assert options.get("kill_at") is not None or codes == [0] * world
+    return codes[0]
+
+
+def seen(out: Path, rank: int = 0) -> dict[tuple[int, int], list]:
+    """(epoch, batch) to keys and questions; what was learnt again after a kill must be the same."""
+    found: dict[tuple[int, int], list] = {}
+    for line in (out / f"seen-{rank}.jsonl").read_text().splitlines():
+        epoch, batch, _, *content = json.loads(line)
+        assert found.setdefault((epoch, batch), content) == content
+    return found
+
+
+def test_killed_twice_with_workers_it_sees_what_one_run_sees(shards, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(whole, shards=str(shards), max_epochs=2)
+    assert train(killed, shards=str(shards), max_epochs=2, kill_at=4, num_workers=2) == -signal.SIGKILL
+    assert train(killed, shards=str(shards), max_epochs=2, kill_at=5, num_workers=1) == -signal.SIGKILL
+    train(killed, shards=str(shards), max_epochs=2, num_workers=2)
+    assert seen(killed) == seen(whole)
+    assert len(seen(whole)) == 10
+    weights = [torch.load(folder / "final.pt", weights_only=True) for folder in (whole, killed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_from_one_rank_to_two_and_back_every_sample_comes_once(shards, tmp_path):
+    """10 samples: 4 alone, 4 on two ranks, the last 2 alone."""
+    out = tmp_path / "run"
+    keys: list[str] = []
+    for world, batch_size, kill_at, learnt in ((1, 1, 5, 4), (2, 1, 3, 2), (1, 1, None, 2)):
+        for file in out.glob("seen-*"):
+            file.unlink()
+        train(out, world, shards=str(shards), max_epochs=1, batch_size=batch_size, kill_at=kill_at)
+        for rank in range(world):
+            lines = [json.loads(line) for line in (out / f"seen-{rank}.jsonl").read_text().splitlines()]
+            assert len(lines) == learnt + (kill_at is not None)
+            keys += [key for line in lines[:learnt] for key in line[3]]
+    assert sorted(keys) == [f"clip{i}" for i in range(10)]
+
+
+def test_sigterm_ends_the_command_with_143_and_a_checkpoint_that_goes_on(shards, tmp_path):
+    saver = {"dirpath": str(tmp_path), "save_last": True, "save_top_k": 0, "save_on_exception": True}
+    config = {
+        "trainer": {
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "default_root_dir": str(tmp_path),
+            "logger": False,
+            "callbacks": [
+                {"class_path": "ModelCheckpoint", "init_args": saver},
+                {"class_path": "resume_worker.SeenLog", "init_args": {"out": str(tmp_path), "kill_at": 3}},
+            ],
+        },
+        "model": resume_worker.TINY,
+        "data": {"name": "mercaption", "args": {"train": str(shards), "batch_size": 2, "num_workers": 0}},
+    }
+    config["trainer"]["callbacks"][1]["init_args"]["kill_with"] = int(signal.SIGTERM)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = ["fit", "--config", str(tmp_path / "config.yaml")]
+    assert in_processes(cli, command) == [128 + signal.SIGTERM]
+    assert len(seen(tmp_path)) == 3
+    assert in_processes(cli, [*command, "--ckpt_path", str(tmp_path / "last.ckpt"), "--trainer.max_epochs", "2"]) == [
+        143
+    ]
+    lines = [json.loads(line)[:3] for line in (tmp_path / "seen-0.jsonl").read_text().splitlines()]
+    assert lines == [[0, 0, 0], [0, 1, 1], [0, 2, 2], [0, 3, 3], [0, 4, 4], [1, 0, 5]]  # nothing was learnt twice
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_leaves_the_one_before(tmp_path):
+    path = tmp_path / "last.ckpt"
+    WholeFileIO().save_checkpoint({"step": 1}, path)
+    assert in_processes(die_while_writing, path) == [-signal.SIGKILL]
+    assert torch.load(path, weights_only=True) == {"step": 1}
+
+
+def die_while_writing(path: Path) -> None:
+    class Deadly:
+        def __reduce__(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    WholeFileIO().save_checkpoint({"weights": torch.zeros(10_000), "then": Deadly()}, path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_killed_twenty_times_at_random_steps_the_tiny_model_learns_the_same(shards, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = {"shards": str(shards), "model": "affectgpt", "max_epochs": 12}
+    train(whole, **options)
+    draw = random.Random(0)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for kill_at in [*(draw.randint(1, 5) for _ in range(20)), None]:
+        settings = settings_for(killed, **options, kill_at=kill_at, num_workers=draw.choice([0, 1, 2]))
+        done = subprocess.run([sys.executable, str(WORKER), settings], capture_output=True, env=environment)
+        assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr[-3000:]
+    assert seen(killed) == seen(whole)
+    assert len(seen(whole)) == 60
+    weights = [torch.load(folder / "final.pt", weights_only=True) for folder in (whole, killed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
