@@ -8,9 +8,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from affectgpt.cli.progress import Progress
 from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from affectgpt.datamodules.frames import FramesRecipe
     from affectgpt.datamodules.manifests import Layout
 
 
@@ -22,20 +24,18 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If the manifest or a clip is bad.
     """
     args = _parser().parse_args(argv)
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    recipe, layout = _recipe(args), _layout(args)
     from affectgpt.datamodules.shards import pack
 
-    console = Console(stderr=True)
-    console.print(f"packing {args.manifest} into {args.out}: every clip is decoded once, as a test")
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("pack", total=None)
+    stored = "original files" if recipe is None else f"{recipe.profile.num_frames} JPEG frames and FLAC sound"
+    with Progress("packing", "clips") as progress:
+        progress.say(f"packing {args.manifest} into {args.out}: {stored}; every clip is decoded, as a test")
         report = pack(
             args.manifest,
             args.out,
-            layout=_layout(args),
+            layout=layout,
+            recipe=recipe,
+            face_detector=args.face_detector if args.faces else None,
             samples_per_shard=args.samples_per_shard,
             shard_bytes=round(args.shard_mb * 1e6),
             workers=args.workers,
@@ -45,19 +45,20 @@ def run(verb: str, argv: Sequence[str]) -> int:
             overwrite=args.overwrite,
             restart=args.restart,
             provenance=dict(_pair(text) for text in args.provenance),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress.update,
         )
     index = report.index
-    left_out = f"; left out {len(report.rejects)}, see {args.out}/rejects.jsonl" if report.rejects else ""
-    noted = (
-        f"; {report.num_noted} had something skipped or unclear (media_notes, manifest_notes)"
-        if report.num_noted
-        else ""
-    )
+    if report.num_resumed:
+        print(f"went on after {report.num_resumed} clips that an earlier run had done")
     print(
-        f"packed {index.samples} samples ({index.bytes / 1e6:.1f} MB) in {len(index.shards)} shard(s) "
-        f"at {args.out}{left_out}{noted}"
+        f"packed {index.samples} samples ({index.bytes / 1e6:.1f} MB, {index.duration_seconds / 3600:.2f} h) in "
+        f"{len(index.shards)} shard(s) at {args.out}"
     )
+    if report.rejects:
+        codes = sorted({problem.code for problem in report.rejects})
+        print(f"left out {len(report.rejects)} ({', '.join(codes)}); {args.out}/rejects.jsonl has the reasons")
+    if report.num_noted:
+        print(f"{report.num_noted} have notes on damage or doubt in their json (media_notes, manifest_notes)")
     if args.json:
         print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
     return 0
@@ -70,30 +71,56 @@ def _parser() -> argparse.ArgumentParser:
         "optionally audio, subtitle, labels, description, faces, split; paths are relative to it. A folder is packed "
         "with every media file in it. After an interruption the same command goes on where it stopped.",
         epilog="example: affectgpt pack clips/manifest.jsonl shards/train --split train   |   "
-        "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --skip-bad",
+        "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --form frames --skip-bad",
     )
     parser.add_argument("manifest", help=".jsonl, .csv, .tsv or .parquet file, or a folder")
     parser.add_argument("out", help="folder to make")
-    published = parser.add_argument_group("published layouts")
-    published.add_argument(
-        "--layout", choices=["mer2025"], help="how the folder is laid out: as the authors publish it"
-    )
-    published.add_argument("--subset", help="tables of labels: mercaptionplus (default), ovmerd, or of one's own")
-    published.add_argument("--subtitle", help="column of the subtitle: english (default) or chinese")
-    published.add_argument("--ignore", action="append", default=[], metavar="PART", help="audio, faces or subtitle")
-    parser.add_argument("--split", help="only the lines of this split")
-    parser.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
-    parser.add_argument("--shard-mb", type=float, default=256.0, help="size at which a tar ends, in MB (256)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode (all cores)")
+    parser.add_argument("--split", help="only the entries of this split")
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, listed in rejects.jsonl")
-    parser.add_argument("--overwrite", action="store_true", help="replace the shard folder if it is there")
-    parser.add_argument("--restart", action="store_true", help="begin anew where an unfinished packing would go on")
-    parser.add_argument(
+    layout = parser.add_argument_group("published layouts")
+    layout.add_argument("--layout", choices=["mer2025"], help="how the folder is laid out: as the authors publish it")
+    layout.add_argument("--subset", help="tables of labels: mercaptionplus (default), ovmerd, or of one's own")
+    layout.add_argument("--subtitle", help="column of the subtitle: english (default) or chinese")
+    layout.add_argument("--ignore", action="append", default=[], metavar="PART", help="audio, faces or subtitle")
+    form = parser.add_argument_group("form of a sample")
+    form.add_argument(
+        "--form", choices=["media", "frames"], default="media", help="original files, or frames and sound"
+    )
+    form.add_argument(
+        "--media", metavar="PROFILE", help="of frames: a name (official) or JSON such as '{\"num_frames\": 4}'"
+    )
+    form.add_argument("--jpeg-qscale", type=int, metavar="Q", help="of frames: 1 (best) to 31, FFmpeg's scale (2)")
+    form.add_argument("--faces", action="store_true", help="find the main face where no face crops are given")
+    form.add_argument("--face-detector", default="centerface", metavar="NAME", help="what finds it (centerface)")
+    shards = parser.add_argument_group("shards")
+    shards.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
+    shards.add_argument("--shard-mb", type=float, default=256.0, help="size at which a tar ends, in MB (256)")
+    shards.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode (all cores)")
+    shards.add_argument("--overwrite", action="store_true", help="replace the shard folder if it is there")
+    shards.add_argument("--restart", action="store_true", help="begin anew where an unfinished packing would go on")
+    shards.add_argument(
         "--provenance", action="append", default=[], metavar="KEY=VALUE", help="a fact for the index: licence=CC-BY-4.0"
     )
     parser.add_argument("--json", action="store_true", help="print the index")
     return parser
+
+
+def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
+    if args.form == "media":
+        if args.media or args.jpeg_qscale:
+            raise ConfigError("--media and --jpeg-qscale say how frames are stored; give --form frames")
+        return None
+    from affectgpt.datamodules.frames import FramesRecipe
+    from affectgpt.media.profile import MediaProfile
+
+    media = args.media
+    if media is not None and media.lstrip().startswith("{"):
+        try:
+            media = json.loads(media)
+        except ValueError as error:
+            raise ConfigError(f"--media {media!r} is no JSON ({error}), nor the name of a profile") from error
+    return FramesRecipe(MediaProfile.of(media), args.jpeg_qscale or 2)
 
 
 def _layout(args: argparse.Namespace) -> Layout | None:

@@ -77,10 +77,10 @@ def _alone(job: Callable[[Item], Result], item: Item, crashed: Callable[[Item], 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # a forked copy of a process that has threads may hang; a spawned one is clean
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start)
 
 
-def _end_with_parent() -> None:
+def _start() -> None:
     """End this process when its parent is killed: else it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 

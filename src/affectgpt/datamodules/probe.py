@@ -1,33 +1,102 @@
-"""Reads the files of a manifest's line, and decodes them to see that they are whole."""
+"""Reads and decodes the files of a record, to see that they are whole, and makes a sample of them."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from affectgpt.datamodules.frames import FramesRecipe
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
 from affectgpt.datamodules.writer import Sample
 from affectgpt.errors import DataError
 from affectgpt.media.decode import Decoded, decode
 from affectgpt.media.face_arrays import read_faces
+from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.find import find_faces
 from affectgpt.media.profile import MediaProfile
+from affectgpt.registry import FACE_DETECTORS
 
 _CROP = MediaProfile(frame_height=0, frame_width=0, sources=("image",))
 _PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
 
-def probe_record(record: Record) -> Sample | SampleError:
-    """Read the files of a record, and decode them to see that they are whole.
+@dataclass(frozen=True)
+class Prepare:
+    """The work on one record: a function that another process can be given.
 
-    Returns:
-        The sample, or what is wrong with it: an answer that another process can send.
+    Attributes:
+        recipe: How to store frames and sound; ``None`` stores the original files.
+        detector: Finds the main face of a clip that comes without face crops: a name in ``FACE_DETECTORS``, or
+            ``None``.
     """
-    try:
-        return _probe(record)
-    except SampleError as problem:
-        return problem
+
+    recipe: FramesRecipe | None = None
+    detector: str | None = None
+
+    def __call__(self, record: Record) -> Sample | SampleError:
+        """Read the files of a record, and decode them to see that they are whole.
+
+        Returns:
+            The sample, or what is wrong with it: an answer that another process can send.
+        """
+        try:
+            return self._prepare(record)
+        except SampleError as problem:
+            return problem
+        except OSError as error:
+            message = f"clip {record.key!r}: {error.filename!r} cannot be read: {error.strerror}"
+            return SampleError(record.key, "probe", "unreadable", message)
+
+    def _prepare(self, record: Record) -> Sample:
+        contents = {path: path.read_bytes() for path in (record.video, record.audio) if path is not None}
+        profile = _PROBE if self.recipe is None else self.recipe.profile
+        decoded = {path: _decode(content, path, record, profile) for path, content in contents.items()}
+        seen = decoded[record.video] if record.video is not None else None
+        heard = decoded[record.audio] if record.audio is not None else seen
+        facts = _facts(record, seen, heard, list(decoded.values()))
+        faces = self._faces(record, contents, facts)
+        if self.recipe is None:
+            members = {path.suffix.lower().lstrip("."): content for path, content in contents.items()}
+            if faces is not None:
+                members[FACES_SUFFIX] = faces
+        else:
+            facts["stored"] = self.recipe.to_json()
+            crops = None if faces is None else read_faces(faces, record.key)
+            channels = facts["extra"].pop("faces_channels", "rgb")
+            members = self.recipe.members(seen, heard, crops, channels, record.key)
+        return Sample(record.key, members, facts)
+
+    def _faces(self, record: Record, contents: Mapping[Path, bytes], facts: dict[str, Any]) -> bytes | None:
+        """The face crops as an npy file: those of the record, or those that the detector finds."""
+        if record.faces is not None:
+            facts["has_faces"] = True
+            try:
+                return _given_faces(record)
+            except DataError as error:
+                raise SampleError(record.key, "probe", "bad_faces", str(error)) from error
+        if self.detector is None or not facts["has_video"] or record.video is None:
+            return None
+        profile = MediaProfile() if self.recipe is None else self.recipe.profile
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums of floats depend on the number of threads, and shards must not
+        try:
+            found = find_faces(contents[record.video], profile, _detector(self.detector), key=record.key)
+        finally:
+            torch.set_num_threads(threads)
+        facts["faces_coverage"] = 0.0 if found is None else round(found.coverage, 3)
+        if found is None or not len(found.kept):
+            facts["missing"]["face"] = "no face was found"
+            return None
+        facts["has_faces"] = True
+        return _npy(found.kept)
 
 
 def crashed(record: Record) -> SampleError:
@@ -39,36 +108,43 @@ def crashed(record: Record) -> SampleError:
     return SampleError(record.key, "probe", "crashed", message)
 
 
-def _probe(record: Record) -> Sample:
-    members: dict[str, bytes] = {}
-    decoded: list[Decoded] = []
-    try:
-        for path in (record.video, record.audio):
-            if path is not None:
-                content = path.read_bytes()
-                decoded.append(_decode(content, path, record))
-                members[path.suffix.lower().lstrip(".")] = content
-        if record.faces is not None:
-            members[FACES_SUFFIX] = _read_faces(record)
-    except OSError as error:
-        message = f"clip {record.key!r}: {error.filename!r} cannot be read: {error.strerror}"
-        raise SampleError(record.key, "probe", "unreadable", message) from error
-    except SampleError:
-        raise
-    except DataError as error:
-        raise SampleError(record.key, "probe", "bad_faces", str(error)) from error
-    facts = {
+def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded: list[Decoded]) -> dict[str, Any]:
+    """The json member; ``has_video`` and ``has_audio`` are what could be decoded, not what a header claims."""
+    missing = {} if seen is not None else {"visual": "the clip is sound alone"}
+    for kind, part in (("visual", seen), ("audio", heard)):
+        if part is not None and kind in part.missing:
+            missing[kind] = part.missing[kind]
+    return {
         **record.to_json(),
-        "duration_seconds": round(max(media.duration_seconds for media in decoded), 3),
-        "has_video": any(media.frames is not None for media in decoded),
-        "has_audio": any(media.waveform is not None for media in decoded),
-        "has_faces": FACES_SUFFIX in members,
-        "media_notes": [note for media in decoded for note in media.notes],
+        "duration_seconds": round(max(part.duration_seconds for part in decoded), 3),
+        "has_video": seen is not None and seen.frames is not None,
+        "has_audio": heard is not None and heard.waveform is not None,
+        "has_faces": False,
+        "picture": seen is not None and seen.picture,
+        "missing": missing,
+        "media_notes": [note for part in decoded for note in part.notes],
     }
-    return Sample(record.key, members, facts)
 
 
-def _read_faces(record: Record) -> bytes:
+def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile) -> Decoded:
+    try:
+        decoded = decode(content, profile, key=record.key)
+    except DataError as error:
+        code = "undecodable" if content else "empty_file"
+        raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
+    if path == record.audio and decoded.waveform is None:
+        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
+        raise SampleError(record.key, "probe", "no_sound", message)
+    return decoded
+
+
+@cache
+def _detector(name: str) -> FaceDetector:
+    detector: FaceDetector = FACE_DETECTORS.build(name)
+    return detector
+
+
+def _given_faces(record: Record) -> bytes:
     """The face crops of a record as an npy file; pictures in a folder become one."""
     files = record.face_files()
     if record.faces in files:
@@ -83,18 +159,10 @@ def _read_faces(record: Record) -> bytes:
     if len({crop.shape for crop in crops}) != 1:
         sizes = ", ".join(sorted({f"{crop.shape[1]}x{crop.shape[0]}" for crop in crops})) or "none at all"
         raise DataError(f"clip {record.key!r}: pictures of one size make face crops, but {record.faces} holds {sizes}")
+    return _npy(np.stack(crops))
+
+
+def _npy(array: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.stack(crops))
+    np.save(file, array)
     return file.getvalue()
-
-
-def _decode(content: bytes, path: Path, record: Record) -> Decoded:
-    try:
-        decoded = decode(content, _PROBE, key=record.key)
-    except DataError as error:
-        code = "undecodable" if content else "empty_file"
-        raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
-    if path == record.audio and decoded.waveform is None:
-        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
-        raise SampleError(record.key, "probe", "no_sound", message)
-    return decoded

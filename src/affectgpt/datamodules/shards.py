@@ -10,10 +10,11 @@ from typing import Any
 
 import av
 
+from affectgpt.datamodules.frames import FORM, FramesRecipe
 from affectgpt.datamodules.index import ShardIndex
 from affectgpt.datamodules.manifests import Layout, scan_manifest
 from affectgpt.datamodules.parallel import map_in_order
-from affectgpt.datamodules.probe import crashed, probe_record
+from affectgpt.datamodules.probe import Prepare, crashed
 from affectgpt.datamodules.schema import Record, SampleError
 from affectgpt.datamodules.writer import ShardWriter
 from affectgpt.errors import ConfigError, DataError
@@ -53,13 +54,16 @@ def pack(
     restart: bool = False,
     skip_bad: bool = False,
     workers: int = 0,
+    recipe: FramesRecipe | None = None,
+    face_detector: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackReport:
     """Pack the clips of a manifest into a shard folder.
 
     A shard ends at ``samples_per_shard`` samples, or at the sample with which it reaches ``shard_bytes``. The media
-    files are stored as they are; the same files give the same tars, byte for byte, for any number of workers. After a
-    kill or an error the same call goes on behind the last finished shard; see ``ShardWriter``.
+    files are stored as they are, unless a ``recipe`` is given. The same files give the same tars, byte for byte, for
+    any number of workers. After a kill or an error the same call goes on behind the last finished shard; see
+    ``ShardWriter``.
 
     Args:
         manifest: See ``read_manifest``.
@@ -76,6 +80,8 @@ def pack(
         skip_bad: Leave bad samples out and list them in ``rejects.jsonl``, instead of stopping at the first.
         workers: Processes that decode; 0 decodes in this one. A script that asks for more must guard its main module
             with ``if __name__ == "__main__"``, as for any use of ``multiprocessing``.
+        recipe: Store frames and sound, decoded already, in place of the original files (form ``"frames"``).
+        face_detector: Name in ``FACE_DETECTORS`` of what finds the main face of clips that come without face crops.
         progress: Called with the number of samples done and the number of all.
 
     Raises:
@@ -85,10 +91,14 @@ def pack(
     """
     if workers < 0:
         raise ConfigError(f"workers={workers}, but must be 0, to decode in this process, or more")
+    prepare = Prepare(recipe, face_detector)
+    stored = {} if recipe is None else recipe.to_json()
     with ShardWriter(
         out,
         samples_per_shard=samples_per_shard,
         shard_bytes=shard_bytes,
+        form="media" if recipe is None else FORM,
+        recipe=stored | ({"face_detector": face_detector} if face_detector else {}),
         settings={"av": av.__version__},
         overwrite=overwrite,
         restart=restart,
@@ -96,9 +106,9 @@ def pack(
         records, rejects = _select(manifest, layout, split, labelled_only, skip_bad)
         identities = [record.identity() for record in records]
         num_resumed = writer.resume(identities)
-        _check_room(writer, records)
+        _check_room(writer, records[num_resumed:], recipe)
         for done, sample in enumerate(
-            map_in_order(probe_record, records[num_resumed:], workers, crashed), start=num_resumed
+            map_in_order(prepare, records[num_resumed:], workers, crashed), start=num_resumed
         ):
             if isinstance(sample, SampleError):
                 if not skip_bad:
@@ -135,10 +145,13 @@ def _unlabelled(record: Record) -> SampleError:
     return SampleError(record.key, "select", "unlabelled", message)
 
 
-def _check_room(writer: ShardWriter, records: Sequence[Record]) -> None:
+def _check_room(writer: ShardWriter, records: Sequence[Record], recipe: FramesRecipe | None) -> None:
     """Refuse to begin what the disk cannot hold."""
-    left = records[writer.num_resumed :]
-    needed = sum(path.stat().st_size for record in left for path in record.files()) + len(left) * _TAR_BYTES_PER_SAMPLE
+    needed = sum(path.stat().st_size for record in records for path in record.files())
+    if recipe is not None:  # an estimate: JPEG takes about 2 bits a pixel, and the sound less than the clip
+        profile = recipe.profile
+        needed = needed // 4 + len(records) * profile.num_frames * profile.frame_height * profile.frame_width // 4
+    needed += len(records) * _TAR_BYTES_PER_SAMPLE
     free = shutil.disk_usage(writer.out.parent).free
     if needed > free:
         raise DataError(

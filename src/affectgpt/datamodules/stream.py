@@ -11,6 +11,7 @@ from typing import Literal
 from torch.utils.data import IterableDataset, get_worker_info
 
 from affectgpt.datamodules.features import FeatureRecipe
+from affectgpt.datamodules.frames import check_index
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.mixture import MixtureOrder, mixture_lengths
 from affectgpt.datamodules.order import check_ranks, share_of_rank
@@ -100,6 +101,8 @@ class ShardStream(IterableDataset[Clip]):
         given = [folders] if isinstance(folders, str | Path | ShardIndex) else folders
         self.indexes = tuple(item if isinstance(item, ShardIndex) else read_index(item) for item in given)
         self.profile = profile or MediaProfile()
+        for index in self.indexes:
+            check_index(index, self.profile)
         self.shuffle = shuffle
         self.seed = seed
         self.rank = rank

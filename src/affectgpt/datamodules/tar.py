@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
+from affectgpt.datamodules.frames import read_frames
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
@@ -168,6 +169,8 @@ def _with_features(
 
 
 def _with_media(key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile) -> Clip:
+    if "stored" in text:
+        return read_frames(key, members, text, profile)
     video = next((members[suffix] for suffix in members if suffix in VIDEO_SUFFIXES), None)
     audio = next((members[suffix] for suffix in members if suffix in AUDIO_SUFFIXES), None)
     source = video if video is not None else audio

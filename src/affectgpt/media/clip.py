@@ -23,6 +23,8 @@ from affectgpt.media.scale import build_scaler
 from affectgpt.media.timeline import floor_indices
 from affectgpt.types import Clip
 
+NO_CROPS = "no face crops in the sample"
+
 
 def load_clip(
     source: str | Path | bytes,
@@ -69,26 +71,76 @@ def load_clip(
         heard = decode(audio, replace(profile, sources=("audio",)), key=name)
 
     face_notes: list[str] = []
-    crops: NDArray[np.uint8] | str = "no face crops in the sample"
+    crops: NDArray[np.uint8] | str = NO_CROPS
     if isinstance(faces, FaceDetector):
         if "face" in profile.sources:
             faces_channels = "rgb"
             crops, face_notes = _find_crops(source, profile, faces, name)
     elif faces is not None:
         crops = faces
-    found = {wanted: _prepare(wanted, seen, heard, crops, faces_channels, profile, name) for wanted in profile.sources}
+    return assemble_clip(
+        seen,
+        heard,
+        profile,
+        key=name,
+        subtitle=subtitle,
+        labels=labels,
+        description=description,
+        faces=crops,
+        faces_channels=faces_channels,
+        face_notes=face_notes,
+        extra=extra,
+    )
+
+
+def assemble_clip(
+    seen: Decoded | None,
+    heard: Decoded | None,
+    profile: MediaProfile,
+    *,
+    key: str,
+    subtitle: str | None = None,
+    labels: Sequence[str] = (),
+    description: str | None = None,
+    faces: NDArray[np.uint8] | str = NO_CROPS,
+    faces_channels: str = "rgb",
+    face_notes: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> tuple[Clip, dict[str, str]]:
+    """Make a clip of decoded media; see ``load_clip``.
+
+    Args:
+        seen: What the frames come from, at the size of the profile.
+        heard: What the waveform comes from, at the rate of the profile; may be the same.
+        profile: The sources to prepare.
+        key: The sample's name.
+        subtitle: See ``load_clip``, as for the others.
+        labels: Open-vocabulary emotion labels.
+        description: Free-form emotion description.
+        faces: Face crops, uint8 ``[T', H, W, 3]``, or why there are none.
+        faces_channels: Order of their channels.
+        face_notes: What is to be said about them.
+        extra: Anything else to carry along.
+
+    Returns:
+        The clip, and what it lacks.
+
+    Raises:
+        DataError: If it has nothing that the profile asks for.
+    """
+    found = {wanted: _prepare(wanted, seen, heard, faces, faces_channels, profile, key) for wanted in profile.sources}
     media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
     missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
     if not media:
         reasons = "; ".join(f"{wanted}: {reason}" for wanted, reason in missing.items())
-        raise DataError(f"clip {name!r} has none of the sources that are asked for ({reasons}); leave it out")
+        raise DataError(f"clip {key!r} has none of the sources that are asked for ({reasons}); leave it out")
     words = subtitle.strip() if subtitle else ""
     if not words:
         missing["subtitle"] = "none was given"
     decoded = list({id(part): part for part in (seen, heard) if part is not None}.values())
-    notes = [note for part in decoded for note in part.notes] + face_notes
+    notes = [note for part in decoded for note in part.notes] + [*face_notes]
     clip = Clip(
-        key=name,
+        key=key,
         media=media,
         subtitle=words or None,
         labels=tuple(labels),

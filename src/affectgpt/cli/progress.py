@@ -1,0 +1,61 @@
+"""Shows how far long work is: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """Speed and remaining time of some work, on the standard error stream.
+
+    Args:
+        title: What is done.
+        unit: What is counted.
+    """
+
+    def __init__(self, title: str, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.title, self.unit = title, unit
+        self._console = Console(stderr=True)
+        speed, left = TextColumn("{task.fields[speed]}"), TimeRemainingColumn()
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), speed, left)
+        self._bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._task: Any = None
+        self._first = (0, 0.0)
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def update(self, done: int, total: int) -> None:
+        """Tell how much is done; what was done at the first call does not count for the speed."""
+        now = time.monotonic()
+        if self._task is None:
+            self._task = self._bar.add_task(self.title, total=total, completed=done, speed="")
+            self._first = (done, now)
+            self._last_line = now
+            return
+        speed = (done - self._first[0]) / max(now - self._first[1], 1e-9)
+        self._bar.update(self._task, completed=done, total=total, speed=f"{speed:.1f} {self.unit}/s")
+        if not self._console.is_terminal and now - self._last_line > _SECONDS_BETWEEN_LINES and speed:
+            self._last_line = now
+            left = round((total - done) / speed)
+            clock = f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+            self.say(f"{self.title}: {done} of {total} {self.unit}, {speed:.1f}/s, {clock} left")
