@@ -240,9 +240,15 @@ def test_calls_that_do_not_fit_end_in_one_line(argv, message, capsys, tmp_path, 
 
 
 def test_the_sets_are_listed(capsys, tmp_path: Path) -> None:
-    make_processed(tmp_path, "meld", 2, media=False)
+    make_processed(tmp_path, "meld", 2)
     assert main(["bench", "--list", "--data", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    for said in ("4,659 clips", "weighted_f1", "meld-process/label.npz or test_sent_emo.csv", "found at"):
+    for said in (
+        "4,659 clips",
+        "weighted_f1",
+        "meld-process/label.npz or test_sent_emo.csv",
+        "found at",
+        "2 samples, but",
+    ):
         assert said in shown
     assert shown.count("not found in") == 8

@@ -164,6 +164,15 @@ def test_several_checkpoints_are_selected_and_kept_apart(folder: Path, tmp_path:
     assert logs[0][0]["identity"]["checkpoint"] != logs[1][0]["identity"]["checkpoint"]
 
 
+def test_a_folder_to_share_is_answered_with_too(folder: Path, tmp_path: Path) -> None:
+    AffectGPT.from_checkpoint(folder / "ckpt/epoch=1.ckpt").save_pretrained(tmp_path / "mine")
+    data = UniBenchDataModule(str(folder / "sets"), ["sims"], num_workers=0, allow_partial=True)
+    bench = Benchmark(tmp_path / "out", resamples=0, allow_partial=True)
+    shared, file = (bench.run([p], data, system="me")[0] for p in (tmp_path / "mine", folder / "ckpt/epoch=1.ckpt"))
+    assert shared["checkpoint"] == "mine"
+    assert shared["score"] == file["score"]
+
+
 def test_answers_of_another_checkpoint_or_question_are_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "x.answers.jsonl"
     with AnswerLog(path, {"checkpoint": "a", "question": "How?"}) as log:

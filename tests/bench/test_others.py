@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score
 
 from affectgpt.bench.others import OTHERS, question_of, score_other
@@ -264,6 +266,11 @@ def test_perception_by_hand_in_both_formats(tmp_path: Path) -> None:
     assert result["by_dimension"] == {"Valence perception": 1.0}
     assert result["unreadable"] == ["2.jpg/choose"]
     assert "over all questions" in result["formula"]
+    halves = [save(tmp_path / "single.json", rows[:2]), save(tmp_path / "pair.json", rows[2:])]
+    both = score_other("eemo-perception", halves, system="me")
+    assert (both["score"], both["by_carrier"]) == (result["score"], result["by_carrier"])
+    with pytest.raises(ConfigError, match="2 files of answers, and one of gold"):
+        score_other("eemo-perception", halves, halves[0])
     with pytest.raises(DataError, match="answers of me, you; say which system is meant"):
         score_other("eemo-perception", path)
 
@@ -303,6 +310,27 @@ def test_assessment_by_hand(tmp_path: Path) -> None:
     assert result["valence_plcc"] == pytest.approx(pearson([6, 8, 9], [0.1, 0.2, 0.4]))
     mean = (0.1 + 0.2 + 0.4) / 3
     assert result["strict"]["valence_plcc"] == pytest.approx(pearson([6, 7, 8, 9], [0.1, mean, 0.2, 0.4]))
+
+
+@given(
+    st.text()
+    | st.sampled_from(["{'emotion': 'Fear'}", "{'techniques': []}", "{{{", "<answer>", "A: B:"]).flatmap(
+        lambda start: st.text().map(lambda end: start + end)
+    )
+)
+def test_no_answer_breaks_a_reader(text: str) -> None:
+    for read, labels in (
+        (emotion_official, FILM_EMOTIONS),
+        (emotion_tolerant, FILM_EMOTIONS),
+        (sentiment_official, SENTIMENTS),
+    ):
+        assert read(text, labels) in (None, *labels)
+    for many in (techniques_official, techniques_tolerant):
+        assert set(many(text, TECHNIQUES) or ()) <= set(TECHNIQUES)
+    assert option_of(text, {"A": "Yes", "B": "No"}) in (None, "A", "B")
+    assert set(ranking_of(text, OTHERS["eemo-ranking"].labels) or ()) <= set(OTHERS["eemo-ranking"].labels)
+    number = number_of(text)
+    assert number is None or isinstance(number, float)
 
 
 def test_numbers_in_answers() -> None:

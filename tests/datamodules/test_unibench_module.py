@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning
 import numpy as np
@@ -104,14 +105,40 @@ def test_a_batch_of_broken_clips_alone_is_noted(folder: Path) -> None:
 def test_face_crops_are_read(folder: Path, tmp_path: Path) -> None:
     meld, names = make_processed(tmp_path, "meld", 2, clip=make_clip(0.3))
     (meld / "openface_face").mkdir()
-    np.save(meld / "openface_face" / f"{names[0]}.npy", np.full((5, 20, 20, 3), 200, np.uint8))
+    blue_first = np.full((5, 20, 20, 3), (200, 100, 0), np.uint8)
+    np.save(meld / "openface_face" / f"{names[0]}.npy", blue_first)
     data = module(tmp_path, media={**MEDIA, "sources": ["face", "audio"]})
     (batch,) = data.loader("meld")
+    # without crops the detector looks, and finds no face in a grey picture
     assert batch.keep["face"].tolist() == [[True, True], [False, False]]
+    assert batch.media["face"][0, 0, :, 0, 0].tolist() == [0, 100, 200]
     np.save(meld / "openface_face" / f"{names[1]}.npy", np.zeros((5, 20, 20)))
     data = module(tmp_path, media={**MEDIA, "sources": ["face", "audio"]})
     assert [b.keys for b in data.loader("meld")] == [(names[0],)]
     assert "face crops must be uint8" in data.unreadable["meld"][names[1]]
+
+
+def test_faces_are_found_where_there_are_no_crops(shared: Path, tmp_path: Path) -> None:
+    clip = (shared / "data/clips/sample_00000000.mp4").read_bytes()
+    make_processed(tmp_path, "meld", 1, clip=clip)
+    for detector, num_sources in (("centerface", 2), (None, 1)):
+        media = {**MEDIA, "sources": ["face", "audio"]}
+        data = module(tmp_path, media=media, face_detector=detector, num_workers=1)
+        (batch,) = data.loader("meld")
+        assert len(batch.media) == num_sources
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_the_samples_in_equal_steps(folder: Path, world_size: int) -> None:
+    seen, steps = [], []
+    for rank in range(world_size):
+        data = module(folder, sets=["sims"], batch_size=1)
+        data.trainer = SimpleNamespace(distributed_sampler_kwargs={"rank": rank, "num_replicas": world_size})
+        keys = [key for batch in data.predict_dataloader() for key in batch.keys]
+        seen += keys
+        steps.append(len(keys))
+    assert len(set(steps)) == 1
+    assert len(set(seen)) == 4
 
 
 def test_lightning_tests_and_predicts(folder: Path, tmp_path: Path) -> None:

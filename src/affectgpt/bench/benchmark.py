@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from affectgpt.bench.candidates import Candidate, find_candidates, natural_order
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, as_gold, find_gold
-from affectgpt.bench.runner import CheckpointRunner, Progress
+from affectgpt.bench.runner import CheckpointRunner, Progress, name_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
 from affectgpt.bench.sets import TEST_SETS
@@ -117,7 +117,7 @@ class Benchmark:
         What was answered before, by the same checkpoint and to the same question, is not asked again.
 
         Args:
-            checkpoints: Files that training wrote.
+            checkpoints: Files that training wrote, or folders that ``save_pretrained`` wrote.
             data: The test sets.
             system: Name of the system.
             progress: Is told after each batch.
@@ -132,13 +132,13 @@ class Benchmark:
             ConfigError: If two checkpoints have one name.
             DataError: If a set or a log of answers is damaged.
         """
-        names = [Path(path).stem for path in checkpoints]
+        names = [name_of(Path(path)) for path in checkpoints]
         repeated = {one for one in names if names.count(one) > 1}
         if repeated:
             raise ConfigError(f"several checkpoints are called {', '.join(sorted(repeated))}; rename the files")
         gold = {name: as_gold(bench_set, self.out / "gold") for name, bench_set in data.sets.items()}
         groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-        for path in sorted((Path(p) for p in checkpoints), key=lambda p: natural_order(p.stem)):
+        for path in sorted((Path(p) for p in checkpoints), key=lambda p: natural_order(name_of(p))):
             runner = CheckpointRunner(path, data, self.out / "answers", system=system, progress=progress, **options)
             for name, bench_set in data.sets.items():
                 answered = runner.answer(bench_set, self.extractor, self.sentiment_reader)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.bench.answer_log import LOG_SUFFIX, AnswerLog
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
+from affectgpt.bench.extract.base import digest_of
 from affectgpt.bench.submission import write_openset, write_sentiments
 from affectgpt.errors import CheckpointError
 
@@ -48,7 +49,7 @@ class CheckpointRunner:
     The model is loaded when the first sample needs it: a run whose answers are all there only reads them.
 
     Args:
-        checkpoint: The file that training wrote.
+        checkpoint: The file that training wrote, or a folder that ``save_pretrained`` wrote.
         data: The test sets; its media profile and style are set to the model's.
         out: Folder for the answers; in the authors' layout, ``results-SET/SYSTEM/CHECKPOINT-openset.npz``.
         system: Name of the system.
@@ -73,11 +74,8 @@ class CheckpointRunner:
         allow_import: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        from affectgpt.checkpoints.io import load_checkpoint
-        from affectgpt.media.profile import MediaProfile
-
         self.checkpoint = Path(checkpoint)
-        self.name = self.checkpoint.stem
+        self.name = name_of(self.checkpoint)
         self.data = data
         self.out = Path(out)
         self.system = system
@@ -86,12 +84,12 @@ class CheckpointRunner:
         self.allow_import = allow_import
         self.progress = progress
         self._model: AffectGPT | None = None
-        settings = load_checkpoint(self.checkpoint)["hyper_parameters"]
+        settings, files = _settings_of(self.checkpoint)
+        self._style = str(settings.get("style", "official"))
         self._identity = {
-            "checkpoint": sha256_of(self.checkpoint),
-            "media": MediaProfile.of(settings.get("media")).to_json(),
-            "style": settings.get("style", "official"),
+            "checkpoint": digest_of([sha256_of(file) for file in files]),
             "max_new_tokens": max_new_tokens or settings.get("max_new_tokens"),
+            "face_detector": data.face_detector,
         }
 
     def log_of(self, name: str) -> AnswerLog:
@@ -160,7 +158,7 @@ class CheckpointRunner:
     def _question(self) -> str:
         from affectgpt.prompts.official import get_style
 
-        return get_style(str(self._identity["style"])).label_question
+        return get_style(self._style).label_question
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.out / f"results-{name}" / self.system / f"{self.name}{suffix}"
@@ -168,6 +166,23 @@ class CheckpointRunner:
     def _tell(self, name: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(self.name, name, done, total)
+
+
+def name_of(checkpoint: str | Path) -> str:
+    """What a checkpoint is called: the name of its file or folder, without the ending."""
+    path = Path(checkpoint)
+    return path.stem if path.suffix in (".ckpt", ".pth") else path.resolve().name
+
+
+def _settings_of(checkpoint: Path) -> tuple[Mapping[str, Any], list[Path]]:
+    """The model's arguments, and the files that its digest is made of."""
+    from affectgpt.checkpoints import pretrained
+    from affectgpt.checkpoints.io import load_checkpoint
+
+    if not checkpoint.is_dir():
+        return load_checkpoint(checkpoint)["hyper_parameters"], [checkpoint]
+    stored = pretrained.read(checkpoint, None, {})
+    return stored.config, [checkpoint / pretrained.CONFIG, checkpoint / pretrained.WEIGHTS]
 
 
 def sha256_of(path: Path) -> str:

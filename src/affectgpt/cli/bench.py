@@ -101,6 +101,7 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
 def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from affectgpt.bench.runner import name_of
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
     quiet()
@@ -110,6 +111,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         allow_partial=args.allow_partial,
+        face_detector=None if args.face_detector == "none" else args.face_detector,
     )
     device = pick_device(args.device)
     sizes = ", ".join(f"{one.test_set.title} ({len(one)})" for one in data.sets.values())
@@ -119,9 +121,8 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
     for one in data.sets.values():
         for difference in one.differences:
             console.print(f"  {one.test_set.title}: {difference.message}", highlight=False)
-    system = args.name or (
-        Path(args.model[0]).stem if len(args.model) == 1 else Path(args.model[0]).resolve().parent.name
-    )
+    first = Path(args.model[0])
+    system = args.name or (name_of(first) if len(args.model) == 1 else first.resolve().parent.name)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console, transient=True) as bar:
@@ -192,7 +193,7 @@ def _selection_note(selection: Mapping[str, Any]) -> str:
 
 def _list_sets(data: Sequence[str] | None) -> None:
     from affectgpt.bench.sets import TEST_SETS
-    from affectgpt.datamodules.unibench import find_sets
+    from affectgpt.datamodules.unibench import find_sets, read_set
     from affectgpt.datamodules.unibench.layouts import ORIGINAL, PROCESSED
 
     found = find_sets(data) if data else {}
@@ -202,8 +203,12 @@ def _list_sets(data: Sequence[str] | None) -> None:
         places += [layout.labels for layout in ORIGINAL.get(name, ())]
         print(f"{'':<12}read from {' or '.join(places)}")
         print(textwrap.fill(f"from {one.source}", 110, initial_indent=" " * 12, subsequent_indent=" " * 12))
-        if data:
-            print(f"{'':<12}{'found at ' + str(found[name]) if name in found else 'not found in ' + ', '.join(data)}")
+        if name in found:
+            there = read_set(name, found[name], allow_partial=True)
+            state = "; ".join(difference.message for difference in there.differences) or "whole"
+            print(f"{'':<12}found at {found[name]}: {state}")
+        elif data:
+            print(f"{'':<12}not found in {', '.join(data)}")
 
 
 def _names(text: str | None) -> list[str]:
@@ -226,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="list the sets, with --data also which of them are there")
-    add("--model", nargs="+", metavar="CKPT", help="checkpoint files to answer with")
+    add("--model", nargs="+", metavar="CKPT", help="checkpoints to answer with: files, or folders to share")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
     add(
         "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
@@ -251,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")
     add("--resamples", type=int, default=10_000, help="bootstrap resamples of the intervals; 0 for none")
+    add("--face-detector", default="centerface", help="what finds faces where the set has no crops; none: nothing")
     add("--batch-size", type=int, default=8, help="clips answered at a time (8)")
     add("--num-workers", type=int, default=2, help="processes that decode (2)")
     add("--max-new-tokens", type=int, help="longest answer, in tokens")

@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from affectgpt.bench.others import score_other
 
-    result = score_other(args.task, args.predictions, args.gold, args.mode, args.system)
+    result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system)
     if args.out:
         write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     if args.json:
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("task", choices=list(OTHERS))
     parser.add_argument("predictions", help="answers (.json, .jsonl, .csv, .tsv): id and model_output")
     parser.add_argument("gold", nargs="?", help="the benchmark's own file of labels, where the answers hold none")
+    parser.add_argument("--more", nargs="+", default=[], metavar="FILE", help="further answers, such as those of pairs")
     parser.add_argument("--system", help="which system is meant, where the file holds the answers of several")
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
     parser.add_argument("--out", help="write the result to this file, as JSON")

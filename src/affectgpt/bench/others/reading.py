@@ -160,10 +160,17 @@ def ranking_of(text: str, labels: Sequence[str]) -> list[str] | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A number, given as such or as the last one in the final answer."""
+    """A number: given as such, the last one behind a colon of the final answer, or else its first.
+
+    Examples:
+        >>> number_of("Valence: 0.7 (on a scale from 0 to 1)"), number_of("0.7 of 1")
+        (0.7, 0.7)
+    """
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
         return float(value) if value == value else None
-    found = _NUMBER.findall(final_answer(str(value)))
-    return float(found[-1]) if found else None
+    said = final_answer(str(value))
+    stated = re.findall(rf":\s*({_NUMBER.pattern})", said)
+    first = _NUMBER.search(said)
+    return float(stated[-1]) if stated else float(first.group()) if first else None

@@ -11,7 +11,7 @@ from affectgpt.bench.others import eemo, reading
 from affectgpt.bench.others.figures import class_figures, set_figures
 from affectgpt.bench.others.rows import Row, answer_of, gold_of, join_gold, read_rows
 from affectgpt.bench.others.table import OtherTask, get_other
-from affectgpt.errors import DataError
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.labels import MODES, Mode, check_mode
 
 Joined = Sequence[tuple[str, Row | None, Row]]
@@ -20,7 +20,7 @@ Figures = dict[str, Any]
 
 def score_other(
     name: str,
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     gold: str | os.PathLike[str] | None = None,
     mode: str = "official",
     system: str | None = None,
@@ -34,6 +34,7 @@ def score_other(
         name: One of ``OTHERS``.
         predictions: ``.json``, ``.jsonl``, ``.csv`` or ``.tsv``: an ``id`` (or ``name``, ...) and a ``model_output``
             (or ``answer``, ``text``, ``response``, ...); or a result file as the benchmark's own scripts write it.
+            Several files, such as EEmo-Bench's single images and pairs, must hold their gold.
         gold: The file with the true labels, where they are not in the same file: the benchmark's own, or any table with
             ``id`` and ``label``.
         mode: Which figures stand at the top; the others are under the other mode's name.
@@ -46,11 +47,20 @@ def score_other(
         Values are fractions.
 
     Raises:
-        ConfigError: If the task or the mode does not exist.
+        ConfigError: If the task or the mode does not exist, or several files come with one of gold.
         DataError: If a file is damaged, names do not fit, or a gold label is none of the task's.
     """
     task, known_mode = get_other(name), check_mode(mode)
-    rows = join_gold(read_rows(predictions), None if gold is None else read_rows(gold), str(predictions))
+    paths = [Path(p) for p in ([predictions] if isinstance(predictions, str | os.PathLike) else predictions)]
+    if len(paths) != 1 and gold is not None:
+        raise ConfigError(f"{len(paths)} files of answers, and one of gold; several files must hold their gold")
+    read = [join_gold(read_rows(path), None if gold is None else read_rows(gold), str(path)) for path in paths]
+    several = len(paths) > 1
+    rows = [
+        (f"{path.name}/{key}" if several else key, answer, truth)
+        for path, part in zip(paths, read, strict=True)
+        for key, answer, truth in part
+    ]
     other: Mode = next(one for one in MODES if one != known_mode)
     score = _SCORERS[name.partition("-")[0]]
     figures = score(task, rows, known_mode, system)
@@ -66,7 +76,7 @@ def score_other(
         "missing": [key for key, answer, _ in rows if answer is None],
         "formula": task.formula,
         "listed": None if task.listed is None else {"score": task.listed[0], "source": task.listed[1]},
-        "predictions": str(Path(predictions)),
+        "predictions": [str(path) for path in paths],
         other: {key: value for key, value in score(task, rows, other, system).items() if key != "gold_samples"},
     }
 

@@ -160,6 +160,11 @@ def _warnings(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         ):
             if result.get(key):
                 yield f"{where}: {len(result[key]):,} {what}."
+        data = result.get("data") or {}
+        for message in [d["message"] for d in data.get("differences", ()) if d["kind"] != "count"]:
+            yield f"{where}: {message}."
+        for note in data.get("notes", ()):
+            yield f"{where}: {note}."
     optimistic = sum((r.get("selection") or {}).get("rule") == "official" for r in results)
     if optimistic:
         yield (

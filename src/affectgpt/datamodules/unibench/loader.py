@@ -15,8 +15,10 @@ from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.face_arrays import read_faces
+from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics.labels import parse_labels
+from affectgpt.registry import FACE_DETECTORS
 from affectgpt.types import Batch, Clip
 
 _LOG = logging.getLogger(__name__)
@@ -44,12 +46,22 @@ class BenchClips(Dataset[Clip | Unreadable]):
         clips: The samples with the set that each belongs to.
         profile: How they are decoded.
         prefixed: Put the set's name before the key, for sets whose names of samples may meet.
+        face_detector: What finds the face in a clip without face crops; ``None`` leaves the face out.
     """
 
-    def __init__(self, clips: Sequence[tuple[BenchSet, BenchSample]], profile: MediaProfile, *, prefixed: bool) -> None:
+    def __init__(
+        self,
+        clips: Sequence[tuple[BenchSet, BenchSample]],
+        profile: MediaProfile,
+        *,
+        prefixed: bool = False,
+        face_detector: str | None = None,
+    ) -> None:
         self.clips = clips
         self.profile = profile
         self.prefixed = prefixed
+        self.face_detector = face_detector
+        self._detector: FaceDetector | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -68,9 +80,6 @@ class BenchClips(Dataset[Clip | Unreadable]):
         source = sample.video or sample.audio
         if source is None:
             raise DataError(f"clip {sample.key!r}: the folder holds no video or sound of it")
-        faces = None
-        if sample.faces is not None and "face" in self.profile.sources:
-            faces = read_faces(sample.faces.read_bytes(), sample.key)
         task = bench_set.test_set.task
         clip, _ = load_clip(
             source,
@@ -79,11 +88,20 @@ class BenchClips(Dataset[Clip | Unreadable]):
             audio=sample.audio if sample.video is not None else None,
             subtitle=sample.subtitle,
             labels=() if task == "sentiment" else parse_labels(sample.gold),
-            faces=faces,
-            faces_channels="bgr",  # the authors' crops went through OpenCV
+            faces=self._faces(sample),
+            faces_channels="bgr",  # the authors' crops lie as OpenCV wrote them
             extra={"set": bench_set.test_set.name, "gold": sample.gold},
         )
         return clip
+
+    def _faces(self, sample: BenchSample) -> Any:
+        if "face" not in self.profile.sources:
+            return None
+        if sample.faces is not None:
+            return read_faces(sample.faces.read_bytes(), sample.key)
+        if self._detector is None and self.face_detector is not None:
+            self._detector = FACE_DETECTORS.build(self.face_detector)  # once in each worker
+        return self._detector
 
 
 _Collated = tuple[Batch | None, list[Unreadable]]

@@ -37,6 +37,8 @@ class UniBenchDataModule(lightning.LightningDataModule):
         media: How clips are decoded: a ``MediaProfile`` as plain JSON.
         style: Wording of the question, the model's own (``official`` or ``brief``).
         allow_partial: Take sets that differ from the published split.
+        face_detector: What finds the face in clips without face crops, for models that read ``face``; ``None`` leaves
+            the face out.
         pin_memory: Use page-locked memory; by default where a GPU is there.
 
     Attributes:
@@ -56,6 +58,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
         media: dict[str, Any] | None = None,
         style: str = "official",
         allow_partial: bool = False,
+        face_detector: str | None = "centerface",
         pin_memory: bool | None = None,
     ) -> None:
         super().__init__()
@@ -70,6 +73,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
         self.profile = MediaProfile.of(media)
         self.style = get_style(style)
         self.allow_partial = allow_partial
+        self.face_detector = face_detector
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.unreadable: dict[str, dict[str, str]] = {}
         self._sets: dict[str, BenchSet] | None = None
@@ -133,7 +137,12 @@ class UniBenchDataModule(lightning.LightningDataModule):
             share = share_of_rank(len(clips), rank, world_size)
             clips = [clips[number] for start, stop in share for number in range(start, stop)]
         return BenchLoader(
-            BenchClips(clips, self.profile, prefixed=not alone and len(self.sets) > 1),
+            BenchClips(
+                clips,
+                self.profile,
+                prefixed=not alone and len(self.sets) > 1,
+                face_detector=self.face_detector,
+            ),
             question_for("labels", self.style),
             self.unreadable,
             batch_size=self.batch_size,
