@@ -81,12 +81,20 @@ class FedByFeatures(Part):
         check_checkpoint(self, checkpoint.get("affectgpt", {}).get("features", {}))
 
     def _check(self, stage: str) -> dict[str, FeatureKey]:
-        """Look at every shard folder that a stage of the trainer reads, if its datamodule says which."""
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        given = getattr(datamodule, "sets", {})
-        names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
-        indexes = [index for name in names if given.get(name) for index in datamodule.indexes(name)]
+        indexes = _indexes(getattr(self.trainer, "datamodule", None), stage)
         return {name: key for index in indexes for name, key in check_features(self, index).items()}
+
+
+def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
+    """The shard folders that a stage of the trainer reads, if all of them hold features, else ``None``.
+
+    Args:
+        datamodule: Whatever feeds the model.
+        stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+    """
+    indexes = _indexes(datamodule, stage)
+    every = bool(indexes) and all(index.form == "features" for index in indexes)
+    return [str(index.folder) for index in indexes] if every else None
 
 
 def stand_ins(
@@ -192,6 +200,13 @@ def check_checkpoint(model: FedByFeatures, saved: Mapping[str, Any]) -> None:
                 + "; ".join(wanted.differences(key, "here", "in the checkpoint"))
                 + f". Give the encoder the weights that it was trained with ({json.dumps(key.spec)})"
             )
+
+
+def _indexes(datamodule: Any, stage: str) -> list[ShardIndex]:
+    """The index of every shard folder that a stage reads; none where the datamodule does not say which."""
+    given = getattr(datamodule, "sets", {})
+    names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
+    return [index for name in names if given.get(name) for index in datamodule.indexes(name)]
 
 
 def _recipe(path: str) -> FeatureRecipe:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import pack, read_index
@@ -146,21 +145,26 @@ def test_wrong_calls_are_refused(config, shards, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
 
-def run_cli(*args: str, processes: int = 1, **options) -> subprocess.CompletedProcess:
-    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
-    launch += ["--rdzv-endpoint=localhost:0"]
-    command = [sys.executable, *(launch if processes > 1 else []), "-m", "affectgpt.cli.main", "encode", *args]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, **options)
+def work(rank: int, world: int, port: int, config: dict[str, Any], source: Path, out: Path) -> None:
+    """One of several processes, as torchrun starts them."""
+    place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    report = encode(EncoderSet.from_config(config), source, out, batch_size=2)
+    assert (report.index.samples, report.encoded) == (10, 10)
 
 
-def test_two_processes_share_the_shards_and_store_the_same(config, shards, tmp_path):
+@pytest.mark.parametrize("world", [2, 5])
+def test_several_processes_share_the_shards_and_store_the_same(world, config, shards, tmp_path):
     encode(EncoderSet.from_config(config), shards, tmp_path / "alone", batch_size=2)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"model": config}, sort_keys=False))
-    done = run_cli(
-        str(tmp_path / "run.yaml"), str(shards), str(tmp_path / "both"), "--batch-size", "2", "--json", processes=2
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    assert (report["samples"], report["encoded"], report["rejects"]) == (10, 10, 0)
-    assert content(tmp_path / "both") == content(tmp_path / "alone")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    out = tmp_path / "together"
+    ranks = [context.Process(target=work, args=(rank, world, port, config, shards, out)) for rank in range(world)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(120)
+    assert [rank.exitcode for rank in ranks] == [0] * world
+    assert content(out) == content(tmp_path / "alone")

@@ -50,7 +50,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             dtype=args.dtype,
             batch_size=args.batch_size,
             num_workers=args.num_workers,
-            max_bad_share=args.max_bad_share,
+            bad_sample_budget=args.bad_sample_budget,
             overwrite=args.overwrite,
             restart=args.restart,
             progress=progress,
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-workers", type=int, default=2, help="processes that decode, for each device (2)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
-        "--max-bad-share", type=float, default=0.001, help="share of bad clips that may be left out, listed (0.001)"
+        "--bad-sample-budget", type=float, default=0.001, help="fraction of bad clips that may be left out (0.001)"
     )
     parser.add_argument("--seed", type=int, default=42, help="seed of encoders with random weights, as for fit (42)")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")

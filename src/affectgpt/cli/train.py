@@ -18,7 +18,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.cli.predictions import PredictionFile
 from affectgpt.cli.terminal import quiet
+from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError
+from affectgpt.feature_cache import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
 from affectgpt.training.whole_file import WholeFileIO
@@ -54,8 +56,23 @@ class AffectCLI(LightningCLI):
         return trainer
 
     def instantiate_classes(self) -> None:
-        """Build the parts; the datamodule gets the model's media profile and style."""
+        """Build the parts; the datamodule gets the model's media profile and style.
+
+        Where all shards of the run hold features, the encoders that they make needless are not loaded. That is not
+        written into the saved configuration, which fits other shards too.
+        """
+        config = self.config[self.subcommand]
+        found = config.data is not None and config.model.features is None
+        if found:
+            spec = Spec(config.data.name, config.data.args)
+            config.model.features = feature_folders(DATAMODULES.build(spec), str(self.subcommand))
         super().instantiate_classes()
+        if found:
+            config.model.features = None
+        for name, encoder in self.model.encoders.items():
+            if isinstance(encoder, PrecomputedEncoder) and encoder.key is not None and self.trainer.is_global_zero:
+                key = encoder.key.digest
+                print(f"{name}: from stored features (key {key}); its encoder is not loaded", file=sys.stderr)
         if self.datamodule is None:
             raise ConfigError(
                 "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"

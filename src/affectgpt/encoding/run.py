@@ -70,7 +70,7 @@ def encode(
     dtype: str = "float16",
     batch_size: int = 16,
     num_workers: int = 0,
-    max_bad_share: float = 0.001,
+    bad_sample_budget: float = 0.001,
     overwrite: bool = False,
     restart: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -88,8 +88,8 @@ def encode(
         dtype: ``float16``, ``bfloat16`` or ``float32``; see ``write_features``.
         batch_size: Clips encoded at a time.
         num_workers: Processes that decode, for each process that encodes.
-        max_bad_share: Share of the samples that may be bad. Each is listed in ``rejects.jsonl``; over this share
-            the run stops.
+        bad_sample_budget: Fraction of the samples that may be bad. Each is listed in ``rejects.jsonl``; over this the
+            run stops.
         overwrite: Replace ``out`` at the end, if it is a shard folder.
         restart: Throw an unfinished run into ``out`` away.
         progress: Called with the number of samples done and the number of all, on this process.
@@ -98,9 +98,10 @@ def encode(
         ConfigError: If ``out`` is taken, or an argument does not fit.
         DataError: If the folder is broken, holds features already, or too many samples are bad.
     """
-    if batch_size < 1 or not 0 <= max_bad_share <= 1:
+    if batch_size < 1 or not 0 <= bad_sample_budget < 1:
         raise ConfigError(
-            f"batch_size={batch_size}, max_bad_share={max_bad_share}: at least 1, and from 0 (none) to 1 (all)"
+            f"batch_size={batch_size}, bad_sample_budget={bad_sample_budget}: give at least 1 clip, and a fraction of "
+            "the samples, such as 0.001, or 0"
         )
     index = read_index(source)
     recipe = _new_recipe(encoders, index, dtype)
@@ -112,7 +113,7 @@ def encode(
     mine = range(rank, len(index.shards), world)
     parts = {number: draft.part(number) for number in mine}
     todo = [number for number, part in parts.items() if part is None]
-    budget = _Budget(max_bad_share, index.samples, sum(len(part.rejects) for part in parts.values() if part))
+    budget = _Budget(bad_sample_budget, index.samples, sum(len(part.rejects) for part in parts.values() if part))
     total = sum(index.shards[number].samples for number in mine)
     done = encoded = total - sum(index.shards[number].samples for number in todo)
     start = time.perf_counter()
@@ -196,18 +197,19 @@ class _Samples(Dataset["_Item | SampleError"]):
 class _Budget:
     """How many samples of the set may be bad."""
 
-    def __init__(self, share: float, samples: int, bad: int) -> None:
-        self.share, self.samples, self.bad = share, samples, bad
+    def __init__(self, fraction: float, samples: int, bad: int) -> None:
+        self.fraction, self.samples, self.bad = fraction, samples, bad
 
     def take(self, problem: SampleError) -> None:
         self.bad += 1
-        self.check(self.bad, f"; the last one: {problem}")
+        self.check(self.bad, f" The last: {problem}.")
 
     def check(self, bad: int, last: str = "") -> None:
-        if bad > self.share * self.samples:
+        if bad > self.fraction * self.samples:
             raise DataError(
-                f"{bad} of {self.samples} samples are bad, more than the share of {self.share:g} allowed{last}. "
-                "Mend or leave out the clips, or allow more (--max-bad-share); what was finished is kept"
+                f"{bad} of {self.samples} samples are bad, but bad_sample_budget={self.fraction:g} allows "
+                f"{int(self.fraction * self.samples)}.{last} Mend the clips or pack the set without them, or raise the "
+                "budget; what was finished is kept"
             )
 
 
