@@ -41,6 +41,9 @@ EXTRA_OF_MODULE: Mapping[str, str] = {
     "ray": "annotate",
     "gradio": "app",
     "flash_attn": "flash",
+    "torchcodec": "torchcodec",
+    "silero_vad": "speech",
+    "faster_whisper": "asr",
 }
 """Which extra of ``affectgpt`` installs an optional module."""
 

@@ -20,6 +20,9 @@ OPTIONAL = {
     "gguf": "demo",
     "openpyxl": "wheel",
     "flash-attn": "flash",
+    "torchcodec": "torchcodec",
+    "silero-vad": "speech",
+    "faster-whisper": "asr",
     "ray": "annotate",
     "gradio": "app",
 }

@@ -128,7 +128,7 @@ def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded:
 
 def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile) -> Decoded:
     try:
-        decoded = decode(content, profile, key=record.key)
+        decoded = decode(content, profile, key=record.key, thorough=True)
     except DataError as error:
         code = "undecodable" if content else "empty_file"
         raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error

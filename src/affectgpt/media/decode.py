@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +18,8 @@ from av.stream import Disposition, Stream
 from affectgpt.errors import DataError
 from affectgpt.media.picture import read_picture
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.timeline import read_timeline
+from affectgpt.media.timeline import Timeline, read_timeline
+from affectgpt.media.torchcodec import Taken, take_tracks
 from affectgpt.media.tracks import AudioTrack, VideoTrack
 from affectgpt.types import Modality
 
@@ -49,7 +51,9 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
-def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = None) -> Decoded:
+def decode(
+    source: str | Path | bytes, profile: MediaProfile, key: str | None = None, *, thorough: bool = False
+) -> Decoded:
     """Decode a video, a sound or a picture.
 
     The file is read twice, and decoded once. The first reading takes the time stamps of its packets, so that a wrong
@@ -59,12 +63,16 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
     their number instead, see ``MediaProfile``.) At most two frames of full size are held at a time,
     unless the profile keeps the size of the clip.
 
+    Of an H.264 video only the packets that those frames need are decoded (see ``affectgpt.media.plan``); the result is
+    the same, and is checked: where a frame is damaged or does not come, everything is decoded.
+
     Packets that cannot be decoded are skipped and counted in ``notes``.
 
     Args:
         source: A file, or its content.
         profile: Number and size of the frames, sample rate, and which modalities to decode.
         key: The sample's name, for messages.
+        thorough: Whether to decode every frame up to the last that is needed, to find damage in the others too.
 
     Returns:
         The media; a modality that the file has no track for is ``None``, with the reason in ``missing``.
@@ -90,19 +98,18 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
     if picture and profile.visual_policy == "official" and Modality.VISUAL in wanted:
         absent = {Modality.AUDIO.value: _absent(Modality.AUDIO, picture)} if Modality.AUDIO in wanted else {}
         return Decoded(torch.from_numpy(read_picture(source, profile, name)), None, 0.0, picture, absent)
-    num_frames = 1 if picture else profile.num_frames
-    tracks: dict[Modality, VideoTrack | AudioTrack] = {}
-    missing: dict[str, str] = {}
-    with _opened(source, name) as container:
-        for modality in wanted:
-            index = indices[modality]
-            if index is None:
-                missing[modality.value] = _absent(modality, picture)
-            elif modality is Modality.VISUAL and timeline is not None:
-                tracks[modality] = VideoTrack(container.streams[index], timeline, num_frames, profile)
-            else:
-                tracks[modality] = AudioTrack(container.streams[index], profile)
-        problem = _read(container, list(tracks.values())) if tracks else None
+    present = {modality: index for modality in wanted if (index := indices[modality]) is not None}
+    missing = {modality.value: _absent(modality, picture) for modality in wanted if indices[modality] is None}
+    tracks: Mapping[Modality, VideoTrack | AudioTrack | Taken] = {}
+    problem = None
+    if present and profile.backend == "torchcodec" and not picture:
+        tracks = take_tracks(source, name, present, timeline, profile)
+    elif present:
+        num_frames = 1 if picture else profile.num_frames
+        read = partial(_read, source, name, present, timeline, num_frames, profile)
+        tracks, problem = read(thorough=thorough)
+        if not all(track.is_certain for track in tracks.values()):
+            tracks, problem = read(thorough=True)
 
     notes = [f"reading stopped early: {problem}"] if problem else []
     arrays = {}
@@ -126,7 +133,29 @@ def decode(source: str | Path | bytes, profile: MediaProfile, key: str | None = 
     )
 
 
-def _read(container: InputContainer, tracks: list[VideoTrack | AudioTrack]) -> str | None:
+def _read(
+    source: str | Path | bytes,
+    name: str,
+    indices: Mapping[Modality, int],
+    timeline: Timeline | None,
+    num_frames: int,
+    profile: MediaProfile,
+    *,
+    thorough: bool,
+) -> tuple[dict[Modality, VideoTrack | AudioTrack], str | None]:
+    """Decode the tracks with these indices; they, and what stopped the reading."""
+    tracks: dict[Modality, VideoTrack | AudioTrack] = {}
+    with _opened(source, name) as container:
+        for modality, index in indices.items():
+            stream = container.streams[index]
+            if modality is Modality.VISUAL and timeline is not None:
+                tracks[modality] = VideoTrack(stream, timeline, num_frames, profile, thorough)
+            else:
+                tracks[modality] = AudioTrack(stream, profile)
+        return tracks, _feed(container, list(tracks.values()))
+
+
+def _feed(container: InputContainer, tracks: list[VideoTrack | AudioTrack]) -> str | None:
     """Feed the packets to their tracks until the end, or until all are full; what stopped the reading, or None."""
     by_index = {track.index: track for track in tracks}
     try:

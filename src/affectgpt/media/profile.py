@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from affectgpt.errors import ConfigError
@@ -17,7 +17,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 """What the named profiles say; every other field has its default."""
 
 _CHOICES = {"visual_policy": ("default", "official"), "audio_policy": ("default", "official")}
-_CHOICES["face_channels"] = ("rgb", "bgr")
+_CHOICES |= {"face_channels": ("rgb", "bgr"), "backend": ("pyav", "torchcodec")}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class MediaProfile:
         visual_policy: ``default`` or ``official``: how frames, faces and pictures are chosen and scaled.
         audio_policy: ``default`` or ``official``: how a waveform is resampled and cut.
         face_channels: ``rgb`` or ``bgr``.
+        backend: What decodes, ``pyav`` or ``torchcodec``. The same frames and sound come out (scaled frames differ by
+            about one grey level in 255), so this is not saved with a model, and profiles that differ in it are equal.
     """
 
     num_frames: int = 8
@@ -61,6 +63,7 @@ class MediaProfile:
     visual_policy: str = "default"
     audio_policy: str = "default"
     face_channels: str = "rgb"
+    backend: str = field(default="pyav", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "sample_rate_hz", "num_segments"):
@@ -83,6 +86,11 @@ class MediaProfile:
                 raise ConfigError(f"media profile: {name}={getattr(self, name)!r}; known: {', '.join(choices)}")
         if self.visual_policy == "official" and not self.frame_height:
             raise ConfigError("media profile: visual_policy 'official' squashes to a size; give frame_height and width")
+        if self.visual_policy == "official" and self.backend != "pyav":
+            raise ConfigError(
+                f"media profile: visual_policy 'official' is equal to the published code bit for bit, and the backend "
+                f"{self.backend!r} scales otherwise; use the backend 'pyav'"
+            )
         self._check_sources()
 
     @classmethod
@@ -132,7 +140,7 @@ class MediaProfile:
                 f"a media profile is a name ({', '.join(PROFILES)}) or a mapping such as {{'num_frames': 8}}, "
                 f"but got {value!r}"
             )
-        known = [field.name for field in fields(cls)]
+        known = [item.name for item in fields(cls)]
         if "profile" in value:
             return cls.named(value["profile"], **{name: value[name] for name in value if name != "profile"})
         for name in value:
@@ -143,8 +151,9 @@ class MediaProfile:
         return cls(**value)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON of the profile; ``MediaProfile.of`` reads it back."""
-        return {**asdict(self), "sources": list(self.sources)}
+        """Plain JSON of the profile, without its backend; ``MediaProfile.of`` reads it back."""
+        kept = {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
+        return {**kept, "sources": list(self.sources)}
 
     @property
     def segment_samples(self) -> int:

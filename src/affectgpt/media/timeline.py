@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
+
+from affectgpt.media.plan import is_fresh_start
 
 FALLBACK_RATE_HZ = 25.0
 CUT_TOLERANCE_SECONDS = 0.5
@@ -23,6 +27,9 @@ class Timeline:
         num_packets: Packets of the video stream.
         claimed_seconds: Length that the header claims, or ``None``.
         problem: Why reading stopped early, or ``None``.
+        seconds: When each frame is shown, in order of time.
+        stamps: Stamp of each packet in the order of the file, ``None`` where it has none.
+        fresh_starts: Places of the packets of an H.264 stream from which decoding can start.
     """
 
     start_seconds: float
@@ -30,6 +37,9 @@ class Timeline:
     num_packets: int
     claimed_seconds: float | None
     problem: str | None = None
+    seconds: tuple[float, ...] = ()
+    stamps: tuple[int | None, ...] = ()
+    fresh_starts: tuple[int, ...] = ()
 
     @property
     def cut(self) -> bool:
@@ -37,6 +47,15 @@ class Timeline:
         found = self.end_seconds - self.start_seconds
         short = self.claimed_seconds is not None and self.claimed_seconds - found > CUT_TOLERANCE_SECONDS
         return short or self.problem is not None
+
+    def numbers_at(self, times: Sequence[float]) -> list[int]:
+        """Number of the frame that is on screen at each time: the last one that is shown by then.
+
+        Examples:
+            >>> Timeline(0.0, 0.3, 3, None, seconds=(0.0, 0.1, 0.2)).numbers_at([0.05, 0.1, 0.25])
+            [0, 1, 2]
+        """
+        return [max(bisect_right(self.seconds, time) - 1, 0) for time in times]
 
     def midpoints(self, num_frames: int) -> list[float]:
         """Times at the middle of ``num_frames`` equal intervals.
@@ -86,10 +105,20 @@ def read_timeline(container: InputContainer, stream: Stream) -> Timeline:
     """
     rate_hz = stream_rate_hz(stream)
     shown: list[tuple[float, float]] = []
+    stamps: list[int | None] = []
+    fresh_starts = []
     problem = None
+    knows_starts = stream.codec_context.name == "h264"
     try:
         for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
+            if not packet.size:
+                continue
+            if knows_starts and packet.is_keyframe and is_fresh_start(packet):
+                fresh_starts.append(len(stamps))
+            stamps.append(packet.pts)
+            if packet.is_discard:
+                knows_starts = False
+            else:
                 length = float((packet.duration or 0) * packet.time_base)
                 shown.append((packet_seconds(packet, len(shown), rate_hz), length))
     except av.FFmpegError as error:
@@ -100,4 +129,6 @@ def read_timeline(container: InputContainer, stream: Stream) -> Timeline:
     first, (last, length) = min(shown)[0], max(shown)
     if not length and len(shown) > 1:
         length = (last - first) / (len(shown) - 1)
-    return Timeline(first, last + length, len(shown), claimed, problem)
+    seconds = tuple(sorted(time for time, _ in shown))
+    starts = tuple(fresh_starts) if knows_starts else ()
+    return Timeline(first, last + length, len(shown), claimed, problem, seconds, tuple(stamps), starts)

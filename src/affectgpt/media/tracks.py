@@ -16,6 +16,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from affectgpt.media.plan import plan_decoding
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.resample import resample
 from affectgpt.media.scale import build_scaler
@@ -63,6 +64,11 @@ class Track(ABC):
                 self._take(frame)
 
     @property
+    def is_certain(self) -> bool:
+        """Whether decoding every frame would have given the same."""
+        return True
+
+    @property
     @abstractmethod
     def seconds(self) -> float:
         """Length of the track."""
@@ -93,17 +99,23 @@ class VideoTrack(Track):
         timeline: When its frames are shown.
         num_frames: Frames to keep, T.
         profile: Gives the policy and the size.
+        thorough: Whether to decode every frame, also those that are not needed.
     """
 
     kind = "video"
 
-    def __init__(self, stream: Stream, timeline: Timeline, num_frames: int, profile: MediaProfile) -> None:
+    def __init__(
+        self, stream: Stream, timeline: Timeline, num_frames: int, profile: MediaProfile, thorough: bool = True
+    ) -> None:
         super().__init__(stream)
         self._timeline = timeline
         self._by_number = profile.visual_policy == "official"
         self._targets: list[float] = (
             [*floor_indices(timeline.num_packets, num_frames)] if self._by_number else timeline.midpoints(num_frames)
         )
+        numbers = [int(t) for t in self._targets] if self._by_number else timeline.numbers_at(self._targets)
+        self._plan = None if thorough else plan_decoding(timeline.stamps, timeline.fresh_starts, numbers)
+        self._is_exact = True
         self._rate_hz = stream_rate_hz(stream)
         self._scale = build_scaler(profile)
         self._pictures: list[NDArray[np.uint8]] = []
@@ -116,6 +128,29 @@ class VideoTrack(Track):
     def seconds(self) -> float:
         """Length of the video."""
         return self._timeline.end_seconds - self._timeline.start_seconds
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether decoding every frame would have given the same."""
+        clean = self._is_exact and not self.num_skipped and not self._num_damaged
+        return self._plan is None or (clean and len(self._pictures) == len(self._targets))
+
+    def feed(self, packet: Packet[Any]) -> None:
+        """Decode a packet if it is needed, and take what is wanted from it."""
+        if self._plan is None or not packet.size:
+            super().feed(packet)
+            return
+        position = self.num_packets
+        if position not in self._plan.positions:
+            self.num_packets += 1
+            return
+        # pictures that no other refers to are only decoded if they are wanted themselves
+        self._decoder.skip_frame = "DEFAULT" if packet.pts in self._plan.stamps else "NONREF"
+        super().feed(packet)
+        if position == self._plan.last:
+            self.finish()
+            self.result()
+            self.full = True
 
     def result(self) -> NDArray[np.uint8] | None:
         """The frames, uint8 ``[T, 3, H, W]``, or ``None`` if not one could be decoded."""
@@ -139,9 +174,14 @@ class VideoTrack(Track):
         return notes
 
     def _take(self, frame: VideoFrame) -> None:
-        seconds = self._timeline.start_seconds + self._num_seen / self._rate_hz if frame.time is None else frame.time
+        # frames that the decoder gives out at the end carry no time base of their own
+        if frame.pts is None or self.stream.time_base is None:
+            seconds = self._timeline.start_seconds + self._num_seen / self._rate_hz
+        else:
+            seconds = float(frame.pts * self.stream.time_base)
         if self._waiting is not None:
-            self._keep_until(self._waiting, self._num_seen if self._by_number else seconds)
+            number = self._plan.number(frame.pts) if self._plan and frame.pts is not None else self._num_seen
+            self._keep_until(self._waiting, number if self._by_number else seconds)
         self._num_seen += 1
         self._num_damaged += frame.is_corrupt
         self._last_seconds = max(self._last_seconds, seconds)
@@ -152,6 +192,8 @@ class VideoTrack(Track):
         """Keep ``frame`` for every target before ``end``, the place of the next frame."""
         picture = None
         while len(self._pictures) < len(self._targets) and self._targets[len(self._pictures)] < end:
+            if self._plan is not None and frame.pts != self._plan.stamps[len(self._pictures)]:
+                self._is_exact = False
             if picture is None:
                 picture = self._scale(frame)
             if self._pictures and picture.shape != self._pictures[0].shape:

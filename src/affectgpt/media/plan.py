@@ -1,0 +1,85 @@
+"""Says which packets of a video must be decoded to see the frames that are wanted, and no others."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from av.packet import Packet
+from av.stream import Stream
+
+_IDR, _SLICES = 5, (1, 2, 3, 4)
+"""Types of the units of an H.264 stream (ITU-T H.264, table 7-1)."""
+
+
+@dataclass(frozen=True)
+class DecodePlan:
+    """The packets to decode.
+
+    Attributes:
+        positions: Places of the packets in the order of the file.
+        last: The greatest of them.
+        stamps: Presentation stamp of the frame that each target wants; one may be wanted several times.
+        order: Stamps of all frames, sorted: the number of a frame is its place.
+    """
+
+    positions: frozenset[int]
+    last: int
+    stamps: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def number(self, stamp: int) -> int:
+        """Place of a frame among all frames of the video."""
+        return bisect_left(self.order, stamp)
+
+
+def plan_decoding(
+    stamps: Sequence[int | None], fresh_starts: Sequence[int], wanted: Sequence[int]
+) -> DecodePlan | None:
+    """Plan the decoding of some frames of an H.264 video.
+
+    From a fresh start (an IDR picture) on nothing before it is referred to, so a frame needs the packets from the last
+    fresh start up to its own. Pictures among these that no other refers to are left out by the decoder itself
+    (``skip_frame``). The frames come out the same bit for bit.
+
+    Args:
+        stamps: Presentation stamp of every packet, in the order of the file.
+        fresh_starts: Places of the packets that start with an IDR picture.
+        wanted: For each target, the number of the frame that it wants, in order of presentation.
+
+    Returns:
+        The plan, or ``None`` where packets without stamps, or two with the same, make the frames uncertain.
+    """
+    known = [stamp for stamp in stamps if stamp is not None]
+    order = tuple(sorted(set(known)))
+    if not fresh_starts or not wanted or len(order) != len(stamps):
+        return None
+    place = {stamp: position for position, stamp in enumerate(known)}
+    targets = tuple(order[number] for number in wanted)
+    positions: set[int] = set()
+    for stamp in set(targets):
+        end = place[stamp]
+        before = [start for start in fresh_starts if start <= end and known[start] <= stamp]
+        positions.update(range(before[-1] if before else 0, end + 1))
+    return DecodePlan(frozenset(positions), max(positions), targets, order)
+
+
+def is_fresh_start(packet: Packet[Stream]) -> bool:
+    """Whether an H.264 packet begins with an IDR picture; ``False`` where that cannot be seen."""
+    content = memoryview(packet)
+    place = 0
+    if bytes(content[:3]) == b"\0\0\1" or bytes(content[:4]) == b"\0\0\0\1":
+        raw = bytes(content[:4096])
+        while (place := raw.find(b"\0\0\1", place)) >= 0 and place + 3 < len(raw):
+            kind = raw[place + 3] & 31
+            if kind == _IDR or kind in _SLICES:
+                return kind == _IDR
+            place += 3
+        return False
+    while place + 4 < len(content):  # mp4: each unit comes after its length, nearly always of four bytes
+        kind = content[place + 4] & 31
+        if kind == _IDR or kind in _SLICES:
+            return kind == _IDR
+        place += 4 + int.from_bytes(content[place : place + 4], "big")
+    return False
