@@ -18,6 +18,7 @@ VERBS = {
     "test": ("affectgpt.cli.train", "loss and wheel score on the test shards"),
     "predict": ("affectgpt.cli.predict", "answer media files, or the shards of a configuration"),
     "pack": ("affectgpt.cli.pack", "write clips and a manifest as WebDataset shards"),
+    "check": ("affectgpt.cli.check", "verify shards against their index, and sum them up"),
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),

@@ -100,19 +100,48 @@ def read_index(folder: str | Path) -> ShardIndex:
     Raises:
         DataError: If there is no index, it is not one of ours, or a shard is missing or has another size.
     """
+    index = read_index_alone(folder)
+    _check_files(index)
+    return index
+
+
+def read_index_alone(folder: str | Path) -> ShardIndex:
+    """Read the index of a shard folder, without a look at the shards.
+
+    Raises:
+        DataError: If there is no index, or it is not one of ours.
+    """
     folder = Path(folder)
     path = folder / INDEX_FILE
     try:
-        saved = json.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{str(folder)!r} is no shard folder: it has no {INDEX_FILE}; make one with pack") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read ({error}); fetch it again, or pack the set again") from error
+    return parse_index(content, folder, str(path))
+
+
+def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
+    """Read the content of an ``index.json``.
+
+    Args:
+        content: Of the file.
+        folder: Where the shards are, or will be.
+        path: Where the file came from, for messages.
+
+    Raises:
+        DataError: If it is not the index of a shard folder, or not of this version.
+    """
+    try:
+        saved = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{path!r} cannot be read ({error}); fetch it again, or pack the set again") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise DataError(f"{str(path)!r} is not the index of a shard folder (its 'format' is not {FORMAT!r})")
+        raise DataError(f"{path!r} is not the index of a shard folder (its 'format' is not {FORMAT!r})")
     if saved.get("schema") != SCHEMA_VERSION:
         raise DataError(
-            f"{str(path)!r} has schema {saved.get('schema')!r}, but this version reads {SCHEMA_VERSION}; "
+            f"{path!r} has schema {saved.get('schema')!r}, but this version reads {SCHEMA_VERSION}; "
             "pack the set again, or install the version that wrote it"
         )
     try:
@@ -128,13 +157,12 @@ def read_index(folder: str | Path) -> ShardIndex:
             folder=folder,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{str(path)!r} is incomplete ({error!r}); pack the set again") from error
+        raise DataError(f"{path!r} is incomplete ({error!r}); pack the set again") from error
     if not index.shards or index.samples != saved.get("samples"):
         raise DataError(
-            f"{str(path)!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
+            f"{path!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
             f"{index.samples}; pack the set again"
         )
-    _check_files(index)
     return index
 
 

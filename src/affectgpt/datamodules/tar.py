@@ -111,12 +111,22 @@ class ShardReader:
             raise SampleError(key, "load", "undecodable", message) from error
 
     def _add(self, member: tarfile.TarInfo) -> None:
-        folder, slash, base = member.name.rpartition("/")
-        stem, _, suffix = base.partition(".")
-        key = folder + slash + stem
+        key, suffix = split_name(member.name)
         if not self._samples or self._samples[-1][0] != key:
             self._samples.append((key, {}))
         self._samples[-1][1][suffix] = (member.offset_data, member.size)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and suffix in the name of a member, as WebDataset splits it: at the first dot of the file's name.
+
+    Examples:
+        >>> split_name("part/clip-1.faces.npy")
+        ('part/clip-1', 'faces.npy')
+    """
+    folder, slash, base = name.rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return folder + slash + stem, suffix
 
 
 def decode_sample(

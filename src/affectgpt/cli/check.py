@@ -1,0 +1,96 @@
+"""The verb ``check``: verifies shards against their index, and sums up what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectgpt.cli.progress import Progress
+from affectgpt.files import write_whole
+
+if TYPE_CHECKING:
+    from affectgpt.datamodules.check import ShardCheck
+
+_BAR_WIDTH = 30
+_TOP_LABELS = 20
+_SHOWN_FAULTS = 50
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Check a shard folder.
+
+    Returns:
+        0 if all is well, 1 if something is wrong.
+
+    Raises:
+        DataError: If there is no index to compare with.
+    """
+    args = _parser().parse_args(argv)
+    from affectgpt.datamodules.check import check_shards
+
+    with Progress("checking", "MB") as progress:
+        progress.say(f"checking {args.folder}: every byte against its index" + (", decoding it" if args.decode else ""))
+        found = check_shards(
+            args.folder, decode=args.decode, progress=lambda done, total: progress.update(done // 10**6, total // 10**6)
+        )
+    report = Path(args.out) if args.out else found.index.folder / "check.json"
+    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n"
+    write_whole(report, text)
+    if args.json:
+        print(text, end="")
+    else:
+        _show(found, report)
+    return int(bool(found.faults))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt check",
+        description="Verify the shards of a folder against its index: sizes, digests, samples, keys, members, sums. "
+        "Prints what is in them, and every fault; the exit code is 1 if there is one.",
+        epilog="example: affectgpt check shards/train",
+    )
+    parser.add_argument("folder", help="shard folder")
+    parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")
+    parser.add_argument("--out", metavar="FILE", help="where the report goes (check.json in the folder)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _show(found: ShardCheck, report: Path) -> None:
+    index, counts = found.index, found.counts
+    hours = counts.seconds / 3600
+    print(f"{index.folder}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end="")
+    print(f"{index.bytes / 1e6:.1f} MB, {hours:.2f} h ({counts.seconds / max(found.samples, 1):.1f} s a clip)")
+    origin = ", ".join(f"{name}: {value}" for name, value in index.provenance.items() if value)
+    print(f"packed by {index.tool or 'an unknown tool'}; {origin or 'no provenance'}")
+    _bars("has", counts.modalities, found.samples)
+    if found.missing:
+        _bars("lacks", found.missing, found.samples)
+    if counts.labels:
+        labels = counts.sorted_labels()
+        more = f", the first {_TOP_LABELS} of {len(labels)}" if len(labels) > _TOP_LABELS else ""
+        _bars(f"labels{more}", dict(list(labels.items())[:_TOP_LABELS]), max(labels.values()))
+    if counts.noted:
+        print(f"{counts.noted} samples have notes on damage or doubt (media_notes, manifest_notes)")
+    if found.rejects:
+        left_out = ", ".join(f"{count} {code}" for code, count in found.rejects.items())
+        print(f"left out when it was packed: {left_out}")
+    for fault in found.faults[:_SHOWN_FAULTS]:
+        where = f"{fault.shard} {fault.key}".strip()
+        print(f"FAULT {fault.code} [{where}]: {fault.message}")
+    if len(found.faults) > _SHOWN_FAULTS:
+        print(f"... and {len(found.faults) - _SHOWN_FAULTS} more faults")
+    print(f"{len(found.faults)} fault(s); report: {report}" if found.faults else f"all is well; report: {report}")
+
+
+def _bars(title: str, counts: Mapping[str, int], full: int) -> None:
+    print(f"\n{title}")
+    width = max(map(len, counts), default=0)
+    for name, count in counts.items():
+        eighths = round(8 * _BAR_WIDTH * count / full) if full else 0
+        bar = "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
+        print(f"  {name:<{width}}  {bar:<{_BAR_WIDTH}}  {count}")
