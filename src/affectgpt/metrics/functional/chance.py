@@ -33,19 +33,25 @@ from affectgpt.metrics.functional.groups import Groups, GroupSets, num_bytes, nu
 from affectgpt.metrics.labels import Mode
 from affectgpt.metrics.wheel import EmotionWheel
 
+Keep = npt.NDArray[np.bool_]
+Columns = npt.NDArray[np.float64]
 
-def group_totals(groups: Groups) -> Tensor:
+
+def group_totals(groups: Groups, keep: Keep) -> Tensor:
     """How many of the samples that count name each group, int64 ``[2, W, width]``: answers, targets.
 
     The groups of a wheel come first, padded to those of the largest, then the words that are groups of their own.
+
+    Args:
+        groups: The groups of answers and targets.
+        keep: bool ``[N, W]``: ``True`` where the sample counts in the wheel.
     """
-    keep = groups.target.sizes() > 0
     widest = 8 * max(end - start for start, end in pairwise(groups.target.byte_starts))
     found = np.zeros((2, groups.target.num_wheels, widest + groups.num_slots), dtype=np.int64)
     for rows, sets in zip(found, (groups.preds, groups.target), strict=True):
         for wheel, row in enumerate(rows):
-            placed = sets.placed_in(wheel)[keep[:, wheel]]
-            row[: placed.shape[1]] = placed.sum(0)
+            counts = sets.counts_in(wheel, keep[:, wheel])
+            row[: len(counts)] = counts
             own = sets.owned_in(wheel) & keep[sets.own_samples, wheel]
             row[widest:] = np.bincount(groups.slots[sets.own_words[own]], minlength=groups.num_slots)
     return torch.from_numpy(found)
@@ -78,23 +84,27 @@ def skill_of(shared: Tensor, kept: Tensor, totals: Tensor, mode: Mode) -> Tensor
     return skill.nan_to_num(0.0) if mode == "strict" else skill
 
 
-def group_columns(groups: Groups, wheel: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def group_columns(groups: Groups, keep: Keep, wheel: int) -> tuple[Columns, Columns]:
     """Which groups that occur among the targets of one wheel each sample names, 0 or 1, float64 ``[N, C]``.
+
+    Args:
+        groups: The groups of answers and targets.
+        keep: bool ``[N, W]``: ``True`` where the sample counts in the wheel.
+        wheel: Counted from 0.
 
     Returns:
         Of the answers and of the targets, samples that do not count left at 0.
     """
-    keep = (groups.target.sizes()[:, wheel] > 0).astype(np.float64)[:, None]
     own = groups.target.owned_in(wheel)
     words = np.unique(groups.target.own_words[own])
     occurring = np.flatnonzero(groups.target.placed_in(wheel).any(axis=0))
 
-    def columns(sets: GroupSets) -> npt.NDArray[np.float64]:
+    def columns(sets: GroupSets) -> Columns:
         found = np.zeros((len(keep), len(occurring) + len(words)))
         found[:, : len(occurring)] = sets.placed_in(wheel)[:, occurring]
         chosen = sets.owned_in(wheel) & np.isin(sets.own_words, words)
         place = np.searchsorted(words, sets.own_words[chosen])
         found[sets.own_samples[chosen], len(occurring) + place] = 1
-        return found * keep
+        return found * keep[:, wheel, None]
 
     return columns(groups.preds), columns(groups.target)

@@ -68,7 +68,10 @@ class LabelEncoder:
         Raises:
             DataError: If an answer or a label is not a text, with the sample's position.
         """
-        if not _LISTS.issuperset(map(type, samples)):
+        if all_texts(samples):
+            parsed = {text: self._read(text, role, position) for text, position in _first_places(samples).items()}
+            samples = list(map(parsed.__getitem__, samples))
+        elif not _LISTS.issuperset(map(type, samples)):
             samples = [s if type(s) in _LISTS else self._parse(s, role, i) for i, s in enumerate(samples)]
         flat = list(chain.from_iterable(samples))
         # Distinct labels are few: what costs time is done once for each of them.
@@ -114,6 +117,15 @@ class LabelEncoder:
         plain = " ".join(label.lower().split())
         size = len(self._wheel.labels)
         return size if plain == NEUTRAL else size + 1 + self._unseen.setdefault(plain, len(self._unseen))
+
+
+def all_texts(samples: Iterable[Any]) -> bool:
+    """Whether every sample is a text."""
+    return {str}.issuperset(map(type, samples))
+
+
+def _first_places(samples: Sequence[str]) -> dict[str, int]:
+    return {text: position for position, text in zip(range(len(samples) - 1, -1, -1), reversed(samples), strict=True)}
 
 
 def _distinct_texts(labels: Iterable[Any]) -> set[str] | None:

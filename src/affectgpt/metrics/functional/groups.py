@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from affectgpt.errors import DataError
-from affectgpt.metrics.functional.encode import Ints, LabelBatch, LabelEncoder
+from affectgpt.metrics.functional.encode import Ints, LabelBatch, LabelEncoder, all_texts
 from affectgpt.metrics.labels import Mode, parse_labels
 from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, Grouping
 
@@ -23,6 +23,8 @@ NUM_UNSEEN_SLOTS = 1024
 
 # numpy 1 has no count of its own.
 _bits_of_bytes = getattr(np, "bitwise_count", np.array([i.bit_count() for i in range(256)], dtype=np.uint8).__getitem__)
+
+_BITS_OF_VALUES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ class GroupSets:
         """Which groups of one wheel each sample has, 0 or 1, uint8 ``[N, width]``."""
         start, end = self.byte_starts[wheel : wheel + 2]
         return np.unpackbits(self.placed.view(np.uint8)[:, start:end], axis=1, bitorder="little")
+
+    def counts_in(self, wheel: int, keep: npt.NDArray[np.bool_]) -> Ints:
+        """How many of the kept samples have each group of one wheel, int64 ``[width]``."""
+        start, end = self.byte_starts[wheel : wheel + 2]
+        columns = self.placed.view(np.uint8)[:, start:end]
+        kept = columns if keep.all() else columns[keep]
+        # The 256 values of a byte are counted, and then their bits.
+        values = np.stack([np.bincount(kept[:, byte], minlength=256) for byte in range(end - start)])
+        found: Ints = (values @ _BITS_OF_VALUES).ravel()
+        return found
 
     def sizes(self) -> Ints:
         """How many groups each sample has in each wheel, int64 ``[N, W]``."""
@@ -176,15 +188,13 @@ def _label_counts(batch: LabelBatch, wheel: EmotionWheel) -> tuple[int, int]:
 
 
 def _strict_targets(target: Sequence[Any]) -> list[Any]:
-    parsed: dict[str, list[str]] = {}
-
     def read(labels: Any) -> list[str]:
-        if not isinstance(labels, str):
-            return parse_labels(labels) or [NEUTRAL]
-        if labels not in parsed:
-            parsed[labels] = parse_labels(labels) or [NEUTRAL]
-        return parsed[labels]
+        return parse_labels(labels) or [NEUTRAL]
 
+    if all_texts(target):
+        # Single true labels repeat.
+        parsed = {text: read(text) for text in set(target)}
+        return list(map(parsed.__getitem__, target))
     neutral = [NEUTRAL]
     return [(labels or neutral) if type(labels) is list else read(labels) for labels in target]
 

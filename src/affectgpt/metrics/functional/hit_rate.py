@@ -10,6 +10,7 @@ from torch import Tensor
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.chance import group_totals, skill_of
 from affectgpt.metrics.functional.counts import TALLIES, Counts, describe, mean_scores, sum_overlap
+from affectgpt.metrics.functional.encode import all_texts
 from affectgpt.metrics.functional.groups import Groups, label_groups
 from affectgpt.metrics.functional.overlap import overlap_of
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
@@ -65,12 +66,14 @@ def hit_counts(
 ) -> tuple[Counts, Tensor]:
     """The summed counts behind the hit rate, and the totals per group behind its skill; see ``emotion_hit_rate``."""
     groups = hit_groups(preds, target, wheel, level, mode)
-    return sum_overlap(overlap_of(groups)), group_totals(groups)
+    overlap = overlap_of(groups)
+    return sum_overlap(overlap), group_totals(groups, overlap.num_target > 0)
 
 
 def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Groups:
     """The groups of the answers and of the one true label, per sample and wheel; see ``emotion_hit_rate``."""
-    for position, label in enumerate(as_samples(target)):
+    labels: Sequence[Any] = as_samples(target)
+    for position, label in enumerate(() if all_texts(labels) else labels):
         if not isinstance(label, str) and not (mode == "official" and is_missing(label)):
             raise DataError(
                 f"target {position} is {label!r} ({type(label).__name__}); the hit rate takes one label per sample. "

@@ -71,11 +71,12 @@ def hit_skill_summands(
     known_mode = check_mode(mode)
     groups = hit_groups(preds, target, check_wheel(wheel), level, known_mode)
     overlap = overlap_of(groups)
-    parts: list[Floats] = []
-    for number in range(groups.target.num_wheels):
-        keep = overlap.num_target[:, number] > 0
-        sums = np.stack([overlap.shared[:, number] * keep, keep], axis=1).astype(np.float64)
-        parts.append(np.hstack([sums, *group_columns(groups, number)]))
+    keep = overlap.num_target > 0
+    shared = overlap.shared * keep
+    parts = [
+        np.hstack([shared[:, [w]], keep[:, [w]], *group_columns(groups, keep, w)]).astype(np.float64)
+        for w in range(groups.target.num_wheels)
+    ]
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
 
     def figure(sums: Floats) -> Floats:
