@@ -116,6 +116,18 @@ def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
         find_gold([tmp_path / "sets"], tmp_path / "gold", ["mosei"])
 
 
+def test_a_set_s_own_labels_are_gold_for_score_too(tmp_path: Path) -> None:
+    table = make_meld_csv(tmp_path / "test_sent_emo.csv", [("test_dia0_utt0", "joy"), ("test_dia0_utt1", "anger")])
+    path = write_openset(tmp_path / "x-openset.npz", {"test_dia0_utt0": ["happy"], "test_dia0_utt1": ["calm"]})
+    assert score("meld", path, table, resamples=0)["score"] == 0.5
+    folder, names = make_processed(tmp_path, "sims", 5, media=False)
+    moods = write_sentiments(tmp_path / "x-sentiment.npz", dict.fromkeys(names, "positive"))
+    assert score("sims", moods, folder, resamples=0)["accuracy"] == 0.5  # -1, -0.5, (0), 0.5, 1
+    plain = write_csv(tmp_path / "mine" / "label.csv", ("name", "label"), [(name, 1.0) for name in names])
+    assert score("sims", moods, plain, resamples=0)["accuracy"] == 1.0
+    assert find_gold([f"sims={plain}"], tmp_path / "gold")["sims"].path == plain
+
+
 def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
     tree = tmp_path / "results-cmumosi" / "mine"
     write_openset(tree / "ep1-openset.npz", LABELS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectgpt.bench.files import read_gold
-from affectgpt.bench.sets import TEST_SETS, get_test_set
+from affectgpt.bench.files import Answers, read_gold
+from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.datamodules.unibench import BenchSet, find_sets, read_set
 from affectgpt.datamodules.unibench.finding import holds_set
+from affectgpt.datamodules.unibench.layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import find_test_set
 from affectgpt.errors import DataError
 
@@ -26,6 +28,21 @@ class Gold:
 
     path: Path
     record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_labels(test_set: TestSet, path: str | os.PathLike[str]) -> Answers:
+    """The gold labels of a set: a plain table, see ``read_gold``, or the set's own folder or file of labels.
+
+    Whether it is the published split is not asked here.
+
+    Raises:
+        DataError: If they are missing or damaged.
+    """
+    place = Path(path)
+    if holds_set(test_set.name, place) and not _is_plain(place):
+        found = read_set(test_set.name, place, media=False, allow_partial=True)
+        return Answers({sample.key: sample.gold for sample in found.samples}, "label", str(found.labels))
+    return read_gold(place)
 
 
 def find_gold(
@@ -62,7 +79,9 @@ def find_gold(
         own = [named[name]] if name in named else unnamed
         asked = name in named or name in wanted
         # unasked, a label.csv without a telling name may be that of another set
-        folders = [one for one in own if holds_set(name, one) and (asked or name in find_sets([one]))]
+        folders = [
+            one for one in own if holds_set(name, one) and not _is_plain(one) and (asked or name in find_sets([one]))
+        ]
         table = _table_of(name, own, alone=name in named or wanted == [name])
         if folders:
             found[name] = as_gold(read_set(name, folders, media=False, allow_partial=allow_partial), out)
@@ -78,6 +97,16 @@ def find_gold(
             "test_sent_emo.csv, a table with the columns name and label that is called as the set, or SET=FILE"
         )
     return found
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file is a table of names and labels, not a set's own file; OV-MERD+ has one that is both."""
+    if not path.is_file() or path.name == PROCESSED["ovmerdplus"].labels:
+        return False
+    try:
+        return bool(read_gold(path).values)
+    except DataError:
+        return False
 
 
 def as_gold(bench_set: BenchSet, out: str | Path) -> Gold:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
-from affectgpt.bench.files import Answers, first_few, read_gold, read_predictions
+from affectgpt.bench.files import Answers, first_few, read_predictions
+from affectgpt.bench.gold import read_labels
 from affectgpt.bench.sets import TestSet
 from affectgpt.bench.truth import Truth, check_truth
 from affectgpt.errors import DataError
@@ -156,7 +157,7 @@ def read_pairing(
             (``official``) lack names of the gold.
     """
     answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment")
-    truth = read_gold(gold)
+    truth = read_labels(test_set, gold)
     missing = _match(answers, truth, mode)
     return Pairing(test_set, answers, truth, {name: answers.values.get(name) for name in truth.values}, missing)
 

@@ -45,7 +45,8 @@ def score(
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
         predictions: File with one answer per sample, see ``read_predictions``. Sentiment sets take sentiments, or else
             labels, whose sentiment is then read.
-        gold: File with columns ``name`` and ``label``.
+        gold: File with columns ``name`` and ``label``, or the set's own folder or file of labels, such as MELD's
+            ``test_sent_emo.csv``.
         wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
         mode: Which figures stand at the top: ``official`` (as published) or ``strict``. The others are under the other
             mode's name.

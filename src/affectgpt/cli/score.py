@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("dataset", help="mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus")
     parser.add_argument("predictions", help="file of predictions: name, and labels, text or sentiment")
-    parser.add_argument("gold", help="file of true labels: name, label")
+    parser.add_argument("gold", help="true labels: a table of name and label, or the set's own file or folder")
     parser.add_argument(
         "--wheel",
         default="builtin",
