@@ -1,137 +1,206 @@
-"""What goes wrong while shards are streamed: bad samples on one rank (failure 18), and more of them than allowed."""
+"""What a server can do to a stream: missing, cut and foreign shards, connections that drop or hang."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
+import fsspec
 import pytest
 
-import resume_worker
-from affectgpt.datamodules import MERCaptionDataModule, ShardStream
-from affectgpt.datamodules.budget import BadSampleBudget
-from affectgpt.datamodules.loader import AskedStream, StreamLoader
+from affectgpt.datamodules import MERCaptionDataModule, ShardStream, read_index
+from affectgpt.datamodules.cache import ShardCache
+from affectgpt.datamodules.remote import Patience
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
-from processes import in_processes, settings_for
-from streamrun import MEDIA, SaveEverywhere, fit
+from processes import in_processes
+from shardserver import serving
+from streamrun import MEDIA, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-ALL = {f"clip{number}" for number in range(10)}
+FIRST, LAST = "shard-000000.tar", "shard-000003.tar"
+HASTE = Patience(timeout_seconds=0.3, attempts=3, delay_seconds=0.01)
+ALL = [f"clip{number}" for number in range(10)]
 
 
-def spoil(shards: Path, folder: Path, *keys: str) -> Path:
-    """A copy of the shards in which some clips cannot be decoded."""
-    shutil.copytree(shards, folder)
-    for path in folder.glob("*.tar"):
-        content = path.read_bytes()
-        for key in keys:
-            start = content.find(key.encode() + b".mp4")
-            if start >= 0:
-                content = content[:start] + content[start:].replace(b"moov", b"xxxx", 1)
-        path.write_bytes(content)
-    return folder
+@pytest.fixture
+def server(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "served")
+    with serving(tmp_path / "served") as server:
+        yield server
 
 
-def report(folder: Path) -> dict[str, dict]:
-    lines = [json.loads(line) for line in (folder / "bad_samples.jsonl").read_text().splitlines()]
-    found = {line["key"]: line for line in lines}
-    assert len(found) == len(lines)
-    return found
+@pytest.fixture
+def cache(tmp_path):
+    return ShardCache(tmp_path / "cache", patience=HASTE)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_bad_samples_are_replaced_reported_once_and_nothing_comes_twice(shards, tmp_path, num_workers, caplog):
-    folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip5")
-    options = {"train": str(folder), "max_epochs": 3, "data": {"bad_sample_budget": 0.2, "drop_last": True}}
-    seen = fit(**options, num_workers=num_workers, default_root_dir=tmp_path)
-    for epoch in range(3):
-        keys = [key for number, batch, _ in seen if number == epoch for key in batch]
-        assert len(keys) == len(set(keys)) == 8  # 10, less the 2 that wait in reserve
-        assert set(keys) == ALL - {"clip2", "clip5"}
-    found = report(tmp_path)
-    assert set(found) == {"clip2", "clip5"}
-    assert all(line["replaced_by"] in ALL | {None} and line["code"] == "undecodable" for line in found.values())
-    assert found["clip5"]["shard"] == "shard-000001.tar"
-    assert "clip5" in found["clip5"]["reason"]
-    logged = [record.getMessage() for record in caplog.records if "bad sample" in record.getMessage()]
-    assert len(logged) == 2
+def keys(folder, cache, **options):
+    return [clip.key for clip in ShardStream(folder, MediaProfile.of(MEDIA), cache=cache, **options)]
 
 
-def test_more_than_the_budget_stops_and_says_why(shards, tmp_path):
-    folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip5", "clip7")
-    options = {"train": str(folder), "default_root_dir": tmp_path, "max_epochs": 5}
-    with pytest.raises(DataError, match=r"3 of 10 samples are bad, but bad_sample_budget=0\.2 allows 2.*bad_samples"):
-        fit(**options, data={"bad_sample_budget": 0.2})
-    assert set(report(tmp_path)) == {"clip2", "clip5", "clip7"}
-    for budget in (0.0, 0.001):  # of ten samples, one in a thousand is none
-        with pytest.raises(DataError, match=r"clip 'clip\d'.*sample \d of shard"):
-            fit(**options, data={"bad_sample_budget": budget}, num_workers=1)
-    with pytest.raises(ConfigError, match="bad_sample_budget=1"):
-        BadSampleBudget(1)
+def test_a_remote_set_is_read_like_a_local_one_and_fetched_once(server, shards, cache):
+    assert keys(server.url, cache, shuffle=True, seed=3) == keys(shards, cache, shuffle=True, seed=3)
+    assert keys(server.url, cache) == ALL
+    for shard in read_index(shards).shards:
+        assert server.fetched(shard.name) == [0]
+    assert sorted(path.suffix for path in cache.folder.iterdir() if path.suffix != ".lock") == [".tar"] * 4
 
 
-def test_a_batch_is_short_when_the_rank_has_no_reserve_left_and_never_empty(shards, tmp_path):
-    def batches(*bad):
-        folder = spoil(shards, tmp_path / "-".join(bad), *bad)
-        args = {"rank": 0, "world_size": 2, "block": 2, "whole_blocks": True, "held_back": 2, "tolerant": True}
-        stream = AskedStream(ShardStream(folder, MediaProfile.of(MEDIA), **args), "labels", answered=True)
-        return [batch.keys for batch in StreamLoader(stream, None, BadSampleBudget(0.2), batch_size=2)]
-
-    assert batches("clip0", "clip2") == [("clip8", "clip1"), ("clip3",)]
-    with pytest.raises(DataError, match="all 2 samples of a batch are bad and this rank's reserve is empty"):
-        batches("clip0", "clip2", "clip3")
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_dropped_connection_is_resumed_by_range_where_the_server_can(shards, cache, ranges):
+    with serving(shards, ranges) as server:
+        server.faults[FIRST] = [("drop", 3000), ("drop", 500), ("drop", 0)]
+        assert keys(server.url, cache) == ALL
+        assert server.fetched(FIRST) == ([0, 3000, 3500, 3500] if ranges else [0] * 4)
 
 
-def test_two_ranks_stay_in_step_and_count_together(shards, tmp_path):
-    folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip5")
-    for budget, codes in ((0.4, [0, 0]), (0.1, [1, 1])):
-        out = tmp_path / f"budget{budget}"
-        settings = settings_for(out, shards=str(folder), max_epochs=3, batch_size=1, budget=budget, world=2)
-        assert in_processes(resume_worker.main, settings, world=2) == codes
-        assert set(report(out)) == {"clip2", "clip5"}
-        lines = [
-            [json.loads(line) for line in (out / f"seen-{rank}.jsonl").read_text().splitlines()] for rank in (0, 1)
-        ]
-        assert len(lines[0]) == len(lines[1])
-        for epoch in range(3):
-            keys = [key for line in lines[0] + lines[1] if line[0] == epoch for key in line[3]]
-            assert len(keys) == len(set(keys))
-            assert not {"clip2", "clip5"} & set(keys)
+def test_a_fetch_that_was_killed_goes_on_where_it_was(server, shards, cache):
+    shard = read_index(shards).shards[0]
+    cache.folder.mkdir()
+    (cache.folder / f"{shard.sha256}.part").write_bytes((shards / FIRST).read_bytes()[:4096])
+    assert keys(server.url, cache) == ALL
+    assert server.fetched(FIRST) == [4096]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_resuming_is_exact_with_bad_samples(shards, tmp_path, num_workers):
-    folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip5")
-    options = {"train": str(folder), "max_epochs": 2, "data": {"bad_sample_budget": 0.3, "drop_last": True}}
-    saver = SaveEverywhere(tmp_path)
-    whole = fit(**options, callbacks=[saver], default_root_dir=tmp_path / "a")
-    for path, seen in saver.saved[:: 1 if num_workers == 0 else 3]:
-        rest = fit(**options, ckpt=path, num_workers=num_workers, default_root_dir=tmp_path / path.stem)
-        assert rest == whole[seen:], path.name
-    for path, seen in saver.saved:  # with another batch size nothing comes twice, and the bad ones stay known
-        rest = fit(**options, ckpt=path, batch_size=1, default_root_dir=tmp_path / "b")
-        for epoch in (0, 1):
-            keys = [key for number, batch, _ in whole[:seen] + rest if number == epoch for key in batch]
-            assert len(keys) == len(set(keys)), path.name
-            assert not {"clip2", "clip5"} & set(keys)
+def test_a_hung_connection_is_given_up_and_tried_again(server, cache):
+    server.faults[FIRST] = [("hang", 2000)]
+    assert keys(server.url, cache) == ALL
+    assert server.fetched(FIRST) == [0, 2000]
 
 
-def test_outside_of_training_the_first_bad_sample_stops(shards, tmp_path):
-    folder = spoil(shards, tmp_path / "spoilt", "clip2")
-    data = MERCaptionDataModule(test=str(folder), num_workers=0, media=MEDIA, bad_sample_budget=0.5)
-    with pytest.raises(DataError, match="clip2"):
-        list(data.test_dataloader())
+def test_a_busy_server_is_asked_again(server, cache):
+    server.faults["index.json"] = [503, 429]
+    server.faults[FIRST] = [500, ("drop", 100), 502]
+    assert keys(server.url, cache) == ALL
 
 
-def test_a_clip_without_a_target_counts_as_bad(corpus, tmp_path):
-    from affectgpt.datamodules import pack
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        ([404], "answers 404.*every file in index.json was uploaded"),
+        ([403], "answers 403.*your access"),
+        ([503] * 3, "given up after 3 attempts without progress; the last: the server answers 503"),
+        ([("hang", 0)] * 3, "given up after 3 attempts without progress; the last: .*timed out"),
+        ([("drop", 0)] * 3, r"given up after 3 attempts.*ended after 0 of \d+ bytes"),
+    ],
+)
+def test_a_shard_that_cannot_be_had_is_an_error_and_never_a_shorter_epoch(server, cache, faults, words):
+    server.faults[LAST] = faults * 4  # reading ahead meets the fault first
+    stream = iter(ShardStream(server.url, MediaProfile.of(MEDIA), cache=cache))
+    with pytest.raises(DataError, match=words):
+        list(stream)
+    server.faults.clear()
+    assert keys(server.url, cache) == ALL  # what was fetched is kept
 
-    lines = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
-    del lines[3]["labels"], lines[3]["description"]
-    manifest = corpus / "one_without.jsonl"
-    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    pack(manifest, tmp_path / "shards", samples_per_shard=4)
-    fit(str(tmp_path / "shards"), max_epochs=2, data={"bad_sample_budget": 0.1}, default_root_dir=tmp_path)
-    assert report(tmp_path)["clip3"]["code"] == "no_target"
+
+def test_a_missing_shard_is_an_error(server, cache):
+    (server.folder / LAST).unlink()
+    with pytest.raises(DataError, match=f"{LAST}: the server answers 404"):
+        keys(server.url, cache)
+
+
+def test_a_shard_shorter_than_the_index_says_is_refused_at_once(server, cache):
+    path = server.folder / LAST
+    path.write_bytes(path.read_bytes()[:-512])
+    with pytest.raises(DataError, match=r"has \d+ bytes, but the index says \d+: it is cut"):
+        keys(server.url, cache)
+    assert set(server.fetched(LAST)) == {0}
+
+
+def test_another_digest_is_fetched_once_more_and_then_refused(server, cache):
+    content = bytearray((server.folder / LAST).read_bytes())
+    content[-2000] ^= 1
+    server.faults[LAST] = [("send", bytes(content))]
+    assert keys(server.url, cache) == ALL
+    shutil.rmtree(cache.folder)
+    (server.folder / LAST).write_bytes(content)
+    with pytest.raises(DataError, match=r"has sha256 .* but the index says .*, twice"):
+        keys(server.url, cache)
+    assert not any(path.stat().st_size for path in cache.folder.glob(f"{read_index(server.url).shards[-1].sha256}.*"))
+
+
+def test_an_index_that_is_missing_or_broken_is_an_error(server, cache):
+    (server.folder / "index.json").write_text('{"format": ')
+    with pytest.raises(DataError, match=r"index\.json' cannot be read"):
+        keys(server.url, cache)
+    with pytest.raises(DataError, match="answers 404"):
+        keys(server.url.replace("/set", "/set/none.here?x=1").replace("none.here", "a") + "/b", cache)
+
+
+def test_the_cache_stays_below_its_size_and_keeps_what_was_used_last(server, shards, cache):
+    sizes = [shard.bytes for shard in read_index(shards).shards]
+    small = replace(cache, max_bytes=max(sizes) * 2)
+    assert keys(server.url, small, mix_shards=1) == ALL
+    kept = list(cache.folder.glob("*.tar"))
+    assert sum(path.stat().st_size for path in kept) <= small.max_bytes
+    assert cache.folder / f"{read_index(shards).shards[-1].sha256}.tar" in kept
+    with pytest.raises(ConfigError, match="raise cache_gigabytes, lower mix_shards"):
+        keys(server.url, small, mix_shards=4)
+
+
+def test_a_cut_file_in_the_cache_is_fetched_again(server, shards, cache):
+    keys(server.url, cache)
+    shard = read_index(shards).shards[0]
+    path = cache.folder / f"{shard.sha256}.tar"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert keys(server.url, cache) == ALL
+    assert server.fetched(FIRST) == [0, 0]
+
+
+def test_two_ranks_with_workers_share_one_cache_and_train(server, tmp_path):
+    def rank(number: str) -> None:
+        seen = fit(
+            server.url,
+            max_epochs=1,
+            num_workers=2,
+            batch_size=1,
+            data={"cache_folder": str(tmp_path / "cache")},
+            default_root_dir=tmp_path / number,
+        )
+        (tmp_path / f"{number}.json").write_text(json.dumps([keys for _, keys, _ in seen]))
+
+    def both() -> None:
+        import os
+
+        rank(os.environ["LOCAL_RANK"])
+
+    assert in_processes(both, world=2) == [0, 0]
+    assert all(len(server.fetched(f"shard-00000{number}.tar")) == 1 for number in range(4))
+    assert len(json.loads((tmp_path / "0.json").read_text())) == 10
+
+
+def test_a_full_disk_is_named(server, cache, monkeypatch):
+    usage = shutil.disk_usage(cache.folder.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(DataError, match="0 MB of free disk"):
+        keys(server.url, cache)
+
+
+def test_other_file_systems_are_read_through_fsspec(shards, cache):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(shards) + "/", "/bucket/set", recursive=True)
+    assert keys("memory://bucket/set", cache) == ALL
+    memory.rm(f"/bucket/set/{LAST}")
+    shutil.rmtree(cache.folder)
+    with pytest.raises(DataError, match=r"shard-000003\.tar cannot be opened"):
+        keys("memory://bucket/set", cache)
+    memory.rm("/bucket", recursive=True)
+
+
+def test_a_scheme_that_needs_a_package_names_it(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigError, match=r"s3:// needs s3fs.*affectgpt\[s3\]"):
+        read_index("s3://bucket/set")
+    with pytest.raises(ConfigError, match="nothing here reads nowhere://"):
+        read_index("nowhere://bucket/set")
+
+
+def test_training_on_remote_shards_goes_through_the_datamodule(server, tmp_path):
+    data = MERCaptionDataModule(
+        train=server.url, batch_size=5, num_workers=1, media=MEDIA, cache_folder=str(tmp_path / "cache")
+    )
+    assert sorted(key for batch in data.train_dataloader() for key in batch.keys) == ALL

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from affectgpt.datamodules.remote import fetch_bytes, is_remote, join_url
 from affectgpt.errors import DataError
 
 INDEX_FILE = "index.json"
@@ -52,6 +53,7 @@ class ShardIndex:
             ``"features"`` (vectors of frozen encoders).
         recipe: How the form was made, as plain JSON: the media profile of frames, the feature key of each stream.
         folder: Where the index was read; not saved.
+        url: Where the index was read if that is no local folder; not saved.
     """
 
     shards: tuple[ShardInfo, ...]
@@ -63,6 +65,7 @@ class ShardIndex:
     form: str = "media"
     recipe: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    url: str = ""
 
     @property
     def samples(self) -> int:
@@ -95,11 +98,19 @@ class ShardIndex:
 def read_index(folder: str | Path) -> ShardIndex:
     """Read the index of a shard folder, and check that its files are there in the right size.
 
-    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch.
+    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch. Of a folder
+    that is a URL only the index is read: its shards are checked one by one when they are fetched.
+
+    Args:
+        folder: A local folder, or the URL of one: ``https``, ``s3``, ``gs`` or ``hf``.
 
     Raises:
+        ConfigError: If nothing here reads such a URL.
         DataError: If there is no index, it is not one of ours, or a shard is missing or has another size.
     """
+    if is_remote(folder):
+        path = join_url(str(folder), INDEX_FILE)
+        return replace(parse_index(fetch_bytes(path), Path(), path), url=str(folder))
     index = read_index_alone(folder)
     _check_files(index)
     return index

@@ -9,9 +9,10 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from affectgpt.datamodules.budget import BadSampleBudget
+from affectgpt.datamodules.open_shards import OpenShards
 from affectgpt.datamodules.questions import Task, question_and_answer, question_for
 from affectgpt.datamodules.schema import SampleError
-from affectgpt.datamodules.stream import BadSample, OpenShards, Place, ShardStream
+from affectgpt.datamodules.stream import BadSample, Place, ShardStream
 from affectgpt.errors import DataError
 from affectgpt.prompts.official import OFFICIAL
 from affectgpt.prompts.template import PromptStyle
@@ -48,7 +49,7 @@ class AskedStream(IterableDataset[Asked | BadSample]):
 
     def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[Asked | BadSample]:
         """The samples at some positions of the epoch, in this process."""
-        readers = OpenShards(self.clips.indexes, 1)
+        readers = OpenShards(self.clips.indexes, self.clips.cache, 1)
         try:
             for place in self.clips.walk(pieces):
                 yield self._ask(place, self.clips.load(readers, place))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 
 from affectgpt.datamodules.budget import BadSampleBudget
+from affectgpt.datamodules.cache import ShardCache, default_cache_folder
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.loader import AskedStream, StreamLoader
 from affectgpt.datamodules.questions import Task, check_task
@@ -53,6 +55,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             ``bad_samples.jsonl`` in the trainer's log folder, and replaced; beyond it training stops. 0 stops at the
             first; so does any other stage than training.
         mix_shards: Shards that are open, and mixed, at a time.
+        cache_folder: Where shards that lie at a URL are kept; see ``default_cache_folder``.
+        cache_gigabytes: Size that this folder stays below, in GiB.
         cache_decoded: Keep decoded clips in memory, for small sets; needs ``num_workers=0``.
         pin_memory: Use page-locked memory; by default where a GPU is there.
 
@@ -77,6 +81,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         drop_last: bool = True,
         bad_sample_budget: float = 0.001,
         mix_shards: int = 4,
+        cache_folder: str | None = None,
+        cache_gigabytes: float = 64.0,
         cache_decoded: bool = False,
         pin_memory: bool | None = None,
     ) -> None:
@@ -103,6 +109,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.drop_last = drop_last
         self.mix_shards = mix_shards
+        self.cache = ShardCache(
+            Path(cache_folder) if cache_folder else default_cache_folder(), int(cache_gigabytes * 2**30)
+        )
         self.cache_decoded = cache_decoded
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.budget = BadSampleBudget(bad_sample_budget)
@@ -191,6 +200,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             held_back=self.budget.allowed if train else 0,
             tolerant=train and self.budget.allowed > 0,
             mix_shards=self.mix_shards,
+            cache=self.cache,
             cache_decoded=self.cache_decoded,
         )
         if train and not stream.whole.steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Literal
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from affectgpt.datamodules.features import FeatureRecipe
+from affectgpt.datamodules.cache import ReadAhead, ShardCache
 from affectgpt.datamodules.frames import check_index
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.mixture import MixtureOrder, mixture_lengths
+from affectgpt.datamodules.open_shards import OpenShards
 from affectgpt.datamodules.order import check_ranks, share_of_rank
 from affectgpt.datamodules.plan import EpochPlan, Piece
 from affectgpt.datamodules.schema import SampleError
-from affectgpt.datamodules.tar import ShardReader
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.types import Clip
@@ -68,6 +67,7 @@ class ShardStream(IterableDataset[Clip]):
         held_back: With ``"drop"``, samples that wait in reserve in any case.
         tolerant: Give a ``BadSample`` in place of a sample that cannot be decoded, instead of stopping there.
         mix_shards: Shards of each folder that are open, and mixed, at a time.
+        cache: Where shards of remote folders are kept.
         cache_decoded: Keep every decoded clip in memory, for sets that fit. A worker's memory ends with the epoch, so
             it does not go together with workers.
 
@@ -93,6 +93,7 @@ class ShardStream(IterableDataset[Clip]):
         held_back: int = 0,
         tolerant: bool = False,
         mix_shards: int = 4,
+        cache: ShardCache | None = None,
         cache_decoded: bool = False,
     ) -> None:
         super().__init__()
@@ -110,6 +111,8 @@ class ShardStream(IterableDataset[Clip]):
         self.tolerant = tolerant
         self.mix_shards = mix_shards
         self.epoch = 0
+        self.cache = cache or ShardCache()
+        self.cache.check(list(self.indexes), mix_shards)
         self._counts = [[shard.samples for shard in index.shards] for index in self.indexes]
         self._lengths = mixture_lengths([sum(counts) for counts in self._counts], weights or [None] * len(given))
         samples = sum(self._lengths)
@@ -118,7 +121,7 @@ class ShardStream(IterableDataset[Clip]):
         self.reserve_used = 0
         self._pieces = share_of_rank(samples, rank, world_size) if remainder == "repeat" else self.plan.of_rank(rank)
         self._length = _count(self._pieces)
-        self._cache: dict[Place, Clip] | None = {} if cache_decoded else None
+        self._decoded: dict[Place, Clip] | None = {} if cache_decoded else None
 
     def __len__(self) -> int:
         return self._length
@@ -167,14 +170,16 @@ class ShardStream(IterableDataset[Clip]):
         """The samples that this worker reads, each with its place."""
         info = get_worker_info()
         worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
-        if self._cache is not None and info is not None:
+        if self._decoded is not None and info is not None:
             raise ConfigError("cache_decoded keeps clips in this process, but num_workers > 0; set num_workers=0")
-        readers = OpenShards(self.indexes, self.mix_shards)
+        readers = OpenShards(self.indexes, self.cache, self.mix_shards)
+        ahead = ReadAhead(self.cache, self.indexes)
         try:
-            for number, place in enumerate(self.places()):
+            for number, place in enumerate(ahead.follow(self.places, self.mix_shards)):
                 if number // self.block % num_workers == worker:
                     yield place, self.load(readers, place)
         finally:
+            ahead.close()
             readers.close()
 
     def load(self, readers: OpenShards, place: Place) -> Clip | BadSample:
@@ -183,15 +188,15 @@ class ShardStream(IterableDataset[Clip]):
         Raises:
             DataError: If the shard is broken; or the sample is, and ``tolerant`` is not set.
         """
-        if self._cache is not None and place in self._cache:
-            return self._cache[place]
+        if self._decoded is not None and place in self._decoded:
+            return self._decoded[place]
         part, shard, position = place
         try:
             clip = readers[part, shard].load(position, self.profile)
         except SampleError as error:
             return self.bad(place, error)
-        if self._cache is not None:
-            self._cache[place] = clip
+        if self._decoded is not None:
+            self._decoded[place] = clip
         return clip
 
     def bad(self, place: Place, error: SampleError) -> BadSample:
@@ -204,34 +209,6 @@ class ShardStream(IterableDataset[Clip]):
             raise DataError(str(error)) from error
         part, shard, _ = place
         return BadSample(error.key, self.indexes[part].shards[shard].name, error.code, str(error))
-
-
-class OpenShards:
-    """The shards that are open; of each set, beyond ``limit`` the one that was used longest ago is closed."""
-
-    def __init__(self, indexes: Sequence[ShardIndex], limit: int) -> None:
-        self._indexes = indexes
-        self._limit = limit
-        self._recipes = [FeatureRecipe.of(index) for index in indexes]
-        self._readers: list[OrderedDict[int, ShardReader]] = [OrderedDict() for _ in indexes]
-
-    def __getitem__(self, number: tuple[int, int]) -> ShardReader:
-        part, shard = number
-        readers = self._readers[part]
-        if shard not in readers:
-            if len(readers) >= self._limit:
-                readers.popitem(last=False)[1].close()
-            info = self._indexes[part].shards[shard]
-            readers[shard] = ShardReader(self._indexes[part].folder / info.name, info.samples, self._recipes[part])
-        readers.move_to_end(shard)
-        return readers[shard]
-
-    def close(self) -> None:
-        """Close all."""
-        for readers in self._readers:
-            for reader in readers.values():
-                reader.close()
-            readers.clear()
 
 
 def _count(pieces: Sequence[Piece]) -> int:
