@@ -46,7 +46,7 @@ def pack(
     *,
     layout: Layout | None = None,
     samples_per_shard: int = 512,
-    shard_bytes: int = 256 * 2**20,
+    shard_bytes: int = 256 * 10**6,
     split: str | None = None,
     labelled_only: bool = False,
     provenance: Mapping[str, Any] | None = None,

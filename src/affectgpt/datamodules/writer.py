@@ -84,7 +84,7 @@ class ShardWriter:
         form: str = "media",
         recipe: Mapping[str, Any] | None = None,
         samples_per_shard: int = 512,
-        shard_bytes: int = 256 * 2**20,
+        shard_bytes: int = 256 * 10**6,
         settings: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         restart: bool = False,
