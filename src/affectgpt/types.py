@@ -118,6 +118,21 @@ class Batch:
         """Copy every tensor to page-locked memory, for faster transfer to a GPU."""
         return self._map(lambda value: value.pin_memory())
 
+    def part(self, start: int, stop: int) -> Batch:
+        """The samples from ``start`` up to, not including, ``stop``; media stay padded to the whole batch."""
+        cut = slice(start, stop)
+        return replace(
+            self,
+            media={name: value[cut] for name, value in self.media.items()},
+            keep={name: value[cut] for name, value in self.keep.items()},
+            keys=self.keys[cut],
+            subtitles=self.subtitles[cut],
+            questions=self.questions[cut],
+            answers=None if self.answers is None else self.answers[cut],
+            labels=self.labels[cut],
+            features={name: Features(value.hidden[cut], value.keep[cut]) for name, value in self.features.items()},
+        )
+
     def _map(self, fn: Any) -> Batch:
         return replace(
             self,

@@ -116,6 +116,17 @@ def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
         find_gold([tmp_path / "sets"], tmp_path / "gold", ["mosei"])
 
 
+def test_raw_answers_are_read_by_the_extractor_of_that_name(tmp_path: Path, capsys) -> None:
+    answers = {"a": "She smiles; in conclusion she is not angry but happy.", "b": "The emotional state is angry."}
+    np.savez_compressed(tmp_path / "ep1.npz", name2reason=np.array(answers, dtype=object))
+    gold = write_csv(tmp_path / "gold.csv", ("name", "label"), [("a", "joy"), ("b", "anger")])
+    argv = ["bench", "--predictions", f"meld={tmp_path / 'ep1.npz'}", "--gold", f"meld={gold}", "--out", str(tmp_path)]
+    for extractor, figure in (("template", 0.5), ("lexicon", 1.0)):
+        assert main([*argv, "--extractor", extractor, "--resamples", "0"]) == 0
+        (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
+        assert (result["extractor"]["name"], result["score"]) == (extractor, figure)
+
+
 def test_a_set_s_own_labels_are_gold_for_score_too(tmp_path: Path) -> None:
     table = make_meld_csv(tmp_path / "test_sent_emo.csv", [("test_dia0_utt0", "joy"), ("test_dia0_utt1", "anger")])
     path = write_openset(tmp_path / "x-openset.npz", {"test_dia0_utt0": ["happy"], "test_dia0_utt1": ["calm"]})

@@ -14,10 +14,13 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
+import affectgpt.answering
 from affectgpt import AffectGPT
 from affectgpt.bench.answer_log import AnswerLog
 from affectgpt.bench.benchmark import Benchmark
+from affectgpt.bench.checkpoint_scores import scores_in_checkpoints
 from affectgpt.cli.main import main
 from affectgpt.datamodules import UniBenchDataModule
 from affectgpt.errors import CheckpointError, ConfigError, DataError
@@ -162,6 +165,58 @@ def test_several_checkpoints_are_selected_and_kept_apart(folder: Path, tmp_path:
     assert "optimistic" in capsys.readouterr().out
     logs = [rows(tmp_path / f"answers/results-sims/mine/epoch={i}.answers.jsonl") for i in (1, 2)]
     assert logs[0][0]["identity"]["checkpoint"] != logs[1][0]["identity"]["checkpoint"]
+
+
+def with_score(source: Path, path: Path, score: float | None, monitor: str = "val/f1", mode: str = "max") -> Path:
+    """A checkpoint as a training with ModelCheckpoint writes it."""
+    callback = ModelCheckpoint(monitor=monitor, mode=mode)
+    callback.current_score = None if score is None else torch.tensor(score)
+    checkpoint = torch.load(source, weights_only=True)
+    checkpoint["callbacks"] = {callback.state_key: callback.state_dict()}
+    path.parent.mkdir(exist_ok=True)
+    torch.save(checkpoint, path)
+    return path
+
+
+def test_validation_scores_are_read_from_checkpoints(folder: Path, tmp_path: Path, capsys) -> None:
+    source = folder / "ckpt/epoch=1.ckpt"
+    paths = [with_score(source, tmp_path / f"a/epoch={i}.ckpt", s) for i, s in ((1, 0.2), (2, 0.5), (3, 0.4))]
+    assert scores_in_checkpoints(paths) == pytest.approx({"epoch=1": 0.2, "epoch=2": 0.5, "epoch=3": 0.4})
+    low = [with_score(source, tmp_path / f"b/epoch={i}.ckpt", s, "val/loss", "min") for i, s in ((1, 0.2), (2, 0.5))]
+    assert scores_in_checkpoints(low) == pytest.approx({"epoch=1": -0.2, "epoch=2": -0.5})
+    with pytest.raises(ConfigError, match=r"monitored different figures: val/f1 .* and val/loss"):
+        scores_in_checkpoints([paths[0], low[0]])
+    with pytest.raises(ConfigError, match=r"holds no validation score: train with a ModelCheckpoint"):
+        scores_in_checkpoints([source])
+    argv = ["bench", "--model", *map(str, paths), "--data", str(folder / "sets"), "--sets", "sims", "--allow-partial"]
+    argv += ["--out", str(tmp_path / "out"), "--num-workers", "0", "--resamples", "0"]
+    assert main([*argv, "--select", "best-on-validation"]) == 0
+    assert "epoch=2, best-on-validation of 3 checkpoints" in capsys.readouterr().out
+    assert main([*argv, "--select", "official"]) == 0
+    assert "best-on-validation, epoch=2:" in capsys.readouterr().out
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    real, sizes = affectgpt.answering.answer_batch, []
+
+    def small_device(model, batch, *args):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, batch, *args)
+
+    checkpoint = [folder / "ckpt/epoch=1.ckpt"]
+
+    def texts(out: Path) -> dict[str, str]:
+        data = UniBenchDataModule(str(folder / "sets"), ["sims"], batch_size=5, num_workers=0, allow_partial=True)
+        Benchmark(out, resamples=0, allow_partial=True).run(checkpoint, data, system="me")
+        log = rows(out / "answers/results-sims/me/epoch=1.answers.jsonl")
+        return {row["key"]: row["text"] for row in log if "key" in row}
+
+    whole = texts(tmp_path / "a")
+    monkeypatch.setattr(affectgpt.answering, "answer_batch", small_device)
+    assert texts(tmp_path / "b") == whole
+    assert sizes == [5, 2, 3, 1, 2]
 
 
 def test_a_folder_to_share_is_answered_with_too(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from affectgpt.errors import CheckpointError
 if TYPE_CHECKING:
     from affectgpt.datamodules.unibench import BenchSet, UniBenchDataModule
     from affectgpt.model import AffectGPT
+    from affectgpt.types import Batch, Prediction
 
 _CHUNK_BYTES = 1 << 22
 
@@ -123,8 +124,6 @@ class CheckpointRunner:
         return Answered(predictions, identity, unreadable, extractor.record(), sentiment)
 
     def _ask(self, bench_set: BenchSet, log: AnswerLog) -> None:
-        from affectgpt.answering import answer_batch
-
         name, total = bench_set.test_set.name, len(bench_set)
         wanted = {sample.key for sample in bench_set.samples}
         done = wanted & log.answers.keys()
@@ -141,7 +140,7 @@ class CheckpointRunner:
             written.update(noted)
 
         for batch in self.data.loader(name, skip=done):
-            answers = answer_batch(model, batch.to(model.device), self.max_new_tokens)
+            answers = _answer(model, batch.to(model.device), self.max_new_tokens)
             log.add(answer.to_json() for answer in answers)
             note_errors()
             self._tell(name, len(wanted & log.answers.keys()) + len(written), total)
@@ -166,6 +165,25 @@ class CheckpointRunner:
     def _tell(self, name: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(self.name, name, done, total)
+
+
+def _answer(model: AffectGPT, batch: Batch, max_new_tokens: int | None) -> list[Prediction]:
+    """Answer a batch; in halves where the device's memory does not hold it."""
+    import torch
+
+    from affectgpt.answering import answer_batch
+
+    try:
+        return answer_batch(model, batch, max_new_tokens)
+    except torch.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    return [
+        *_answer(model, batch.part(0, middle), max_new_tokens),
+        *_answer(model, batch.part(middle, len(batch)), max_new_tokens),
+    ]
 
 
 def name_of(checkpoint: str | Path) -> str:

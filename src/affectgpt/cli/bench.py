@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from affectgpt.bench.benchmark import Benchmark
+    from affectgpt.bench.selection import Validation
 
 EXAMPLES = """\
 The nine sets, their metrics, and where to get them:
@@ -29,7 +30,7 @@ Answer and score every set in a folder; after a kill the same command goes on wh
 
 Several checkpoints, of which the best on validation data counts:
   example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
-             --select best-on-validation --validation scores.json --out runs/bench
+             --select best-on-validation --out runs/bench
 """
 
 
@@ -68,7 +69,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
 def _benchmark(args: argparse.Namespace) -> Benchmark:
     from affectgpt.bench.benchmark import Benchmark
     from affectgpt.bench.extract import get_extractor, get_sentiment_reader
-    from affectgpt.bench.selection import read_validation
     from affectgpt.metrics import EmotionWheel
 
     folder = None if args.wheel == "official" else args.wheel
@@ -81,12 +81,29 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
         wheel=wheel,
         mode=args.mode,
         rule=args.select,
-        validation=read_validation(args.validation) if args.validation else None,
+        validation=_validation(args),
         extractor=get_extractor(args.extractor, **(llm if args.extractor == "llm" else {})),
         sentiment_reader=get_sentiment_reader(args.sentiment, **(llm if args.sentiment == "llm" else {})),
         allow_partial=args.allow_partial,
         resamples=args.resamples,
     )
+
+
+def _validation(args: argparse.Namespace) -> Validation | None:
+    """Validation scores from the file, or else from the checkpoints themselves."""
+    from affectgpt.bench.checkpoint_scores import scores_in_checkpoints
+    from affectgpt.bench.selection import read_validation
+
+    if args.validation:
+        return read_validation(args.validation)
+    if not args.model or len(args.model) < 2 or args.select == "last":
+        return None
+    try:
+        return {"": scores_in_checkpoints([Path(path) for path in args.model])}
+    except ConfigError:
+        if args.select == "official":  # the honest figure beside it is then that of the last checkpoint
+            return None
+        raise
 
 
 def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
@@ -248,7 +265,11 @@ def _parser() -> argparse.ArgumentParser:
         default="last",
         help="which of several checkpoints: last, best-on-validation, or official (best on test)",
     )
-    add("--validation", metavar="FILE", help="JSON of checkpoint to validation score, for best-on-validation")
+    add(
+        "--validation",
+        metavar="FILE",
+        help="JSON of checkpoint to validation score; by default read from the checkpoints",
+    )
     add("--extractor", default="template", help="what reads labels out of answers: template, lexicon or llm")
     add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon or llm")
     add(

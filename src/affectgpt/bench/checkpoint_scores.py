@@ -1,0 +1,61 @@
+"""Reads the validation scores that Lightning's ``ModelCheckpoint`` left in checkpoints."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import ConfigError
+
+_CALLBACK = "ModelCheckpoint"
+
+
+def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
+    """The monitored score at the time of each checkpoint, by its name; higher is better.
+
+    Where the monitored figure is to be low, such as a loss, its negative is returned.
+
+    Args:
+        paths: ``.ckpt`` files of one training.
+
+    Raises:
+        CheckpointError: If a file cannot be read.
+        ConfigError: If a checkpoint has no such score, or they monitored different figures.
+    """
+    from affectgpt.bench.runner import name_of
+    from affectgpt.checkpoints.io import load_checkpoint
+
+    scores: dict[str, float] = {}
+    monitored: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        found = None if path.is_dir() else _score(load_checkpoint(path).get("callbacks") or {})
+        if found is None:
+            raise ConfigError(
+                f"{path} holds no validation score: train with a ModelCheckpoint that has a monitor, such as val/f1, or "
+                "give the scores as a JSON file (--validation)"
+            )
+        monitor, mode, score = found
+        monitored.setdefault((monitor, mode), path)
+        scores[name_of(path)] = score if mode == "max" else -score
+    if len(monitored) > 1:
+        told = " and ".join(f"{monitor} ({mode}) in {path}" for (monitor, mode), path in monitored.items())
+        raise ConfigError(f"the checkpoints monitored different figures: {told}; give the scores as a JSON file")
+    return scores
+
+
+def _score(callbacks: Mapping[str, Any]) -> tuple[str, str, float] | None:
+    """Monitor, ``min`` or ``max``, and score of the first callback that has one."""
+    for key, state in callbacks.items():
+        if not key.startswith(_CALLBACK) or not isinstance(state, Mapping):
+            continue
+        try:
+            settings = ast.literal_eval(key[len(_CALLBACK) :])
+        except (ValueError, SyntaxError):  # an interval of time is no literal; without the mode a score says nothing
+            continue
+        score = state.get("current_score")
+        if settings.get("monitor") and "mode" in settings and score is not None and math.isfinite(float(score)):
+            return str(settings["monitor"]), str(settings["mode"]), float(score)
+    return None
