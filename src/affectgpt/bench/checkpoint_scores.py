@@ -34,7 +34,7 @@ def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
         found = None if path.is_dir() else _score(load_checkpoint(path).get("callbacks") or {})
         if found is None:
             raise ConfigError(
-                f"{path} holds no validation score: train with a ModelCheckpoint that has a monitor, such as val/f1, or "
+                f"{path} holds no validation score: train with a ModelCheckpoint with a monitor, such as val/f1, or "
                 "give the scores as a JSON file (--validation)"
             )
         monitor, mode, score = found
