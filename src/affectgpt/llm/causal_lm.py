@@ -177,6 +177,14 @@ class CausalLM(HuggingFaceHead):
                 "save_pretrained wrote, or the id of a public model on a machine that reaches the hub"
             ) from error
         _set_tokens(tokenizer, tokens or {}, path)
+        marks = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
+        needed = max(tokenizer.vocab_size, *(1 + mark for mark in marks if mark is not None))
+        rows = network.get_input_embeddings().weight.shape[0]
+        if needed > rows:
+            raise CheckpointError(
+                f"the tokenizer in {path!r} has {needed} tokens, the network's embedding {rows} rows: they do not "
+                "belong together; fetch both from one place"
+            )
         if gradient_checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.attach(network, tokenizer, lora, trainable)
