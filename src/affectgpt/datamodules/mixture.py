@@ -15,7 +15,7 @@ class MixtureOrder:
     Each set is an endless sequence, lap after lap, every lap in an order of its own; an epoch takes the next
     ``lengths[i]`` samples of set i. So a set that is drawn less than once an epoch gives all its samples before it
     gives any again, and one that is drawn more often goes round. Within the epoch the sets are interleaved evenly:
-    any run of n neighbours holds each set's share of n, give or take one.
+    any run of n neighbours holds each set's share of n, give or take as many samples as there are sets.
 
     Args:
         counts: Samples in each shard, of each set.
