@@ -14,7 +14,7 @@ from affectgpt.bench import read_predictions, score
 from affectgpt.bench.benchmark import Benchmark
 from affectgpt.bench.candidates import find_candidates, natural_order
 from affectgpt.bench.gold import find_gold
-from affectgpt.bench.selection import read_validation, select
+from affectgpt.bench.selection import means_by_checkpoint, read_validation, select
 from affectgpt.bench.submission import write_openset, write_sentiments
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
@@ -89,6 +89,31 @@ def test_one_command_gives_the_published_figure_of_meld(released: Path, shared: 
     validation.write_text(json.dumps({f"checkpoint_0000{e}": 0 for e in (30, 45, 60)}))
     assert main([*argv, "--select", "best-on-validation", "--validation", str(validation)]) == 1
     assert "the validation scores lack checkpoint_000030_loss_0.602" in capsys.readouterr().err
+
+
+def test_the_published_figure_of_ch_sims_from_the_makers_table(tmp_path: Path, shared: Path, capsys) -> None:
+    with (shared / "oracle/metrics/sims_released.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = [row["name"].rpartition("_") for row in rows]
+    table = [
+        (video, int(clip), "words", row["gold"], "test") for (video, _, clip), row in zip(parts, rows, strict=True)
+    ]
+    write_csv(tmp_path / "CH-SIMS/label.csv", ("video_id", "clip_id", "text", "label", "mode"), table)
+    for epoch in (30, 45):
+        stem = tmp_path / "output/results-sims/released" / f"checkpoint_{epoch:06d}"
+        write_openset(
+            f"{stem}-openset.npz", {r["name"]: r[f"openset_ckpt{epoch}"].strip("[]").split(", ") for r in rows}
+        )
+        write_sentiments(f"{stem}-openset-sentiment.npz", {r["name"]: r[f"sentiment_ckpt{epoch}"] for r in rows})
+    argv = ["bench", "--predictions", str(tmp_path / "output"), "--gold", str(tmp_path / "CH-SIMS"), "--resamples", "0"]
+    assert main([*argv, "--out", str(tmp_path / "out"), "--select", "official"]) == 0
+    assert "CH-SIMS     weighted_f1   88.49  (checkpoint_000030" in capsys.readouterr().out
+    # Without the released sentiments the lexicon reads them off the labels.
+    for path in (tmp_path / "output").rglob("*-sentiment.npz"):
+        path.unlink()
+    assert main([*argv, "--out", str(tmp_path / "read"), "--select", "official"]) == 0
+    (result,) = json.loads((tmp_path / "read/report.json").read_text())["results"]
+    assert result["score"] == pytest.approx(0.8849, abs=0.01)
 
 
 def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
@@ -203,6 +228,9 @@ def test_selection_rules(tmp_path: Path) -> None:
         select("best", found)
     with pytest.raises(DataError, match="lack ep10; they have ep8, ep9"):
         select("best-on-validation", found, {"meld": {"ep8": 1, "ep9": 0}})
+    both = [{"selection": {"candidates": c}} for c in ({"ep9": 0.2, "ep10": 0.4}, {"ep10": 0.6, "ep9": 0.9, "x": 1})]
+    assert means_by_checkpoint(both) == pytest.approx({"ep9": 0.55, "ep10": 0.5})
+    assert means_by_checkpoint([*both, {}]) == means_by_checkpoint(both[:1]) == {}
     path = tmp_path / "v.json"
     for text, message in (("[1]", "expected checkpoint names"), ('{"a": "x"}', "expected checkpoint"), ("{", "is not")):
         path.write_text(text)
@@ -253,6 +281,7 @@ def test_many_sets_and_systems_are_scored_at_once(tmp_path: Path) -> None:
             ["--predictions", "a", "--gold", "b", "--out", "x", "--extractor", "llm"],
             "missing a required argument: 'model'",
         ),
+        (["--predictions", "a", "--gold", "b", "--out", "x", "--llm", "model=m"], "which is not asked for"),
         (["--predictions", "/nowhere", "--gold", "b", "--out", "x"], "/nowhere does not exist"),
     ],
 )

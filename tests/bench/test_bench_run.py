@@ -268,6 +268,9 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         bench.run([tmp_path / "text.ckpt"], data, system="me")
+    (tmp_path / "released.pth").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"is in the released format, .*: affectgpt convert"):
+        bench.run([tmp_path / "released.pth"], data, system="me")
     with pytest.raises(ConfigError, match="several checkpoints are called a"):
         bench.run([tmp_path / "x/a.ckpt", tmp_path / "y/a.ckpt"], data, system="me")
     os.makedirs(tmp_path / "answers/results-sims/me/epoch=1.answers.jsonl")

@@ -50,7 +50,7 @@ class CheckpointRunner:
     The model is loaded when the first sample needs it: a run whose answers are all there only reads them.
 
     Args:
-        checkpoint: The file that training wrote, or a folder that ``save_pretrained`` wrote.
+        checkpoint: The file that training wrote, a folder that ``save_pretrained`` wrote, or a hub id.
         data: The test sets; its media profile and style are set to the model's.
         out: Folder for the answers; in the authors' layout, ``results-SET/SYSTEM/CHECKPOINT-openset.npz``.
         system: Name of the system.
@@ -60,7 +60,7 @@ class CheckpointRunner:
         progress: Is told after each batch.
 
     Raises:
-        CheckpointError: If the file cannot be read.
+        CheckpointError: If the checkpoint cannot be read.
     """
 
     def __init__(
@@ -197,10 +197,15 @@ def _settings_of(checkpoint: Path) -> tuple[Mapping[str, Any], list[Path]]:
     from affectgpt.checkpoints import pretrained
     from affectgpt.checkpoints.io import load_checkpoint
 
-    if not checkpoint.is_dir():
+    if checkpoint.suffix == ".pth":
+        raise CheckpointError(
+            f"{checkpoint} is in the released format, without the networks that it was trained over; turn it into ours "
+            "first: affectgpt convert"
+        )
+    if checkpoint.is_file() or checkpoint.suffix == ".ckpt":
         return load_checkpoint(checkpoint)["hyper_parameters"], [checkpoint]
     stored = pretrained.read(checkpoint, None, {})
-    return stored.config, [checkpoint / pretrained.CONFIG, checkpoint / pretrained.WEIGHTS]
+    return stored.config, [stored.folder / pretrained.CONFIG, stored.folder / pretrained.WEIGHTS]
 
 
 def sha256_of(path: Path) -> str:

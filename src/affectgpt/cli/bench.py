@@ -74,7 +74,8 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     folder = None if args.wheel == "official" else args.wheel
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(folder)
     options = dict(_pair(text) for text in args.llm)
-    llm: Mapping[str, str] = options if "llm" in (args.extractor, args.sentiment) else {}
+    if options and "llm" not in (args.extractor, args.sentiment):
+        raise ConfigError("--llm sets the reader llm, which is not asked for; add --extractor llm or --sentiment llm")
     return Benchmark(
         args.out,
         _names(args.sets),
@@ -82,8 +83,8 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
         mode=args.mode,
         rule=args.select,
         validation=_validation(args),
-        extractor=get_extractor(args.extractor, **(llm if args.extractor == "llm" else {})),
-        sentiment_reader=get_sentiment_reader(args.sentiment, **(llm if args.sentiment == "llm" else {})),
+        extractor=get_extractor(args.extractor, **(options if args.extractor == "llm" else {})),
+        sentiment_reader=get_sentiment_reader(args.sentiment, **(options if args.sentiment == "llm" else {})),
         allow_partial=args.allow_partial,
         resamples=args.resamples,
     )
