@@ -44,3 +44,7 @@ DATAMODULE_TABLE: Mapping[str, str] = {
 FACE_DETECTOR_TABLE: Mapping[str, str] = {
     "centerface": "affectgpt.media.faces.centerface:CenterFaceDetector",
 }
+ASR_TABLE: Mapping[str, str] = {
+    "faster-whisper": "affectgpt.media.speech.faster_whisper:FasterWhisperAsr",
+    "transformers": "affectgpt.media.speech.transformers:TransformersAsr",
+}

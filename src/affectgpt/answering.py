@@ -14,6 +14,8 @@ import torch
 from affectgpt.datamodules.collate import collate
 from affectgpt.media.clip import load_clip
 from affectgpt.media.profile import MediaProfile
+from affectgpt.media.speech.base import Asr
+from affectgpt.media.speech.transcribe import transcribe_clip
 from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.registry import FACE_DETECTORS, Spec
@@ -82,8 +84,15 @@ def answer_clip(
     max_new_tokens: int | None,
     key: str | None,
     face_detector: Spec | str | Mapping[str, Any] | None,
+    asr: Asr | Spec | str | Mapping[str, Any] | None,
 ) -> Prediction:
     """Decode a file and answer it; see ``AffectGPT.predict``."""
+    start = time.perf_counter()
+    heard = None
+    if asr is not None and not (subtitle and subtitle.strip()):
+        heard = transcribe_clip(clip if audio is None else audio, asr, key=key)
+        subtitle = heard.text
+    hear_seconds = time.perf_counter() - start
     start = time.perf_counter()
     detector = None
     if face_detector is not None and "face" in model.media.sources:
@@ -94,7 +103,12 @@ def answer_clip(
     prediction = answer_batch(model, batch, max_new_tokens)[0]
     notes = decoded.extra.get("media_notes", ())
     missing = {**missing, **({"media": "; ".join(notes)} if notes else {})}
-    return replace(prediction, missing=missing, seconds={"read": read_seconds, **prediction.seconds})
+    seconds = {"read": read_seconds, **prediction.seconds}
+    if heard is None:
+        return replace(prediction, missing=missing, seconds=seconds)
+    if heard.reason is not None:
+        missing["subtitle"] = f"none was given, and none was heard: {heard.reason}"
+    return replace(prediction, missing=missing, seconds={"hear": hear_seconds, **seconds}, transcript=heard.text)
 
 
 def to_prediction(

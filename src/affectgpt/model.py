@@ -24,6 +24,7 @@ from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
 from affectgpt.llm.scatter import check_slots, scatter_slots
 from affectgpt.media.profile import MediaProfile
+from affectgpt.media.speech.base import Asr
 from affectgpt.part import Part
 from affectgpt.prompts.official import get_style
 from affectgpt.prompts.render import Renderer
@@ -201,6 +202,7 @@ class AffectGPT(FedByFeatures, StoredModel):
         max_new_tokens: int | None = None,
         key: str | None = None,
         face_detector: str | Mapping[str, Any] | None = "centerface",
+        asr: Asr | str | Mapping[str, Any] | None = None,
     ) -> Prediction:
         """Answer one clip.
 
@@ -212,6 +214,7 @@ class AffectGPT(FedByFeatures, StoredModel):
             max_new_tokens: Longest answer.
             key: Name of the clip in messages; by default the file's name.
             face_detector: What finds the face for a stream that reads ``face``; ``None`` leaves the face out.
+            asr: What hears the words of a clip without subtitle: an ``Asr``, or ``NAME:MODEL`` of ``ASRS``.
 
         Raises:
             DataError: If the file cannot be decoded.
@@ -219,7 +222,7 @@ class AffectGPT(FedByFeatures, StoredModel):
         from affectgpt.answering import answer_clip
 
         with answering(self):
-            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector)
+            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, with slots left out at random if ``slot_dropout`` says so."""

@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any, Generic, TypeVar, cast
 
 from affectgpt._builtins import (
+    ASR_TABLE,
     DATAMODULE_TABLE,
     ENCODER_PREFIXES,
     ENCODER_TABLE,
@@ -355,3 +356,4 @@ DATAMODULES: Registry[Any] = Registry(
 FACE_DETECTORS: Registry[Any] = Registry(
     "face detector", "affectgpt.media.faces.base:FaceDetector", FACE_DETECTOR_TABLE, "affectgpt.face_detectors"
 )
+ASRS: Registry[Any] = Registry("speech recogniser", "affectgpt.media.speech.base:Asr", ASR_TABLE, "affectgpt.asrs")

@@ -155,6 +155,7 @@ class Prediction:
         used: Slots of the prompt that were filled, the subtitle included.
         missing: What the clip lacked, with the reason: ``{"audio": "the file has no audio track"}``.
         seconds: Wall-clock time of each stage.
+        transcript: The words that a speech recogniser heard and that stood for the subtitle, or ``None``.
     """
 
     key: str
@@ -165,6 +166,7 @@ class Prediction:
     used: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    transcript: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of the answer."""
@@ -177,6 +179,7 @@ class Prediction:
             "used": list(self.used),
             "missing": dict(self.missing),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "transcript": self.transcript,
         }
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from affectgpt.registry import DATAMODULES, ENCODERS, FACE_DETECTORS, LLMS, POOLINGS, PREFUSIONS, Registry
+from affectgpt.registry import ASRS, DATAMODULES, ENCODERS, FACE_DETECTORS, LLMS, POOLINGS, PREFUSIONS, Registry
 
 REGISTRIES: dict[str, Registry[object]] = {
     "encoders": ENCODERS,
@@ -16,6 +16,7 @@ REGISTRIES: dict[str, Registry[object]] = {
     "llms": LLMS,
     "datamodules": DATAMODULES,
     "face_detectors": FACE_DETECTORS,
+    "asrs": ASRS,
 }
 
 

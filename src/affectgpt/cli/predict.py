@@ -33,12 +33,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import track
 
+    from affectgpt.media.speech import build_asr
     from affectgpt.model import AffectGPT
 
     quiet()
     console = Console(stderr=True)
     console.print(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
     model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
+    asr = build_asr(args.asr) if args.asr else None
     problems: list[str] = []
     answers: list[Prediction] = []
     for clip in track(args.clip, description="answering", console=console, disable=len(args.clip) == 1):
@@ -50,6 +52,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
                 audio=args.audio,
                 max_new_tokens=args.max_new_tokens,
                 face_detector=args.face_detector,
+                asr=asr,
             )
         except DataError as error:
             problems.append(str(error))
@@ -89,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--face-detector", default="centerface", help="what finds the face, if the model looks at faces"
     )
+    parser.add_argument(
+        "--asr", metavar="NAME[:MODEL]", help="hear the words of clips without subtitle, e.g. faster-whisper:small"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--out", help="write the answers to this file, one JSON object a line")
@@ -103,6 +109,8 @@ def _show(answer: Prediction, console: object) -> None:
     if answer.description is None:
         print(f"  labels     {', '.join(answer.labels) or '(none found in the answer)'}")
         print(f"  sentiment  {answer.sentiment or '(no label is in the vocabulary)'}")
+    if answer.transcript is not None:
+        print(f"  heard      {answer.transcript}")
     print(f"  used       {', '.join(answer.used) or 'nothing but the question'}")
     for name, reason in answer.missing.items():
         print(f"  missing    {name}: {reason}")

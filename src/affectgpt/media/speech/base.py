@@ -1,0 +1,69 @@
+"""The contract of a speech recogniser, and what it hands over."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE_HZ = 16_000
+"""What every recogniser and the voice activity detector hear."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech.
+
+    Attributes:
+        start_seconds: Where it begins in the clip.
+        end_seconds: Where it ends.
+        text: What was said, or ``None`` where nobody has listened yet.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The spoken words of a clip.
+
+    Attributes:
+        text: The words, or ``None`` where there are none.
+        segments: The stretches in which somebody speaks.
+        language: Code of the language (``"en"``, ``"zh"``), or ``None`` where the recogniser does not say.
+        reason: Why there is no text, or ``None``.
+    """
+
+    text: str | None
+    segments: tuple[Segment, ...] = ()
+    language: str | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the transcript."""
+        segments = [
+            {"start_seconds": round(s.start_seconds, 3), "end_seconds": round(s.end_seconds, 3), "text": s.text}
+            for s in self.segments
+        ]
+        return {"text": self.text, "segments": segments, "language": self.language, "reason": self.reason}
+
+
+class Asr(ABC):
+    """Writes down what is said; derive from it and register the class in ``affectgpt.registry.ASRS``."""
+
+    @abstractmethod
+    def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:
+        """Write down one stretch of speech.
+
+        Args:
+            waveform: float32 ``[N]``, mono, 16 kHz, half a minute at most, with speech in it.
+            language: Code of the language, or ``None`` to let the recogniser find out.
+
+        Returns:
+            The words, and the language or ``None``.
+        """

@@ -1,0 +1,37 @@
+"""Speech recognition by faster-whisper: Whisper on CTranslate2, several times as fast on a CPU."""
+
+from __future__ import annotations
+
+from faster_whisper import WhisperModel
+from torch import Tensor
+
+from affectgpt.errors import ConfigError
+from affectgpt.media.speech.base import Asr
+
+
+class FasterWhisperAsr(Asr):
+    """Writes down speech with faster-whisper.
+
+    Args:
+        model: A size (``"small"``, ``"large-v3"``), a converted folder, or a model of the hub.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        compute_type: How numbers are kept, such as ``"int8"`` or ``"float16"``.
+
+    Raises:
+        ConfigError: If the model cannot be loaded.
+    """
+
+    def __init__(self, model: str = "small", device: str = "auto", compute_type: str = "default") -> None:
+        try:
+            self._model = WhisperModel(model, device=device, compute_type=compute_type)
+        except Exception as error:  # CTranslate2, the hub and the network each raise their own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"speech recogniser 'faster-whisper': {model!r} cannot be loaded ({reason}); give a size such as "
+                "'small', or a folder with a model of CTranslate2"
+            ) from error
+
+    def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:
+        """Write down one stretch of speech; see ``Asr.transcribe``."""
+        pieces, info = self._model.transcribe(waveform.cpu().numpy(), language=language, beam_size=5)
+        return "".join(piece.text for piece in pieces), info.language

@@ -1,0 +1,46 @@
+"""Speech recognition by any model of transformers: Whisper and its kind, wav2vec2 and its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from affectgpt.errors import ConfigError
+from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr
+
+
+class TransformersAsr(Asr):
+    """Writes down speech with a model of transformers.
+
+    Args:
+        model: A folder, or a model of the hub.
+        device: Where it runs.
+        revision: Version of a model of the hub.
+
+    Raises:
+        ConfigError: If the model cannot be loaded, or is none for speech.
+    """
+
+    def __init__(self, model: str, device: str = "cpu", revision: str | None = None) -> None:
+        from transformers import pipeline
+
+        try:
+            self._pipeline: Any = pipeline(
+                "automatic-speech-recognition", model=model, device=device, revision=revision
+            )
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"speech recogniser 'transformers': {model!r} cannot be loaded ({reason}); give a folder or a model of "
+                "the hub, such as 'openai/whisper-small'"
+            ) from error
+
+    def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:
+        """Write down one stretch of speech; see ``Asr.transcribe``."""
+        options: dict[str, Any] = {}
+        generation = getattr(self._pipeline.model, "generation_config", None)
+        if language is not None and getattr(generation, "lang_to_id", None):
+            options["generate_kwargs"] = {"language": language, "task": "transcribe"}
+        heard = self._pipeline({"raw": waveform.cpu().numpy(), "sampling_rate": SAMPLE_RATE_HZ}, **options)
+        return str(heard["text"]), language
