@@ -129,6 +129,20 @@ def test_without_matplotlib_the_tables_are_written_all_the_same(results, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.json", "report.md"]
 
 
+def test_one_checkpoint_for_all_sets_is_told(results, tmp_path):
+    pytest.importorskip("matplotlib", reason="the page needs the report extra")
+    pair = [
+        result | {"selection": {"rule": "last", "chosen": "ep60", "candidates": {"ep30": 0.5, "ep60": result["score"]}}}
+        for result in results[:2]
+    ]
+    write_report(pair, tmp_path)
+    mean = (results[0]["score"] + results[1]["score"]) / 2
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["systems"][0]["one_checkpoint"] == {"ep30": 0.5, "ep60": pytest.approx(mean)}
+    told = f"one checkpoint for all sets: ep30 50.00, ep60 {100 * mean:.2f}; best on the test sets ep60"
+    assert all(told in (tmp_path / name).read_text() for name in ("report.md", "report.html"))
+
+
 def test_undefined_figures_are_empty(results, tmp_path):
     pytest.importorskip("matplotlib", reason="the page needs the report extra")
     bare = {

@@ -161,6 +161,11 @@ def test_score_prints_the_figure_and_writes_it(tmp_path: Path, capsys: pytest.Ca
     assert "meld: hit_rate 50.00" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["score"] == 0.5
     assert main(["score", "meldd", *arguments]) == 1
+    (tmp_path / "other.jsonl").write_text('{"name": "a", "labels": ["calm"]}\n{"name": "b", "labels": ["sad"]}\n')
+    assert main(["score", "meld", *arguments, "--against", str(tmp_path / "other.jsonl")]) == 0
+    assert "hit_rate                   50.00 [" in capsys.readouterr().out
+    comparison = json.loads((tmp_path / "out.json").read_text())["comparison"]
+    assert (comparison["difference"], comparison["hit_skill"]["a"]) == (0.5, 0.5)
 
 
 def test_score_writes_the_report_of_one_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +173,7 @@ def test_score_writes_the_report_of_one_set(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "gold.csv").write_text("name,label\na,0.5\nb,-1\n")
     (tmp_path / "mine.csv").write_text("name,text\na,She is clearly happy.\nb,He seems sad and tired.\n")
     arguments = [str(tmp_path / "mine.csv"), str(tmp_path / "gold.csv"), "--report", str(tmp_path / "out")]
-    assert main(["score", "mosi", *arguments, "--extractor", "lexicon", "--sentiment-reader", "wheel"]) == 0
+    assert main(["score", "mosi", *arguments, "--extractor", "lexicon", "--sentiment", "wheel"]) == 0
     shown = capsys.readouterr().out
     assert "weighted_f1 100.00" in shown
     assert f"wrote {tmp_path / 'out' / 'report.html'}" in shown

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectgpt.cli.readers import add_readers, make_readers
 from affectgpt.cli.terminal import pick_device, quiet
 from affectgpt.errors import ConfigError
 
@@ -68,14 +69,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
     from affectgpt.bench.benchmark import Benchmark
-    from affectgpt.bench.extract import get_extractor, get_sentiment_reader
     from affectgpt.metrics import EmotionWheel
 
     folder = None if args.wheel == "official" else args.wheel
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(folder)
-    options = dict(_pair(text) for text in args.llm)
-    if options and "llm" not in (args.extractor, args.sentiment):
-        raise ConfigError("--llm sets the reader llm, which is not asked for; add --extractor llm or --sentiment llm")
+    extractor, sentiment_reader = make_readers(args, wheel)
     return Benchmark(
         args.out,
         _names(args.sets),
@@ -83,8 +81,8 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
         mode=args.mode,
         rule=args.select,
         validation=_validation(args),
-        extractor=get_extractor(args.extractor, **(options if args.extractor == "llm" else {})),
-        sentiment_reader=get_sentiment_reader(args.sentiment, **(options if args.sentiment == "llm" else {})),
+        extractor=extractor,
+        sentiment_reader=sentiment_reader,
         allow_partial=args.allow_partial,
         resamples=args.resamples,
     )
@@ -233,13 +231,6 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not found:
-        raise ConfigError(f"--llm takes KEY=VALUE, such as model=Qwen2.5-7B-Instruct, but got {text!r}")
-    return key, value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affectgpt bench",
@@ -271,11 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSON of checkpoint to validation score; by default read from the checkpoints",
     )
-    add("--extractor", default="template", help="what reads labels out of answers: template, lexicon or llm")
-    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon or llm")
-    add(
-        "--llm", action="append", default=[], metavar="KEY=VALUE", help="argument of the llm readers, such as model=..."
-    )
+    add_readers(parser)
     add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")
     add("--resamples", type=int, default=10_000, help="bootstrap resamples of the intervals; 0 for none")
     add("--face-detector", default="centerface", help="what finds faces where the set has no crops; none: nothing")

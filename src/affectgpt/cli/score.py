@@ -15,7 +15,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """Score a file.
 
     Raises:
-        ConfigError: If the data set, the mode or the wheel does not exist.
+        ConfigError: If the data set, the mode, a reader or the wheel does not exist.
         DataError: If a file is damaged, or the names of predictions and gold do not fit.
     """
     from affectgpt.bench.others import OTHERS
@@ -25,27 +25,26 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
         return run_other(argv)
     args = _parser().parse_args(argv)
-    from affectgpt.bench import score, write_report
+    from affectgpt.bench import compare, score, write_report
+    from affectgpt.cli.readers import make_readers
     from affectgpt.metrics import EmotionWheel
 
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
-    result = score(
-        args.dataset,
-        args.predictions,
-        args.gold,
-        wheel,
-        args.mode,
-        extractor=args.extractor,
-        sentiment_reader=args.sentiment_reader,
-    )
+    extractor, reader = make_readers(args, wheel)
+    options: dict[str, Any] = {"wheel": wheel, "mode": args.mode, "extractor": extractor, "sentiment_reader": reader}
+    result = score(args.dataset, args.predictions, args.gold, **options)
+    if args.against:
+        result["comparison"] = compare(args.dataset, args.predictions, args.against, args.gold, **options)
     if args.out:
         write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    system = args.system or Path(args.predictions).stem
+    system = args.name or Path(args.predictions).stem
     page = write_report([{**result, "system": system}], args.report, args.title) if args.report else None
     if args.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
         return 0
     _show(result)
+    if args.against:
+        _show_comparison(result["comparison"])
     for path in (args.out, page):
         if path:
             print(f"wrote {path}")
@@ -53,6 +52,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from affectgpt.cli.readers import add_readers
+
     parser = argparse.ArgumentParser(
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
@@ -67,16 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         help="builtin; official (from AFFECTGPT_WHEEL_FOLDER, or fetched once); or the folder of the official tables",
     )
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
-    parser.add_argument(
-        "--extractor",
-        default="template",
-        help="how labels are read out of a column of whole answers: template, lexicon",
-    )
-    parser.add_argument(
-        "--sentiment-reader", default="lexicon", help="how sentiments are read off labels: lexicon, wheel"
-    )
+    add_readers(parser)
+    parser.add_argument("--against", help="predictions of another system: the difference, with its interval")
     parser.add_argument("--report", help="write report.html, .md, .csv and .json into this folder")
-    parser.add_argument("--system", help="name of what is scored, for the report; by default that of the file")
+    parser.add_argument("--name", help="name of what is scored, for the report; by default that of the file")
     parser.add_argument("--title", default="MER-UniBench", help="heading of the report")
     parser.add_argument("--out", help="write the result to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -116,6 +111,15 @@ def _show(result: dict[str, Any]) -> None:
     for name in ("missing_predictions", "unreadable_predictions", *PROBLEMS):
         if result[name]:
             print(f"  {name.replace('_', ' '):<24} {len(result[name])}: {', '.join(result[name][:5])}")
+
+
+def _show_comparison(found: dict[str, Any]) -> None:
+    print(f"against {found['b']['predictions']}, on the same resamples, in points")
+    for name, one in ((found["metric"], found), ("hit_skill", found.get("hit_skill"))):
+        if one:
+            print(
+                f"  {name:<24} {_with_ends(one['difference'], one['interval'])}, {100 * one['a_better']:.1f} % better"
+            )
 
 
 def _with_ends(value: float, interval: dict[str, Any] | None) -> str:

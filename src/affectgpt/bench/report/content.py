@@ -9,6 +9,7 @@ from typing import Any
 
 from affectgpt import __version__
 from affectgpt.bench.published import PublishedRow, published_rows
+from affectgpt.bench.selection import means_by_checkpoint
 from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.bench.truth import PROBLEMS
 from affectgpt.errors import ConfigError, DataError
@@ -41,7 +42,8 @@ def build_content(results: Sequence[Mapping[str, Any]], title: str) -> Content:
 
     Returns:
         Plain JSON without NaN: ``title``, ``made`` (date), ``affectgpt`` (version), ``sets``, ``systems`` (each with
-        ``cells`` by set, ``mean`` and ``honest_mean``), ``published``, ``sources``, ``warnings``, ``results``.
+        ``cells`` by set, ``mean``, ``honest_mean`` and ``one_checkpoint``, the means of checkpoints used for all sets),
+        ``published``, ``sources``, ``warnings``, ``results``.
 
     Raises:
         ConfigError: If a set or a selection rule does not exist.
@@ -100,6 +102,7 @@ def _system(name: str, found: Mapping[str, Any], columns: Sequence[TestSet]) -> 
         "mean": mean_of(scores),
         "honest_mean": mean_of(honest),
         "optimistic": any(cell["optimistic"] for cell in cells.values()),
+        "one_checkpoint": means_by_checkpoint(list(found.values())),
     }
 
 

@@ -19,7 +19,7 @@ from affectgpt.bench.report.figures import (
     shown,
     wheels_of,
 )
-from affectgpt.bench.report.tables import how_made, mean_title, selection_head, selection_rows
+from affectgpt.bench.report.tables import how_made, mean_title, selection_head, selection_rows, single_checkpoints
 from affectgpt.pages import style_sheet
 from affectgpt.pages.figures import data_address
 
@@ -191,10 +191,11 @@ def _selection(content: Mapping[str, Any]) -> str:
     rows = selection_rows(content)
     if not rows:
         return ""
+    single = "".join(f'<p class="after">{escape(line)}</p>' for line in single_checkpoints(content))
     return (
         "<section><h2>Which checkpoint</h2><p>Choosing the best of several checkpoints on the test set, as the "
         "published row does, adds points that a user of the model does not get.</p>"
-        f"{_table(selection_head(), rows, text_columns=(0, 1, 2, 3, 5, 6))}</section>"
+        f"{_table(selection_head(), rows, text_columns=(0, 1, 2, 3, 5, 6))}{single}</section>"
     )
 
 

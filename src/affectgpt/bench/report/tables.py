@@ -72,6 +72,7 @@ def to_markdown(content: Mapping[str, Any]) -> str:
     selected = [result for result in content["results"] if result.get("selection")]
     if selected:
         parts += ["## Which checkpoint", _table(selection_head(), selection_rows(content))]
+        parts += single_checkpoints(content)
     for result in content["results"]:
         parts += _set_section(content, result)
     return "\n\n".join(_join_lists(parts)) + "\n"
@@ -155,6 +156,18 @@ def selection_rows(content: Mapping[str, Any]) -> list[list[str]]:
         score = percent(result["score"])
         rows.append([result["system"], title, str(selection.get("chosen", ABSENT)), rule, score, spread, honest, gain])
     return rows
+
+
+def single_checkpoints(content: Mapping[str, Any]) -> list[str]:
+    """Per system with several checkpoints on all sets, what the mean is if one of them is used for all."""
+    lines = []
+    for system in content["systems"]:
+        means = {name: mean for name, mean in system["one_checkpoint"].items() if mean is not None}
+        if means:
+            listed = ", ".join(f"{name} {percent(mean)}" for name, mean in means.items())
+            best = max(means, key=lambda name: means[name])
+            lines.append(f"{system['system']}, one checkpoint for all sets: {listed}; best on the test sets {best}.")
+    return lines
 
 
 def _cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,45 @@
+"""The options that choose what reads labels and sentiments, for the verbs that score."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from affectgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from affectgpt.bench.extract import LabelExtractor, SentimentReader
+    from affectgpt.metrics import EmotionWheel
+
+
+def add_readers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--extractor``, ``--sentiment`` and ``--llm``."""
+    add = parser.add_argument
+    add("--extractor", default="template", help="what reads labels out of answers: template, lexicon or llm")
+    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon, wheel or llm")
+    add(
+        "--llm", action="append", default=[], metavar="KEY=VALUE", help="argument of the llm readers, such as model=..."
+    )
+
+
+def make_readers(args: argparse.Namespace, wheel: EmotionWheel) -> tuple[LabelExtractor, SentimentReader]:
+    """The readers that the options name.
+
+    Raises:
+        ConfigError: If there is none of that name, or an argument does not fit.
+    """
+    from affectgpt.bench.extract import get_extractor, get_sentiment_reader
+
+    llm: dict[str, Any] = dict(map(_pair, args.llm))
+    if llm and "llm" not in (args.extractor, args.sentiment):
+        raise ConfigError("--llm sets the reader llm, which is not asked for; add --extractor llm or --sentiment llm")
+    own = {"llm": llm, "wheel": {"wheel": wheel}}
+    extractor = get_extractor(args.extractor, **(llm if args.extractor == "llm" else {}))
+    return extractor, get_sentiment_reader(args.sentiment, **own.get(args.sentiment, {}))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--llm takes KEY=VALUE, such as model=Qwen2.5-7B-Instruct, but got {text!r}")
+    return key, value
