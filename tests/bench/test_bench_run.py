@@ -78,6 +78,11 @@ def test_answers_scores_and_reports(folder: Path, tmp_path: Path, capsys) -> Non
     assert list(meld["failed_answers"]) == ["test_dia0_utt3"]
     assert (meld["gold_samples"], meld["missing_predictions"]) == (9, [])
     assert meld["answered_by"]["question"].startswith("Please recognize all possible")
+    prompt = meld["answered_by"]["prompt"]
+    assert prompt.startswith("###Human: ")
+    for part in ("[multi: 1 token(s)]", "[audio: 1 token(s)]", "<Subtitle>{subtitle}</Subtitle>", "###Assistant: "):
+        assert part in prompt
+    assert meld["answered_by"]["media"]["num_frames"] == 2
     assert meld["extractor"]["name"] == "template"
     assert sims["sentiment_reader"]["name"] == "lexicon"
     assert [d["kind"] for d in meld["data"]["differences"]] == ["count"]
@@ -137,7 +142,7 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_result(folder: Path
     ]
     assert texts[0] == texts[1]
     # A third run asks for nothing but the broken clip.
-    benchmark(tmp_path / "a")
+    assert benchmark(tmp_path / "a")["answered_by"] == resumed["answered_by"]
     assert Counter(row["key"] for row in rows(log) if "text" in row) == counts
 
 

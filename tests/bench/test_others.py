@@ -222,6 +222,8 @@ def test_option_answers() -> None:
         "": None,
     }.items():
         assert option_of(text, options) == letter, text
+    assert option_of("(A: Yes) for one, (B: No) for the other", options, last=True) == "B"
+    assert option_of("A: 1. B: 2. So the answer is A", options, last=True) == "A"
 
 
 def eemo_row(number: int, **more: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class AnswerLog:
         self.run = digest_of(self.identity)[:16]
         self.answers: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, str] = {}
+        self.notes: dict[str, Any] = {}
         self.num_cut_bytes = 0
         self.num_others = 0
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
@@ -82,7 +83,16 @@ class AnswerLog:
         if errors:
             self.add({"key": key, "error": reason} for key, reason in errors.items())
 
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Append facts about the run that do not decide its answers alone, as plain JSON."""
+        if any(self.notes.get(name) != value for name, value in notes.items()):
+            self._write([{"run": self.run, "notes": dict(notes)}])
+            self._take({"notes": notes})
+
     def _take(self, row: Mapping[str, Any]) -> None:
+        if "notes" in row:
+            self.notes.update(row["notes"])
+            return
         key = str(row["key"])
         if "error" in row:
             self.errors[key] = str(row["error"])

@@ -120,7 +120,7 @@ class CheckpointRunner:
             sentiments = dict(zip(keys, reader.read(found), strict=True))
             predictions = write_sentiments(self._path(name, "-openset-sentiment.npz"), sentiments)
             sentiment = reader.record()
-        identity = {**log.identity, "run": log.run}
+        identity = {**log.identity, "run": log.run, **log.notes}
         return Answered(predictions, identity, unreadable, extractor.record(), sentiment)
 
     def _ask(self, bench_set: BenchSet, log: AnswerLog) -> None:
@@ -131,6 +131,7 @@ class CheckpointRunner:
         if done == wanted:
             return
         model = self._load()
+        log.note(_inputs_of(model))
         noted = self.data.unreadable.setdefault(name, {})
         noted.clear()
         written: set[str] = set()
@@ -165,6 +166,21 @@ class CheckpointRunner:
     def _tell(self, name: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(self.name, name, done, total)
+
+
+def _inputs_of(model: AffectGPT) -> dict[str, Any]:
+    """What the model is given for a clip that lacks nothing: the prompt with its slots, and how media are decoded."""
+    from affectgpt.prompts.template import Field, Slot
+
+    slots = [name for name in model.num_tokens if name in model.slots]
+    words = {"question": model.style.label_question, "subtitle": "{subtitle}"}
+    pieces = []
+    for piece in model.style.layout(slots, subtitle="subtitle" in model.slots):
+        if isinstance(piece, Slot):
+            pieces.append(f"[{piece.name}: {model.num_tokens[piece.name]} token(s)]")
+        else:
+            pieces.append(words[piece.name] if isinstance(piece, Field) else piece.text)
+    return {"prompt": "".join(pieces), "media": model.media.to_json()}
 
 
 def _answer(model: AffectGPT, batch: Batch, max_new_tokens: int | None) -> list[Prediction]:

@@ -37,13 +37,13 @@ class _Question:
 
 
 def _perception(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
-    """Accuracy; in both modes an answer that names no option, or several, is wrong."""
+    """Accuracy; an answer that names no option is wrong, and in strict also one that names several."""
     questions = [one for key, answer, truth in rows for one in _questions(key, answer, truth, system)]
     if not questions:
         raise DataError("no row holds a question with options; expected EEmo-Bench's question files")
     right, unreadable = [], []
     for one in questions:
-        chosen = option_of(one.answer, one.options) if isinstance(one.answer, str) else None
+        chosen = option_of(one.answer, one.options, last=mode == "official") if isinstance(one.answer, str) else None
         right.append(chosen == one.gold)
         if chosen is None:
             unreadable.append(one.key)

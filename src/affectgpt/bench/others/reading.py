@@ -131,8 +131,13 @@ def techniques_tolerant(text: str, labels: Sequence[str]) -> list[str] | None:
     return [] if re.search(r"\[\s*\]|\bnone\b", answer, re.IGNORECASE) else None
 
 
-def option_of(text: str, options: Mapping[str, str]) -> str | None:
+def option_of(text: str, options: Mapping[str, str], *, last: bool = False) -> str | None:
     """The letter of the one option that an answer names: by its letter, or by its words.
+
+    Args:
+        text: The answer.
+        options: Letter to words.
+        last: Whether the last counts where several letters are named; else none does.
 
     Examples:
         >>> options = {"A": "Yes.", "B": "No."}
@@ -144,10 +149,11 @@ def option_of(text: str, options: Mapping[str, str]) -> str | None:
     alone = re.fullmatch(rf"\W*([{letters}])\W*", said)
     if alone:
         return alone.group(1)
-    marked = set(re.findall(rf"(?<![\w'])([{letters}])\s*[:.)](?=\s|$|\w)", said))
-    marked |= set(re.findall(rf"\b(?:[Oo]ption|[Aa]nswer(?: is)?)\s*:?\s*([{letters}])(?![\w'])", said))
-    if marked:
-        return marked.pop() if len(marked) == 1 else None
+    marked = rf"(?<![\w'])([{letters}])\s*[:.)](?=\s|$|\w)"
+    stated = rf"\b(?:[Oo]ption|[Aa]nswer(?: is)?)\s*:?\s*([{letters}])(?![\w'])"
+    named = [one[0] or one[1] for one in re.findall(f"{marked}|{stated}", said)]
+    if named:
+        return named[-1] if last or len(set(named)) == 1 else None
     words = match_label(said, list(options.values()))
     return next((letter for letter, option in options.items() if option == words), None)
 

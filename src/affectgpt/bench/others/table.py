@@ -140,7 +140,7 @@ OTHERS: Mapping[str, OtherTask] = {
             "and surprise.The question is as follows: {question}" + _CHOICE,
             _EEMO,
             formula="correct answers over all questions, single images and pairs, as the published overall figures add "
-            "up; an answer counts as the one option that it names",
+            "up; an answer counts as the option that it names last (strict: the only one that it names)",
             listed=(0.4373, _LOGIC),
         ),
         OtherTask(
