@@ -138,13 +138,13 @@ def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
         raise DataError(
             f"{owner} takes uint8 frames [batch, time, 3, height, width], but got {frames.dtype} {tuple(frames.shape)}"
         )
-    pixels = frames.flatten(0, 1).float() / 255
+    pixels = frames.flatten(0, 1).float().div_(255)  # in place from here on: a new tensor a step takes twice the time
     size = (spec.height, spec.width)
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
     mean = torch.tensor(spec.mean, device=pixels.device)[:, None, None]
     std = torch.tensor(spec.std, device=pixels.device)[:, None, None]
-    return (pixels - mean) / std
+    return pixels.sub_(mean).div_(std)
 
 
 def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str, keep: Tensor | None = None) -> Tensor:
