@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
@@ -93,6 +94,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             raise ConfigError(f"no configuration at {path}; the folder experiments/ of the project has some")
         if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
             raise ConfigError(f"no checkpoint at {path}")
+    _check_media(flags)
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():
         callbacks.append(RichProgressBar())
@@ -118,6 +120,26 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except SIGTERMException:  # Lightning would end as if all were well
         return 128 + signal.SIGTERM
     return 0
+
+
+def _check_media(flags: Sequence[str]) -> None:
+    """Refuse a single field over a profile's bare name, which the parser would replace by the default profile."""
+    fields = [flag for flag in flags if flag.startswith("--model.media.")]
+    files = [Path(path) for flag, path in pairwise(flags) if flag in ("--config", "-c")] if fields else []
+    for path in reversed(files):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError:
+            return  # the parser says what is wrong with it
+        model = content.get("model") if isinstance(content, dict) else None
+        media = model.get("media") if isinstance(model, dict) else None
+        if isinstance(media, str):
+            raise ConfigError(
+                f"{fields[0]} would replace 'media: {media}' of {path} as a whole; write media: {{profile: {media}}} "
+                "there, of which single fields can be changed"
+            )
+        if media is not None:
+            return
 
 
 def _first_lines(error: Exception) -> str:
