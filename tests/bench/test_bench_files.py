@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,11 @@ def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
         ("iemocap", tmp_path.name, "iemocap", "iemocap.csv"),
     ]
     assert [c.test_set.name for c in find_candidates([tmp_path], ["meld"])] == ["meld"]
+    for name in ("gold/meld.csv", "report.csv"):  # beside the answers of a run
+        write_csv(tmp_path / "run" / name, ("name", "label"), [("a", "joy")])
+    write_openset(tmp_path / "run/answers/results-meld/me/ep1-openset.npz", LABELS)
+    assert [c.system for c in find_candidates([tmp_path / "run"])] == ["me"]
+    shutil.rmtree(tmp_path / "run")
     other = write_csv(tmp_path / "other" / "x.csv", ("name", "openset"), [("a", "[happy]")])
     with pytest.raises(DataError, match="which test set does it answer"):
         find_candidates([other])

@@ -52,6 +52,17 @@ def test_separate_sound_and_both_places_of_face_crops_are_found(tmp_path: Path) 
         assert [i for i in range(9) if samples[i].faces] == [2]
 
 
+def test_earlier_names_in_the_authors_copies_are_understood(tmp_path: Path) -> None:
+    folder, _ = make_processed(tmp_path, "mer2024", 4)
+    (folder / "transcription_merge.csv").rename(folder / "transcription-merge.csv")
+    assert [d.kind for d in read_set("mer2024", folder, allow_partial=True).differences] == ["count"]
+    folder, _ = make_processed(tmp_path, "simsv2", 4)
+    (folder / "video_new").rename(folder / "video")
+    found = read_set("simsv2", folder, allow_partial=True)
+    assert [d.kind for d in found.differences] == ["count"]
+    assert "the clips are those of video, not of video_new" in found.notes
+
+
 def test_meld_as_its_makers_distribute_it(tmp_path: Path) -> None:
     names = [sample_name("meld", i) for i in range(2610)]
     make_meld_csv(tmp_path / "test_sent_emo.csv", [(one, str(gold_value("meld", i))) for i, one in enumerate(names)])

@@ -97,7 +97,7 @@ def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
         ['epoch=9', 'epoch=10', 'last']
     """
     pieces = re.split(r"(\d+)", name.lower())
-    return name.lower() == "last", [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+    return name.lower() == "last", [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
@@ -111,6 +111,8 @@ def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
         return [(path, path.parent, given)]
     if not path.is_dir():
         raise DataError(f"{path} does not exist; expected prediction files, or a folder that holds them")
+    if (path / "answers").is_dir():  # what a run of the benchmark left, which has tables of another kind as well
+        path = path / "answers"
     found = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES and not one.name.endswith(LOG_SUFFIX))
     return [(one, path, given) for one in found if one.is_file()]
 

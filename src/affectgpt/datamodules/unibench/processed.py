@@ -34,8 +34,11 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
     check_keys(gold, place)
     if not media:
         return BenchSet(test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()))
-    words = read_words(folder / layout.subtitles, layout.words)
-    videos = files_by_name(folder / layout.video)
+    # Earlier copies of the authors' write some names without "_new", or with a hyphen.
+    subtitles = _existing(folder, layout.subtitles, layout.subtitles.replace("_", "-"))
+    video = _existing(folder, layout.video, layout.video.removesuffix("_new"))
+    words = read_words(subtitles, layout.words)
+    videos = files_by_name(video)
     sounds = files_by_name(folder / layout.audio, AUDIO_SUFFIXES)
     faces = _faces(folder / FACES_FOLDER, list(gold))
     samples = tuple(
@@ -45,20 +48,23 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
     differences = []
     unseen = tuple(key for key in gold if key not in videos)
     if unseen:
-        where = folder / layout.video
-        differences.append(Difference("media", f"{len(unseen)} clips are not in {where}: {first_few(unseen)}", unseen))
+        differences.append(Difference("media", f"{len(unseen)} clips are not in {video}: {first_few(unseen)}", unseen))
     unsaid = tuple(key for key in gold if key not in words)
     if unsaid:
-        where = folder / layout.subtitles
         differences.append(
-            Difference("subtitles", f"{len(unsaid)} samples have no row in {where}: {first_few(unsaid)}", unsaid)
+            Difference("subtitles", f"{len(unsaid)} samples have no row in {subtitles}: {first_few(unsaid)}", unsaid)
         )
-    notes = []
+    notes = [] if video.name == layout.video else [f"the clips are those of {video.name}, not of {layout.video}"]
     for what, found in (("a sound file of their own", sounds), ("face crops", faces)):
         num_found = sum(key in found for key in gold)
         if num_found < len(gold):
             notes.append(f"{num_found} of {len(gold)} clips have {what}")
     return BenchSet(test_set, place, "processed", samples, tuple(differences), tuple(notes))
+
+
+def _existing(folder: Path, *names: str) -> Path:
+    """The first of several names that is there, else the first."""
+    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
 def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dict[str, str | float]:
