@@ -1,0 +1,93 @@
+"""Two ranks that share one model (FSDP2) learn from features what they learn from media."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+from affectgpt import AffectGPT
+from affectgpt.datamodules import MERCaptionDataModule, pack
+from affectgpt.encoding import EncoderSet, encode
+from clipmaker import make_clip
+from conftest import write_manifest
+
+WORLD = 2
+
+
+class Losses(lightning.Callback):
+    """The loss of every step, averaged over the ranks."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        loss = outputs["loss"].detach().clone()
+        torch.distributed.all_reduce(loss)
+        self.values.append(float(loss) / trainer.world_size)
+
+
+def train(config: dict[str, Any], folder: Path, features: Path | None) -> list[float]:
+    lightning.seed_everything(7, verbose=False)
+    model = AffectGPT.from_config({**config, "features": None if features is None else str(features)})
+    data = MERCaptionDataModule(
+        str(folder), val=str(folder), media=model.media.to_json(), style="brief", task="labels", batch_size=1,
+        num_workers=0,
+    )  # fmt: skip
+    losses = Losses()
+    strategy = ModelParallelStrategy(WORLD, 1, save_distributed_checkpoint=False, process_group_backend="gloo")
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=WORLD, strategy=strategy, max_epochs=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[losses],
+    )  # fmt: skip
+    trainer.fit(model, data)
+    assert any(hasattr(parameter, "placements") for parameter in model.parameters())
+    return [*losses.values, float(trainer.callback_metrics["val/loss"])]
+
+
+def work(rank: int, port: int, config: dict[str, Any], clips: Path, features: Path, out: Path) -> None:
+    place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    torch.set_num_threads(1)
+    runs = {
+        "media": train(config, clips, None),
+        "stand-ins": train(config, features, features),
+        "encoders": train(config, features, None),
+    }
+    if rank == 0:
+        out.write_text(json.dumps(runs))
+
+
+@pytest.mark.timeout(240)
+def test_sharded_ranks_learn_the_same_from_features(config, tmp_path):
+    lines: list[dict[str, object] | str] = []
+    for number in range(8):  # in most steps one rank has sound and the other has none
+        (tmp_path / f"clip{number}.mp4").write_bytes(make_clip(0.4, shade=25 * number, audio=number % 3 == 0))
+        lines.append(
+            {"name": f"clip{number}", "video": f"clip{number}.mp4", "labels": ["happy", "sad"][: number % 2 + 1]}
+        )
+    pack(write_manifest(tmp_path, lines), tmp_path / "shards", samples_per_shard=4)
+    encode(EncoderSet.from_config(config), tmp_path / "shards", tmp_path / "features", dtype="float32")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    args = (port, config, tmp_path / "shards", tmp_path / "features", tmp_path / "losses.json")
+    ranks = [context.Process(target=work, args=(rank, *args)) for rank in range(WORLD)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(200)
+    assert [rank.exitcode for rank in ranks] == [0] * WORLD
+    runs = json.loads((tmp_path / "losses.json").read_text())
+    assert len(runs["media"]) == 5
+    assert runs["stand-ins"] == pytest.approx(runs["media"], rel=1e-5)
+    assert runs["encoders"] == pytest.approx(runs["media"], rel=1e-5)
