@@ -110,6 +110,9 @@ def test_encoders_come_from_a_checkpoint_too(shards, tmp_path):
     model = AffectGPT.from_config(tiny_config())
     encoders = EncoderSet.from_checkpoint(save_checkpoint(model, tmp_path / "model.ckpt"))
     assert encoders.feature_key("frame") == model.feature_key("frame")
+    model.save_pretrained(tmp_path / "folder")
+    again = EncoderSet.from_checkpoint(tmp_path / "folder", ["frame"])
+    assert again.feature_key("frame") == model.feature_key("frame")
     assert encoders.feature_key("frame") != EncoderSet.from_config(tiny_config()).feature_key("frame")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.terminal import quiet
@@ -73,7 +74,7 @@ def _encoders(args: argparse.Namespace) -> EncoderSet:
 
 
 def _is_checkpoint(path: str) -> bool:
-    return path.endswith(".ckpt")
+    return path.endswith(".ckpt") or Path(path).is_dir()
 
 
 def _device(name: str) -> str:
@@ -128,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         "         torchrun --nproc-per-node 8 -m affectgpt.cli.main encode FILE.yaml shards/train features/train",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="configuration of a run (YAML), or a checkpoint (.ckpt)")
+    parser.add_argument(
+        "model", help="configuration (YAML), checkpoint (.ckpt), or folder of save_pretrained"
+    )
     parser.add_argument("source", help="shard folder of clips")
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--streams", help="encode these streams only, separated by commas; the others keep their media")

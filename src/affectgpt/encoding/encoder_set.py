@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from affectgpt.checkpoints import pretrained
 from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
 from affectgpt.config_file import read_config
 from affectgpt.datamodules.collate import collate
@@ -72,21 +73,26 @@ class EncoderSet(FedByFeatures):
         """The encoders of a trained model.
 
         Args:
-            path: The ``.ckpt`` file.
+            path: A ``.ckpt`` file, or a folder that ``save_pretrained`` wrote.
             names: Streams to encode.
-            allow_import: Whether parts named ``package.module:Class`` in the file may be imported.
+            allow_import: Whether parts named ``package.module:Class`` in its configuration may be imported.
 
         Raises:
             CheckpointError: If the file cannot be read or does not fit.
             ConfigError: If a stream cannot be stored.
         """
-        checkpoint = load_checkpoint(path)
+        if Path(path).is_dir():
+            stored = pretrained.read(path, None, {})
+            config, tensors = stored.config, stored.tensors
+        else:
+            checkpoint = load_checkpoint(path)
+            config, tensors = checkpoint["hyper_parameters"], checkpoint["state_dict"]
         if not allow_import:
-            refuse_imports(checkpoint["hyper_parameters"], path)
-        found = cls.from_config(checkpoint["hyper_parameters"], names)
+            refuse_imports(config, path)
+        found = cls.from_config(config, names)
         for name in found.specs:
             start = f"encoders.{name}."
-            state = {k.removeprefix(start): v for k, v in checkpoint["state_dict"].items() if k.startswith(start)}
+            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
             encoder = found.encoder(name)
             try:
                 if state or not encoder.restored_prefixes():
