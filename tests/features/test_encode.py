@@ -145,7 +145,7 @@ def test_wrong_calls_are_refused(config, shards, tmp_path):
     with pytest.raises(ConfigError, match="is not a shard folder, so it is not overwritten"):
         encode(encoders, shards, tmp_path / "mine", overwrite=True)
     assert encode(encoders, shards, tmp_path / "out", overwrite=True).encoded == 10
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mine", "out"]
 
 
 def work(rank: int, world: int, port: int, config: dict[str, Any], source: Path, out: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import quiet
 
 if TYPE_CHECKING:
@@ -25,25 +26,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If the shards are broken, or too many clips are bad.
     """
     args = _parser().parse_args(argv)
-    from rich.console import Console
-
     from affectgpt.encoding import encode
 
     quiet()
     first = not int(os.environ.get("RANK", 0))
-    console = Console(stderr=True, quiet=not first)
-    encoders = _encoders(args).to(_device(args.device))
-    console.print(
-        f"encoding {args.source} into {args.out}: streams {', '.join(encoders.specs)} in {args.dtype}, on "
-        f"{encoders.device} x {os.environ.get('WORLD_SIZE', 1)}"
-    )
-    for name in encoders.specs:
-        key = encoders.feature_key(name)
-        if key is not None:
-            console.print(f"  {name}: {key.encoder.kind}, {key.encoder.width} wide, key {key.digest}", highlight=False)
-            if not key.encoder.from_file and not _is_checkpoint(args.model):
-                console.print(f"  {name}: its weights are random, and fit a model of the same seed only")
-    with _progress(console) as progress:
+    with Progress("encoding", "clips") if first else nullcontext() as progress:
+        encoders = _encoders(args).to(_device(args.device))
+        if progress is not None:
+            for line in _plan(args, encoders):
+                progress.say(line)
         report = encode(
             encoders,
             args.source,
@@ -54,11 +45,27 @@ def run(verb: str, argv: Sequence[str]) -> int:
             bad_sample_budget=args.bad_sample_budget,
             overwrite=args.overwrite,
             restart=args.restart,
-            progress=progress,
+            progress=None if progress is None else progress.update,
         )
     if first:
         _show(report, args.json)
     return 0
+
+
+def _plan(args: argparse.Namespace, encoders: EncoderSet) -> Iterator[str]:
+    """What will be done, in lines."""
+    processes = os.environ.get("WORLD_SIZE", "1")
+    yield (
+        f"encoding {args.source} into {args.out}: {', '.join(encoders.specs)} as {args.dtype}, "
+        f"{processes} process(es), this one on {encoders.device}"
+    )
+    for name in encoders.specs:
+        key = encoders.feature_key(name)
+        assert key is not None
+        seed = ""
+        if not key.encoder.from_file and not _is_checkpoint(args.model):
+            seed = f"; its weights are random, those of a model with seed {args.seed}"
+        yield f"  {name}: {key.encoder.kind}, {key.encoder.width} wide, key {key.digest}{seed}"
 
 
 def _encoders(args: argparse.Namespace) -> EncoderSet:
@@ -85,26 +92,6 @@ def _device(name: str) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
 
 
-@contextmanager
-def _progress(console: object) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    assert isinstance(console, Console)
-    speed = TaskProgressColumn(show_speed=True)
-    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bar:
-        task = bar.add_task("encode", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _show(report: EncodeReport, as_json: bool) -> None:
     facts = report.to_json()
     left_out = f"; left out {facts['rejects']}, see {facts['folder']}/rejects.jsonl" if facts["rejects"] else ""
@@ -129,9 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "         torchrun --nproc-per-node 8 -m affectgpt.cli.main encode FILE.yaml shards/train features/train",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "model", help="configuration (YAML), checkpoint (.ckpt), or folder of save_pretrained"
-    )
+    parser.add_argument("model", help="configuration (YAML), checkpoint (.ckpt), or folder of save_pretrained")
     parser.add_argument("source", help="shard folder of clips")
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--streams", help="encode these streams only, separated by commas; the others keep their media")

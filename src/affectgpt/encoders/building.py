@@ -59,10 +59,15 @@ def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFact
             known = EncoderFacts.of(built or build_encoder(spec))
         except AffectGPTError:
             return None
-        path = _note(spec)
-        if path is not None and known.from_file:
-            write_whole(path, json.dumps(asdict(known), indent=1) + "\n")
+        remember(spec, known)
     return known
+
+
+def remember(spec: Spec | str, facts: EncoderFacts) -> None:
+    """Note the facts of an encoder that was just built; nothing is noted where no file holds its weights."""
+    path = _note(Spec.of(spec))
+    if path is not None and facts.from_file:
+        write_whole(path, json.dumps(asdict(facts), indent=1) + "\n")
 
 
 def _recall(spec: Spec) -> EncoderFacts | None:

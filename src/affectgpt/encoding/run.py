@@ -19,6 +19,7 @@ from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.schema import SampleError
 from affectgpt.datamodules.tar import ShardReader, decode_sample
 from affectgpt.datamodules.writer import Sample
+from affectgpt.encoders.building import remember
 from affectgpt.encoding.draft import Draft
 from affectgpt.encoding.encoder_set import EncoderSet
 from affectgpt.errors import ConfigError, DataError
@@ -116,6 +117,8 @@ def encode(
     budget = _Budget(bad_sample_budget, index.samples, sum(len(part.rejects) for part in parts.values() if part))
     total = sum(index.shards[number].samples for number in mine)
     done = encoded = total - sum(index.shards[number].samples for number in todo)
+    if progress is not None:
+        progress(done, total)
     start = time.perf_counter()
     batches = iter(_loader(index, todo, encoders, batch_size, num_workers))
     for number in todo:
@@ -247,6 +250,9 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
     if index.form == "features":
         raise DataError(f"{str(index.folder)!r} holds features already; give the folder of clips that they came from")
     keys = {name: encoders.feature_key(name) for name in encoders.specs}
+    for name, key in keys.items():
+        if key is not None:
+            remember(encoders.specs[name].encoder, key.encoder)  # so that training need not load the encoder at all
     shards = [[shard.name, shard.samples, shard.sha256] for shard in index.shards]
     digest = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
     return FeatureRecipe(
