@@ -14,9 +14,12 @@ import pytest
 
 from affectgpt.cli.main import main
 from affectgpt.datamodules import Sample, ShardWriter, read_index
+from affectgpt.datamodules.cache import ShardCache
 from affectgpt.datamodules.check import check_shards
 from affectgpt.datamodules.index import ShardIndex
+from affectgpt.datamodules.remote import Patience
 from affectgpt.errors import DataError
+from shardserver import serving
 
 
 @pytest.fixture
@@ -136,3 +139,15 @@ def test_the_verb_prints_a_report_and_tells_by_its_exit_code(
     assert "FAULT missing_shard [shard-000003.tar]" in capsys.readouterr().out
     with pytest.raises(DataError, match="is no shard folder"):
         check_shards(tmp_path)
+
+
+def test_a_set_on_a_server_is_checked_from_its_url(folder: Path, tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", patience=Patience(attempts=2, delay_seconds=0.01))
+    with serving(folder) as server:
+        found = check_shards(server.url, cache=cache)
+        assert (found.faults, found.samples, found.to_json()["folder"]) == ((), 10, server.url)
+        (folder / "shard-000001.tar").unlink()
+        shutil.rmtree(tmp_path / "cache")
+        faults = check_shards(server.url, cache=cache).faults
+    assert [(fault.shard, fault.code) for fault in faults] == [("shard-000001.tar", "not_fetched")]
+    assert "the server answers 404" in faults[0].message

@@ -49,13 +49,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affectgpt check",
-        description="Verify the shards of a folder against its index: sizes, digests, samples, keys, members, sums. "
+        description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints what is in them, and every fault; the exit code is 1 if there is one.",
         epilog="example: affectgpt check shards/train",
     )
-    parser.add_argument("folder", help="shard folder")
+    parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
     parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")
-    parser.add_argument("--out", metavar="FILE", help="where the report goes (check.json in the folder)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where the report goes (check.json in the folder, or here for a URL)"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -63,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 def _show(found: ShardCheck, report: Path) -> None:
     index, counts = found.index, found.counts
     hours = counts.seconds / 3600
-    print(f"{index.folder}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end="")
+    print(
+        f"{index.url or index.folder}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end=""
+    )
     print(f"{index.bytes / 1e6:.1f} MB, {hours:.2f} h ({counts.seconds / max(found.samples, 1):.1f} s a clip)")
     origin = ", ".join(f"{name}: {value}" for name, value in index.provenance.items() if value)
     print(f"packed by {index.tool or 'an unknown tool'}; {origin or 'no provenance'}")

@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from affectgpt.datamodules.cache import ShardCache
 from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe
-from affectgpt.datamodules.index import ShardIndex, ShardInfo, read_index_alone
+from affectgpt.datamodules.index import ShardIndex, ShardInfo, read_index, read_index_alone
 from affectgpt.datamodules.journal import Counts
+from affectgpt.datamodules.remote import is_remote
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from affectgpt.datamodules.tar import decode_sample, split_name
 from affectgpt.datamodules.writer import REJECTS_FILE
@@ -63,7 +65,7 @@ class ShardCheck:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the content of ``check.json``."""
         return {
-            "folder": str(self.index.folder),
+            "folder": self.index.url or str(self.index.folder),
             "ok": not self.faults,
             "form": self.index.form,
             "shards": len(self.index.shards),
@@ -82,7 +84,11 @@ class ShardCheck:
 
 
 def check_shards(
-    folder: str | Path, *, decode: bool = False, progress: Callable[[int, int], None] | None = None
+    folder: str | Path,
+    *,
+    decode: bool = False,
+    cache: ShardCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ShardCheck:
     """Read every byte of a shard folder and compare it with the index.
 
@@ -91,15 +97,16 @@ def check_shards(
     holds, empty members, and sums that differ from those of the index.
 
     Args:
-        folder: The shard folder.
+        folder: The shard folder, or its URL.
         decode: Also decode every sample, as training would.
+        cache: Where the shards of a URL are fetched to; by default the one that training uses.
         progress: Called with the bytes done and all of them.
 
     Raises:
         DataError: If there is no index to compare with.
     """
-    index = read_index_alone(folder)
-    reader = _Reader(index, decode)
+    index = read_index(folder) if is_remote(folder) else read_index_alone(folder)
+    reader = _Reader(index, decode, cache or ShardCache())
     faults: list[Fault] = []
     done = 0
     for shard in index.shards:
@@ -108,28 +115,33 @@ def check_shards(
         if progress is not None:
             progress(done, index.bytes)
     listed = {shard.name for shard in index.shards}
-    for path in sorted(index.folder.glob("*.tar")):
+    for path in [] if index.url else sorted(index.folder.glob("*.tar")):
         if path.name not in listed:
             message = "the index does not list it: it belongs to another set, or is left from an earlier one; remove it"
             faults.append(Fault(path.name, "", "unlisted_shard", message))
     if not faults:
         faults += _compare_sums(index, reader.counts)
-    return ShardCheck(index, reader.counts, reader.samples, tuple(faults), reader.missing, _rejects(index.folder))
+    return ShardCheck(index, reader.counts, reader.samples, tuple(faults), reader.missing, _rejects(index))
 
 
 class _Reader:
     """Goes through the shards one by one, and remembers the keys and the sums."""
 
-    def __init__(self, index: ShardIndex, decode: bool) -> None:
+    def __init__(self, index: ShardIndex, decode: bool, cache: ShardCache) -> None:
         self.counts = Counts()
         self.samples = 0
         self.missing: Counter[str] = Counter()
         self._index = index
+        self._cache = cache
         self._shard_of_key: dict[str, str] = {}
         self._decode = decode
 
     def check(self, shard: ShardInfo) -> Iterator[Fault]:
-        path = self._index.folder / shard.name
+        try:
+            path = self._cache.path(self._index, shard)
+        except DataError as error:
+            yield Fault(shard.name, "", "not_fetched", str(error))
+            return
         if not path.is_file():
             yield Fault(shard.name, "", "missing_shard", "the index lists it, but it is not there; fetch it again")
             return
@@ -237,9 +249,9 @@ def _compare_sums(index: ShardIndex, counts: Counts) -> Iterator[Fault]:
             yield Fault("index.json", "", "wrong_sums", message)
 
 
-def _rejects(folder: Path) -> dict[str, int]:
-    path = folder / REJECTS_FILE
-    if not path.is_file():
+def _rejects(index: ShardIndex) -> dict[str, int]:
+    path = index.folder / REJECTS_FILE
+    if index.url or not path.is_file():
         return {}
     try:
         codes = [json.loads(line)["code"] for line in path.read_text("utf-8").splitlines()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -98,7 +100,7 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
         ConfigError: If the profile asks for other frames than the stored ones.
         DataError: If a member is broken, or the sample has nothing that is asked for.
     """
-    check_profile(facts["stored"]["media"], profile)
+    _check_saved(json.dumps(facts["stored"]["media"]), profile)
     name = f"clip {key!r}"
     pictures = {kind: [m for suffix, m in sorted(members.items()) if _is(suffix, kind)] for kind in (_FRAME, _FACE)}
     visual = {"frame", "image"} & set(profile.sources)
@@ -135,6 +137,12 @@ def check_index(index: ShardIndex, profile: MediaProfile) -> None:
     """
     if index.form == FORM:
         check_profile(index.recipe["media"], profile)
+
+
+@lru_cache(maxsize=64)
+def _check_saved(stored: str, profile: MediaProfile) -> None:
+    """``check_profile``, once for the same question: it comes with every sample."""
+    check_profile(json.loads(stored), profile)
 
 
 def check_profile(stored: Mapping[str, Any], profile: MediaProfile) -> None:
