@@ -144,6 +144,14 @@ def test_the_self_test_allows_for_half_precision_and_no_more():
     assert "another hash" in str(self_test.compare(wanted, {**near, "inputs": "y"}))
 
 
+def test_streams_whose_features_come_with_the_batch_are_tested_too(tmp_path):
+    streams = {**STREAMS, "frame": {"encoder": {"name": "precomputed", "args": {"dim": 8}}}}
+    model = AffectGPT(streams=streams, llm=TINY_LM, media=MEDIA, style="brief")
+    model.save_pretrained(tmp_path / "model")
+    assert "frame" in json.loads((tmp_path / "model/self_test.json").read_text())["values"]
+    AffectGPT.from_pretrained(tmp_path / "model")
+
+
 def test_load_takes_whatever_holds_a_model(saved, tmp_path):
     build().save_checkpoint(tmp_path / "model.ckpt")
     states = [AffectGPT.load(source).state_dict() for source in (saved, tmp_path / "model.ckpt")]

@@ -1,0 +1,56 @@
+"""A released model goes on training: what moves, what stays, and what its checkpoint holds."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from affectgpt import AffectGPT
+from affectgpt.checkpoints.official import read_official
+from affectgpt.checkpoints.self_test import fixed_batch
+from conftest import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("golden_released", ROOT / "tools/golden_released.py")
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_released_weights_go_on_training(script, tmp_path: Path) -> None:
+    folders = script.write_networks(tmp_path)
+    script.write_checkpoint(tmp_path / "released.pth", "A", folders)
+    layout = script.LAYOUTS["A"]
+    model = AffectGPT.from_official(tmp_path / "released.pth", layout=layout, llm_dtype="float32", **folders).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    batch = replace(fixed_batch(model), answers=("calm",))
+    trainer = lightning.Trainer(
+        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(model, DataLoader([batch, batch], batch_size=None))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == trained
+    assert not any(name.startswith("carried.") for name in trained)
+    assert model.carried, "the image projector has no place in this layout"
+
+    again = AffectGPT.from_checkpoint(tmp_path / "last.ckpt")
+    again.save_official(tmp_path / "back.pth")
+    old, new = read_official(tmp_path / "released.pth"), read_official(tmp_path / "back.pth")
+    assert old.tensors.keys() == new.tensors.keys()
+    assert torch.equal(old.tensors["image_llama_proj.weight"], new.tensors["image_llama_proj.weight"])
+    assert not torch.equal(old.tensors["affectgpt_proj.weight"], new.tensors["affectgpt_proj.weight"])
