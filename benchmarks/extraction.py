@@ -103,10 +103,14 @@ def by_lexicon(rows: Rows, wheel: EmotionWheel) -> None:
     table(["system", "F1", "precision", "recall", "F1, first half", "F1, second half", "labels"], lines)
 
 
-def by_valence(rows: Rows) -> None:
+def by_valence(rows: Rows, wheel: EmotionWheel) -> None:
     """Sentiments of the released label lists beside the released sentiments, which a language model made."""
     gold = [float(row["gold"]) for row in rows]
-    readers: dict[str, Callable[[list[list[str]]], list[str]]] = {"**lexicon**": get_sentiment_reader("lexicon").read}
+    readers: dict[str, Callable[[list[list[str]]], list[str]]] = {
+        "**lexicon**": get_sentiment_reader("lexicon").read,
+        "wheel": get_sentiment_reader("wheel").read,
+        "wheel, official vocabulary": get_sentiment_reader("wheel", wheel=wheel).read,
+    }
     if importlib.util.find_spec("vaderSentiment") is not None:
         readers["VADER, sum over labels"] = read_by_vader
     lines = []
@@ -153,7 +157,7 @@ def main() -> None:
         described = [json.loads(line) for line in file]
     by_template(released["meld"], released["sims"], wheel)
     by_lexicon(described, wheel)
-    by_valence(released["sims"])
+    by_valence(released["sims"], wheel)
 
 
 if __name__ == "__main__":

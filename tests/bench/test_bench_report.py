@@ -9,6 +9,8 @@ import pytest
 
 from affectgpt.bench import score
 from affectgpt.bench.report import write_report
+from affectgpt.bench.report.content import build_content
+from affectgpt.bench.report.tables import to_markdown
 from affectgpt.errors import ConfigError, DataError
 
 LABELS = {"a": "[happy, zzz]", "b": "[<b>calm</b>]", "c": "[neutral]", "d": "[tearful, lonely]"}
@@ -78,6 +80,16 @@ def test_doubts_are_named(written):
     assert "wheel builtin" in warnings
     assert "mode strict" in warnings
     assert "scored on 4 samples; the published split has 2,610" in warnings
+
+
+def test_odd_answers_and_gold_values_are_named(tmp_path):
+    gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [("a", 1), ("b", 7), ("c", "")])
+    preds = write_csv(tmp_path / "p.csv", ["name", "openset"], [(name, "[sad]") for name in "abc"])
+    results = [score("mosi", preds, gold, resamples=0)]
+    text = to_markdown(build_content(results, "Odd"))
+    assert "1 samples have no gold value." in text
+    assert "1 samples have a gold score outside the set's range." in text
+    assert "no figures of mode strict, because" in text
 
 
 def test_the_page_stands_alone_and_is_safe(written):

@@ -208,3 +208,22 @@ def test_a_constant_answer_games_the_hit_rate_but_not_its_companion(shared, tmp_
     assert answer("joy, sadness, anger, surprise, fear, disgust, neutral")["score"] == 1
     # The companion counts what the answer names beside the truth.
     assert [round(100 * x["hit_f1"], 2) for x in (model, seven)] == [41.01, 32.12]
+
+
+def test_sentiments_are_read_by_the_lexicon_unless_told(shared, tmp_path):
+    with (shared / "oracle" / "metrics" / "sims_released.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    gold = write_csv(tmp_path / "g.csv", ["name", "label"], [(r["name"], r["gold"]) for r in rows])
+    figures = {}
+    for column in ("sentiment_ckpt30", "openset_ckpt30"):
+        name = column.split("_")[0]
+        path = write_csv(tmp_path / f"{name}.csv", ["name", name], [(r["name"], r[column]) for r in rows])
+        figures[name] = score("sims", path, gold, resamples=0)
+    assert (figures["sentiment"]["sentiment_reader"], round(100 * figures["sentiment"]["score"], 2)) == (None, 88.49)
+    read = figures["openset"]
+    assert read["sentiment_reader"]["name"] == "lexicon"
+    assert sum(read["sentiment_reader"]["counts"][x] for x in ("positive", "negative", "neutral")) == len(rows)
+    assert abs(read["score"] - figures["sentiment"]["score"]) < 0.01  # within a point of the released sentiments
+    wheel = score("sims", tmp_path / "openset.csv", gold, resamples=0, sentiment_reader="wheel")
+    assert wheel["sentiment_reader"]["settings"] == {"wheel": "builtin"}
+    assert wheel["score"] < read["score"]

@@ -13,6 +13,7 @@ from affectgpt.bench.selection import means_by_checkpoint
 from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.bench.truth import PROBLEMS
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.metrics.labels import MODES
 
 PUBLISHED_WHEEL = "official-2025"
 
@@ -156,13 +157,12 @@ def _warnings(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         found, expected = result.get("gold_samples"), result.get("expected_samples")
         if found is not None and expected is not None and found != expected:
             yield f"{where}: scored on {found:,} samples; the published split has {expected:,}."
-        for key, what in (
-            ("missing_predictions", "samples have no prediction and count as empty"),
-            ("unreadable_predictions", "predictions could not be read and count as empty"),
-            ("failed_answers", "clips could not be read and count as empty answers"),
-        ):
+        for key, what in _COUNTED.items():
             if result.get(key):
                 yield f"{where}: {len(result[key]):,} {what}."
+        for mode in MODES:
+            if "error" in (result.get(mode) or {}):
+                yield f"{where}: no figures of mode {mode}, because {result[mode]['error']}."
         data = result.get("data") or {}
         for message in [d["message"] for d in data.get("differences", ()) if d["kind"] != "count"]:
             yield f"{where}: {message}."

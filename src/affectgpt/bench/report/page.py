@@ -239,7 +239,8 @@ def _classes(result: Mapping[str, Any]) -> str:
     if not classes:
         return ""
     name = next(key for key in ("hit_rate", "f1", "recall") if key in classes[0])
-    picture = data_address(draw_classes(classes, name, TITLES[name]), "image/png")
+    title = "F1" if name == "f1" else TITLES[name]
+    picture = data_address(draw_classes(classes, name, title), "image/png")
     return f'<h3>By true class</h3><img alt="Score of every true class" src="{picture}">'
 
 

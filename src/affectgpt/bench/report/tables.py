@@ -200,12 +200,16 @@ def _set_section(content: Mapping[str, Any], result: Mapping[str, Any]) -> list[
 def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in classes[0] if name not in ("label", "samples")]
     rows = [[shown(c["label"]), f"{c['samples']:,}", *(percent(c.get(name)) for name in names)] for c in classes]
-    return _table(["class", "samples", *(TITLES.get(name, name) for name in names)], rows)
+    return _table(["class", "samples", *("F1" if name == "f1" else TITLES.get(name, name) for name in names)], rows)
 
 
 def how_made(result: Mapping[str, Any]) -> list[str]:
     """Wheel, mode and readers of a result, as phrases."""
-    phrases = [f"mode {result['mode']}", f"wheel {result['wheel']}"]
+    phrases = [f"mode {result['mode']}"]
+    if result["metric"] != "weighted_f1":
+        phrases.append(f"wheel {result['wheel']}")
+    elif not result.get("sentiment_reader"):
+        phrases.append("sentiments as the file has them")
     for key, what in (("extractor", "labels read by"), ("sentiment_reader", "sentiment read by")):
         record = result.get(key)
         if isinstance(record, Mapping):
