@@ -22,6 +22,7 @@ from safetensors.torch import load, load_file, save, save_file
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.datamodules.stream import ShardStream
+from affectgpt.encoders import ClipVitEncoder
 from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import DataError
 from tinyencoders import pretrained_config, save_clip, save_hubert
@@ -303,3 +304,26 @@ def test_vectors_too_large_for_the_stored_type(config, shards, tmp_path):
     with pytest.raises(DataError, match="which float16 cannot hold; store the features as bfloat16 or float32"):
         encode(encoders, shards, tmp_path / "out", restart=True)
     assert encode(encoders, shards, tmp_path / "out", dtype="bfloat16", restart=True).index.samples == 10
+
+
+# Failure 32: too little memory
+
+
+def test_a_batch_that_does_not_fit_is_halved(config, features, shards, tmp_path, monkeypatch, caplog):
+    run = ClipVitEncoder.forward
+
+    def forward(self, media, keep):
+        if len(media) > most:
+            raise torch.OutOfMemoryError("out of memory: tried to allocate 7 GiB")
+        return run(self, media, keep)
+
+    monkeypatch.setattr(ClipVitEncoder, "forward", forward)
+    most = 2
+    encode(EncoderSet.from_config(config), shards, tmp_path / "halves", batch_size=4)
+    assert "3 clips do not fit into the memory of cpu; trying half as many" in caplog.text
+    pairs = zip(ShardStream(tmp_path / "halves"), ShardStream(features), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours.features, theirs.features, rtol=1e-3, atol=1e-4)
+    most = 0
+    with pytest.raises(DataError, match=r"clip 'clip0' does not fit into the memory of cpu \(out of memory"):
+        encode(EncoderSet.from_config(config), shards, tmp_path / "none")

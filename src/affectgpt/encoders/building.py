@@ -17,7 +17,7 @@ import torch
 from affectgpt import __version__
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import EncoderFacts, is_from_file
-from affectgpt.errors import AffectGPTError
+from affectgpt.errors import CheckpointError
 from affectgpt.files import write_whole
 from affectgpt.registry import ENCODERS, Spec
 
@@ -50,14 +50,14 @@ def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFact
         built: The encoder, where it was just built.
 
     Returns:
-        ``None`` where the encoder cannot be built here.
+        ``None`` where its weights cannot be read here.
     """
     spec = Spec.of(spec)
     known = _recall(spec)
     if known is None:
         try:
             known = EncoderFacts.of(built or build_encoder(spec))
-        except AffectGPTError:
+        except CheckpointError:
             return None
         remember(spec, known)
     return known

@@ -95,7 +95,8 @@ class Draft:
                 "restart to begin anew"
             )
         (shard,) = index.shards
-        digest = hashlib.sha256((folder / shard.name).read_bytes()).hexdigest()
+        with (folder / shard.name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != shard.sha256:
             raise DataError(
                 f"{str(folder / shard.name)!r} was changed since it was written (sha256 {digest[:12]}, its index says "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,14 @@ from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
 from affectgpt.config_file import read_config
 from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.building import build_encoder
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, DataError
 from affectgpt.feature_cache import FedByFeatures
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import Spec
 from affectgpt.streams import StreamSpec, read_streams
 from affectgpt.types import Clip
+
+log = logging.getLogger(__name__)
 
 
 class EncoderSet(FedByFeatures):
@@ -107,11 +110,28 @@ class EncoderSet(FedByFeatures):
         """Encode clips as training would: side by side, padded where they differ in length.
 
         Args:
-            clips: Decoded clips; frames of different sizes are encoded apart.
+            clips: Decoded clips; frames of different sizes are encoded apart. Where the device has too little memory,
+                the halves are tried.
 
         Returns:
             For each clip, stream name to ``[T, D]`` on the CPU; a stream whose source the clip lacks is left out.
+
+        Raises:
+            DataError: If the device has too little memory for one clip.
         """
+        try:
+            return self._encode(clips)
+        except torch.OutOfMemoryError as error:
+            if len(clips) == 1:
+                raise DataError(
+                    f"clip {clips[0].key!r} does not fit into the memory of {self.device} ({error}); take fewer or "
+                    "smaller frames, or weights in half precision (dtype)"
+                ) from error
+        log.warning("%d clips do not fit into the memory of %s; trying half as many", len(clips), self.device)
+        half = len(clips) // 2
+        return self.encode(clips[:half]) + self.encode(clips[half:])
+
+    def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
         found: list[dict[str, Tensor]] = [{} for _ in clips]
         for source in dict.fromkeys(str(spec.source) for spec in self.specs.values()):
             shapes = {i: tuple(clip.media[source].shape[1:]) for i, clip in enumerate(clips) if source in clip.media}
