@@ -12,7 +12,13 @@ from affectgpt.bench.candidates import natural_order
 from affectgpt.bench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 
-RULES = ("last", "best-on-validation", "official")
+RULES: Mapping[str, str] = {
+    "last": "the last checkpoint",
+    "best-on-validation": "the best checkpoint on validation data",
+    "official": "the best of several checkpoints on the test set itself",
+}
+"""The rules, and what each takes; ``official`` is optimistic."""
+
 Validation = Mapping[str, Mapping[str, float]]
 """Set name to checkpoint to validation score; the set ``""`` stands for all."""
 

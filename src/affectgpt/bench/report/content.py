@@ -9,20 +9,13 @@ from typing import Any
 
 from affectgpt import __version__
 from affectgpt.bench.published import PublishedRow, published_rows
-from affectgpt.bench.selection import means_by_checkpoint
+from affectgpt.bench.selection import RULES, means_by_checkpoint
 from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.bench.truth import PROBLEMS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.labels import MODES
 
 PUBLISHED_WHEEL = "official-2025"
-
-SELECTION_RULES: Mapping[str, str] = {
-    "last": "the last checkpoint",
-    "best-on-validation": "the best checkpoint on validation data",
-    "official": "the best of several checkpoints on the test set itself",
-}
-"""Rules by which a checkpoint is chosen for a set; ``official`` is optimistic."""
 
 _COUNTED: Mapping[str, str] = {
     "missing_predictions": "samples have no prediction and count as empty",
@@ -86,10 +79,8 @@ def _checked(result: dict[str, Any], number: int) -> dict[str, Any]:
     result["dataset"] = get_test_set(result["dataset"]).name
     result.setdefault("system", "this system")
     selection = result.get("selection")
-    if selection is not None and selection.get("rule") not in SELECTION_RULES:
-        raise ConfigError(
-            f"result {number} was selected by {selection.get('rule')!r}; known rules: {', '.join(SELECTION_RULES)}"
-        )
+    if selection is not None and selection.get("rule") not in RULES:
+        raise ConfigError(f"result {number} was selected by {selection.get('rule')!r}; known rules: {', '.join(RULES)}")
     return result
 
 

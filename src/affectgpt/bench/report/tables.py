@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from affectgpt.bench.report.content import SELECTION_RULES
 from affectgpt.bench.report.figures import ABSENT, TITLES, between, counts_of, figures_of, percent, shown, wheels_of
+from affectgpt.bench.selection import RULES
 
 CSV_COLUMNS = (
     *("system", "inputs", "kind", "dataset", "metric", "mode", "wheel", "score", "low", "high", "strict_score"),
@@ -148,10 +148,10 @@ def selection_rows(content: Mapping[str, Any]) -> list[list[str]]:
             how = known.get("rule")
             honest = percent(cell["honest"])
             if known:
-                honest += f" ({SELECTION_RULES.get(how, how) if how else known.get('chosen', 'not said how')})"
+                honest += f" ({RULES.get(how, how) if how else known.get('chosen', 'not said how')})"
             if cell["honest"] is not None and cell["score"] is not None:
                 gain = f"{100 * (cell['score'] - cell['honest']):+.2f}"
-        rule = SELECTION_RULES[selection["rule"]] + (" †" if cell["optimistic"] else "")
+        rule = RULES[selection["rule"]] + (" †" if cell["optimistic"] else "")
         title = str(result.get("title", result["dataset"]))
         score = percent(result["score"])
         rows.append([result["system"], title, str(selection.get("chosen", ABSENT)), rule, score, spread, honest, gain])
