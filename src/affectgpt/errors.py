@@ -1,4 +1,4 @@
-"""The four errors that a user of the library can meet."""
+"""The errors that a user of the library can meet."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ class CheckpointError(AffectGPTError, RuntimeError):
 
 class DataError(AffectGPTError, ValueError):
     """A clip, a manifest, a shard, a table or a prediction file is broken or missing."""
+
+
+class MediaError(DataError):
+    """A media file cannot be used.
+
+    Args:
+        message: What is wrong with which file, and what to do.
+        code: Why, in one word for a machine: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks`` or
+            ``undecodable``.
+    """
+
+    def __init__(self, message: str, code: str = "undecodable") -> None:
+        super().__init__(message)
+        self.code = code

@@ -132,18 +132,43 @@ def test_a_missing_file_is_refused(tmp_path):
         decode(tmp_path / "nowhere.mp4", SMALL)
 
 
-def test_odd_files_decode_or_say_why(shared):
-    folder = shared / "data" / "odd_media"
-    silent = {"av1_video.mkv", "discard_first_keyframe.mp4", "h264_10bits.mp4", "h265_video.mp4", "llamafactory_2.avi"}
-    silent |= {"llamafactory_4.mp4", "nasa_13013_rotated.mp4"}
-    for path in sorted(folder.iterdir()):
-        decoded = decode(path, SMALL)
-        blind = path.suffix in (".mp3", ".wav", ".flac")
-        assert set(decoded.missing) == ({"visual"} if blind else {"audio"} if path.name in silent else set()), path.name
-        if not blind:
-            assert decoded.frames.shape == (4, 3, 32, 32)
-            assert decoded.frames.float().std() > 1, path.name
-        assert not decoded.notes, path.name
+# name: seconds, upright height and width, mean red, green and blue of four frames, seconds of sound
+ODD = {
+    "av1_video.mkv": (5.0, (360, 640), (122, 126, 126), None),
+    "discard_first_keyframe.mp4": (1.0, (64, 64), (88, 74, 76), None),
+    "face_noface.mov": (6.4, (540, 960), (84, 103, 108), 3.97),
+    "h264_10bits.mp4": (1.0, (200, 200), (115, 118, 127), None),
+    "h265_video.mp4": (1.0, (128, 128), (12, 12, 252), None),
+    "llamafactory_1.mp3": (4.03, None, None, 4.03),
+    "llamafactory_2.avi": (9.03, (240, 320), (115, 89, 54), None),
+    "llamafactory_2.wav": (2.9, None, None, 2.9),
+    "llamafactory_3.flac": (5.86, None, None, 5.86),
+    "llamafactory_4.mp4": (5.0, (224, 224), (118, 106, 93), None),
+    "nasa_13013_rotated.mp4": (0.57, (480, 270), (9, 8, 14), None),
+    "no_face.mp4": (4.01, (540, 960), (91, 136, 153), 3.97),
+    "single_face.mp4": (2.42, (360, 640), (158, 140, 122), 2.42),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_decode_or_say_why(shared, name):
+    seconds, size, colour, sound_seconds = ODD[name]
+    decoded = decode(shared / "data" / "odd_media" / name, AS_IS)
+    assert decoded.duration_seconds == pytest.approx(seconds, abs=0.01)
+    missing = {} if size else {"visual": "the file has no video track"}
+    missing |= {} if sound_seconds else {"audio": "the file has no audio track"}
+    assert decoded.missing == missing
+    assert decoded.notes == ()
+    if size:
+        assert decoded.frames.shape == (4, 3, *size)
+        assert decoded.frames.float().mean((0, 2, 3)).tolist() == pytest.approx(colour, abs=1.5)
+    if sound_seconds:
+        assert len(decoded.waveform) / 16_000 == pytest.approx(sound_seconds, abs=0.01)
+        assert 5e-4 < decoded.waveform.square().mean().sqrt() < 0.3
+
+
+def test_every_odd_file_is_expected(shared):
+    assert {path.name for path in (shared / "data" / "odd_media").iterdir()} == set(ODD)
 
 
 def test_real_clips_are_the_same_from_file_and_from_bytes(shared):

@@ -28,6 +28,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     Raises:
         DataError: If there is no index to compare with.
     """
+    if "--media" in argv:
+        from affectgpt.cli.check_media import run as run_media
+
+        return run_media(argv)
     args = _parser().parse_args(argv)
     from affectgpt.datamodules.check import check_shards
 
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints what is in them, and every fault; the exit code is 1 if there is one.",
-        epilog="example: affectgpt check shards/train",
+        epilog="examples: affectgpt check shards/train; affectgpt check --media clips/ (see its --help)",
     )
     parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
     parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import av
 import torch
 from av.container import InputContainer
-from av.stream import Disposition, Stream
 
-from affectgpt.errors import DataError
+from affectgpt.errors import MediaError
+from affectgpt.media.container import audio_stream, describe, is_picture, opened, video_stream
 from affectgpt.media.picture import read_picture
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.timeline import Timeline, read_timeline
@@ -25,9 +23,6 @@ from affectgpt.types import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# A playlist that poses as a clip could make FFmpeg open other files or addresses; the clip is read through Python
-_OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none"}
 
 
 @dataclass(frozen=True)
@@ -78,19 +73,18 @@ def decode(
         The media; a modality that the file has no track for is ``None``, with the reason in ``missing``.
 
     Raises:
-        DataError: If the file is missing, empty, no media at all, or nothing in its tracks can be decoded.
+        MediaError: If the file is missing, empty, no media at all, or nothing in its tracks can be decoded.
     """
-    name = _describe(source, key)
+    name = describe(source, key)
     wanted = [modality for modality in Modality if profile.wants(modality)]
-    with _opened(source, name) as container:
-        picture = _is_picture(container)
+    with opened(source, name) as container:
+        picture = is_picture(container)
         claimed_seconds = (container.duration or 0) / av.time_base
-        streams = {Modality.VISUAL: _video_stream(container), Modality.AUDIO: _audio_stream(container)}
+        streams = {Modality.VISUAL: video_stream(container), Modality.AUDIO: audio_stream(container)}
         if not any(streams.values()):
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise DataError(
-                f"{name} has no video and no audio track, only {kinds}; give a video, sound or picture file"
-            )
+            kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+            lack = f"no video and no audio track, only {kinds}" if kinds else "no track at all, perhaps it is cut"
+            raise MediaError(f"{name} has {lack}; give a video, sound or picture file", "no_tracks")
         video = streams[Modality.VISUAL]
         indices = {modality: None if stream is None else stream.index for modality, stream in streams.items()}
         timeline = read_timeline(container, video) if video is not None and Modality.VISUAL in wanted else None
@@ -121,7 +115,7 @@ def decode(
     found = {modality: array for modality, array in arrays.items() if array is not None}
     if tracks and not found:
         reasons = "; ".join(missing.values())
-        raise DataError(f"{name} is broken: {reasons}. Fetch it again, or leave it out")
+        raise MediaError(f"{name} is broken: {reasons}. Fetch it again, or leave it out")
     frames, waveform = found.get(Modality.VISUAL), found.get(Modality.AUDIO)
     return Decoded(
         frames=None if frames is None else torch.from_numpy(frames),
@@ -145,7 +139,7 @@ def _read(
 ) -> tuple[dict[Modality, VideoTrack | AudioTrack], str | None]:
     """Decode the tracks with these indices; they, and what stopped the reading."""
     tracks: dict[Modality, VideoTrack | AudioTrack] = {}
-    with _opened(source, name) as container:
+    with opened(source, name) as container:
         for modality, index in indices.items():
             stream = container.streams[index]
             if modality is Modality.VISUAL and timeline is not None:
@@ -168,49 +162,6 @@ def _feed(container: InputContainer, tracks: list[VideoTrack | AudioTrack]) -> s
             track.finish()
         return str(error.strerror or error)
     return None
-
-
-@contextmanager
-def _opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
-    """The file, open for reading; every way of failing to open it is a DataError."""
-    file: BinaryIO
-    try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
-    except OSError as error:
-        raise DataError(f"{name} cannot be opened: {error.strerror}; check the path") from error
-    with file:
-        if not file.read(1):
-            raise DataError(f"{name} is empty; fetch it again, or leave it out")
-        file.seek(0)
-        try:
-            container = av.open(file, "r", options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
-        except av.FFmpegError as error:
-            raise DataError(
-                f"{name} is not a video, sound or picture that FFmpeg can read ({error.strerror}); it may be cut: an "
-                "mp4 whose end is missing has no header. Fetch it again, or leave it out"
-            ) from error
-        with container:
-            yield container
-
-
-def _describe(source: str | Path | bytes, key: str | None) -> str:
-    place = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
-    return f"clip {key!r} ({place})" if key else f"the clip in {place}"
-
-
-def _is_picture(container: InputContainer) -> bool:
-    return container.format.name.endswith("_pipe") or container.format.name == "image2"
-
-
-def _video_stream(container: InputContainer) -> Stream | None:
-    """The first video track that FFmpeg can decode; the cover of a song is none."""
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    usable = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers]
-    return usable[0] if usable else None
-
-
-def _audio_stream(container: InputContainer) -> Stream | None:
-    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def _absent(modality: Modality, picture: bool) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import ConfigError, MediaError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.resample import resample
 from affectgpt.media.timeline import Timeline
@@ -57,7 +57,7 @@ def take_tracks(
 
     Raises:
         ConfigError: If torchcodec is not installed, or does not find the libraries of FFmpeg.
-        DataError: If a track cannot be decoded; unlike PyAV, torchcodec cannot skip what is damaged.
+        MediaError: If a track cannot be decoded; unlike PyAV, torchcodec cannot skip what is damaged.
     """
     try:
         from torchcodec.decoders import AudioDecoder, VideoDecoder
@@ -91,7 +91,7 @@ def take_tracks(
                 taken[modality] = Taken("audio", codec, len(mono) / profile.sample_rate_hz, mono if len(mono) else None)
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(
+        raise MediaError(
             f"{name} cannot be decoded by torchcodec ({reason}); the backend 'pyav' skips what is damaged"
         ) from error
     return taken

@@ -1,0 +1,65 @@
+"""Opens a media file, and says which of its tracks are read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+
+from affectgpt.errors import MediaError
+
+# A playlist that poses as a clip could make FFmpeg open other files or addresses; the clip is read through Python
+_OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none"}
+
+
+@contextmanager
+def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
+    """The file, open for reading; every way of failing to open it is a MediaError."""
+    file: BinaryIO
+    try:
+        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise MediaError(f"{name} cannot be opened: {error.strerror}; check the path", "unreadable") from error
+    with file:
+        if not file.read(1):
+            raise MediaError(f"{name} is empty; fetch it again, or leave it out", "empty_file")
+        file.seek(0)
+        try:
+            container = av.open(file, "r", options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
+        except av.FFmpegError as error:
+            raise MediaError(
+                f"{name} is not a video, sound or picture that FFmpeg can read ({error.strerror}); it may be cut: an "
+                "mp4 whose end is missing has no header. Fetch it again, or leave it out",
+                "not_media",
+            ) from error
+        with container:
+            yield container
+
+
+def describe(source: str | Path | bytes, key: str | None) -> str:
+    """The clip, for messages."""
+    place = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
+    return f"clip {key!r} ({place})" if key else f"the clip in {place}"
+
+
+def is_picture(container: InputContainer) -> bool:
+    """Whether the file is a still picture."""
+    return container.format.name.endswith("_pipe") or container.format.name == "image2"
+
+
+def video_stream(container: InputContainer) -> Stream | None:
+    """The first video track that FFmpeg can decode; the cover of a song is none."""
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    usable = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers]
+    return usable[0] if usable else None
+
+
+def audio_stream(container: InputContainer) -> Stream | None:
+    """The first audio track that FFmpeg can decode."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
