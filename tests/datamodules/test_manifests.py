@@ -206,6 +206,9 @@ def make_release(folder: Path) -> Path:
     reasons = [f'{name},"The person, {name}."' for name in names if name != "flat"]
     (folder / "track3_train_mercaptionplus.csv").write_text("\n".join(["name,reason", *reasons]))
     (folder / "track2_train_ovmerd.csv").write_text("name,openset\nwhole,[]")
+    (folder / "video" / "twice.avi").write_bytes(b"x")
+    (folder / "video" / "twice.mp4").write_bytes(b"x")
+    (folder / "track2_train_own.csv").write_text("name,openset\ntwice,[]")
     return folder
 
 
@@ -235,8 +238,10 @@ def test_parts_of_the_release_can_be_left_out_and_other_tables_chosen(tmp_path: 
     assert ([problem.key for problem in problems], len(records)) == (["no-video"], 7)
     assert (records[0].faces, records[0].audio, records[0].subtitle) == (None, None, "好, whole")
     assert [record.labels for record in read_manifest(folder, Mer2025("ovmerd"))] == [()]
-    with pytest.raises(DataError, match="it has the subsets mercaptionplus, ovmerd"):
+    with pytest.raises(DataError, match="it has the subsets mercaptionplus, ovmerd, own"):
         read_manifest(folder, Mer2025("mercaption"))
+    with pytest.raises(DataError, match=r"video/twice\.avi and video/twice\.mp4 are both there"):
+        read_manifest(folder, Mer2025("own"))
     with pytest.raises(DataError, match=r"subtitle_chieng\.csv.*among them name, german"):
         read_manifest(folder, Mer2025(subtitle="german"))
     with pytest.raises(ConfigError, match="ignore takes audio, faces, subtitle"):

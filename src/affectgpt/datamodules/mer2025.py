@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +77,16 @@ class Mer2025:
         labels, reasons = tables.get("openset", {}), tables.get("reason", {})
         for name in dict.fromkeys([*labels, *reasons]):
             place = (labels.get(name) or reasons[name])[0]
-            entry: dict[str, Any] = {"name": name, "video": videos.get(name, f"video/{name}.mp4")}
+            several = [paths for paths in (videos.get(name, []), sounds.get(name, [])) if len(paths) > 1]
+            if several:
+                message = f"{' and '.join(several[0])} are both there; remove one"
+                yield place, fault(place, "ambiguous", message, name)
+                continue
+            entry: dict[str, Any] = {"name": name, "video": videos.get(name, [f"video/{name}.mp4"])[0]}
             entry["labels"] = labels[name][1].get("openset") if name in labels else None
             entry["description"] = reasons[name][1].get("reason") if name in reasons else None
             if sounds:
-                entry["audio"] = sounds.get(name, f"audio/{name}.wav")
+                entry["audio"] = sounds.get(name, [f"audio/{name}.wav"])[0]
             if with_faces:
                 entry["faces"] = _find_faces(folder, name)
                 if entry["faces"].endswith(".npy"):
@@ -109,13 +115,14 @@ def _read_table(path: Path, column: str) -> tuple[_Table, list[SampleError]]:
     return rows, faults
 
 
-def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, str]:
-    """Name to path relative to the folder's parent; one listing is faster than a hundred thousand look-ups."""
-    if not folder.is_dir():
-        return {}
+def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, list[str]]:
+    """Name to paths relative to the folder's parent; one listing is faster than a hundred thousand look-ups."""
+    found: dict[str, list[str]] = defaultdict(list)
     wanted = set(suffixes)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower().lstrip(".") in wanted)
-    return {path.stem: f"{folder.name}/{path.name}" for path in paths}
+    for path in _listing(folder):
+        if path.suffix.lower().lstrip(".") in wanted:
+            found[path.stem].append(f"{folder.name}/{path.name}")
+    return found
 
 
 def _find_faces(folder: Path, name: str) -> str:
