@@ -6,7 +6,9 @@ import csv
 import json
 import shlex
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -151,6 +153,37 @@ def test_raw_answers_are_read_by_the_extractor_of_that_name(tmp_path: Path, caps
         assert main([*argv, "--extractor", extractor, "--resamples", "0"]) == 0
         (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
         assert (result["extractor"]["name"], result["score"]) == (extractor, figure)
+
+
+class OneWordServer(BaseHTTPRequestHandler):
+    """Speaks the protocol of a chat server, and finds happiness in everything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"choices": [{"message": {"content": "[happy]"}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing on the terminal."""
+
+
+def test_the_chat_model_that_reads_labels_is_named_on_the_command_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AFFECTGPT_CACHE", str(tmp_path / "cache"))
+    answers = write_csv(tmp_path / "ep1.csv", ("name", "text"), [("a", "She smiles."), ("b", "He shouts.")])
+    gold = write_csv(tmp_path / "gold.csv", ("name", "label"), [("a", "joy"), ("b", "anger")])
+    argv = ["bench", "--predictions", f"meld={answers}", "--gold", f"meld={gold}", "--out", str(tmp_path)]
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneWordServer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/v1"
+        options = ["--extractor", "llm", "--llm", "model=one-word", "--llm", f"base_url={address}", "--resamples", "0"]
+        assert main([*argv, *options]) == 0
+        server.shutdown()
+    (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
+    assert result["score"] == 0.5
+    assert result["extractor"]["settings"]["model"] == "one-word"
 
 
 def test_a_set_s_own_labels_are_gold_for_score_too(tmp_path: Path) -> None:

@@ -141,6 +141,20 @@ def test_ranks_share_the_samples_in_equal_steps(folder: Path, world_size: int) -
     assert len(set(seen)) == 4
 
 
+def test_ranks_stay_in_step_over_broken_clips(folder: Path, tmp_path: Path) -> None:
+    def keys(root: Path, rank: int) -> list[str]:
+        data = module(root, sets=["meld"], batch_size=1)
+        data.trainer = SimpleNamespace(distributed_sampler_kwargs={"rank": rank, "num_replicas": 2})
+        return [key[-1] for batch in data.predict_dataloader() for key in batch.keys]
+
+    # 2, 4 and 5 are broken: rank 0 reads 0 1 2 3, rank 1 reads 4 5 6 and 0 again
+    assert keys(folder, 0) == ["0", "1", "1", "3"]
+    assert keys(folder, 1) == ["6", "6", "6", "0"]
+    make_processed(tmp_path, "meld", 2)
+    with pytest.raises(DataError, match="none of the clips that this rank reads can be read"):
+        keys(tmp_path, 0)
+
+
 def test_lightning_tests_and_predicts(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = AffectGPT.from_config(

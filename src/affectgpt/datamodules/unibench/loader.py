@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.datamodules.loader import WORKER_TIMEOUT_SECONDS
+from affectgpt.datamodules.order import share_of_rank
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
@@ -104,41 +105,91 @@ class BenchClips(Dataset[Clip | Unreadable]):
         return self._detector
 
 
+class RankShare(DistributedSampler[Any]):
+    """The part of the clips that a rank reads, neighbours in their order; see ``share_of_rank``.
+
+    It is a ``DistributedSampler`` so that Lightning does not share the clips out once more.
+
+    Args:
+        clips: All clips.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, clips: BenchClips, rank: int, world_size: int) -> None:
+        super().__init__(clips, num_replicas=world_size, rank=rank, shuffle=False)
+        share = share_of_rank(len(clips), rank, world_size)
+        self._numbers = [number for start, stop in share for number in range(start, stop)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
 _Collated = tuple[Batch | None, list[Unreadable]]
 
 
 class BenchLoader(DataLoader[Clip | Unreadable]):
     """Batches of clips, all asked the same question, without answers to learn.
 
-    Clips that cannot be read are logged, and noted in ``unreadable``; a batch without any other clip is left out.
+    Clips that cannot be read are logged, and noted in ``unreadable``. A batch without any other clip is left out, or,
+    where ranks must make the same number of steps, made up for by a clip that was read before or is read next.
 
     Args:
         clips: What to read.
         question: What is asked.
         unreadable: Set name to key to reason; filled while iterating.
+        in_step: Whether there are other ranks, which would wait for a step that is left out.
         options: Further arguments of ``DataLoader``.
+
+    Raises:
+        DataError: While iterating: if batches do not fit together, or a rank has no readable clip at all.
     """
 
-    def __init__(self, clips: BenchClips, question: str, unreadable: dict[str, dict[str, str]], **options: Any) -> None:
+    def __init__(
+        self,
+        clips: BenchClips,
+        question: str,
+        unreadable: dict[str, dict[str, str]],
+        *,
+        in_step: bool = False,
+        **options: Any,
+    ) -> None:
         self._unreadable = unreadable
+        self._in_step = in_step
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
         super().__init__(clips, collate_fn=_Collate(question), **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         collated: _Collated
+        spare: Batch | None = None
+        num_owed = 0
         try:
             for collated in super().__iter__():
                 batch, unreadable = collated
-                for one in unreadable:
-                    if one.key not in self._unreadable.setdefault(one.set_name, {}):
-                        _LOG.warning("%s, sample %r gets no answer: %s", one.set_name, one.key, one.reason)
-                    self._unreadable[one.set_name][one.key] = one.reason
+                self._note(unreadable)
                 if batch is not None:
+                    spare = batch.part(0, 1)
                     yield batch
+                elif self._in_step:
+                    num_owed += 1
+                while spare is not None and num_owed:
+                    num_owed -= 1
+                    yield spare
         except DataError as error:
             # torch passes a worker's error on with the worker's traceback as its message
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+        if num_owed:
+            raise DataError("none of the clips that this rank reads can be read; use fewer ranks, or mend the set")
+
+    def _note(self, unreadable: Sequence[Unreadable]) -> None:
+        for one in unreadable:
+            if one.key not in self._unreadable.setdefault(one.set_name, {}):
+                _LOG.warning("%s, sample %r gets no answer: %s", one.set_name, one.key, one.reason)
+            self._unreadable[one.set_name][one.key] = one.reason
 
 
 class _Collate:

@@ -8,10 +8,9 @@ from typing import Any
 import lightning
 import torch
 
-from affectgpt.datamodules.order import share_of_rank
 from affectgpt.datamodules.questions import question_for
 from affectgpt.datamodules.unibench.finding import find_sets, read_set
-from affectgpt.datamodules.unibench.loader import BenchClips, BenchLoader
+from affectgpt.datamodules.unibench.loader import BenchClips, BenchLoader, RankShare
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.datamodules.unibench.sets import TEST_SETS, get_test_set
 from affectgpt.errors import ConfigError, DataError
@@ -131,20 +130,20 @@ class UniBenchDataModule(lightning.LightningDataModule):
         one = self.sets[get_test_set(name).name]
         return self._loader([(one, sample) for sample in one.samples if sample.key not in skip], alone=True)
 
-    def _loader(self, clips: Sequence[tuple[BenchSet, BenchSample]], *, alone: bool = False) -> BenchLoader:
-        if not alone:
-            rank, world_size = self._place()
-            share = share_of_rank(len(clips), rank, world_size)
-            clips = [clips[number] for start, stop in share for number in range(start, stop)]
+    def _loader(self, samples: Sequence[tuple[BenchSet, BenchSample]], *, alone: bool = False) -> BenchLoader:
+        clips = BenchClips(
+            samples,
+            self.profile,
+            prefixed=not alone and len(self.sets) > 1,
+            face_detector=self.face_detector,
+        )
+        rank, world_size = (0, 1) if alone else self._place()
         return BenchLoader(
-            BenchClips(
-                clips,
-                self.profile,
-                prefixed=not alone and len(self.sets) > 1,
-                face_detector=self.face_detector,
-            ),
+            clips,
             question_for("labels", self.style),
             self.unreadable,
+            in_step=world_size > 1,
+            sampler=RankShare(clips, rank, world_size),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
