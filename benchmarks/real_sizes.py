@@ -1,6 +1,6 @@
 """Count the released model at its real sizes, from shapes alone, and time its networks on this machine.
 
-    python benchmarks/real_sizes.py [--time] [--repeats 3] [--threads 2] [--out FILE.md]
+    python benchmarks/real_sizes.py [--time] [--repeats 3] [--threads 1] [--out FILE.md]
 
 Without ``--time`` no weights are made. With it, the encoders and one layer of the LLM run with random weights (3 GB).
 """
@@ -105,7 +105,7 @@ def released_file(letter: str, rank: int = 16) -> Any:
 def build(letter: str, folders: Mapping[str, str], rank: int = 16, llm_dtype: str = "bfloat16") -> Any:
     """The model with a place for every released tensor, on the meta device: shapes, no memory."""
     from affectgpt import AffectGPT
-    from affectgpt.checkpoints.official import model_arguments
+    from affectgpt.checkpoints.official_config import model_arguments
 
     with torch.device("meta"):
         return AffectGPT(**model_arguments(released_file(letter, rank), None, **folders, llm_dtype=llm_dtype))
@@ -168,7 +168,7 @@ def cache_bytes_a_token(bytes_a_value: int = 2) -> int:
 
 
 def times(repeats: int) -> list[tuple[str, str, str]]:
-    """Median seconds of the encoders on one clip, and of one LLM layer on one prompt, with random weights."""
+    """Median processor seconds of the encoders on one clip, and of one LLM layer on one prompt, with random weights."""
     from transformers import AutoConfig, CLIPVisionModelWithProjection, HubertModel, Qwen2Config
     from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RotaryEmbedding
 
@@ -203,9 +203,9 @@ def _median(run: Callable[[], Any], repeats: int) -> str:
     run()
     taken = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return f"{statistics.median(taken):.3f}"
 
 
@@ -247,8 +247,15 @@ def report(*, timed: bool, repeats: int) -> str:
         "media, the Q-Formers 56.",
     ]
     if timed:
-        lines += ["", "## Time", "", f"Medians of {repeats} runs, random weights, batch of one clip.", ""]
-        lines += ["| network | precision | seconds |", "|---|---|---|"]
+        lines += [
+            "",
+            "## Time",
+            "",
+            f"Processor time on {torch.get_num_threads()} thread(s), "
+            f"medians of {repeats} runs, random weights, batch of one clip.",
+            "",
+        ]
+        lines += ["| network | precision | CPU seconds |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in times(repeats)]
     return "\n".join(lines) + "\n"
 
@@ -257,7 +264,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--time", action="store_true", help="run the networks with random weights")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the tables to this file, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -101,7 +101,8 @@ def write_networks(root: Path) -> dict[str, str]:
 def write_checkpoint(path: Path, letter: str, folders: Mapping[str, str]) -> None:
     """A checkpoint in the released format."""
     from affectgpt import AffectGPT
-    from affectgpt.checkpoints.official import OfficialFile, expected_tensors, model_arguments, position_ids
+    from affectgpt.checkpoints.official import OfficialFile, expected_tensors, position_ids
+    from affectgpt.checkpoints.official_config import model_arguments
 
     switches: dict[str, Any] = {"llama_model": "Qwen25", "acoustic_encoder": "HUBERT_LARGE", "max_length": 1024}
     switches["visual_encoder"] = "CLIP_VIT_LARGE"

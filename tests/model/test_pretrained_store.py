@@ -135,12 +135,14 @@ def test_other_names_of_tensors_wordings_and_formats_are_refused(saved):
         AffectGPT.from_pretrained(saved)
 
 
-def test_the_self_test_allows_for_half_precision_and_no_more():
-    wanted = {"inputs": "x", "values": {"logits": [1.0, -2.0]}, "half": False}
-    near = {"inputs": "x", "values": {"logits": [1.01, -2.0]}, "half": False}
-    assert "logits differs by 0.005" in str(self_test.compare(wanted, near))
-    assert self_test.compare(wanted, {**near, "half": True}) is None
-    assert self_test.compare(wanted, {**near, "values": {"logits": [float("nan"), -2.0]}})
+def test_the_self_test_allows_for_half_precision_where_there_is_any():
+    wanted = {"inputs": "x", "values": {"frame": [1.0], "logits": [1.0, -2.0]}, "half": []}
+    near = {**wanted, "values": {"frame": [1.01], "logits": [1.01, -2.0]}}
+    assert "frame differs by 0.01" in str(self_test.compare(wanted, near))
+    assert "frame differs by 0.01" in str(self_test.compare(wanted, {**near, "half": ["logits"]}))
+    assert self_test.compare(wanted, {**near, "half": ["frame", "logits"]}) is None
+    assert self_test.compare({**wanted, "half": ["frame", "logits"]}, near) is None
+    assert self_test.compare(wanted, {**wanted, "values": {"frame": [1.0], "logits": [float("nan"), -2.0]}})
     assert "another hash" in str(self_test.compare(wanted, {**near, "inputs": "y"}))
 
 

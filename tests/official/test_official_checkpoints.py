@@ -93,6 +93,8 @@ SWITCHES = [
     ("video_fusion_type", "mean", "2 unknown: video_attention_mlp.bias"),
     ("multi_fusion_type", "none", "multi_fusion_type: 'none'"),
     ("audio_fusion_type", "transformer", "audio_fusion_type: 'transformer'"),
+    ("image_fusion_type", "qformer", "image_fusion_type: 'qformer'"),
+    ("num_audio_query_token", None, "num_audio_query_token: None, expected a number of tokens"),
     ("acoustic_encoder", "WHISPER_LARGE", "'WHISPER_LARGE', which is not read here; known: HUBERT_LARGE"),
     ("llama_model", "vicuna", "'vicuna'"),
     ("lora_r", 8, r"the rank \[16\], its configuration says 8"),

@@ -14,8 +14,9 @@ from affectgpt.types import SOURCES, Batch, Features, Modality
 NUM_LOGITS = 64
 NUM_TOKEN_VALUES = 16
 TOLERANCE = 1e-3
-"""Largest difference, over the largest value, in single precision; 3e-2 where a part runs in half precision."""
-TOLERANCE_HALF = 3e-2
+"""Largest difference that is allowed, over the largest value, in single precision."""
+TOLERANCE_HALF = 0.1
+"""The same in half precision, in which the logits of a model of 30 layers are off by 2.4e-2 (bfloat16)."""
 
 
 def record(model: Any) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def record(model: Any) -> dict[str, Any]:
 
     Returns:
         Plain JSON: ``inputs``, a hash of media and prompt ids; ``values``, the first numbers of each slot's tokens and
-        evenly spaced logits of the first token of the answer; ``half``, whether a part runs in half precision.
+        evenly spaced logits of the first token of the answer; ``half``, the values that come in half precision.
     """
     batch = fixed_batch(model)
     training = model.training
@@ -40,7 +41,7 @@ def record(model: Any) -> dict[str, Any]:
     spread = torch.linspace(0, len(logits) - 1, min(NUM_LOGITS, len(logits))).long()
     values = {name: value.flatten()[:NUM_TOKEN_VALUES].float().cpu().tolist() for name, value in tokens.items()}
     values["logits"] = logits[spread].tolist()
-    half = any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters())
+    half = [name for name in tokens if _is_half(model.encoders)] + (["logits"] if _is_half(model) else [])
     return {"inputs": _digest(model, batch), "values": values, "half": half, "torch": torch.__version__}
 
 
@@ -53,8 +54,8 @@ def compare(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
     """
     if wanted.get("inputs") != found["inputs"]:
         return "its inputs have another hash: the tokenizer or the library makes other inputs than when it was stored"
-    allowed = TOLERANCE_HALF if wanted.get("half") or found["half"] else TOLERANCE
     for name, values in wanted["values"].items():
+        allowed = TOLERANCE_HALF if name in (*wanted["half"], *found["half"]) else TOLERANCE
         stored, here = torch.tensor(values), torch.tensor(found["values"].get(name, []))
         if stored.shape != here.shape:
             return f"{name} has {len(here)} values, {len(stored)} were stored"
@@ -86,6 +87,10 @@ def fixed_batch(model: Any) -> Batch:
         questions=(model.style.label_question,),
         features=features,
     )
+
+
+def _is_half(module: torch.nn.Module) -> bool:
+    return any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in module.parameters())
 
 
 def _frames(model: Any) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 
-from affectgpt.checkpoints import official, pretrained
+from affectgpt.checkpoints import official, official_config, pretrained
 from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
 from affectgpt.checkpoints.official_names import LAYOUTS
 from affectgpt.config_file import read_config
@@ -118,7 +118,7 @@ class StoredModel(Part):
             ConfigError: If the layout is neither given nor named by the file.
         """
         file = official.read_official(checkpoint)
-        name = official.choose_layout(file, layout)
+        name = official_config.choose_layout(file, layout)
         options: dict[str, Any] = {
             **{key: str(value) for key, value in {"clip": clip, "hubert": hubert, "llm": llm}.items()},
             "bert": None if bert is None else str(bert),
@@ -126,9 +126,9 @@ class StoredModel(Part):
             "llm_dtype": llm_dtype,
             "attention": attention,
         }
-        args = official.model_arguments(file, LAYOUTS[name], **options)
+        args = official_config.model_arguments(file, LAYOUTS[name], **options)
         with torch.device("meta"):  # shapes first: a file that does not fit is refused before gigabytes are read
-            complete = cls(**official.model_arguments(file, None, **options))
+            complete = cls(**official_config.model_arguments(file, None, **options))
             planned = cls(**args)
         expected = official.expected_tensors(complete)
         official.check_tensors(file, expected, tied=official.has_tied_output(complete))

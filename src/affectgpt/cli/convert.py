@@ -36,6 +36,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     print(f"reading {source}", file=sys.stderr)
     quiet()
     model = _load(args)
+    print(f"writing {destination}", file=sys.stderr)
     if destination.suffix == RELEASED:
         model.save_official(destination)
     elif destination.suffix == TRAINED:
