@@ -85,8 +85,19 @@ class FedByFeatures(Part):
         check_checkpoint(self, checkpoint.get("affectgpt", {}).get("features", {}))
 
     def _check(self, stage: str) -> dict[str, FeatureKey]:
-        indexes = _indexes(getattr(self.trainer, "datamodule", None), stage)
-        return {name: key for index in indexes for name, key in check_features(self, index).items()}
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        found: dict[str, FeatureKey] = {}
+        for indexes in _indexes(datamodule, stage):
+            used = [check_features(self, index) for index in indexes]
+            for index, keys in zip(indexes, used, strict=True):
+                if keys.keys() != used[0].keys():
+                    raise ConfigError(
+                        f"{str(indexes[0].folder)!r} has features of {', '.join(used[0]) or 'nothing'}, and "
+                        f"{str(index.folder)!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
+                        "same streams: encode them alike"
+                    )
+                found |= keys
+        return found
 
 
 def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
@@ -96,7 +107,7 @@ def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
         datamodule: Whatever feeds the model.
         stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
     """
-    indexes = _indexes(datamodule, stage)
+    indexes = [index for found in _indexes(datamodule, stage) for index in found]
     every = bool(indexes) and all(index.form == "features" for index in indexes)
     return [str(index.folder) for index in indexes] if every else None
 
@@ -207,12 +218,12 @@ def check_checkpoint(model: FedByFeatures, saved: Mapping[str, Any]) -> None:
             )
 
 
-def _indexes(datamodule: Any, stage: str) -> list[ShardIndex]:
-    """The index of every shard folder that a stage reads; none where the datamodule does not say which."""
+def _indexes(datamodule: Any, stage: str) -> list[list[ShardIndex]]:
+    """The indexes of the shard folders that a stage reads, mixed ones together; none if the datamodule is silent."""
     if not hasattr(datamodule, "indexes"):
         return []
     names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
-    return [index for name in names if datamodule.sets.get(name) for index in datamodule.indexes(name)]
+    return [datamodule.indexes(name) for name in names if datamodule.sets.get(name)]
 
 
 def _network(key: FeatureKey) -> tuple[str, str, Mapping[str, Any]]:

@@ -13,9 +13,11 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule, pack
+from affectgpt.datamodules.frames import FramesRecipe
 from affectgpt.encoders import ClipVitEncoder, PrecomputedEncoder, SpeechEncoder, TinyVisionEncoder
 from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.media.profile import MediaProfile
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
 from tinyencoders import pretrained_config, save_checkpoint, save_clip, tiny_config
@@ -272,3 +274,30 @@ def test_another_encoder_at_the_same_path_is_noticed_when_the_checkpoint_is_load
     save_clip(clip, seed=2)
     with pytest.raises(CheckpointError, match=r"features of another encoder than stream 'frame' has: encoder\.weights"):
         AffectGPT.from_checkpoint(tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match="features of another encoder than stream 'frame'"):
+        EncoderSet.from_checkpoint(tmp_path / "model.ckpt")
+
+
+def test_frames_and_sound_cut_before_are_encoded_like_clips(config, corpus, tmp_path):
+    profile = MediaProfile.of({**config["media"], "num_segments": 5})
+    pack(corpus / "manifest.jsonl", tmp_path / "frames", samples_per_shard=4, recipe=FramesRecipe(profile))
+    expected, _ = train(make_model(config), tmp_path / "frames")
+    features = make_features(config, tmp_path / "frames", tmp_path / "features")
+    losses, _ = train(make_model(config, features), features)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ConfigError, match="frames of another media profile: num_frames is 2 there and 3 here"):
+        make_features(
+            {**config, "media": {**config["media"], "num_frames": 3}}, tmp_path / "frames", tmp_path / "other"
+        )
+
+
+def test_sets_that_are_mixed_must_hold_the_same_streams(config, uneven, shards, tmp_path):
+    both = make_features(config, uneven, tmp_path / "both")
+    alone = make_features(config, shards, tmp_path / "alone", names=["frame"])
+    model = make_model(config)
+    data = MERCaptionDataModule(
+        {str(both): 1.0, str(alone): 1.0}, media=model.media.to_json(), style="brief", batch_size=4, num_workers=0
+    )
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
+    with pytest.raises(ConfigError, match=r"both' has features of frame, audio, and .*alone' of frame; sets that are"):
+        trainer.fit(model, data)

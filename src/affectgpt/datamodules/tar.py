@@ -157,7 +157,9 @@ def _with_features(
 ) -> Clip:
     if recipe is None or FEATURES_SUFFIX not in members:
         has, says = ("no features", "it should") if recipe is not None else ("features", "nothing of them")
-        raise DataError(f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again")
+        raise ForeignFeaturesError(
+            f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again"
+        )
     features = read_features(members[FEATURES_SUFFIX], recipe, key)
     rest = recipe.media_profile(profile)
     if rest is not None:

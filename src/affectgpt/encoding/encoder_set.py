@@ -17,7 +17,7 @@ from affectgpt.config_file import read_config
 from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.building import build_encoder
 from affectgpt.errors import CheckpointError, ConfigError, DataError
-from affectgpt.feature_cache import FedByFeatures
+from affectgpt.feature_cache import FedByFeatures, check_checkpoint
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import Spec
 from affectgpt.streams import StreamSpec, read_streams
@@ -86,10 +86,11 @@ class EncoderSet(FedByFeatures):
         """
         if Path(path).is_dir():
             stored = pretrained.read(path, None, {})
-            config, tensors = stored.config, stored.tensors
+            config, tensors, trained_on = stored.config, stored.tensors, {}
         else:
             checkpoint = load_checkpoint(path)
             config, tensors = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+            trained_on = checkpoint.get("affectgpt", {}).get("features", {})
         if not allow_import:
             refuse_imports(config, path)
         found = cls.from_config(config, names)
@@ -103,6 +104,7 @@ class EncoderSet(FedByFeatures):
                     encoder.keep_weights()
             except RuntimeError as error:
                 raise CheckpointError(f"{path} does not fit the encoder of stream {name!r}: {error}") from error
+        check_checkpoint(found, {name: key for name, key in trained_on.items() if name in found.specs})
         return found
 
     @torch.inference_mode()

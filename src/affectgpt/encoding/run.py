@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, write_features
+from affectgpt.datamodules.frames import check_index
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.schema import SampleError
 from affectgpt.datamodules.tar import ShardReader, decode_sample
@@ -96,7 +97,7 @@ def encode(
         progress: Called with the number of samples done and the number of all, on this process.
 
     Raises:
-        ConfigError: If ``out`` is taken, or an argument does not fit.
+        ConfigError: If ``out`` is taken, an argument does not fit, or ``source`` holds frames of another media profile.
         DataError: If the folder is broken, holds features already, or too many samples are bad.
     """
     if batch_size < 1 or not 0 <= bad_sample_budget < 1:
@@ -249,6 +250,7 @@ def _loader(
 def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:
     if index.form == "features":
         raise DataError(f"{str(index.folder)!r} holds features already; give the folder of clips that they came from")
+    check_index(index, encoders.media)
     keys = {name: encoders.feature_key(name) for name in encoders.specs}
     for name, key in keys.items():
         if key is not None:
