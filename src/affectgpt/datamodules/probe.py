@@ -41,6 +41,10 @@ class Prepare:
     recipe: FramesRecipe | None = None
     detector: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.detector is not None:
+            _detector(self.detector)  # a wrong name is refused now, not with the first clip
+
     def __call__(self, record: Record) -> Sample | SampleError:
         """Read the files of a record, and decode them to see that they are whole.
 
