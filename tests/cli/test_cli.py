@@ -154,6 +154,7 @@ def test_pack_writes_shards_or_nothing(corpus: Path, tmp_path: Path, capsys: pyt
 
 
 def test_score_prints_the_figure_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the page needs the report extra")
     (tmp_path / "gold.csv").write_text("name,label\na,anger\nb,joy\n")
     (tmp_path / "pred.jsonl").write_text('{"name": "a", "labels": ["furious"]}\n{"name": "b", "labels": ["sad"]}\n')
     arguments = [str(tmp_path / "pred.jsonl"), str(tmp_path / "gold.csv"), "--out", str(tmp_path / "out.json")]
@@ -161,8 +162,15 @@ def test_score_prints_the_figure_and_writes_it(tmp_path: Path, capsys: pytest.Ca
     assert "meld: hit_rate 50.00" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["score"] == 0.5
     assert main(["score", "meldd", *arguments]) == 1
+    (tmp_path / "calm.csv").write_text("name,openset\na,zzz\nb,zzz\n")
+    files = [str(tmp_path / "calm.csv"), str(tmp_path / "gold.csv")]
+    capsys.readouterr()
+    assert main(["score", "meld", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["f1"] is None  # 0/0 is no number
     (tmp_path / "other.jsonl").write_text('{"name": "a", "labels": ["calm"]}\n{"name": "b", "labels": ["sad"]}\n')
-    assert main(["score", "meld", *arguments, "--against", str(tmp_path / "other.jsonl")]) == 0
+    against = ["--against", str(tmp_path / "other.jsonl"), "--report", str(tmp_path / "out")]
+    assert main(["score", "meld", *arguments, *against]) == 0
+    assert "hit rate +50.00 points (" in (tmp_path / "out" / "report.md").read_text()
     assert "hit_rate                   50.00 [" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "out.json").read_text())["comparison"]
     assert (comparison["difference"], comparison["hit_skill"]["a"]) == (0.5, 0.5)

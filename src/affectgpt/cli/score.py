@@ -26,6 +26,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         return run_other(argv)
     args = _parser().parse_args(argv)
     from affectgpt.bench import compare, score, write_report
+    from affectgpt.bench.report.content import without_nan
     from affectgpt.cli.readers import make_readers
     from affectgpt.metrics import EmotionWheel
 
@@ -35,12 +36,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     result = score(args.dataset, args.predictions, args.gold, **options)
     if args.against:
         result["comparison"] = compare(args.dataset, args.predictions, args.against, args.gold, **options)
+    # A figure that is not defined (0/0 in mode official) is null: JSON has no NaN.
+    text = json.dumps(without_nan(result), indent=2, ensure_ascii=False, allow_nan=False)
     if args.out:
-        write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_whole(args.out, text + "\n")
     system = args.name or Path(args.predictions).stem
     page = write_report([{**result, "system": system}], args.report, args.title) if args.report else None
     if args.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        print(text)
         return 0
     _show(result)
     if args.against:
@@ -117,9 +120,8 @@ def _show_comparison(found: dict[str, Any]) -> None:
     print(f"against {found['b']['predictions']}, on the same resamples, in points")
     for name, one in ((found["metric"], found), ("hit_skill", found.get("hit_skill"))):
         if one:
-            print(
-                f"  {name:<24} {_with_ends(one['difference'], one['interval'])}, {100 * one['a_better']:.1f} % better"
-            )
+            difference = _with_ends(one["difference"], one["interval"])
+            print(f"  {name:<24} {difference}, ahead in {100 * one['a_better']:.1f} % of the resamples")
 
 
 def _with_ends(value: float, interval: dict[str, Any] | None) -> str:

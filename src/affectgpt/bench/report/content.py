@@ -45,7 +45,7 @@ def build_content(results: Sequence[Mapping[str, Any]], title: str) -> Content:
     """
     if not results:
         raise DataError("there is no result to report; pass at least one, as affectgpt.bench.score returns it")
-    plain = [_checked(_plain(result), number) for number, result in enumerate(results)]
+    plain = [_checked(without_nan(result), number) for number, result in enumerate(results)]
     named = {get_test_set(result["dataset"]).name for result in plain}
     columns = [test_set for name, test_set in TEST_SETS.items() if name in named]
     by_system: dict[str, dict[str, Any]] = {}
@@ -167,12 +167,12 @@ def _warnings(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         )
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON without NaN or infinity, which JSON has no word for."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [without_nan(item) for item in value]
     return value

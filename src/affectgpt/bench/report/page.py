@@ -19,7 +19,14 @@ from affectgpt.bench.report.figures import (
     shown,
     wheels_of,
 )
-from affectgpt.bench.report.tables import how_made, mean_title, selection_head, selection_rows, single_checkpoints
+from affectgpt.bench.report.tables import (
+    comparison_of,
+    how_made,
+    mean_title,
+    selection_head,
+    selection_rows,
+    single_checkpoints,
+)
 from affectgpt.pages import style_sheet
 from affectgpt.pages.figures import data_address
 
@@ -219,7 +226,8 @@ def _block(result: Mapping[str, Any], task: str) -> str:
         tables.append(_table(["wheel", "score", "samples", "skipped"], wheels, text_columns=(0,)))
     pictures = [_classes(result), _words(result)]
     return (
-        f"<p>{escape('; '.join(how_made(result)))}.</p><div class='trio'>{''.join(f'<div>{t}</div>' for t in tables)}"
+        f"<p>{escape('; '.join(how_made(result)))}. {escape(comparison_of(result))}</p>"
+        f"<div class='trio'>{''.join(f'<div>{t}</div>' for t in tables)}"
         f"</div><div class='pair'>{''.join(f'<div>{p}</div>' for p in pictures if p)}</div>{_unseen(result)}"
     )
 

@@ -179,6 +179,7 @@ def _cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[s
 def _set_section(content: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     task = next(s["task"] for s in content["sets"] if s["dataset"] == result["dataset"])
     parts = [f"## {result.get('title', result['dataset'])}, {result['system']}", "; ".join(how_made(result)) + "."]
+    parts += [text] if (text := comparison_of(result)) else []
     rows = [
         [f.title, percent(f.official), f.official_ends, percent(f.strict), f.strict_ends]
         for f in figures_of(result, task)
@@ -201,6 +202,19 @@ def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in classes[0] if name not in ("label", "samples")]
     rows = [[shown(c["label"]), f"{c['samples']:,}", *(percent(c.get(name)) for name in names)] for c in classes]
     return _table(["class", "samples", *("F1" if name == "f1" else TITLES.get(name, name) for name in names)], rows)
+
+
+def comparison_of(result: Mapping[str, Any]) -> str:
+    """The difference to another system on the same resamples, in words; empty if none was compared."""
+    found = result.get("comparison")
+    if not found:
+        return ""
+    parts = []
+    for name, one in ((found["metric"], found), ("hit_skill", found.get("hit_skill"))):
+        if one:
+            ends = between(one["interval"]["low"], one["interval"]["high"])
+            parts.append(f"{TITLES[name]} {100 * one['difference']:+.2f} points ({ends})")
+    return f"Against {found['b']['predictions']}, on the same resamples: {', '.join(parts)}."
 
 
 def how_made(result: Mapping[str, Any]) -> list[str]:
