@@ -173,8 +173,9 @@ OTHERS: Mapping[str, OtherTask] = {
             ).replace("{form}", "{Dimension}: x.xxxx"),
             _EEMO,
             DIMENSIONS,
-            formula="SRCC and PLCC of each dimension are published; how one figure is made of them is not: here the "
-            "mean of SRCC and PLCC over valence, arousal and dominance",
+            formula="srcc and plcc are means over valence, arousal and dominance, as the published overall columns add "
+            "up; how one figure is made of the two is not published: here their mean. Answers are numbers, as EEmo-Logic "
+            "asks for; EEmo-Bench itself reads the probabilities of level words",
             listed=(0.2241, _LOGIC),
         ),
     )
