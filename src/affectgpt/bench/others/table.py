@@ -174,8 +174,8 @@ OTHERS: Mapping[str, OtherTask] = {
             _EEMO,
             DIMENSIONS,
             formula="srcc and plcc are means over valence, arousal and dominance, as the published overall columns add "
-            "up; how one figure is made of the two is not published: here their mean. Answers are numbers, as EEmo-Logic "
-            "asks for; EEmo-Bench itself reads the probabilities of level words",
+            "up; how one figure is made of the two is not published: here their mean. Answers are numbers, as "
+            "EEmo-Logic asks for; EEmo-Bench itself reads the probabilities of level words",
             listed=(0.2241, _LOGIC),
         ),
     )
