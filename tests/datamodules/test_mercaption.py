@@ -143,3 +143,15 @@ def test_an_error_in_a_worker_is_one_readable_line(shards, tmp_path):
         list(data.train_dataloader())
     assert str(caught.value).startswith("clip 'clip")
     assert "\n" not in str(caught.value)
+
+
+def test_a_loop_of_ones_own_chooses_epoch_and_place(shards):
+    data = MERCaptionDataModule(train=str(shards), batch_size=2, num_workers=0, media=MEDIA)
+    loader = data.train_dataloader()
+    epochs = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        epochs.append([batch.keys for batch in loader])
+    assert epochs[0] != epochs[1]
+    loader.set_epoch(1, skip_batches=3)
+    assert [batch.keys for batch in loader] == epochs[1][3:]

@@ -39,6 +39,22 @@ def test_what_is_read_after_a_checkpoint_is_what_was_left(shards, tmp_path, case
         assert fit(ckpt=path, **options) == whole[seen:], path.name
 
 
+@pytest.mark.parametrize("case", ["epochs", "steps", "accumulating", "validating", "validating_by_steps", "limited"])
+def test_a_run_that_was_resumed_is_resumed_as_well(shards, tmp_path, case):
+    options = {"train": str(shards), **CASES[case]}
+    options["val"] = str(shards) if case.startswith("validating") else None
+    saver = SaveEverywhere(tmp_path)
+    whole = fit(callbacks=[saver], **options)
+    batches = sum(epoch == 0 for epoch, *_ in whole)
+    for first, seen in [saved for saved in saver.saved if saved[1] in (2, batches)]:
+        second = SaveEverywhere(tmp_path / first.stem)
+        assert fit(ckpt=first, callbacks=[second], **options) == whole[seen:], first.name
+        for path, more in [
+            saved for saved in second.saved if seen + saved[1] in (batches + 1, batches + 2, 2 * batches)
+        ]:
+            assert fit(ckpt=path, **options) == whole[seen + more :], f"{first.name} {path.name}"
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_batches_that_workers_had_ready_do_not_count(shards, tmp_path, num_workers):
     saver = SaveEverywhere(tmp_path)

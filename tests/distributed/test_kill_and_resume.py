@@ -29,12 +29,12 @@ def train(out: Path, world: int = 1, **options: object) -> int | None:
     return codes[0]
 
 
-def seen(out: Path, rank: int = 0) -> dict[tuple[int, int], list]:
-    """(epoch, batch) to keys and questions; what was learnt again after a kill must be the same."""
-    found: dict[tuple[int, int], list] = {}
+def seen(out: Path, rank: int = 0) -> dict[int, list]:
+    """Step to (epoch, batch, keys, questions); what was learnt again after a kill must be the same."""
+    found: dict[int, list] = {}
     for line in (out / f"seen-{rank}.jsonl").read_text().splitlines():
-        epoch, batch, _, *content = json.loads(line)
-        assert found.setdefault((epoch, batch), content) == content
+        epoch, batch, step, *content = json.loads(line)
+        assert found.setdefault(step, [epoch, batch, *content]) == [epoch, batch, *content]
     return found
 
 
@@ -113,13 +113,17 @@ def die_while_writing(path: Path) -> None:
 def test_killed_twenty_times_at_random_steps_the_tiny_model_learns_the_same(shards, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = {"shards": str(shards), "model": "affectgpt", "max_epochs": 12}
-    train(whole, **options)
-    draw = random.Random(0)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    for kill_at in [*(draw.randint(1, 5) for _ in range(20)), None]:
-        settings = settings_for(killed, **options, kill_at=kill_at, num_workers=draw.choice([0, 1, 2]))
+
+    def run(out: Path, kill_at: int | None, num_workers: int) -> None:
+        settings = settings_for(out, **options, kill_at=kill_at, num_workers=num_workers)
         done = subprocess.run([sys.executable, str(WORKER), settings], capture_output=True, env=environment)
         assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr[-3000:]
+
+    draw = random.Random(0)
+    run(whole, None, 0)
+    for kill_at in [*(draw.randint(1, 5) for _ in range(20)), None]:
+        run(killed, kill_at, draw.choice([0, 1, 2]))
     assert seen(killed) == seen(whole)
     assert len(seen(whole)) == 60
     weights = [torch.load(folder / "final.pt", weights_only=True) for folder in (whole, killed)]

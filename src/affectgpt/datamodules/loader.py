@@ -111,12 +111,24 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         self._stream = stream
         self._begin = begin
         self._budget = budget
+        self._chosen: tuple[int, int] | None = None
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
         super().__init__(stream, collate_fn=partial(collate_asked, may_repeat=may_repeat), **options)
 
+    def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
+        """Choose what the next iteration reads; for loops of your own, in a Trainer the datamodule does it.
+
+        Args:
+            epoch: Number of the epoch.
+            skip_batches: Batches of it that were read before; nothing of them is touched.
+        """
+        self._chosen = (epoch, skip_batches)
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        if self._begin is not None:
+        if self._chosen is not None:
+            self._stream.clips.set_epoch(self._chosen[0], self._stream.clips.whole, self._chosen[1])
+        elif self._begin is not None:
             self._begin(self._stream.clips)
         try:
             for batch in super().__iter__():
@@ -142,6 +154,9 @@ class StreamLoader(DataLoader[Asked | BadSample]):
             for item in bad:
                 assert self._budget is not None
                 self._budget.note(item, clips.epoch, None if found is None else found[0].key)
+        if self._budget is not None and clips.whole.world_size == 1:  # ranks meet at steps of their own
+            self._budget.meet()
+            self._budget.check()
         if not good:
             raise DataError(
                 f"all {len(samples)} samples of a batch are bad and this rank's reserve is empty; the last: "

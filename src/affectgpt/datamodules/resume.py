@@ -67,12 +67,14 @@ class Bookmark(lightning.Callback):
         self._saved: Mapping[str, Any] | None = None
         self._leg: Leg | None = None
         self._reserve_used = 0
+        self._expected: tuple[tuple[int, int], ...] = ()
         self._alone = False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Begin a run."""
         self._trainer = trainer
         self._saved = self._leg = None
+        self._expected = ()
         self._reserve_used = 0
         self._alone = False
         folder = trainer.log_dir or trainer.default_root_dir  # every rank must ask
@@ -85,6 +87,17 @@ class Bookmark(lightning.Callback):
             return
         epoch = self._trainer.current_epoch
         made = self._trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if self._expected and (epoch, made) not in self._expected:
+            raise CheckpointError(
+                f"the checkpoint stopped in epoch {self._expected[0][0]} after {self._expected[0][1]} batches, but "
+                f"Lightning goes on in epoch {epoch} after {made}; samples would be learnt twice, or never. Resume "
+                "from another checkpoint"
+            )
+        self._expected = ()
+        # Resumed at the end of an epoch, Lightning 2.6 loses count of the epochs that were begun; a checkpoint written
+        # in the next one would then pass for the end of it, and its batches be learnt again.
+        for count in (self._trainer.fit_loop.epoch_progress.total, self._trainer.fit_loop.epoch_progress.current):
+            vars(count).update(ready=count.completed + 1, started=count.completed + 1, processed=count.completed)
         if self._leg is None or self._leg.epoch != epoch:
             self._leg, self._reserve_used = Leg(epoch, stream.whole), 0
         stream.set_epoch(epoch, self._leg.plan, made - self._leg.offset, self._reserve_used)
@@ -94,7 +107,7 @@ class Bookmark(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count bad samples over all ranks from time to time."""
-        if trainer.world_size == 1 or (batch_idx + 1) % MEET_EVERY_BATCHES == 0:
+        if (batch_idx + 1) % MEET_EVERY_BATCHES == 0:
             self._meet()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -160,26 +173,30 @@ class Bookmark(lightning.Callback):
             return
         leg = Leg(self._saved["epoch"], EpochPlan.from_json(self._saved["plan"]), self._saved["offset"])
         read = made - leg.offset
-        if read < leg.plan.steps:
+        limit, total = trainer.limit_train_batches, leg.offset + leg.plan.steps
+        unfinished = made < (min(limit, total) if isinstance(limit, int) else int(limit * total))
+        if unfinished:
             self._compare(leg.epoch, read)
         whole = self._stream().whole
         self.budget.restore(self._saved["bad_samples"])
         same = (leg.plan.world_size, leg.plan.batch_size, leg.plan.whole_batches)
         if same == (whole.world_size, whole.batch_size, whole.whole_batches):
             self._leg, self._reserve_used = leg, self._saved["reserve_used"][self._stream().rank]
+            self._expected = ((leg.epoch, made),) if unfinished else ((leg.epoch, made), (leg.epoch + 1, 0))
             return
-        if trainer.limit_train_batches != 1.0:
+        if limit != 1.0:
             raise CheckpointError(
                 f"the checkpoint was written on {leg.plan.world_size} ranks with batches of {leg.plan.batch_size}, "
                 f"this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches="
-                f"{trainer.limit_train_batches} what is left of its epoch is not defined; leave it out, or use the same"
+                f"{limit} what is left of its epoch is not defined; leave it out, or use the same"
             )
         used = self._saved["reserve_used"]
-        left = leg.plan.rest(read, used) if read < leg.plan.steps else ()
+        left = leg.plan.rest(read, used) if unfinished else ()
         plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
         self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
         for name in ("ready", "started", "processed", "completed"):
             progress["current"][name] += self._leg.offset - made
+        self._expected = ((leg.epoch, self._leg.offset), *(() if plan.steps else ((leg.epoch + 1, 0),)))
         progress["is_last_batch"] = plan.steps == 0
         log.info(
             "the checkpoint was written on %d ranks with batches of %d: the %d samples that are left of epoch %d are "
