@@ -18,7 +18,7 @@ _LAZY = {
     "UniBenchDataModule": "affectgpt.datamodules.unibench.module",
     "pack": "affectgpt.datamodules.shards",
     "ShardWriter": "affectgpt.datamodules.writer",
-    "Sample": "affectgpt.datamodules.writer",
+    "Sample": "affectgpt.datamodules.tar_writer",
     "read_index": "affectgpt.datamodules.index",
     "read_manifest": "affectgpt.datamodules.manifests",
 }
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from affectgpt.datamodules.schema import Record
     from affectgpt.datamodules.shards import PackReport, pack
     from affectgpt.datamodules.stream import ShardStream
+    from affectgpt.datamodules.tar_writer import Sample
     from affectgpt.datamodules.unibench.module import UniBenchDataModule
-    from affectgpt.datamodules.writer import Sample, ShardWriter
+    from affectgpt.datamodules.writer import ShardWriter
 
 __all__ = [
     "MERCaptionDataModule",

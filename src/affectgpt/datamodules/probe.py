@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from affectgpt.datamodules.frames import FramesRecipe
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
-from affectgpt.datamodules.writer import Sample
+from affectgpt.datamodules.tar_writer import Sample
 from affectgpt.errors import DataError
 from affectgpt.media.decode import Decoded, decode
 from affectgpt.media.face_arrays import read_faces

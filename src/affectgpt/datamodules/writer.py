@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,28 +18,13 @@ from affectgpt import __version__
 from affectgpt.datamodules.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
 from affectgpt.datamodules.journal import Counts, Entry, Journal, chain
 from affectgpt.datamodules.schema import SampleError
+from affectgpt.datamodules.tar_writer import Sample, TarWriter
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.files import write_lines, write_whole
 
 REJECTS_FILE = "rejects.jsonl"
 _TOOL = f"affectgpt {__version__}"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample ready to be written.
-
-    Attributes:
-        key: Its name, unique in the set.
-        members: Suffix (``"mp4"``, ``"faces.npy"``, ``"feats.safetensors"``) to content, without the json member.
-        facts: Plain JSON that becomes the json member. The index counts ``labels`` (a list), ``duration_seconds``,
-            ``subtitle``, ``description``, ``has_video``, ``has_audio``, ``has_faces`` and ``media_notes`` in it.
-    """
-
-    key: str
-    members: Mapping[str, bytes]
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ShardWriter:
@@ -104,7 +85,7 @@ class ShardWriter:
         kept = {"tool": _TOOL, "form": form, "recipe": self._recipe, **sizes, **(settings or {})}
         self._journal = Journal(self._draft / "journal.jsonl", kept)
         self._lock = FileLock(self._draft / "lock", timeout=0)
-        self._open_shard: _OpenShard | None = None
+        self._open_shard: TarWriter | None = None
         self._rejects: list[SampleError] = []
         self._inputs = 0
         self._chain = ""
@@ -173,7 +154,7 @@ class ShardWriter:
         """
         with self._room():
             if self._open_shard is None:
-                self._open_shard = _OpenShard(self._shards / f"shard-{len(self._journal.entries):06d}.tar")
+                self._open_shard = TarWriter(self._shards / f"shard-{len(self._journal.entries):06d}.tar")
             self._open_shard.add(sample)
             self._count(identity or sample.key)
             if self._open_shard.samples >= self._max_samples or self._open_shard.bytes >= self._max_bytes:
@@ -237,6 +218,7 @@ class ShardWriter:
     def _close_shard(self) -> None:
         assert self._open_shard is not None
         info = self._open_shard.close()
+        _sync(self._shards)  # its name, too, is on the disk before the journal says that it is finished
         entry = Entry(info, self._inputs, self._chain, self._open_shard.counts, tuple(self._rejects))
         self._open_shard, self._rejects = None, []
         self._journal.append(entry)
@@ -257,9 +239,12 @@ class ShardWriter:
 
     def _publish(self) -> None:
         """Give the folder its name; a kill in between is mended by the next ``_prepare``."""
+        for path in (self._shards / INDEX_FILE, self._shards / REJECTS_FILE, self._shards):
+            _sync(path)
         if self.out.exists():
             self.out.rename(self._replaced)
         self._shards.rename(self.out)
+        _sync(self.out.parent)
         self._journal.entries = []
 
     def _check_finished(self) -> None:
@@ -289,70 +274,6 @@ class ShardWriter:
             ) from error
 
 
-class _OpenShard:
-    """The tar that is being written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.counts = Counts()
-        self._keys: list[str] = []
-        self._file = _DigestingFile(path)
-        self._tar = tarfile.TarFile(fileobj=self._file, mode="w")  # type: ignore[arg-type]  # writes and tells only
-
-    @property
-    def samples(self) -> int:
-        return len(self._keys)
-
-    @property
-    def bytes(self) -> int:
-        return self._file.size
-
-    def add(self, sample: Sample) -> None:
-        facts = json.dumps(dict(sample.facts), ensure_ascii=False, sort_keys=True).encode()
-        for suffix, content in sorted({**sample.members, "json": facts}.items()):
-            entry = tarfile.TarInfo(f"{sample.key}.{suffix}")
-            entry.size, entry.mode = len(content), 0o444
-            self._tar.addfile(entry, io.BytesIO(content))
-        self._keys.append(sample.key)
-        self.counts.add(sample.facts)
-
-    def close(self) -> ShardInfo:
-        self._tar.close()
-        self._file.close()
-        digest = self._file.digest.hexdigest()
-        return ShardInfo(self.path.name, len(self._keys), self._file.size, digest, self._keys[0], self._keys[-1])
-
-    def drop(self) -> None:
-        self._file.abandon()
-        self.path.unlink(missing_ok=True)
-
-
-class _DigestingFile:
-    """A new file that knows its size and its sha256."""
-
-    def __init__(self, path: Path) -> None:
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self._file = path.open("xb")
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        return self.size
-
-    def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def abandon(self) -> None:
-        with suppress(OSError):  # what is still buffered may not fit on the disk either; the file is removed anyway
-            self._file.close()
-
-
 def _check_target(out: Path, overwrite: bool) -> None:
     if not out.exists():
         return
@@ -360,3 +281,11 @@ def _check_target(out: Path, overwrite: bool) -> None:
         raise ConfigError(f"{str(out)!r} exists already; choose another folder, or pass overwrite=True")
     if not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
         raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -19,7 +19,7 @@ from affectgpt.datamodules.frames import check_index
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.schema import SampleError
 from affectgpt.datamodules.tar import ShardReader, decode_sample
-from affectgpt.datamodules.writer import Sample
+from affectgpt.datamodules.tar_writer import Sample
 from affectgpt.encoders.building import remember
 from affectgpt.encoding.draft import Draft
 from affectgpt.encoding.encoder_set import EncoderSet
