@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from affectgpt import AffectGPT
@@ -57,15 +57,25 @@ class Batches(Dataset[Batch]):
         return make_batch(step, self.rank, (step, self.rank) in self.broken)
 
 
-def train(steps: list[int], broken: set[tuple[int, int]], guard: FiniteGuard, accumulate: int = 1) -> AffectGPT:
+def train(
+    steps: list[int],
+    broken: set[tuple[int, int]],
+    guard: lightning.Callback,
+    accumulate: int = 1,
+    *,
+    sharded: bool = False,
+) -> AffectGPT:
     """Train from the same start; ``broken`` holds the (step, rank) pairs whose sound has a NaN."""
     lightning.seed_everything(7)
     model = AffectGPT.from_config(CONFIG)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    strategy = DDPStrategy(process_group_backend="gloo") if world > 1 else "auto"
+    if sharded:
+        strategy = ModelParallelStrategy(data_parallel_size=world, tensor_parallel_size=1, process_group_backend="gloo")
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=world,
-        strategy=DDPStrategy(process_group_backend="gloo") if world > 1 else "auto",
+        strategy=strategy,
         max_epochs=1,
         accumulate_grad_batches=accumulate,
         use_distributed_sampler=False,
@@ -86,13 +96,21 @@ def main(out: Path) -> None:
     guarded = train([0, 1, 2], {(1, 1)}, guard).state_dict()
     without = train([0, 2], set(), FiniteGuard(folder=str(out))).state_dict()
     torch.save(guarded, out / f"weights{rank}.pt")
+    shards = [
+        train(steps, broken, FiniteGuard(folder=str(out / "sharded")), sharded=True).state_dict()
+        for steps, broken in (([0, 1, 2], {(1, 1)}), ([0, 2], set()))
+    ]
+    sharded_names = [name for name, value in shards[0].items() if hasattr(value, "to_local")]
+    same_sharded = len(sharded_names) > 10 and all(
+        torch.equal(*(part[name].to_local() for part in shards)) for name in sharded_names
+    )
     same = all(torch.equal(guarded[name], without[name]) for name in without)
     try:
         train([0, 1, 2], {(0, 0), (1, 1)}, FiniteGuard(max_skipped=1, folder=str(out)))
         message = "trained on"
     except DataError as error:
         message = str(error)
-    record = {"same": same, "num_skipped": guard.num_skipped, "message": message}
+    record = {"same": same, "same_sharded": same_sharded, "num_skipped": guard.num_skipped, "message": message}
     (out / f"rank{rank}.json").write_text(json.dumps(record))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ class FiniteGuard(lightning.Callback):
             return
         self.num_skipped += 1
         wrong = [] if finite else [name for name, p in pl_module.named_parameters() if not gradients_are_finite([p])]
-        report = self._report(trainer, {"losses": losses.tolist(), "parameters": wrong[:MAX_NAMES], "keys": keys})
+        shown = [loss if math.isfinite(loss) else str(loss) for loss in losses.tolist()]  # JSON has no NaN
+        report = self._report(trainer, {"losses": shown, "parameters": wrong[:MAX_NAMES], "keys": keys})
         if self.num_skipped > self.max_skipped:
             raise DataError(
                 f"training stopped at step {trainer.global_step}: {self.num_skipped} steps had a loss or a gradient "
