@@ -9,7 +9,6 @@ from typing import Any
 
 from affectgpt.bench.report.charts import draw_classes, draw_sets
 from affectgpt.bench.report.figures import (
-    ABSENT,
     TITLES,
     Figure,
     between,
@@ -117,17 +116,21 @@ def _cards(content: Mapping[str, Any]) -> str:
     best = max(content["systems"], key=lambda system: system["mean"] or 0)
     results, many = content["results"], len(content["systems"]) > 1
     one = len(content["sets"]) == 1
-    what = TITLES[content["sets"][0]["metric"]] if one else mean_title(content)
-    cards = [("main", percent(best["mean"]), what + (f", {best['system']}" if many else ""))]
-    if one and best["cells"]:
+    cards = []
+    if best["mean"] is not None:
+        what = TITLES[content["sets"][0]["metric"]] if one else mean_title(content)
+        cards.append(("main", percent(best["mean"]), what + (f", {best['system']}" if many else "")))
         cell = next(iter(best["cells"].values()))
-        cards.append(("text", between(cell["low"], cell["high"]) or ABSENT, "95 % interval"))
-    if best["optimistic"]:
+        if one and cell["low"] is not None:
+            cards.append(("text", between(cell["low"], cell["high"]), "95 % interval"))
+    if best["optimistic"] and best["honest_mean"] is not None:
         cards.append(("", percent(best["honest_mean"]), "by an honest choice of checkpoint"))
     coverage = [r["coverage"] for r in results if r.get("coverage") is not None and r["metric"] != "weighted_f1"]
     if coverage:
         cards.append(("", f"{100 * min(coverage):.1f} %", "labels in the vocabulary" + ("" if one else ", at least")))
-    cards.append(("", f"{sum(r.get('gold_samples') or 0 for r in results):,}", "answers scored"))
+    answers = sum(r.get("gold_samples") or 0 for r in results)
+    if answers:
+        cards.append(("", f"{answers:,}", "answers scored"))
     cards.append(("text", _listed(sorted({r["wheel"] for r in results})), f"wheel, mode {_modes(results)}"))
     return "".join(
         f'<div class="card {kind}"><b>{escape(value)}</b><span>{escape(text)}</span></div>'
@@ -173,8 +176,9 @@ def _own_row(system: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -> st
             lines.append(f"<small>honest {percent(cell['honest'])}</small>")
         cells.append(f'<td class="num">{percent(cell["score"])}{_dagger(cell["optimistic"])}{"".join(lines)}</td>')
     if len(sets) > 1:
-        honest = f"<small>honest {percent(system['honest_mean'])}</small>" if system["optimistic"] else ""
-        cells.append(f'<td class="num">{percent(system["mean"])}{_dagger(system["optimistic"])}{honest}</td>')
+        optimistic = system["optimistic"] and system["mean"] is not None
+        honest = f"<small>honest {percent(system['honest_mean'])}</small>" if optimistic else ""
+        cells.append(f'<td class="num">{percent(system["mean"])}{_dagger(optimistic)}{honest}</td>')
     return f'<tr class="best"><td>{escape(system["system"])}</td>{"".join(cells)}</tr>'
 
 
@@ -221,7 +225,9 @@ def _block(result: Mapping[str, Any], task: str) -> str:
     figures = figures_of(result, task)
     counts = [[title, f"{number:,}"] for title, number in counts_of(result)]
     wheels = [[f"{w}", percent(s), f"{kept:,}", f"{skipped:,}"] for w, s, kept, skipped in wheels_of(result, task)]
-    tables = [_figure_table(figures), _table(["counted", ""], counts)]
+    tables = [_figure_table(figures)] if figures else []
+    if counts:
+        tables.append(_table(["counted", ""], counts))
     if wheels:
         tables.append(_table(["wheel", "score", "samples", "skipped"], wheels, text_columns=(0,)))
     pictures = [_classes(result), _words(result)]
