@@ -92,8 +92,8 @@ class FedByFeatures(Part):
             for index, keys in zip(indexes, used, strict=True):
                 if keys.keys() != used[0].keys():
                     raise ConfigError(
-                        f"{str(indexes[0].folder)!r} has features of {', '.join(used[0]) or 'nothing'}, and "
-                        f"{str(index.folder)!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
+                        f"{indexes[0].place!r} has features of {', '.join(used[0]) or 'nothing'}, and "
+                        f"{index.place!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
                         "same streams: encode them alike"
                     )
                 found |= keys
@@ -109,7 +109,7 @@ def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
     """
     indexes = [index for found in _indexes(datamodule, stage) for index in found]
     every = bool(indexes) and all(index.form == "features" for index in indexes)
-    return [str(index.folder) for index in indexes] if every else None
+    return [index.place for index in indexes] if every else None
 
 
 def stand_ins(
@@ -178,14 +178,14 @@ def check_features(model: FedByFeatures, index: ShardIndex) -> dict[str, Feature
             continue
         if spec.trainable:
             raise ConfigError(
-                f"stream {name!r} has trainable: true, but {str(index.folder)!r} holds its features, which would stay "
+                f"stream {name!r} has trainable: true, but {index.place!r} holds its features, which would stay "
                 "as they are while the encoder learns; set trainable: false, or train from media"
             )
         wanted = model.feature_key(name)
         if wanted is None:
             _check_width(model.encoder(name), name, key, index)
         else:
-            _compare(name, wanted, key, str(index.folder))
+            _compare(name, wanted, key, index.place)
         used[name] = key
     return used
 
@@ -267,7 +267,7 @@ def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
 
 
 def _check_media(model: FedByFeatures, name: str, recipe: FeatureRecipe | None, index: ShardIndex) -> None:
-    folder, encoder = str(index.folder), model.encoder(name)
+    folder, encoder = index.place, model.encoder(name)
     if isinstance(encoder, PrecomputedEncoder):
         raise ConfigError(
             f"stream {name!r} has no encoder in this model, and {folder!r} does not hold its features; encode that "
@@ -285,6 +285,6 @@ def _check_width(encoder: Encoder, name: str, key: FeatureKey, index: ShardIndex
     if (encoder.out_dim, encoder.modality) != (key.encoder.width, key.modality):
         raise DataError(
             f"stream {name!r} is 'precomputed' with {encoder.modality} vectors of width {encoder.out_dim}, but "
-            f"{str(index.folder)!r} has {key.modality} vectors of width {key.encoder.width} for it; change dim and "
+            f"{index.place!r} has {key.modality} vectors of width {key.encoder.width} for it; change dim and "
             "modality"
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,13 @@ from affectgpt import AffectGPT
 from affectgpt.datamodules import pack, read_index
 from affectgpt.datamodules.features import FeatureRecipe
 from affectgpt.datamodules.stream import ShardStream
+from affectgpt.encoders import PrecomputedEncoder
 from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import ConfigError, DataError
 from clipmaker import make_clip
 from conftest import write_manifest
+from processes import in_processes
+from shardserver import serving
 from tinyencoders import save_checkpoint, tiny_config
 
 
@@ -148,10 +149,9 @@ def test_wrong_calls_are_refused(config, shards, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mine", "out"]
 
 
-def work(rank: int, world: int, port: int, config: dict[str, Any], source: Path, out: Path) -> None:
-    """One of several processes, as torchrun starts them."""
-    place = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in place.items()})
+def work(world: int, config: dict[str, Any], source: Path, out: Path) -> None:
+    """One of several processes, with what torchrun tells it."""
+    os.environ.update({"RANK": os.environ["LOCAL_RANK"], "WORLD_SIZE": str(world)})
     report = encode(EncoderSet.from_config(config), source, out, batch_size=2)
     assert (report.index.samples, report.encoded) == (10, 10)
 
@@ -159,15 +159,29 @@ def work(rank: int, world: int, port: int, config: dict[str, Any], source: Path,
 @pytest.mark.parametrize("world", [2, 5])
 def test_several_processes_share_the_shards_and_store_the_same(world, config, shards, tmp_path):
     encode(EncoderSet.from_config(config), shards, tmp_path / "alone", batch_size=2)
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
     out = tmp_path / "together"
-    ranks = [context.Process(target=work, args=(rank, world, port, config, shards, out)) for rank in range(world)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(120)
-    assert [rank.exitcode for rank in ranks] == [0] * world
+    assert in_processes(work, world, config, shards, out, world=world) == [0] * world
     assert content(out) == content(tmp_path / "alone")
+
+
+def test_clips_behind_a_url_are_encoded_and_features_behind_one_are_read(config, shards, tmp_path):
+    encoders = EncoderSet.from_config(config)
+    encode(encoders, shards, tmp_path / "local")
+    with serving(shards) as server:
+        index = encode(encoders, server.url, tmp_path / "far").index
+    assert index.provenance["encoded_from"] == "set"
+    assert content(tmp_path / "far").keys() == content(tmp_path / "local").keys()
+    assert [shard.sha256 for shard in index.shards] == [s.sha256 for s in read_index(tmp_path / "local").shards]
+    with serving(tmp_path / "far") as server:
+        model = AffectGPT.from_config({**config, "features": server.url})
+        assert isinstance(model.encoder("frame"), PrecomputedEncoder)
+        assert len(list(ShardStream(server.url, model.media))) == 10
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none")
+def test_a_gpu_gives_the_vectors_of_the_cpu(config, shards, tmp_path):
+    encode(EncoderSet.from_config(config), shards, tmp_path / "cpu", dtype="float32")
+    encode(EncoderSet.from_config(config).to("cuda"), shards, tmp_path / "gpu", dtype="float32")
+    for one, other in zip(clips_of(tmp_path / "cpu", config), clips_of(tmp_path / "gpu", config), strict=True):
+        torch.testing.assert_close(one.features, other.features, rtol=1e-3, atol=1e-3)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from affectgpt.datamodules import MERCaptionDataModule, pack
 from affectgpt.encoding import EncoderSet, encode
 from clipmaker import make_clip
 from conftest import write_manifest
+from processes import in_processes
 
 WORLD = 2
 
@@ -53,16 +52,14 @@ def train(config: dict[str, Any], folder: Path, features: Path | None) -> list[f
     return [*losses.values, float(trainer.callback_metrics["val/loss"])]
 
 
-def work(rank: int, port: int, config: dict[str, Any], clips: Path, features: Path, out: Path) -> None:
-    place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in place.items()})
+def work(config: dict[str, Any], clips: Path, features: Path, out: Path) -> None:
     torch.set_num_threads(1)
     runs = {
         "media": train(config, clips, None),
         "stand-ins": train(config, features, features),
         "encoders": train(config, features, None),
     }
-    if rank == 0:
+    if os.environ["LOCAL_RANK"] == "0":
         out.write_text(json.dumps(runs))
 
 
@@ -76,17 +73,8 @@ def test_sharded_ranks_learn_the_same_from_features(config, tmp_path):
         )
     pack(write_manifest(tmp_path, lines), tmp_path / "shards", samples_per_shard=4)
     encode(EncoderSet.from_config(config), tmp_path / "shards", tmp_path / "features", dtype="float32")
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    args = (port, config, tmp_path / "shards", tmp_path / "features", tmp_path / "losses.json")
-    ranks = [context.Process(target=work, args=(rank, *args)) for rank in range(WORLD)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(200)
-    assert [rank.exitcode for rank in ranks] == [0] * WORLD
+    args = (config, tmp_path / "shards", tmp_path / "features", tmp_path / "losses.json")
+    assert in_processes(work, *args, world=WORLD) == [0] * WORLD
     runs = json.loads((tmp_path / "losses.json").read_text())
     assert len(runs["media"]) == 5
     assert runs["stand-ins"] == pytest.approx(runs["media"], rel=1e-5)

@@ -66,7 +66,7 @@ class FeatureRecipe:
             )
         except (KeyError, AttributeError, TypeError, ConfigError) as error:
             raise DataError(
-                f"the index of {str(index.folder)!r} does not say how its features were made ({error!r}); make them "
+                f"the index of {index.place!r} does not say how its features were made ({error!r}); make them "
                 "again with encode"
             ) from error
 

@@ -68,6 +68,11 @@ class ShardIndex:
     url: str = ""
 
     @property
+    def place(self) -> str:
+        """The folder or URL where the index was read."""
+        return self.url or str(self.folder)
+
+    @property
     def samples(self) -> int:
         """Samples in all shards."""
         return sum(shard.samples for shard in self.shards)

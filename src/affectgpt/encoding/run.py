@@ -8,17 +8,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from affectgpt.datamodules.cache import ShardCache
 from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, write_features
 from affectgpt.datamodules.frames import check_index
 from affectgpt.datamodules.index import ShardIndex, read_index
+from affectgpt.datamodules.open_shards import OpenShards
 from affectgpt.datamodules.schema import SampleError
-from affectgpt.datamodules.tar import ShardReader, decode_sample
+from affectgpt.datamodules.tar import decode_sample
 from affectgpt.datamodules.tar_writer import Sample
 from affectgpt.encoders.building import remember
 from affectgpt.encoding.draft import Draft
@@ -85,7 +88,7 @@ def encode(
 
     Args:
         encoders: What encodes, on its device.
-        source: A shard folder of clips, whole or cut to frames and sound.
+        source: A shard folder of clips, whole or cut to frames and sound, or its URL.
         out: Folder to make.
         dtype: ``float16``, ``bfloat16`` or ``float32``; see ``write_features``.
         batch_size: Clips encoded at a time.
@@ -146,7 +149,7 @@ def encode(
     encoded = _sum(done - encoded, world)
     budget.check(_sum(budget.bad, world))
     if rank == 0:
-        joined, listed = draft.publish({**index.provenance, "encoded_from": index.folder.name})
+        joined, listed = draft.publish({**index.provenance, "encoded_from": _name(index)})
     _wait(world)
     if rank != 0:
         joined, listed = read_index(out), ()
@@ -176,11 +179,11 @@ class _Samples(Dataset["_Item | SampleError"]):
 
     def __init__(self, index: ShardIndex, media: MediaProfile, keep_media: bool) -> None:
         self.index, self.media, self.keep_media = index, media, keep_media
-        self._open: tuple[int, ShardReader] | None = None
+        self._shards = OpenShards([index], ShardCache(), limit=1)
 
     def __getitem__(self, place: Place) -> _Item | SampleError:
         number, position = place
-        key, members = self._reader(number).read(position)
+        key, members = self._shards[0, number].read(position)
         try:
             clip = decode_sample(key, members, self.media)
         except DataError as error:
@@ -188,14 +191,6 @@ class _Samples(Dataset["_Item | SampleError"]):
             return SampleError(key, "encode", "undecodable", message)
         kept = {suffix: content for suffix, content in members.items() if suffix != "json"} if self.keep_media else {}
         return _Item(key, clip, json.loads(members["json"]), kept)
-
-    def _reader(self, number: int) -> ShardReader:
-        if self._open is None or self._open[0] != number:
-            if self._open is not None:
-                self._open[1].close()
-            shard = self.index.shards[number]
-            self._open = number, ShardReader(self.index.folder / shard.name, shard.samples)
-        return self._open[1]
 
 
 class _Budget:
@@ -249,7 +244,7 @@ def _loader(
 
 def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:
     if index.form == "features":
-        raise DataError(f"{str(index.folder)!r} holds features already; give the folder of clips that they came from")
+        raise DataError(f"{index.place!r} holds features already; give the folder of clips that they came from")
     check_index(index, encoders.media)
     keys = {name: encoders.feature_key(name) for name in encoders.specs}
     for name, key in keys.items():
@@ -264,6 +259,11 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
         media_sources=encoders.media_sources,
         input={"form": index.form, "recipe": dict(index.recipe), "shards": f"sha256:{digest[:16]}"},
     )
+
+
+def _name(index: ShardIndex) -> str:
+    """The last part of a place; the rest may hold secrets."""
+    return PurePosixPath(urlsplit(index.url).path).name if index.url else index.folder.name
 
 
 def _recipe(index: ShardIndex) -> FeatureRecipe:
