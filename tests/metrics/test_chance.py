@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import zlib
 
 import pytest
 import torch
@@ -190,3 +191,14 @@ def test_batches_add_up_and_other_settings_are_refused():
     other.persistent(True)
     with pytest.raises(RuntimeError, match="builtin_level1_strict"):
         other.load_state_dict(metric.state_dict())
+
+
+def test_words_that_share_a_place_give_a_constant_answer_nothing():
+    by_place = {}
+    for word in (f"word{i}" for i in range(1025)):
+        by_place.setdefault(zlib.crc32(word.encode()) % 1024, []).append(word)
+    pair = next(words for words in by_place.values() if len(words) > 1)[:2]
+    target = [pair[0], pair[1], pair[0], "joy"]
+    assert skill([[pair[0]]] * 4, target, "strict") < 0
+    assert skill([[*pair]] * 4, target, "strict") <= 0
+    assert skill([[t] for t in target], target, "strict") > 0.5

@@ -18,6 +18,10 @@ With one group an answer this is the skill score of Peirce (1884) and Hanssen & 
 categories (Wilks, Statistical Methods in the Atmospheric Sciences), which is equitable in the sense of Gandin & Murphy
 (1992); here answers are sets. Cohen's kappa differs in the denominator, 1 - expected, which long answers drive to 0, so
 that one more hit would weigh as much as one likes.
+
+In mode strict, true labels that no vocabulary has share 1,024 places by a hash, so that ranks can add up their totals.
+Two that fall together count as one group in *expected*: that can take skill from an answer, and gives a constant one
+none.
 """
 
 from __future__ import annotations
