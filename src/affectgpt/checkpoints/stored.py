@@ -79,9 +79,26 @@ class StoredModel(Part):
         Raises:
             CheckpointError: See ``from_checkpoint`` and ``from_pretrained``.
         """
-        is_file = Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth")
-        read = cls.from_checkpoint if is_file else cls.from_pretrained
+        read = cls.from_checkpoint if _is_file(source) else cls.from_pretrained
         return read(source, allow_import=allow_import)
+
+    def start_from(self, source: str | Path) -> None:
+        """Take over the weights of a stored model, to train them further.
+
+        Args:
+            source: See ``load``.
+
+        Raises:
+            CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
+        """
+        if _is_file(source):
+            checkpoint = load_checkpoint(source)
+            self.on_load_checkpoint(checkpoint)
+            self._fill(checkpoint["state_dict"], source)
+            return
+        stored = pretrained.read(source, None, {})
+        compare_config(self.hparams, stored.config, SAME_MATHS)
+        self._take(stored, True)
 
     @classmethod
     def from_official(
@@ -216,14 +233,8 @@ class StoredModel(Part):
         if not allow_import:
             refuse_imports(stored.config, stored.folder)
         model = cls.from_config(stored.config)
-        pretrained.check_style(stored, model.style)
-        compare_keys(model.state_dict(), stored.tensors, model.restored_keys())
-        model._keep_weights(stored.tensors)
-        model._fill(stored.tensors, stored.folder)
-        model.eval()
-        if self_test:
-            pretrained.check_self_test(model, stored)
-        return model
+        model._take(stored, self_test)
+        return model.eval()
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, paths: Mapping[str, str] | None = None) -> str:
         """Store the model on the Hugging Face hub, as ``save_pretrained`` does in a folder.
@@ -269,6 +280,14 @@ class StoredModel(Part):
         """Whether training writes checkpoints in shards, which are read back key by key and must have them all."""
         return False
 
+    def _take(self, stored: pretrained.Stored, self_test: bool) -> None:
+        pretrained.check_style(stored, self.style)
+        compare_keys(self.state_dict(), stored.tensors, self.restored_keys())
+        self._keep_weights(stored.tensors)
+        self._fill(stored.tensors, stored.folder)
+        if self_test:
+            pretrained.check_self_test(self, stored)
+
     def _keep_weights(self, names: Iterable[str]) -> None:
         """Note the parts whose own file does not hold what is about to be loaded: the next checkpoint must."""
         given = set(names).intersection(self.restored_keys())
@@ -282,3 +301,19 @@ class StoredModel(Part):
             self.load_state_dict(dict(tensors), strict=False)
         except RuntimeError as error:
             raise CheckpointError(f"{source} does not fit: {error}") from error
+
+
+def stored_config(source: str | Path) -> dict[str, Any]:
+    """The model's arguments in a ``.ckpt`` file, a saved folder, or a model on the hub.
+
+    Raises:
+        CheckpointError: If it cannot be read, or names code to import.
+    """
+    is_file = _is_file(source)
+    config = load_checkpoint(source)["hyper_parameters"] if is_file else pretrained.read(source, None, {}).config
+    refuse_imports(config, source)
+    return dict(config)
+
+
+def _is_file(source: str | Path) -> bool:
+    return Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth")

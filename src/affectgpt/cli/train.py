@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from affectgpt.checkpoints.stored import stored_config
 from affectgpt.cli.predictions import PredictionFile
 from affectgpt.cli.terminal import quiet
 from affectgpt.encoders.precomputed import PrecomputedEncoder
@@ -28,6 +29,7 @@ from affectgpt.training.whole_file import WholeFileIO
 
 EXAMPLE = """\
 example: affectgpt fit --config experiments/real_clips_smollm2.yaml
+         affectgpt fit --config FILE --start affectgpt-face
          affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
 """
 
@@ -41,6 +43,9 @@ class AffectCLI(LightningCLI):
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items() if k != "callbacks"})
         parser.add_lightning_class_args(AffectGPT, "model")
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
+        parser.add_argument(
+            "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as it was given.
@@ -78,6 +83,8 @@ class AffectCLI(LightningCLI):
             raise ConfigError(
                 "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"
             )
+        if config.start is not None:
+            self.model.start_from(config.start)
         media, style = self.model.media.to_json(), self.model.style.name
         self.datamodule = DATAMODULES.build(self.datamodule, media=media, style=style)
 
@@ -95,14 +102,16 @@ def run(verb: str, argv: Sequence[str]) -> int:
         if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
             raise ConfigError(f"no checkpoint at {path}")
     _check_media(flags)
+    start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():
         callbacks.append(RichProgressBar())
     quiet()
+    start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
     try:
         AffectCLI(
             AffectGPT,
-            args=[verb, *argv],
+            args=[verb, *([] if start is None else ["--config", _model_of(start)]), *argv],
             seed_everything_default=42,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -120,6 +129,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except SIGTERMException:  # Lightning would end as if all were well
         return 128 + signal.SIGTERM
     return 0
+
+
+def _model_of(source: str) -> str:
+    """The model's arguments in a stored model, as a configuration that the given ones are laid over."""
+    return yaml.safe_dump({"model": stored_config(source)}, sort_keys=False)
 
 
 def _check_media(flags: Sequence[str]) -> None:
