@@ -81,6 +81,14 @@ def test_sound_is_loaded_as_published(oracle, expected):
     assert torch.equal(stereo, expected["stereo44k_1s.clip0_until_padding"])
 
 
+def test_the_own_track_of_a_video_is_what_the_published_sound_files_were_made_of(oracle):
+    data = oracle / "data"
+    published = decode(data / "audio" / "sample_00000000.wav", OFFICIAL).waveform
+    own = decode(data / "video" / "sample_00000000.mp4", OFFICIAL).waveform
+    assert len(own) == len(published)
+    assert (own - published).norm() < 2e-4 * published.norm()  # 16 bits, and the mixing of two channels
+
+
 @given(st.integers(1, 20_000))
 def test_frame_numbers_are_those_of_the_published_formula(count):
     published = np.arange(0, count, count / min(8, count)).astype(int).tolist()

@@ -145,7 +145,7 @@ def _read(
             if modality is Modality.VISUAL and timeline is not None:
                 tracks[modality] = VideoTrack(stream, timeline, num_frames, profile, thorough)
             else:
-                tracks[modality] = AudioTrack(stream, profile)
+                tracks[modality] = AudioTrack(stream, profile, of_video=video_stream(container) is not None)
         return tracks, _feed(container, list(tracks.values()))
 
 

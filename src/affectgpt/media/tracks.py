@@ -209,14 +209,16 @@ class AudioTrack(Track):
     Args:
         stream: The audio stream of the open container.
         profile: Gives the rate and the policy.
+        of_video: Whether it is a video's own track. The published code reads sound files only, and those of its data
+            were cut out of videos with FFmpeg; such a track is therefore resampled by FFmpeg under either policy.
     """
 
     kind = "audio"
 
-    def __init__(self, stream: Stream, profile: MediaProfile) -> None:
+    def __init__(self, stream: Stream, profile: MediaProfile, *, of_video: bool = False) -> None:
         super().__init__(stream)
         self._rate_hz = profile.sample_rate_hz
-        self._resamples_whole = profile.audio_policy == "official"
+        self._resamples_whole = profile.audio_policy == "official" and not of_video
         self._pieces: list[NDArray[np.float32]] = []
         self._claimed_seconds = float((stream.duration or 0) * (stream.time_base or 0))
         self._resampler: AudioResampler | None = None
