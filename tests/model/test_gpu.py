@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
+from affectgpt.checkpoints import self_test
+from affectgpt.llm import TinyLM
 from affectgpt.types import Batch
 
 pytestmark = [
@@ -35,3 +37,16 @@ def test_loss_and_answers_on_the_gpu() -> None:
     assert model.generate(batch, 8) == texts
     with torch.autocast("cuda", torch.bfloat16):
         torch.testing.assert_close(model(batch).loss.cpu(), expected, rtol=5e-2, atol=5e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_self_test_of_a_stored_model_holds_on_the_gpu(tmp_path, dtype: str) -> None:
+    torch.manual_seed(0)
+    head = TinyLM(dim=32)
+    head.network.save_pretrained(tmp_path / "lm")
+    head.tokenizer.save_pretrained(tmp_path / "lm")
+    llm = {"name": "causal-lm", "args": {"path": str(tmp_path / "lm"), "dtype": dtype}}
+    streams = {"frame": "tiny-vision", "audio": "tiny-audio"}
+    model = AffectGPT.from_config({"streams": streams, "llm": llm, "style": "brief"}).eval()
+    stored = self_test.record(model)
+    assert self_test.compare(stored, self_test.record(model.cuda())) is None

@@ -50,7 +50,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     loaded = load_tensors(path)
     if "state_dict" not in loaded or "hyper_parameters" not in loaded:
-        theirs = " If it is a released one, use from_official." if "model" in loaded else ""
+        theirs = " If it is a released one: affectgpt convert, or from_official." if "model" in loaded else ""
         raise CheckpointError(
             f"{path} has no 'state_dict' and 'hyper_parameters': it is not a checkpoint of AffectGPT.{theirs}"
         )
