@@ -54,3 +54,23 @@ def test_released_weights_go_on_training(script, tmp_path: Path) -> None:
     assert old.tensors.keys() == new.tensors.keys()
     assert torch.equal(old.tensors["image_llama_proj.weight"], new.tensors["image_llama_proj.weight"])
     assert not torch.equal(old.tensors["affectgpt_proj.weight"], new.tensors["affectgpt_proj.weight"])
+
+
+def test_the_output_layer_of_a_tied_language_model_is_in_released_files(script, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folders = script.write_networks(tmp_path)
+    config = AutoConfig.from_pretrained(folders["llm"])
+    config.tie_word_embeddings = True
+    network = AutoModelForCausalLM.from_config(config)
+    network.save_pretrained(folders["llm"])
+    script.write_checkpoint(tmp_path / "released.pth", "C", folders)
+    content = torch.load(tmp_path / "released.pth", weights_only=True)
+    content["model"]["llama_model.base_model.model.lm_head.weight"] = network.lm_head.weight.detach().clone()
+    torch.save(content, tmp_path / "released.pth")
+
+    model = AffectGPT.from_official(tmp_path / "released.pth", layout="frame", llm_dtype="float32", **folders)
+    model.save_official(tmp_path / "back.pth")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)["model"]
+    assert back.keys() == content["model"].keys()
+    assert all(torch.equal(back[name], tensor) for name, tensor in content["model"].items())
