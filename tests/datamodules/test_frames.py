@@ -12,7 +12,7 @@ import torch
 
 from affectgpt.datamodules import ShardStream, pack, read_index
 from affectgpt.datamodules.frames import FramesRecipe
-from affectgpt.datamodules.tar import ShardReader
+from affectgpt.datamodules.tar import ShardReader, decode_sample
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
 from affectgpt.types import Clip
@@ -130,6 +130,22 @@ def test_frames_are_the_same_for_any_number_of_workers(odd: Path, packed: tuple[
     pack(odd, tmp_path / "again", recipe=FramesRecipe(SMALL), workers=2)
     for path in packed[1].iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_more_than_a_hundred_frames_stay_in_order_and_none_may_be_lost(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(make_clip(12.0, audio=False))  # frame i of the 120 has its own shade
+    profile = MediaProfile(num_frames=120, frame_height=16, frame_width=16, sources=("frame",))
+    lines = [{"name": "a", "video": "a.mp4"}]
+    for name, recipe in (("media", None), ("frames", FramesRecipe(profile))):
+        pack(write_manifest(tmp_path, lines), tmp_path / name, recipe=recipe)
+    (original,), (stored,) = (clips_of(tmp_path / name, profile) for name in ("media", "frames"))
+    difference = original.media["frame"].float() - stored.media["frame"].float()
+    assert difference.mean((1, 2, 3)).abs().max() < 2  # neighbours are 4 apart
+    with ShardReader(tmp_path / "frames" / "shard-000000.tar", 1) as reader:
+        key, members = reader.read(0)
+    del members["frame50.jpg"]
+    with pytest.raises(DataError, match=r"'frame': 119.*but should have.*'frame': 120"):
+        decode_sample(key, members, profile)
 
 
 def test_a_wrong_quality_is_refused() -> None:

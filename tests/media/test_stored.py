@@ -23,8 +23,15 @@ def test_frames_come_back_in_shape_and_colour(size: tuple[int, int]) -> None:
     frames = smooth_frames(3, *size)
     decoded = decode_jpegs(encode_jpegs(frames), "x")
     assert (decoded.shape, decoded.dtype) == (frames.shape, torch.uint8)
-    if min(size) > 8:
-        assert (decoded.float() - frames.float()).abs().mean() < 1.5
+    if min(size) > 8:  # in a small one the colours change steeply, and their resolution is halved
+        assert (decoded.float() - frames.float()).abs().mean() < (1 if min(size) > 100 else 4)
+
+
+@pytest.mark.parametrize("colour", [(94, 94, 94), (200, 100, 50), (0, 0, 0), (255, 255, 255), (18, 240, 130)])
+def test_a_colour_is_not_darkened_or_tinted(colour: tuple[int, int, int]) -> None:
+    frames = torch.tensor(colour, dtype=torch.uint8)[None, :, None, None].expand(1, 3, 32, 48)
+    decoded = decode_jpegs(encode_jpegs(frames), "x").float().mean((0, 2, 3))
+    assert decoded.tolist() == pytest.approx(colour, abs=1.1)
 
 
 def test_a_lower_quality_is_smaller() -> None:

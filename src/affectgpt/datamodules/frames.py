@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from affectgpt.datamodules.index import ShardIndex
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.clip import NO_CROPS, assemble_clip
 from affectgpt.media.decode import Decoded
 from affectgpt.media.profile import MediaProfile
@@ -102,7 +102,12 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
     """
     _check_saved(json.dumps(facts["stored"]["media"]), profile)
     name = f"clip {key!r}"
-    pictures = {kind: [m for suffix, m in sorted(members.items()) if _is(suffix, kind)] for kind in (_FRAME, _FACE)}
+    pictures = {kind: _pictures(members, kind) for kind in (_FRAME, _FACE)}
+    found = count_pictures(members)
+    if found != facts["num_stored"]:
+        raise DataError(
+            f"{name} has the stored pictures {found}, but should have {facts['num_stored']}; fetch it again"
+        )
     visual = {"frame", "image"} & set(profile.sources)
     decoded = Decoded(
         frames=decode_jpegs(pictures[_FRAME], name) if visual and pictures[_FRAME] else None,
@@ -168,5 +173,12 @@ def check_profile(stored: Mapping[str, Any], profile: MediaProfile) -> None:
         )
 
 
-def _is(suffix: str, kind: str) -> bool:
-    return suffix.startswith(kind) and suffix.endswith(".jpg")
+def count_pictures(members: Mapping[str, bytes]) -> dict[str, int]:
+    """Stored frames and faces of a sample, by kind."""
+    return {kind: len(_pictures(members, kind)) for kind in (_FRAME, _FACE)}
+
+
+def _pictures(members: Mapping[str, bytes], kind: str) -> list[bytes]:
+    """The pictures of a kind, in order of their numbers."""
+    names = [suffix for suffix in members if suffix.startswith(kind) and suffix.endswith(".jpg")]
+    return [members[name] for name in sorted(names, key=lambda name: (len(name), name))]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affectgpt.datamodules.frames import FramesRecipe
+from affectgpt.datamodules.frames import FramesRecipe, count_pictures
 from affectgpt.datamodules.schema import FACES_SUFFIX, Record, SampleError
 from affectgpt.datamodules.tar_writer import Sample
 from affectgpt.errors import DataError
@@ -76,6 +76,7 @@ class Prepare:
             crops = None if faces is None else read_faces(faces, record.key)
             channels = facts["extra"].pop("faces_channels", "rgb")
             members = self.recipe.members(seen, heard, crops, channels, record.key)
+            facts["num_stored"] = count_pictures(members)
         return Sample(record.key, members, facts)
 
     def _faces(self, record: Record, contents: Mapping[Path, bytes], facts: dict[str, Any]) -> bytes | None:
