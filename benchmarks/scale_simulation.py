@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -52,7 +51,7 @@ def order_of(index: ShardIndex, epoch: int = 0) -> MixtureOrder:
 
 def start_of_rank(folder: Path, rank: int, ranks: int, batch: int, skip_steps: int) -> dict[str, float]:
     """What a rank does before its first sample, in a process of its own."""
-    bare_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    bare_mb = memory_mb()
     begin = time.perf_counter()
     index = read_index(folder)
     read = time.perf_counter()
@@ -60,8 +59,14 @@ def start_of_rank(folder: Path, rank: int, ranks: int, batch: int, skip_steps: i
     (start, stop), *_ = plan.of_rank(rank, skip_steps)
     next(order_of(index, epoch=3).walk(start, stop))
     first = time.perf_counter()
-    full_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    full_mb = memory_mb()
     return {"index": read - begin, "sampler": first - read, "process_mb": full_mb, "grown_mb": full_mb - bare_mb}
+
+
+def memory_mb() -> float:
+    """Most memory that this process has had; ``getrusage`` would count its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def covers(pieces: Iterable[Piece], num_samples: int) -> bool:
