@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any, Self
 from affectgpt.datamodules.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
 from affectgpt.datamodules.frames import read_frames
 from affectgpt.datamodules.schema import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
+from affectgpt.datamodules.tar_headers import scan_members
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.face_arrays import read_faces
@@ -43,11 +45,9 @@ class ShardReader:
         except OSError as error:
             raise DataError(f"shard {str(path)!r} cannot be opened: {error.strerror}; check the path") from error
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as tar:
-                for member in tar:
-                    if member.isfile():
-                        self._add(member)
-        except (OSError, tarfile.TarError) as error:
+            for name, offset, size in scan_members(self._file):
+                self._add(name, offset, size)
+        except (OSError, ValueError, tarfile.TarError) as error:
             self._file.close()
             raise DataError(f"shard {str(path)!r} cannot be read ({error}); fetch it again, or pack again") from error
         if len(self._samples) != num_samples:
@@ -88,8 +88,7 @@ class ShardReader:
         key, members = self._samples[position]
         content = {}
         for suffix, (offset, size) in members.items():
-            self._file.seek(offset)
-            content[suffix] = self._file.read(size)
+            content[suffix] = os.pread(self._file.fileno(), size, offset)
             if len(content[suffix]) != size:
                 raise DataError(f"shard {str(self.path)!r} is cut in sample {key!r}; fetch it again, or pack again")
         return key, content
@@ -110,11 +109,11 @@ class ShardReader:
             message = f"{error} [sample {position} of shard {str(self.path)!r}]"
             raise SampleError(key, "load", "undecodable", message) from error
 
-    def _add(self, member: tarfile.TarInfo) -> None:
-        key, suffix = split_name(member.name)
+    def _add(self, name: str, offset: int, size: int) -> None:
+        key, suffix = split_name(name)
         if not self._samples or self._samples[-1][0] != key:
             self._samples.append((key, {}))
-        self._samples[-1][1][suffix] = (member.offset_data, member.size)
+        self._samples[-1][1][suffix] = (offset, size)
 
 
 def split_name(name: str) -> tuple[str, str]:
