@@ -33,7 +33,7 @@ class MediaProfile:
       ``flags=bilinear``; face crops are scaled as OpenCV does, pictures as Pillow does (bicubic).
     - ``audio_policy``: ``default`` resamples with libswresample, averages the channels and spreads S windows from the
       first sample to the last, one window for a short clip. ``official`` resamples each channel of a sound file with a
-      windowed sinc (a video's own track with libswresample, as the published sound files were made), starts window
+      windowed sinc (a video's own track with libswresample, as published sound files seem to be made), starts window
       ``i`` at ``i / S`` of the room, so that the end is never heard, hears a short clip S times, and takes each
       window's mean away.
     - ``face_channels``: order in which the model sees the channels of a face crop. The published code feeds ``bgr``.

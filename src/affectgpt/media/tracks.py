@@ -209,8 +209,8 @@ class AudioTrack(Track):
     Args:
         stream: The audio stream of the open container.
         profile: Gives the rate and the policy.
-        of_video: Whether it is a video's own track. The published code reads sound files only, and those of its data
-            were cut out of videos with FFmpeg; such a track is therefore resampled by FFmpeg under either policy.
+        of_video: Whether it is a video's own track. The published code reads sound files only, which seem to be cut
+            out of the videos by FFmpeg (the demo clip's is); such a track is resampled by FFmpeg under either policy.
     """
 
     kind = "audio"
