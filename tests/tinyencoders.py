@@ -50,7 +50,7 @@ def pretrained_config(clip: Path, hubert: Path, **changes: Any) -> dict[str, Any
     """A model whose encoders read their weights from folders."""
     streams = {
         "frame": {"encoder": {"name": "clip", "args": {"path": str(clip)}}},
-        "audio": {"encoder": {"name": "hubert", "args": {"path": str(hubert), "layers": 2}}},
+        "audio": {"encoder": {"name": "hubert", "args": {"path": str(hubert), "layers": 2, "normalize": "clip"}}},
     }
     return tiny_config(**{"streams": streams, **changes})
 
