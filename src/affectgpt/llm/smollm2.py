@@ -97,6 +97,7 @@ def _convert(weights: Path, out: Path) -> None:
     record = quantised.config.to_dict()
     record.pop("quantization_config", None)
     config = AutoConfig.for_model(**record)
-    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):  # else the run that unpacks has other random weights than all later ones
+        fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fresh.load_state_dict(quantised.state_dict())
     fresh.to(torch.float16).save_pretrained(out)
