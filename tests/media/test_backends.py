@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode import decode
 from affectgpt.media.plan import plan_decoding
+from affectgpt.media.timeline import read_timeline
 from clipmaker import make_clip, make_png, turn_clockwise
 
 OWN_SIZE = {"num_frames": 6, "frame_height": 0, "frame_width": 0}
@@ -128,6 +131,52 @@ def test_decoding_only_what_is_needed_gives_the_same_frames(shared, readings, va
         whole = decode(path, profile, thorough=True)
         assert torch.equal(lazy.frames, whole.frames), path.name
         assert lazy.notes == whole.notes
+
+
+def moving(container: str, options: str, num_pictures: int = 60) -> bytes:
+    """An H.264 clip of a moving, noisy picture, so that a wrong reference shows."""
+    file, draw = io.BytesIO(), np.random.default_rng(0)
+    ground = draw.integers(0, 255, (96, 256, 3), np.uint8)
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream("libx264", rate=25, options={"x264-params": options, "crf": "30"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for number in range(num_pictures):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(ground[:, number : number + 128]), format="rgb24")
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("num_frames", [2, 5, 23])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "keyint=12:bframes=3:b-pyramid=none",
+        "keyint=12:bframes=3:open-gop=1",
+        "keyint=250:bframes=5:b-adapt=0:b-pyramid=strict:ref=4",
+        "keyint=20:intra-refresh=1",
+        "keyint=1",
+    ],
+    ids=["b", "open gop", "pyramid", "intra refresh", "intra"],
+)
+def test_any_structure_of_pictures_gives_the_same_frames(readings, options, num_frames) -> None:
+    for container in ("mp4", "matroska", "mpegts"):
+        clip, profile = moving(container, options), MediaProfile(num_frames=num_frames, sources=("frame",))
+        readings.clear()
+        lazy = decode(clip, profile)
+        assert readings == [False], container
+        assert torch.equal(lazy.frames, decode(clip, profile, thorough=True).frames), container
+
+
+def test_only_what_is_needed_is_decoded() -> None:
+    clip, one = moving("mp4", "keyint=12:bframes=3"), MediaProfile(num_frames=1, sources=("frame",))
+    with av.open(io.BytesIO(clip)) as container:
+        timeline = read_timeline(container, container.streams.video[0])
+    assert len(timeline.stamps) == 60
+    assert len(timeline.fresh_starts) >= 5
+    plan = plan_decoding(timeline.stamps, timeline.fresh_starts, timeline.numbers_at(timeline.midpoints(1)))
+    assert len(plan.positions) <= 12
+    assert decode(clip, one).frames.shape == (1, 3, 224, 224)
 
 
 def test_a_frame_that_is_damaged_makes_it_read_everything(readings) -> None:
