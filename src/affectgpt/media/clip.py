@@ -171,7 +171,7 @@ def _prepare(
         if heard is None or heard.waveform is None:
             return heard.missing["audio"] if heard else "no sound was decoded"
         segments, keep = segment_waveform(heard.waveform, profile)
-        return segments[keep]
+        return segments if bool(keep.all()) else segments[keep]  # a copy is 1 MB
     if seen is None or seen.frames is None:
         return seen.missing["visual"] if seen else "no video was decoded"
     if wanted == "image" and not seen.picture:

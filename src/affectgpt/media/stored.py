@@ -140,7 +140,10 @@ def decode_flac(content: bytes, name: str) -> Tensor:
     try:
         with av.open(io.BytesIO(content), "r", format="flac") as container:
             container.streams.audio[0].codec_context.thread_count = 1
-            blocks = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+            blocks = [
+                np.frombuffer(frame.planes[0], np.int16)[: frame.samples]  # type: ignore[call-overload]
+                for frame in container.decode(audio=0)
+            ]
         return torch.from_numpy(np.concatenate(blocks).astype(np.float32) / np.float32(_FULL_SCALE))
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise DataError(f"{name}: its stored sound cannot be decoded ({error}); fetch the shard again") from error
