@@ -88,7 +88,8 @@ def test_predict_answers_files_as_text_and_json(
     assert "used       frame, subtitle" in shown
     assert main(["predict", str(tmp_path / "mute.mp4"), "--checkpoint", checkpoint, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"key", "text", "labels", "description", "sentiment", "used", "missing", "seconds"}
+    fields = {"key", "text", "labels", "description", "sentiment", "transcript", "used", "missing", "seconds"}
+    assert set(answer) == fields
     assert set(answer["missing"]) == {"audio", "subtitle"}
 
 

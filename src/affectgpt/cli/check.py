@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints what is in them, and every fault; the exit code is 1 if there is one.",
-        epilog="examples: affectgpt check shards/train; affectgpt check --media clips/ (see its --help)",
+        epilog="example: affectgpt check shards/train; affectgpt check --media clips/ (see its --help)",
     )
     parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
     parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")
