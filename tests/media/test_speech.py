@@ -235,7 +235,6 @@ def test_names_are_read_and_mistakes_explained(tmp_path: Path, ctc_folder: Path)
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    sys.modules.pop("affectgpt.media.speech.faster_whisper", None)
     with pytest.raises(ConfigError, match=r"faster_whisper.*affectgpt\[asr\]"):
         build_asr("faster-whisper:small")
 

@@ -42,6 +42,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     published = {f"affectgpt/bench/published/{name}" for name in ("rows.tsv", "secondary.tsv", "sources.json")}
     assert published <= set(names)
     assert any(name.startswith("affectgpt/metrics/data/") for name in names)
+    assert {f"affectgpt/media/faces/data/{name}" for name in ("centerface.safetensors", "NOTICE.txt")} <= set(names)
 
 
 def test_every_module_imports_from_a_clean_environment(wheel: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from faster_whisper import WhisperModel
+from typing import Any
+
 from torch import Tensor
 
 from affectgpt.errors import ConfigError
@@ -22,8 +23,10 @@ class FasterWhisperAsr(Asr):
     """
 
     def __init__(self, model: str = "small", device: str = "auto", compute_type: str = "default") -> None:
+        from faster_whisper import WhisperModel
+
         try:
-            self._model = WhisperModel(model, device=device, compute_type=compute_type)
+            self._model: Any = WhisperModel(model, device=device, compute_type=compute_type)
         except Exception as error:  # CTranslate2, the hub and the network each raise their own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
