@@ -144,6 +144,16 @@ def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
         find_gold([tmp_path / "sets"], tmp_path / "gold", ["mosei"])
 
 
+def test_gold_of_no_known_set_is_refused(tmp_path: Path) -> None:
+    meld = write_csv(tmp_path / "meld.csv", ["name", "label"], [("a", "joy")])
+    other = write_csv(tmp_path / "label.csv", ["video_id", "clip_id"], [("a", "1")])
+    with pytest.raises(DataError, match=r"of which test set are these the labels\? Give them as SET=.*label\.csv"):
+        find_gold([meld, other], tmp_path / "out")
+    assert list(find_gold([meld, other], tmp_path / "out", ["meld"])) == ["meld"]
+    with pytest.raises(DataError, match=r"absent\.csv does not exist; expected gold labels"):
+        find_gold([meld, tmp_path / "absent.csv"], tmp_path / "out")
+
+
 def test_raw_answers_are_read_by_the_extractor_of_that_name(tmp_path: Path, capsys) -> None:
     answers = {"a": "She smiles; in conclusion she is not angry but happy.", "b": "The emotional state is angry."}
     np.savez_compressed(tmp_path / "ep1.npz", name2reason=np.array(answers, dtype=object))

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from affectgpt.bench import TEST_SETS, compare, score
+from affectgpt.bench import TEST_SETS, compare, read_predictions, score
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 
@@ -16,7 +16,7 @@ LABELS = {"a": "[happy, zzz]", "b": "[calm]", "c": "[neutral]", "d": "[tearful, 
 
 
 def write_csv(path, header, rows):
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
 
@@ -151,15 +151,34 @@ def test_broken_files_are_named(tmp_path, gold):
         "list.jsonl": ("[1]\n", r"line 1 is '\[1\]'"),
         "broken.npz": ("nothing", r"cannot be read as \.npz"),
         "number.jsonl": ('{"name": "a", "labels": 3}\n', "sample 'a': labels are 3"),
+        "nothing.csv": ("", "has no rows; expected one of"),
+        "other.jsonl": ('{"name": "b", "openset": []}\n\n{"name": "a", "text": "joy"}\n', "line 3 has no 'openset'"),
+        "nameless.jsonl": ('{"name": "b", "openset": []}\n{"openset": []}\n', "line 2 has no 'name'"),
+        "latin.jsonl": (b'{"name": "a", "text": "na\xefve"}\n', r"cannot be read as \.jsonl"),
+        "latin.csv": (b"name,text\na,na\xefve\n", r"cannot be read as \.csv"),
+        "folder.csv/x": ("", "folder.csv is a folder"),
     }
     one = write_csv(tmp_path / "one.csv", ["name", "label"], [("a", "joy")])
     for name, (text, message) in cases.items():
+        path = tmp_path / name
         if text is not None:
-            (tmp_path / name).write_text(text)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(DataError, match=message):
-            score("meld", tmp_path / name, one)
+            score("meld", path.parent if path.parent != tmp_path else path, one)
     with pytest.raises(ConfigError, match="Did you mean 'mer2023'"):
         score("mer203", one, gold)
+
+
+def test_marks_that_end_a_line_elsewhere_do_not_end_one_in_a_file(tmp_path):
+    """A text with U+2028, U+0085 or a form feed is one text, in JSON lines and in csv."""
+    one = write_csv(tmp_path / "one.csv", ["name", "label"], [("a", "joy")])
+    text = "He is calm.\u2028\x85 His emotional state is happy.\x0c"
+    lines = tmp_path / "x.jsonl"
+    lines.write_text(json.dumps({"name": "a", "text": text}, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = write_csv(tmp_path / "x.csv", ["name", "text"], [("a", text)])
+    assert read_predictions(lines).values == read_predictions(table).values == {"a": text}
+    assert score("meld", lines, one)["hit_rate"] == 1.0
 
 
 class Evil:

@@ -28,6 +28,7 @@ from affectgpt.bench.others.reading import (
     techniques_official,
     techniques_tolerant,
 )
+from affectgpt.bench.others.rows import read_rows
 from affectgpt.bench.others.table import FILM_EMOTIONS, INTENTS, SENTIMENTS, TECHNIQUES
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
@@ -371,7 +372,9 @@ def test_questions_are_the_published_ones() -> None:
         ("{}", ".json", "holds no rows"),
         ("[1]", ".json", "holds no rows"),
         ("[", ".json", "cannot be read as .json"),
-        ("a\tb\n1\n", ".tsv", "cannot be read as .tsv"),
+        ("a\tb\n1\n", ".tsv", "cannot be read as .tsv: row 1 below the header"),
+        ("id,text,label\n1,Joy, Joy,Joy\n", ".csv", "cannot be read as .csv: row 1 below the header"),
+        ("id,text,label\n1,Joy,Joy\n2,Joy\n", ".csv", "cannot be read as .csv: row 2 below the header"),
         ("", ".jsonl", "holds no rows"),
         ("x", ".txt", "ends in '.txt'"),
     ],
@@ -381,6 +384,16 @@ def test_broken_files_are_refused(content: str, suffix: str, message: str, tmp_p
     path.write_text(content)
     with pytest.raises(DataError, match=message.replace(".", r"\.")):
         score_other("mintrec", path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv"])
+def test_marks_that_end_a_line_elsewhere_do_not_end_one_in_a_file(suffix: str, tmp_path: Path) -> None:
+    row = {"id": "1", "model_output": "I \u2028 think: \x85 Joke", "label": "Joke"}
+    mark = "\t" if suffix == ".tsv" else ","
+    table = f"{mark.join(row)}\n{mark.join(row.values())}\n"
+    path = tmp_path / f"x{suffix}"
+    path.write_text(json.dumps(row, ensure_ascii=False) if suffix == ".jsonl" else table, encoding="utf-8")
+    assert read_rows(path) == [row]
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

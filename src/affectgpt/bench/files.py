@@ -26,6 +26,13 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
+class _Absent:
+    """Stands for a key that a line of a ``.jsonl`` file lacks, and other lines have."""
+
+    line: int
+
+
+@dataclass(frozen=True)
 class Answers:
     """Values by sample name.
 
@@ -82,7 +89,8 @@ def read_gold(path: str | os.PathLike[str]) -> Answers:
 
 def _read(path: Path, wanted: Sequence[str], what: str) -> Answers:
     if not path.is_file():
-        raise DataError(f"{path} does not exist; expected the file with the {what} (.npz, .jsonl or .csv)")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path} {state}; expected the file with the {what} (.npz, .jsonl or .csv)")
     readers = {".npz": _npz_columns, ".jsonl": _jsonl_columns, ".csv": _csv_columns}
     if path.suffix not in readers:
         raise DataError(f"{path} ends in {path.suffix!r}; {what} are read from .npz, .jsonl and .csv")
@@ -90,7 +98,7 @@ def _read(path: Path, wanted: Sequence[str], what: str) -> Answers:
     lower = {name.lower().removeprefix("name2"): values for name, values in columns.items()}
     column = next((c for c in wanted if c in lower), None)
     if column is None:
-        raise DataError(f"{path} has {', '.join(columns) or 'no columns'}; expected one of {', '.join(wanted)}")
+        raise DataError(f"{path} has {', '.join(columns) or 'no rows'}; expected one of {', '.join(wanted)}")
     values = lower[column]
     if not isinstance(values, Mapping):
         name_column = next((c for c in NAME_COLUMNS if c in lower), None)
@@ -98,6 +106,11 @@ def _read(path: Path, wanted: Sequence[str], what: str) -> Answers:
             raise DataError(
                 f"{path} has {', '.join(columns)}; expected the samples' names in {', '.join(NAME_COLUMNS)}"
             )
+        for key in (name_column, column):
+            gap = next((cell for cell in lower[key] if isinstance(cell, _Absent)), None)
+            if gap is not None:
+                advice = "write null where there is no answer" if key == column else "every sample needs one"
+                raise DataError(f"{path}, line {gap.line} has no {key!r}, which other lines have; {advice}")
         values = _by_name(path, [str(n).strip() for n in lower[name_column]], values)
     if column in ITEM_COLUMNS and path.stem.endswith("-sentiment"):
         column = SENTIMENT_COLUMNS[0]  # the authors' files tell labels from sentiments by nothing but their names
@@ -121,18 +134,24 @@ def _csv_columns(path: Path) -> Mapping[str, Any]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            names = reader.fieldnames or ()
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as .csv: {error}") from error
     short = next((i for i, row in enumerate(rows, start=2) if None in row or None in row.values()), None)
     if short is not None:
         raise DataError(f"{path}, row {short}: it has not as many cells as the header; quote cells that hold commas")
-    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def _jsonl_columns(path: Path) -> Mapping[str, Any]:
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    rows: dict[int, dict[str, Any]] = {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read as .jsonl: {error}") from error
+    # Not splitlines(): it also cuts at marks such as U+2028, which may stand inside a JSON text.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -141,9 +160,9 @@ def _jsonl_columns(path: Path) -> Mapping[str, Any]:
             raise DataError(f"{path}, line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number} is {line[:60]!r}; expected an object with a name and an answer")
-        rows.append(row)
-    names = dict.fromkeys(key for row in rows for key in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+        rows[number] = row
+    names = dict.fromkeys(key for row in rows.values() for key in row)
+    return {name: [row.get(name, _Absent(number)) for number, row in rows.items()] for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,11 @@ from affectgpt.datamodules.unibench.layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import find_test_set
 from affectgpt.errors import DataError
 
+_WANTED = (
+    "folders of test sets, MELD's test_sent_emo.csv, a table with the columns name and label that is called as the "
+    "set, or SET=FILE"
+)
+
 
 @dataclass(frozen=True)
 class Gold:
@@ -62,7 +67,8 @@ def find_gold(
 
     Raises:
         ConfigError: If a set does not exist.
-        DataError: If a set is missing, damaged, or differs from the published split.
+        DataError: If a place does not exist, a file does not say whose labels it holds, or a set is missing, damaged,
+            or differs from the published split.
     """
     wanted = [get_test_set(name).name for name in only]
     named: dict[str, Path] = {}
@@ -72,9 +78,12 @@ def find_gold(
         test_set = find_test_set(before) if equals and not Path(str(place)).exists() else None
         if test_set is not None:
             named[test_set.name] = Path(after)
-        else:
+        elif Path(place).exists():
             unnamed.append(Path(place))
+        else:
+            raise DataError(f"{place} does not exist; expected gold labels: {_WANTED}")
     found: dict[str, Gold] = {}
+    used: set[Path] = set()
     for name in wanted or TEST_SETS:
         own = [named[name]] if name in named else unnamed
         asked = name in named or name in wanted
@@ -83,6 +92,7 @@ def find_gold(
             one for one in own if holds_set(name, one) and not _is_plain(one) and (asked or name in find_sets([one]))
         ]
         table = _table_of(name, own, alone=name in named or wanted == [name])
+        used.update([*folders, *([table] if table else [])])
         if folders:
             found[name] = as_gold(read_set(name, folders, media=False, allow_partial=allow_partial), out)
         elif table is not None:
@@ -92,10 +102,10 @@ def find_gold(
         elif asked:
             read_set(name, own, media=False)  # says what is missing
     if not found:
-        raise DataError(
-            f"no gold labels in {', '.join(map(str, places)) or '(nothing given)'}; give folders of test sets, MELD's "
-            "test_sent_emo.csv, a table with the columns name and label that is called as the set, or SET=FILE"
-        )
+        raise DataError(f"no gold labels in {', '.join(map(str, places)) or '(nothing given)'}; give {_WANTED}")
+    unknown = [place for place in unnamed if place.is_file() and place not in used]
+    if unknown and not wanted:
+        raise DataError(f"{unknown[0]}: of which test set are these the labels? Give them as SET={unknown[0]}")
     return found
 
 

@@ -13,9 +13,9 @@ from affectgpt.bench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 
 RULES: Mapping[str, str] = {
-    "last": "the last checkpoint",
-    "best-on-validation": "the best checkpoint on validation data",
-    "official": "the best of several checkpoints on the test set itself",
+    "last": "last",
+    "best-on-validation": "best on validation",
+    "official": "best on the test set",
 }
 """The rules, and what each takes; ``official`` is optimistic."""
 

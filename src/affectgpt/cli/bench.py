@@ -184,6 +184,8 @@ def _show(results: Sequence[Mapping[str, Any]]) -> None:
             spread = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
             failed = len(result.get("failed_answers") or ())
             notes = [f"{failed} clips could not be read, and count as empty"] if failed else []
+            if result["gold_samples"] != result["expected_samples"]:
+                notes.append(f"{result['gold_samples']:,} clips, published {result['expected_samples']:,}")
             notes += [_selection_note(result["selection"])] if "selection" in result else []
             note = f"  ({'; '.join(notes)})" if notes else ""
             print(f"  {result['title']:<11} {result['metric']:<12} {100 * result['score']:6.2f}{spread}{note}")

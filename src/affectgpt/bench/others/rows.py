@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -38,16 +39,23 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         if path.suffix == ".json":
             rows = json.loads(text)
         elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        elif path.suffix == ".tsv":
-            lines = [line.split("\t") for line in text.splitlines() if line.strip()]
-            rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         else:
-            rows = list(csv.DictReader(text.splitlines(keepends=True)))
+            rows = _table(text, tabs=path.suffix == ".tsv")
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path} holds no rows; expected a list of objects, one for each sample")
+    return rows
+
+
+def _table(text: str, *, tabs: bool) -> list[Row]:
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.DictReader(lines)
+    rows: list[Row] = list(reader)
+    odd = next((i for i, row in enumerate(rows, start=1) if None in row or None in row.values()), None)
+    if odd is not None:
+        raise ValueError(f"row {odd} below the header has not as many cells as it")
     return rows
 
 
