@@ -6,11 +6,12 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -133,6 +134,8 @@ class ShardCache:
 class ReadAhead:
     """Fetches shards before they are needed, one at a time, in a thread of the process that will read them.
 
+    The process does not wait for it at its end: a fetch that is cut goes on in the next run.
+
     Args:
         cache: Where they go.
         indexes: The sets.
@@ -142,7 +145,9 @@ class ReadAhead:
         self._cache = cache
         self._indexes = indexes
         self._asked: set[tuple[int, int]] = set()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._closed = False
+        self._wanted: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+        self._thread: Thread | None = None
 
     def follow(
         self, places: Callable[[], Iterator[tuple[int, int, int]]], open_shards: int
@@ -169,12 +174,18 @@ class ReadAhead:
         """Fetch a shard soon; one that was asked for is not asked for again."""
         if self._indexes[part].url and (part, shard) not in self._asked:
             self._asked.add((part, shard))
-            self._thread.submit(self._fetch, part, shard)
+            self._wanted.put((part, shard))
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="read-ahead", daemon=True)
+                self._thread.start()
 
-    def _fetch(self, part: int, shard: int) -> None:
-        with suppress(DataError):  # whoever needs it meets the error
-            self._cache.path(self._indexes[part], self._indexes[part].shards[shard])
+    def _run(self) -> None:
+        while (wanted := self._wanted.get()) is not None and not self._closed:
+            part, shard = wanted
+            with suppress(DataError):  # whoever needs it meets the error
+                self._cache.path(self._indexes[part], self._indexes[part].shards[shard])
 
     def close(self) -> None:
         """Ask for no more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._wanted.put(None)
