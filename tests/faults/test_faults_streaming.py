@@ -203,4 +203,6 @@ def test_training_on_remote_shards_goes_through_the_datamodule(server, tmp_path)
     data = MERCaptionDataModule(
         train=server.url, batch_size=5, num_workers=1, media=MEDIA, cache_folder=str(tmp_path / "cache")
     )
+    data.setup("fit")
     assert sorted(key for batch in data.train_dataloader() for key in batch.keys) == ALL
+    assert server.fetched("index.json") == [0]

@@ -16,6 +16,7 @@ from affectgpt.datamodules.cache import ShardCache, default_cache_folder
 from affectgpt.datamodules.index import ShardIndex, read_index
 from affectgpt.datamodules.loader import AskedStream, StreamLoader
 from affectgpt.datamodules.questions import Task, check_task
+from affectgpt.datamodules.remote import is_remote
 from affectgpt.datamodules.resume import Bookmark
 from affectgpt.datamodules.stream import ShardStream
 from affectgpt.errors import ConfigError
@@ -116,6 +117,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.budget = BadSampleBudget(bad_sample_budget)
         self._bookmark = Bookmark(self.budget, lambda: self._stream("train"), self._definition)
+        self._fetched: dict[str, ShardIndex] = {}
         self._streams: dict[tuple[str, int, int], ShardStream] = {}
         self.save_hyperparameters(logger=False)
 
@@ -129,7 +131,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         if not self.sets.get(stage):
             given = ", ".join(name for name, value in self.sets.items() if value)
             raise ConfigError(f"no {stage} data: the datamodule has a folder for {given} only; give one as {stage}=...")
-        indexes = [read_index(folder) for folder in self.sets[stage]]
+        indexes = [self._index(folder) for folder in self.sets[stage]]
         forms = {index.form: folder for index, folder in zip(indexes, self.sets[stage], strict=True)}
         if "features" in forms and len(forms) > 1:
             raise ConfigError(
@@ -177,6 +179,13 @@ class MERCaptionDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> StreamLoader:
         """Batches without answers, in the order of packing."""
         return self._loader("predict")
+
+    def _index(self, folder: str) -> ShardIndex:
+        if not is_remote(folder):
+            return read_index(folder)
+        if folder not in self._fetched:
+            self._fetched[folder] = read_index(folder)
+        return self._fetched[folder]
 
     def _stream(self, stage: str) -> ShardStream:
         train = stage == "train"
