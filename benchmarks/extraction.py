@@ -1,6 +1,6 @@
 """Measure the extractors of labels and sentiments against released and human labels.
 
-    python benchmarks/extraction.py FOLDER
+    python benchmarks/extraction.py FOLDER [--grid]
 
 FOLDER holds ``oracle/metrics/meld_released.csv`` and ``sims_released.csv`` (gold, and the authors' sentences, label
 lists and sentiments), ``data/ov_merd_text.jsonl`` (descriptions with human labels) and ``data/emotion_wheel`` (the
@@ -13,6 +13,7 @@ import argparse
 import csv
 import hashlib
 import importlib.util
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -93,14 +94,36 @@ def by_lexicon(rows: Rows, wheel: EmotionWheel) -> None:
     lines = []
     for title, run in systems.items():
         found = run()
-        cells = []
-        for halves in ({0, 1}, {0}, {1}):
-            kept = [i for i, row in enumerate(rows) if half(row["name"]) in halves]
-            score = emotion_wheel_score([found[i] for i in kept], [rows[i]["labels"] for i in kept], wheel)
-            cells += [score[key] for key in (("f1", "precision", "recall") if len(halves) == 2 else ("f1",))]
+        whole, first, second = scores_by_half(found, rows, wheel)
+        cells = [*(whole[key] for key in ("f1", "precision", "recall")), first["f1"], second["f1"]]
         lines.append([title, *(percent(float(cell)) for cell in cells), f"{sum(map(len, found)) / len(found):.1f}"])
     print(f"## Lexicon on {len(rows)} descriptions against human labels, official wheel\n")
     table(["system", "F1", "precision", "recall", "F1, first half", "F1, second half", "labels"], lines)
+
+
+def scores_by_half(found: Sequence[list[str]], rows: Rows, wheel: EmotionWheel) -> list[Mapping[str, Any]]:
+    """Scores of all samples, of the first half, and of the second."""
+    scores = []
+    for halves in ({0, 1}, {0}, {1}):
+        kept = [i for i, row in enumerate(rows) if half(row["name"]) in halves]
+        scores.append(emotion_wheel_score([found[i] for i in kept], [rows[i]["labels"] for i in kept], wheel))
+    return scores
+
+
+def by_weights(rows: Rows, wheel: EmotionWheel) -> None:
+    """The lexicon with every combination of weights that was looked at."""
+    texts = [row["description"] for row in rows]
+    f1s = {}
+    for claim, hedge, share in itertools.product((1, 2, 3, 5), (0.5, 0.75, 1), (0.2, 0.25, 1 / 3, 0.5)):
+        found = LexiconExtractor(claim_weight=claim, hedge_weight=hedge, min_share=share).extract(texts)
+        f1s[claim, hedge, share] = [float(score["f1"]) for score in scores_by_half(found, rows, wheel)]
+    lowest, highest = (pick(whole for whole, *_ in f1s.values()) for pick in (min, max))
+    (claim, hedge, share), (_, first, second) = max(f1s.items(), key=lambda item: item[1][1])
+    print(
+        f"## Weights of the lexicon\n\n{len(f1s)} combinations: F1 {percent(lowest)} to {percent(highest)}. Best on the"
+    )
+    print(f"first half: conclusions {claim}, guesses {hedge}, least share {share:.2f}; {percent(first)}, and", end=" ")
+    print(f"{percent(second)} on the second.\n")
 
 
 def by_valence(rows: Rows, wheel: EmotionWheel) -> None:
@@ -147,7 +170,9 @@ def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--grid", action="store_true", help="also the combinations of the lexicon's weights")
+    args = parser.parse_args()
+    folder = args.folder
     wheel = EmotionWheel.official(folder / "data" / "emotion_wheel")
     released = {}
     for name in ("meld", "sims"):
@@ -158,6 +183,8 @@ def main() -> None:
     by_template(released["meld"], released["sims"], wheel)
     by_lexicon(described, wheel)
     by_valence(released["sims"], wheel)
+    if args.grid:
+        by_weights(described, wheel)
 
 
 if __name__ == "__main__":

@@ -55,12 +55,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from affectgpt.bench.others import OTHERS
     from affectgpt.cli.readers import add_readers
 
     parser = argparse.ArgumentParser(
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
-        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out",
+        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out. "
+        f"Other benchmarks have options of their own, see affectgpt score TASK --help: {', '.join(OTHERS)}",
     )
     parser.add_argument("dataset", help="mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus")
     parser.add_argument("predictions", help="file of predictions: name, and labels, text or sentiment")

@@ -31,6 +31,10 @@ def read_official(folder: str | os.PathLike[str] | None, *, verify: bool, url: s
     The groupings are ``wheel{1..5}_level{1,2}`` and ``case1``, ``case2`` (base word, wheel word): of all wheel words
     that a label reaches over its base words and their synonyms, the first in code-point order that is in the wheel
     decides, as in the published scoring code.
+
+    Raises:
+        ConfigError: If the tables must be fetched, and what fetches them is not installed.
+        DataError: If a table is missing or damaged, cannot be fetched, or (``verify``) differs from the published one.
     """
     given = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     path = Path(given) if given else fetched_tables(url)

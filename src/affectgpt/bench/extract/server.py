@@ -84,7 +84,12 @@ class ServerModel(ChatModel):
         return {"backend": "server", "base_url": self.base_url, "api_key_env": self.api_key_env}
 
     def complete(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, str]]:
-        """Position and answer of every prompt; see ``ChatModel``."""
+        """Position and answer of every prompt; see ``ChatModel``.
+
+        Raises:
+            ConfigError: If the server does not exist, or refuses.
+            DataError: If no answer can be had; those that came before are handed on first.
+        """
         stop = threading.Event()
 
         def answer(prompt: str) -> str | None:

@@ -71,7 +71,11 @@ def hit_counts(
 
 
 def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int, mode: Mode) -> Groups:
-    """The groups of the answers and of the one true label, per sample and wheel; see ``emotion_hit_rate``."""
+    """The groups of the answers and of the one true label, per sample and wheel; see ``emotion_hit_rate``.
+
+    Raises:
+        DataError: If numbers of samples differ, or a target is not one text.
+    """
     labels: Sequence[Any] = as_samples(target)
     for position, label in enumerate(() if all_texts(labels) else labels):
         if not isinstance(label, str) and not (mode == "official" and is_missing(label)):

@@ -79,7 +79,11 @@ def sentiment_cells(preds: Sequence[str], target: Tensor | Sequence[float], mode
 
 
 def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
-    """The scores that follow from summed counts; see ``sentiment_score``."""
+    """The scores that follow from summed counts; see ``sentiment_score``.
+
+    Raises:
+        DataError: If (``official``) every true score is 0.
+    """
     if mode == "official" and not bool(counts[[_NEGATIVE, _POSITIVE]].sum() > 0):
         raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
     weighted_f1, accuracy = weighted_f1_of(counts.double(), mode)
