@@ -55,11 +55,11 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
         other: Literal["labels", "description"] = "description" if drawn == "labels" else "labels"
         if offers[drawn] or offers[other]:
             return drawn if offers[drawn] else other
-        message = f"clip {clip.key!r} has neither labels nor a description; pack the set with labelled_only=True"
+        message = f"clip {clip.key!r} has neither labels nor a description; pack with --skip-unlabelled"
         raise SampleError(clip.key, "ask", "no_target", message)
     if not offers[task]:
         other = "description" if task == "labels" else "labels"
-        remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "pack the set with labelled_only=True"
+        remedy = f"use the task {other!r} or 'hybrid'" if offers[other] else "pack with --skip-unlabelled"
         message = f"clip {clip.key!r} has no {task}, which the task {task!r} learns; {remedy}"
         raise SampleError(clip.key, "ask", "no_target", message)
     return task
