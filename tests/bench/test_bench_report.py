@@ -82,6 +82,14 @@ def test_doubts_are_named(written):
     assert "scored on 4 samples; the published split has 2,610" in warnings
 
 
+def test_many_doubts_are_one_list(results, written, tmp_path):
+    assert (written / "report.html").read_text().count('class="note"') == 1  # more than three
+    assert "<li>Some figures are of mode strict." in (written / "report.html").read_text()
+    write_report([{**results[1], "gold_samples": 686}], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('<p class="note">') == len(json.loads((tmp_path / "report.json").read_text())["warnings"]) <= 3
+
+
 def test_odd_answers_and_gold_values_are_named(tmp_path):
     gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [("a", 1), ("b", 7), ("c", "")])
     preds = write_csv(tmp_path / "p.csv", ["name", "openset"], [(name, "[sad]") for name in "abc"])

@@ -30,6 +30,9 @@ from affectgpt.pages import style_sheet
 from affectgpt.pages.figures import data_address
 
 NUM_WORDS, NUM_UNSEEN = 15, 20
+NUM_BOXES = 3
+"""So many warnings have a box each; more of them are one list."""
+
 REFERENCE = ("AffectGPT", "AVT")
 """The published row that stands in the plot."""
 
@@ -143,6 +146,8 @@ def _modes(results: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _warnings(warnings: Sequence[str]) -> str:
+    if len(warnings) > NUM_BOXES:
+        return f'<div class="note"><ul>{"".join(f"<li>{escape(warning)}</li>" for warning in warnings)}</ul></div>'
     return "".join(f'<p class="note">{escape(warning)}</p>' for warning in warnings)
 
 
