@@ -1,66 +1,14 @@
-"""Write the report as Markdown and as CSV."""
+"""Write the report as Markdown."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from affectgpt.bench.report.figures import ABSENT, TITLES, between, counts_of, figures_of, percent, shown, wheels_of
 from affectgpt.bench.selection import RULES
 
-CSV_COLUMNS = (
-    *("system", "inputs", "kind", "dataset", "metric", "mode", "wheel", "score", "low", "high", "strict_score"),
-    *("coverage", "samples", "expected_samples", "missing", "rule", "optimistic", "honest_score", "source"),
-)
 NUM_WORDS = 12
-
-
-def to_csv(content: Mapping[str, Any]) -> str:
-    """One row for every system (ours and published ones) and set, and for its mean; figures in percent."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    metric_of = {test_set["dataset"]: test_set["metric"] for test_set in content["sets"]}
-    for result in content["results"]:
-        writer.writerow(_csv_row(result, _cell_of(content, result)))
-    for system in content["systems"]:
-        writer.writerow(
-            {
-                **{"system": system["system"], "kind": "scored here", "dataset": "mean", "metric": "mean"},
-                **{"score": _number(system["mean"]), "honest_score": _number(system["honest_mean"])},
-                "optimistic": system["optimistic"],
-            }
-        )
-    for row in content["published"]:
-        named = {"system": row["system"], "inputs": row["inputs"], "kind": "published", "source": row["source"]}
-        for dataset, score in row["scores"].items():
-            writer.writerow({**named, "dataset": dataset, "metric": metric_of[dataset], "score": _number(score)})
-        writer.writerow({**named, "dataset": "mean", "metric": "mean", "score": _number(row["mean"])})
-    return out.getvalue()
-
-
-def _csv_row(result: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
-    strict = result if result["mode"] == "strict" else result.get("strict") or {}
-    return {
-        **{key: result.get(key, "") for key in ("system", "dataset", "metric", "mode", "wheel", "expected_samples")},
-        "kind": "scored here",
-        "score": _number(result["score"]),
-        "low": _number(cell["low"]),
-        "high": _number(cell["high"]),
-        "strict_score": _number(strict.get(result["metric"])),
-        "coverage": _number(result.get("coverage")),
-        "samples": result.get("gold_samples", ""),
-        "missing": len(result.get("missing_predictions") or ()),
-        "rule": cell["rule"] or "",
-        "optimistic": cell["optimistic"],
-        "honest_score": _number(cell["honest"]),
-    }
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.4f}"
 
 
 def to_markdown(content: Mapping[str, Any]) -> str:
@@ -137,7 +85,7 @@ def selection_rows(content: Mapping[str, Any]) -> list[list[str]]:
         selection = result.get("selection")
         if not selection:
             continue
-        cell = _cell_of(content, result)
+        cell = cell_of(content, result)
         candidates = [score for score in (selection.get("candidates") or {}).values() if score is not None]
         spread = (
             f"{len(candidates)}: {percent(min(candidates))} to {percent(max(candidates))}" if candidates else ABSENT
@@ -170,7 +118,8 @@ def single_checkpoints(content: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any]:
+def cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands in the main table for a result."""
     system = next(s for s in content["systems"] if s["system"] == result["system"])
     cell: Mapping[str, Any] = system["cells"][result["dataset"]]
     return cell

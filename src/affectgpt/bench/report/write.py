@@ -10,7 +10,8 @@ from typing import Any
 
 from affectgpt.bench.report.content import build_content
 from affectgpt.bench.report.page import to_page
-from affectgpt.bench.report.tables import to_csv, to_markdown
+from affectgpt.bench.report.spreadsheet import to_csv
+from affectgpt.bench.report.tables import to_markdown
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
 
