@@ -276,6 +276,8 @@ def test_perception_by_hand_in_both_formats(tmp_path: Path) -> None:
         score_other("eemo-perception", halves, halves[0])
     with pytest.raises(DataError, match="answers of me, you; say which system is meant"):
         score_other("eemo-perception", path)
+    with pytest.raises(DataError, match="answers of me, and none of them"):
+        score_other("eemo-perception", path, system="them")
 
 
 def test_ranking_by_hand(tmp_path: Path) -> None:

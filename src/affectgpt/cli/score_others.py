@@ -44,8 +44,9 @@ def _show(result: Mapping[str, Any]) -> None:
         elif isinstance(value, dict) and name.startswith("by_"):
             print(f"  {name:<20} " + ", ".join(f"{part} {100 * figure:.2f}" for part, figure in value.items()))
     for name, what in (("unreadable", "could not be read"), ("missing", "have no answer")):
-        if result[name]:
-            print(f"  {len(result[name])} {what}: {', '.join(result[name][:5])}")
+        keys = [key for key in result[name] if name == "missing" or key not in result["missing"]]
+        if keys:
+            print(f"  {len(keys)} {what}: {', '.join(keys[:5])}")
     if result["formula"]:
         print(f"  {result['metric']}: {result['formula']}")
     if result["listed"]:

@@ -161,10 +161,6 @@ class EmotionWheel:
             return "neutral"
         return "positive" if sum(known) > 0 else "negative"
 
-    def code_table(self, level: int = 1) -> Codes:
-        """Group codes of every label in every wheel, int16 ``[num_labels, num_wheels]``, -1 where there is none."""
-        return np.stack([self.grouping(w, level).codes for w in range(1, self.num_wheels + 1)], axis=1)
-
     def __repr__(self) -> str:
         return f"EmotionWheel({self.name!r}, {len(self.labels)} labels, {self.num_wheels} wheels)"
 

@@ -75,7 +75,7 @@ def answer_of(row: Row, system: str | None = None, part: str = "") -> Any:
         part: Which of several answers of a system: ``judge``, ``choose`` or ``ranking``.
 
     Raises:
-        DataError: If the row holds answers of several systems, and none was named.
+        DataError: If the row holds answers of several systems, and none was named, or of others than the named one.
     """
     pattern = rf"(.+)\({part}\)" if part else r"response\((.+)\)"
     named = {found.group(1): row[key] for key in row if (found := re.fullmatch(pattern, key))}
@@ -83,6 +83,8 @@ def answer_of(row: Row, system: str | None = None, part: str = "") -> Any:
         return named[system]
     if system is not None and not part and system in row:
         return row[system]
+    if named and system is not None:
+        raise DataError(f"a row holds the answers of {', '.join(named)}, and none of {system}")
     if len(named) > 1:
         raise DataError(f"a row holds the answers of {', '.join(named)}; say which system is meant")
     if named:
