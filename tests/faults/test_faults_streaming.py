@@ -51,9 +51,10 @@ def test_a_remote_set_is_read_like_a_local_one_and_fetched_once(server, shards, 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_dropped_connection_is_resumed_by_range_where_the_server_can(shards, cache, ranges):
     with serving(shards, ranges) as server:
-        server.faults[FIRST] = [("drop", 3000), ("drop", 500), ("drop", 0)]
+        # a server without ranges begins anew each time, which is no progress: the third failure would be the last
+        server.faults[FIRST] = [("drop", 3000), ("drop", 500), *([("drop", 0)] if ranges else [])]
         assert keys(server.url, cache) == ALL
-        assert server.fetched(FIRST) == ([0, 3000, 3500, 3500] if ranges else [0] * 4)
+        assert server.fetched(FIRST) == ([0, 3000, 3500, 3500] if ranges else [0] * 3)
 
 
 def test_a_fetch_that_was_killed_goes_on_where_it_was(server, shards, cache):
