@@ -20,6 +20,7 @@ from affectgpt.bench.gold import find_gold
 from affectgpt.bench.selection import means_by_checkpoint, read_validation, select
 from affectgpt.bench.submission import write_openset, write_sentiments
 from affectgpt.cli.main import main
+from affectgpt.cli.score import run as score_verb
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 from setmaker import gold_value, make_meld_csv, make_mmsa, make_processed, sample_name, write_csv
@@ -189,11 +190,14 @@ def test_the_chat_model_that_reads_labels_is_named_on_the_command_line(tmp_path:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/v1"
         options = ["--extractor", "llm", "--llm", "model=one-word", "--llm", f"base_url={address}", "--resamples", "0"]
-        assert main([*argv, *options]) == 0
+        assert main([*argv, *options, "--llm", "max_tokens=16", "--llm", 'backend={"num_parallel": 1}']) == 0
         server.shutdown()
     (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
     assert result["score"] == 0.5
     assert result["extractor"]["settings"]["model"] == "one-word"
+    assert result["extractor"]["settings"]["sampling"]["max_tokens"] == 16
+    with pytest.raises(ConfigError, match="--llm max_tokens takes a number, such as 256, but got 'many'"):
+        score_verb("score", ["meld", str(answers), str(gold), *options[:-2], "--llm", "max_tokens=many"])
 
 
 def test_a_set_s_own_labels_are_gold_for_score_too(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_wrong_settings_are_named(tmp_path):
         ({"api_key_env": "KEY"}, "there is no base_url"),
         ({"base_url": "http://host/v1", "sampling": "hot"}, "choose one of greedy, published"),
         ({"base_url": "http://host/v1", "max_tokens": 0}, "max_tokens is 0"),
+        ({"base_url": "http://host/v1", "max_tokens": "16"}, "max_tokens is '16'"),
         ({"base_url": "http://host/v1", "backend": {"color": 1}}, "unexpected keyword argument 'color'"),
     ):
         with pytest.raises(ConfigError, match=message) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.errors import ConfigError
@@ -10,6 +11,9 @@ from affectgpt.errors import ConfigError
 if TYPE_CHECKING:
     from affectgpt.bench.extract import LabelExtractor, SentimentReader
     from affectgpt.metrics import EmotionWheel
+
+# Arguments of the llm readers that are no texts.
+_JSON = {"max_tokens": "a number, such as 256", "backend": """JSON, such as {"batch_size": 4}"""}
 
 
 def add_readers(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +42,13 @@ def make_readers(args: argparse.Namespace, wheel: EmotionWheel) -> tuple[LabelEx
     return extractor, get_sentiment_reader(args.sentiment, **own.get(args.sentiment, {}))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, Any]:
     key, found, value = text.partition("=")
     if not found:
         raise ConfigError(f"--llm takes KEY=VALUE, such as model=Qwen2.5-7B-Instruct, but got {text!r}")
-    return key, value
+    if key not in _JSON:
+        return key, value
+    try:
+        return key, json.loads(value)
+    except ValueError as error:
+        raise ConfigError(f"--llm {key} takes {_JSON[key]}, but got {value!r}") from error

@@ -70,11 +70,11 @@ def get_sampling(name: str, max_tokens: int) -> Sampling:
     """The sampling of that name, with answers of at most ``max_tokens``.
 
     Raises:
-        ConfigError: If there is none, or ``max_tokens`` is below 1.
+        ConfigError: If there is none, or ``max_tokens`` is no number from 1.
     """
     if name not in SAMPLINGS:
         raise ConfigError(f"sampling is {name!r}; choose one of {', '.join(SAMPLINGS)}")
-    if max_tokens < 1:
-        raise ConfigError(f"max_tokens is {max_tokens}; it must be at least 1")
+    if not isinstance(max_tokens, int) or max_tokens < 1:
+        raise ConfigError(f"max_tokens is {max_tokens!r}; it must be a whole number, at least 1")
     known = SAMPLINGS[name]
     return Sampling(known.temperature, known.top_p, known.repetition_penalty, max_tokens)
