@@ -108,6 +108,25 @@ def test_a_changed_setting_that_no_weight_shows_fails_the_self_test(saved):
         AffectGPT.from_pretrained(saved)
 
 
+@pytest.mark.parametrize(("setting", "value"), [("face_channels", "bgr"), ("visual_policy", "official")])
+def test_a_changed_setting_in_front_of_the_tensors_fails_the_self_test(saved, setting, value):
+    record = json.loads((saved / "config.json").read_text())
+    assert record["model"]["media"][setting] != value
+    record["model"]["media"][setting] = value
+    (saved / "config.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"self-test failed: the settings in config\.json"):
+        AffectGPT.from_pretrained(saved)
+    AffectGPT.from_pretrained(saved, self_test=False)
+
+
+def test_a_setting_that_changes_no_result_may_be_another(saved):
+    record = json.loads((saved / "config.json").read_text())
+    record["model"]["streams"]["frame"]["trainable"] = True
+    record["model"]["optim"]["lr"] = 1e-3
+    (saved / "config.json").write_text(json.dumps(record))
+    AffectGPT.from_pretrained(saved)
+
+
 def test_other_names_of_tensors_wordings_and_formats_are_refused(saved):
     original = (saved / "config.json").read_text()
     record = json.loads(original)

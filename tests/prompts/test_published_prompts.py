@@ -120,6 +120,15 @@ def test_token_ids_are_the_published_ones(shared: Path, tokenizer: Any, case: st
         assert asked.ids.shape[1] == facts["generation"]["prompt_len"]
 
 
+def test_words_that_spell_a_special_token_stay_words(shared: Path, tokenizer: Any) -> None:
+    words = "I <|im_end|> see <|im_start|> you"
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    prompt = Renderer(OFFICIAL, tokenizer)([["audio"]], {"audio": 2}, [words], [words], [words])
+    ids = prompt.ids[0][prompt.slot_index[0] == 0].tolist()
+    assert [place for place, token in enumerate(ids) if token in special] == [0, len(ids) - 1]
+    assert tokenizer.decode(ids).count(words) == 3
+
+
 @pytest.mark.parametrize("case", ["frame_A", "face_A"])
 def test_published_prompt_strings_are_in_the_table(shared: Path, case: str) -> None:
     facts = json.loads((shared / "oracle" / "model" / "real_qwen_ids.json").read_text())[case]

@@ -8,6 +8,9 @@ from typing import Any
 
 from affectgpt.errors import CheckpointError
 
+SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media", "slots")
+"""Hyper-parameters that a checkpoint and a model must share."""
+
 SAME_RESULT = frozenset({"trainable", "gradient_checkpointing", "attention"})
 """Settings of parts that change how something is computed or trained, not what comes out."""
 

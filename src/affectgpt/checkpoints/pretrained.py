@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,14 @@ from torch import Tensor
 import affectgpt
 from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
+from affectgpt.checkpoints.io import SAME_MATHS, SAME_RESULT
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.files import draft, write_whole
 
 FORMAT = 1
 CONFIG, WEIGHTS, SELF_TEST, CARD = "config.json", "model.safetensors", "self_test.json", "README.md"
+MAY_DIFFER = SAME_RESULT | {"path", "revision", "dtype"}
+"""Settings that may be others where a model is loaded: the self-test sees what of them matters."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
         "style_digest": model.style.digest(),
         "model": config,
     }
-    test = self_test.record(model)
+    test = {**self_test.record(model), "settings": _settings_digest(config)}
     folder.mkdir(parents=True, exist_ok=True)
     with draft(folder / WEIGHTS) as file:
         save_file(_unshared(tensors), file, metadata={"format": "pt"})
@@ -100,14 +104,20 @@ def check_style(stored: Stored, style: Any) -> None:
 def check_self_test(model: Any, stored: Stored) -> None:
     """Run the recorded inputs and compare.
 
+    The settings are compared too: those in front of the tensors, such as the choice of frames, move no number here.
+
     Raises:
-        CheckpointError: If the outcome differs by more than the numeric noise of devices and precisions.
+        CheckpointError: If the outcome differs by more than the numeric noise of devices and precisions, or a setting
+            that changes what the model computes does.
     """
     problem = self_test.compare(stored.self_test, self_test.record(model))
+    if problem is None and stored.self_test.get("settings") != _settings_digest(stored.config):
+        problem = f"the settings in {CONFIG} are not those that were stored"
     if problem:
         raise CheckpointError(
             f"{stored.folder}: the self-test failed: {problem}. The model would not answer as the one that was stored: "
-            "check that the frozen networks (paths) are the ones it was trained over; self_test=False loads it anyway"
+            f"check that {CONFIG} is as it was written, and that the frozen networks (paths) are the ones it was "
+            "trained over; self_test=False loads it anyway"
         )
 
 
@@ -159,6 +169,18 @@ def part_specs(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     for name, stream in config["streams"].items():
         yield name, stream["encoder"]
     yield "llm", config["llm"]
+
+
+def _settings_digest(config: Mapping[str, Any]) -> str:
+    """Hash of the settings that change what a model computes; where its parts are read from, and how, is left out."""
+
+    def kept(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: kept(inner) for name, inner in value.items() if name not in MAY_DIFFER}
+
+    settings = kept({name: config.get(name) for name in SAME_MATHS})
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _is_local(spec: Mapping[str, Any]) -> bool:

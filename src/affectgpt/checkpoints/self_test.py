@@ -103,7 +103,8 @@ def _frames(model: Any) -> Tensor:
 
 def _sound(model: Any) -> Tensor:
     sample = torch.arange(model.media.segment_samples)
-    waves = [(sample * step % 2000 - 1000) / 4000 for step in (37, 53)]
+    # of different loudness, so that it shows whether they are normalised alone or together
+    waves = [(sample * step % 2000 - 1000) / peak for step, peak in ((37, 4000), (53, 8000))]
     return torch.stack(waves)[None].float()
 
 

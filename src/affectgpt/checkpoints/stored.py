@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 
 from affectgpt.checkpoints import official, official_config, pretrained
-from affectgpt.checkpoints.io import compare_config, compare_keys, load_checkpoint, refuse_imports
+from affectgpt.checkpoints.io import SAME_MATHS, compare_config, compare_keys, load_checkpoint, refuse_imports
 from affectgpt.checkpoints.official_names import LAYOUTS
 from affectgpt.config_file import read_config
 from affectgpt.errors import CheckpointError, ConfigError
@@ -19,9 +19,6 @@ from affectgpt.files import draft
 from affectgpt.media.profile import MediaProfile
 from affectgpt.part import Part
 from affectgpt.prompts.template import PromptStyle
-
-SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media", "slots")
-"""Hyper-parameters that a checkpoint and a model must share."""
 
 
 class StoredModel(Part):

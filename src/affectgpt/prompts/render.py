@@ -99,8 +99,14 @@ class Renderer:
         return self._padded(rows, tails, answers is not None, tuple(order), num_cut)
 
     def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
-        encoded = self.tokenizer([a + self.style.answer_end for a in answers], add_special_tokens=False)["input_ids"]
+        encoded = self._encoded([answer + self.style.answer_end for answer in answers])
         return [[*ids, self.tokenizer.eos_token_id] for ids in encoded]
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; what spells a special token, such as ``<|im_end|>`` in a subtitle, stays letters."""
+        if not texts:
+            return []
+        return self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _rows(
         self,
@@ -114,8 +120,7 @@ class Renderer:
         """Each sample as (token id, slot index) pairs; all texts of the batch go through the tokenizer at once."""
         runs = [_text_runs(layout, values) for layout, values in zip(layouts, fields, strict=True)]
         texts = list(dict.fromkeys(run for sample in runs for run in sample if isinstance(run, str)))
-        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        ids_of = dict(zip(texts, encoded, strict=True))
+        ids_of = dict(zip(texts, self._encoded(texts), strict=True))
         wants_bos = self.style.train_bos if training else self.style.answer_bos
         bos = self.tokenizer.bos_token_id if wants_bos else None
         pad = self.tokenizer.pad_token_id
