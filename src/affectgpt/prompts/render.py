@@ -106,7 +106,9 @@ class Renderer:
         """Token ids of each text; what spells a special token, such as ``<|im_end|>`` in a subtitle, stays letters."""
         if not texts:
             return []
-        return self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
 
     def _rows(
         self,
