@@ -85,6 +85,7 @@ def test_a_batch_is_short_when_the_rank_has_no_reserve_left_and_never_empty(shar
 
 
 def test_two_ranks_stay_in_step_and_count_together(shards, tmp_path):
+    """Failure 18."""
     folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip5")
     for budget, codes in ((0.4, [0, 0]), (0.1, [1, 1])):
         out = tmp_path / f"budget{budget}"

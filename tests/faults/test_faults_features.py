@@ -245,7 +245,7 @@ def test_a_finished_shard_that_was_damaged_since(config, shards, tmp_path):
     content[1500] ^= 1
     part.write_bytes(content)
     encoders = EncoderSet.from_config(config)
-    with pytest.raises(DataError, match=r"was changed since it was written \(sha256 .* pass restart"):
+    with pytest.raises(DataError, match=r"was changed since it was written \(sha256 .* begin anew"):
         encode(encoders, shards, out)
     assert encode(encoders, shards, out, restart=True).encoded == 10
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
+from fulldisk import largest_file
 
 SMALL = MediaProfile(num_frames=2, frame_height=16, frame_width=16, num_segments=2, segment_seconds=0.1)
 
@@ -170,19 +168,6 @@ def test_encodings(tmp_path: Path, kind: str) -> None:
         path.write_bytes(text[kind].encode(encoding))
         with pytest.raises(DataError, match=rf"not UTF-8 text.*iconv -f {name} -t UTF-8"):
             read_manifest(path)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size`` bytes: the system then refuses to write, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from affectgpt.datamodules import UniBenchDataModule
 from affectgpt.datamodules.unibench import read_set
 from affectgpt.errors import DataError
 from clipmaker import make_clip, make_wav
+from fulldisk import largest_file
 from setmaker import make_processed, touch, write_csv
 
 MEDIA = {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32}
@@ -134,16 +134,12 @@ def test_fault_15_an_empty_list_of_true_labels_stays_in_the_set(tmp_path: Path) 
 
 def test_fault_24_a_full_disk_keeps_the_answers_before(tmp_path: Path) -> None:
     path = tmp_path / "x.answers.jsonl"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with AnswerLog(path, {"a": 1}) as log:
         log.add([{"key": "one", "text": "happy"}])
         size = path.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
-        try:
-            with pytest.raises(DataError, match=r"cannot be written: .* the answers before are kept"):
-                log.add([{"key": "two", "text": "a long answer that does not fit"}])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        words = r"cannot be written: .* the answers before are kept"
+        with largest_file(size + 20), pytest.raises(DataError, match=words):
+            log.add([{"key": "two", "text": "a long answer that does not fit"}])
     with AnswerLog(path, {"a": 1}) as log:
         assert list(log.answers) == ["one"]
         assert log.num_cut_bytes == 20

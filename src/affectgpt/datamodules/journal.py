@@ -127,13 +127,13 @@ class Journal:
             self.entries = [_entry(json.loads(line)) for line in lines[1:]]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{str(self.path)!r} is no journal of a packing ({error!r}); pass restart to begin anew"
+                f"{str(self.path)!r} is no journal of a packing ({error!r}); begin anew (--restart)"
             ) from error
         if earlier != json.loads(json.dumps(self.settings)):
             raise ConfigError(
                 f"an unfinished packing in {str(self.path.parent)!r} had other settings: "
-                f"{_differences(earlier, self.settings)}; give the earlier ones to go on with it, or pass restart to "
-                "begin anew"
+                f"{_differences(earlier, self.settings)}; give the earlier ones to go on with it, or begin anew "
+                "(--restart)"
             )
 
     def append(self, entry: Entry) -> None:
@@ -167,7 +167,7 @@ class Journal:
                 raise DataError(
                     f"the inputs changed since the unfinished packing in {str(self.path.parent)!r}: {shard.name} (from "
                     f"{shard.first_key!r} to {shard.last_key!r}) would no longer be the same; restore the manifest and "
-                    "the files, or pass restart to begin anew"
+                    "the files, or begin anew (--restart)"
                 )
 
     def _whole_lines(self) -> list[str]:

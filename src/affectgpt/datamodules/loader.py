@@ -136,6 +136,13 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         except DataError as error:
             # torch passes a worker's error on with the worker's traceback as its message
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader timed out"):
+                raise
+            raise DataError(
+                f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
+                "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
+            ) from error
 
     def _mended(self, samples: list[Asked | BadSample]) -> Batch:
         """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any."""

@@ -141,7 +141,7 @@ def _select(
 
 
 def _unlabelled(record: Record) -> SampleError:
-    message = f"clip {record.key!r} has neither labels nor a description, and labelled_only is set"
+    message = f"clip {record.key!r} has neither labels nor a description, and such clips are left out"
     return SampleError(record.key, "select", "unlabelled", message)
 
 

@@ -255,7 +255,7 @@ class ShardWriter:
             if found.get(name) != size:
                 raise DataError(
                     f"{str(self._shards / name)!r} has {found.get(name, 0)} bytes, but its journal says {size}; "
-                    "somebody changed it: pass restart to begin anew"
+                    "somebody changed it: begin anew (--restart)"
                 )
         for name in found.keys() - known.keys():
             (self._shards / name).unlink()
@@ -278,7 +278,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
-        raise ConfigError(f"{str(out)!r} exists already; choose another folder, or pass overwrite=True")
+        raise ConfigError(f"{str(out)!r} exists already; choose another folder, or overwrite it (--overwrite)")
     if not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
         raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
 

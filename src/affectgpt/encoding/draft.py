@@ -55,7 +55,7 @@ class Draft:
         self.num_shards = num_shards
         self.folder = out.parent / f".{out.name}.encoding"
         if out.exists() and not overwrite:
-            raise ConfigError(f"{str(out)!r} exists already; choose another folder, or pass overwrite")
+            raise ConfigError(f"{str(out)!r} exists already; choose another folder, or overwrite it (--overwrite)")
         if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file())):
             raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
 
@@ -91,8 +91,8 @@ class Draft:
         if theirs != self.recipe:
             raise DataError(
                 f"an unfinished run in {str(self.folder)!r} stored other features: "
-                f"{_differences(self.recipe, theirs)}. Give the same model, input and type to go on with it, or pass "
-                "restart to begin anew"
+                f"{_differences(self.recipe, theirs)}. Give the same model, input and type to go on with it, or begin "
+                "anew (--restart)"
             )
         (shard,) = index.shards
         with (folder / shard.name).open("rb") as file:
@@ -100,7 +100,7 @@ class Draft:
         if digest != shard.sha256:
             raise DataError(
                 f"{str(folder / shard.name)!r} was changed since it was written (sha256 {digest[:12]}, its index says "
-                f"{shard.sha256[:12]}); pass restart to begin anew"
+                f"{shard.sha256[:12]}); begin anew (--restart)"
             )
         return Part(index, _read_rejects(folder / REJECTS_FILE))
 

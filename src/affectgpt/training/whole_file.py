@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
+from affectgpt.errors import CheckpointError
+
 
 class WholeFileIO(TorchCheckpointIO):
     """Writes into a temporary file of the same folder, on disk before it takes the checkpoint's name.
 
     Lightning writes into the system's temporary folder and moves the file: between two file systems that is a copy, and
-    a run that is killed in the middle of it leaves a cut ``last.ckpt``. Use it as a plugin of the trainer; ``affectgpt
-    fit`` does. Places that are not local folders are left to Lightning.
+    a run that is killed in the middle of it leaves a cut ``last.ckpt``. What a killed run had begun to write is removed
+    when the same checkpoint is written next. Use it as a plugin of the trainer; ``affectgpt fit`` does. Places that are
+    not local folders are left to Lightning.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
@@ -27,12 +31,17 @@ class WholeFileIO(TorchCheckpointIO):
             checkpoint: What to write.
             path: File to write or replace.
             storage_options: Not used, as in Lightning's own.
+
+        Raises:
+            CheckpointError: If it cannot be written; what had that name before is still there.
         """
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{escape(path.name)}-*"):
+            left.unlink(missing_ok=True)
         handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -41,5 +50,14 @@ class WholeFileIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             Path(draft).chmod(0o644)  # a temporary file is its owner's alone
             Path(draft).replace(path)
+        except (OSError, RuntimeError) as error:
+            # of a full disk torch says "unexpected pos"; the system's own words are the context of that
+            reason = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(reason, OSError):
+                raise
+            raise CheckpointError(
+                f"{str(path)!r} cannot be written ({reason.strerror}); earlier checkpoints are as they were: free some "
+                "space, and go on from the last of them"
+            ) from error
         finally:
             Path(draft).unlink(missing_ok=True)

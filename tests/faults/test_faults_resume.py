@@ -30,6 +30,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_read_after_a_checkpoint_is_what_was_left(shards, tmp_path, case):
+    """Failures 19 and 20."""
     options = {"train": str(shards), **CASES[case]}
     options["val"] = str(shards) if case.startswith("validating") else None
     saver = SaveEverywhere(tmp_path)

@@ -1,4 +1,4 @@
-"""Real training processes are killed with SIGKILL, and go on: what they saw is what one run would have seen."""
+"""Real training processes are killed, and go on: what they saw is what one run would have seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import yaml
 
 import resume_worker
 from affectgpt.cli.main import main as cli
+from affectgpt.errors import CheckpointError
 from affectgpt.training.whole_file import WholeFileIO
+from fulldisk import largest_file
 from processes import in_processes, settings_for
 
 WORKER = Path(resume_worker.__file__)
@@ -39,6 +41,7 @@ def seen(out: Path, rank: int = 0) -> dict[int, list]:
 
 
 def test_killed_twice_with_workers_it_sees_what_one_run_sees(shards, tmp_path):
+    """Failures 19 and 20: ``Reader.configure_optimizers`` asks for the number of steps."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(whole, shards=str(shards), max_epochs=2)
     assert train(killed, shards=str(shards), max_epochs=2, kill_at=4, num_workers=2) == -signal.SIGKILL
@@ -51,7 +54,7 @@ def test_killed_twice_with_workers_it_sees_what_one_run_sees(shards, tmp_path):
 
 
 def test_from_one_rank_to_two_and_back_every_sample_comes_once(shards, tmp_path):
-    """10 samples: 4 alone, 4 on two ranks, the last 2 alone."""
+    """Failure 21. 10 samples: 4 alone, 4 on two ranks, the last 2 alone."""
     out = tmp_path / "run"
     keys: list[str] = []
     for world, batch_size, kill_at, learnt in ((1, 1, 5, 4), (2, 1, 3, 2), (1, 1, None, 2)):
@@ -66,6 +69,7 @@ def test_from_one_rank_to_two_and_back_every_sample_comes_once(shards, tmp_path)
 
 
 def test_sigterm_ends_the_command_with_143_and_a_checkpoint_that_goes_on(shards, tmp_path):
+    """Failure 22."""
     saver = {"dirpath": str(tmp_path), "save_last": True, "save_top_k": 0, "save_on_exception": True}
     config = {
         "trainer": {
@@ -94,10 +98,26 @@ def test_sigterm_ends_the_command_with_143_and_a_checkpoint_that_goes_on(shards,
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_leaves_the_one_before(tmp_path):
+    """Failure 23; nor does what was begun stay for ever."""
     path = tmp_path / "last.ckpt"
     WholeFileIO().save_checkpoint({"step": 1}, path)
     assert in_processes(die_while_writing, path) == [-signal.SIGKILL]
     assert torch.load(path, weights_only=True) == {"step": 1}
+    assert len(list(tmp_path.iterdir())) == 2
+    WholeFileIO().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_is_named(tmp_path):
+    """Failure 24."""
+    path = tmp_path / "last.ckpt"
+    WholeFileIO().save_checkpoint({"step": 1}, path)
+    words = r"last\.ckpt' cannot be written \(File too large\); earlier checkpoints are as they were"
+    with largest_file(100_000), pytest.raises(CheckpointError, match=words):
+        WholeFileIO().save_checkpoint({"weights": torch.zeros(100_000)}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def die_while_writing(path: Path) -> None:
@@ -111,6 +131,7 @@ def die_while_writing(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_killed_twenty_times_at_random_steps_the_tiny_model_learns_the_same(shards, tmp_path):
+    """Failures 19, 20 and 23."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = {"shards": str(shards), "model": "affectgpt", "max_epochs": 12}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
