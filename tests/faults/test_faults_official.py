@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +13,14 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.errors import CheckpointError, ConfigError
-from conftest import ROOT
+from conftest import load_script
 
 LAYOUT = "multiface_audio_face_text"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_released", ROOT / "tools/golden_released.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/golden_released.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +9,14 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT
+from conftest import load_script
 
 GOLDEN = Path(__file__).with_name("golden_released.json")
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_released", ROOT / "tools/golden_released.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/golden_released.py")
 
 
 def assert_near(found: Any, wanted: Any, where: str) -> None:

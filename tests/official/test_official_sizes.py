@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from types import ModuleType
 
 import pytest
 
-from conftest import ROOT
+from conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def realsizes() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("real_sizes", ROOT / "benchmarks/real_sizes.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/real_sizes.py")
 
 
 @pytest.mark.parametrize("config", "ABC")

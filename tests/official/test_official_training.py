@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,18 +14,14 @@ from torch.utils.data import DataLoader
 from affectgpt import AffectGPT
 from affectgpt.checkpoints.official import read_official
 from affectgpt.checkpoints.self_test import fixed_batch
-from conftest import ROOT
+from conftest import load_script
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_released", ROOT / "tools/golden_released.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/golden_released.py")
 
 
 def test_released_weights_go_on_training(script, tmp_path: Path) -> None:
