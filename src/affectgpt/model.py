@@ -225,7 +225,11 @@ class AffectGPT(FedByFeatures, StoredModel):
             return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch, with slots left out at random if ``slot_dropout`` says so."""
+        """Loss of one batch, with slots left out at random if ``slot_dropout`` says so.
+
+        Raises:
+            ConfigError: If the batch has no answers.
+        """
         out: Output = self(batch)
         if out.loss is None:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
@@ -257,7 +261,11 @@ class AffectGPT(FedByFeatures, StoredModel):
         self._log_scores("test")
 
     def setup(self, stage: str) -> None:
-        """Check that the datamodule prepares clips as the model expects them."""
+        """Check that the datamodule prepares clips as the model expects them.
+
+        Raises:
+            ConfigError: If its media profile or its wording is another.
+        """
         datamodule = getattr(self.trainer, "datamodule", None)
         theirs = getattr(datamodule, "profile", None)
         if isinstance(theirs, MediaProfile) and theirs != self.media:

@@ -68,7 +68,12 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
 
 
 def read(source: str | Path, revision: str | None, paths: Mapping[str, str]) -> Stored:
-    """Read a stored model; see ``StoredModel.from_pretrained``."""
+    """Read a stored model; see ``StoredModel.from_pretrained``.
+
+    Raises:
+        CheckpointError: If a file is missing, cannot be read, or is in another format.
+        ConfigError: If a name in ``paths`` is no part that reads weights.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -122,7 +127,12 @@ def check_self_test(model: Any, stored: Stored) -> None:
 
 
 def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> str:
-    """Store a model on the hub; see ``StoredModel.push_to_hub``."""
+    """Store a model on the hub; see ``StoredModel.push_to_hub``.
+
+    Raises:
+        ConfigError: If the configuration names a local folder, or a name in ``paths`` is no part that reads weights.
+        CheckpointError: If the hub refuses or cannot be reached.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

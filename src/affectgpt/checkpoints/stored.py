@@ -162,7 +162,8 @@ class StoredModel(Part):
         """Write the trained weights in the released format, for the authors' own code.
 
         Args:
-            path: The ``.pth`` file to write. Optimiser and scaler are not in it.
+            path: The ``.pth`` file to write. Optimiser and scaler are not in it; configuration and epoch are those of
+                the file that the model came from, also after more training.
 
         Raises:
             CheckpointError: If the model did not come from a released checkpoint.
@@ -258,7 +259,11 @@ class StoredModel(Part):
         checkpoint["affectgpt"] = {"format": 1, "style_digest": self.style.digest()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration."""
+        """Refuse a checkpoint of another configuration.
+
+        Raises:
+            CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
+        """
         theirs = checkpoint.get("hyper_parameters", {})
         # fields that did not exist when the checkpoint was written have their default
         theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}

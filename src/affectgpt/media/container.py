@@ -20,7 +20,11 @@ _OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none"}
 
 @contextmanager
 def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
-    """The file, open for reading; every way of failing to open it is a MediaError."""
+    """The file, open for reading.
+
+    Raises:
+        MediaError: If it cannot be opened, is empty, or is no media file.
+    """
     file: BinaryIO
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115

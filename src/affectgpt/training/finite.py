@@ -49,7 +49,11 @@ class FiniteGuard(lightning.Callback):
         self._keys: list[str] = []
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Refuse a precision that has a guard of its own."""
+        """Refuse a precision that has a guard of its own.
+
+        Raises:
+            ConfigError: If the precision is ``16-mixed``.
+        """
         if trainer.precision == "16-mixed":
             raise ConfigError(
                 "FiniteGuard does not go together with precision 16-mixed, whose gradient scaler skips steps by "
@@ -71,7 +75,11 @@ class FiniteGuard(lightning.Callback):
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Vote, and take the gradients away if a rank votes against the step."""
+        """Vote, and take the gradients away if a rank votes against the step.
+
+        Raises:
+            DataError: If more steps than ``max_skipped`` were left out.
+        """
         losses, keys = torch.stack(self._losses), self._keys
         self._losses, self._keys = [], []
         finite = torch.isfinite(losses).all() & gradients_are_finite(pl_module.parameters())
