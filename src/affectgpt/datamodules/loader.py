@@ -134,7 +134,8 @@ class StreamLoader(DataLoader[Asked | BadSample]):
             for batch in super().__iter__():
                 yield self._mended(batch) if isinstance(batch, list) else batch
         except DataError as error:
-            # torch passes a worker's error on with the worker's traceback as its message
+            # torch passes a worker's error on with the worker's traceback as its message; ours would keep the workers
+            error = error.with_traceback(None) if self.num_workers else error
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
         except RuntimeError as error:
             if not str(error).startswith("DataLoader timed out"):
