@@ -20,6 +20,7 @@ import affectgpt
 from affectgpt.datamodules import Mer2025, ShardStream, pack, read_index, read_manifest
 from affectgpt.datamodules.check import check_shards
 from affectgpt.datamodules.frames import FramesRecipe
+from affectgpt.datamodules.journal import Counts, Entry, Journal
 from affectgpt.datamodules.manifests import scan_manifest
 from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile
@@ -151,6 +152,23 @@ def test_subtitles_that_are_none(tmp_path: Path) -> None:
     clips = list(ShardStream(tmp_path / "out", SMALL))
     assert [clip.subtitle for clip in clips] == [None] * 6 + ["Nan is my grandmother."]
     assert (report.num_noted, report.index.modalities["subtitle"]) == (4, 1)
+
+
+def test_a_line_mark_inside_a_text_parts_no_line(tmp_path: Path) -> None:
+    """Failure 14: U+2028 ends a line for some readers; journal, rejects and check take it as the text it is."""
+    names = ["half\u2028one.mp4", "whole.mp4"]
+    (tmp_path / "whole.mp4").write_bytes(make_clip(0.3))
+    (tmp_path / names[0]).write_bytes(b"no video")
+    lines = [{"name": f"k{number}", "video": name} for number, name in enumerate(names)]
+    report = pack(write_manifest(tmp_path, lines), tmp_path / "out", skip_bad=True)
+    assert [names[0] in str(problem) for problem in report.rejects] == [True]
+    assert check_shards(tmp_path / "out").rejects == {"undecodable": 1}
+    journal = Journal(tmp_path / "journal", {"at": names[0]})
+    journal.load()
+    journal.append(Entry(report.index.shards[0], 2, "chain", Counts(), report.rejects))
+    again = Journal(tmp_path / "journal", {"at": names[0]})
+    again.load()
+    assert [str(problem) for problem in again.entries[0].rejects] == [str(problem) for problem in report.rejects]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

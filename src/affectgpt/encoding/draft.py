@@ -174,7 +174,7 @@ def _link(source: Path, target: Path) -> None:
 def _read_rejects(path: Path) -> tuple[SampleError, ...]:
     if not path.is_file():
         return ()
-    return tuple(SampleError.of(json.loads(line)) for line in path.read_text("utf-8").splitlines())
+    return tuple(SampleError.of(json.loads(line)) for line in path.read_text("utf-8").split("\n") if line)
 
 
 def _differences(ours: FeatureRecipe, theirs: FeatureRecipe | None) -> str:
