@@ -177,7 +177,7 @@ class Journal:
         end = content.rfind(b"\n") + 1
         if end != len(content):
             os.truncate(self.path, end)
-        return content[:end].decode("utf-8").split("\n")[:-1]  # splitlines() also cuts at marks within a text, as U+2028
+        return content[:end].decode("utf-8").split("\n")[:-1]  # splitlines() also cuts at U+2028 within a text
 
 
 def _entry(line: Mapping[str, Any]) -> Entry:
