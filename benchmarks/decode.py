@@ -26,7 +26,7 @@ import torch
 
 from affectgpt.errors import ConfigError
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 
 Way = Callable[[Path], object]
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from affectgpt.datamodules.collate import collate
-from affectgpt.encoders.clip import ClipVitEncoder
+from affectgpt.encoders.clip_vit import ClipVitEncoder
 from affectgpt.encoders.hubert import SpeechEncoder
 from affectgpt.types import Clip
 

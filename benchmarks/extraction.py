@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from affectgpt.bench.extract import LexiconExtractor, cues, get_extractor, get_sentiment_reader
+from affectgpt.bench.extract import LexiconExtractor, get_extractor, get_sentiment_reader
+from affectgpt.bench.extract import lexicon_cues as cues
 from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.metrics.functional import emotion_hit_rate, emotion_wheel_score, sentiment_score
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.faces import FaceDetector, Faces, crop_faces
 from affectgpt.registry import FACE_DETECTORS
 

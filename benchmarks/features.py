@@ -24,9 +24,10 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.cli.terminal import quiet
-from affectgpt.datamodules import MERCaptionDataModule, pack, read_index
-from affectgpt.datamodules.synthetic.corpus import make_corpus
-from affectgpt.encoding import EncoderSet, encode
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.demo.corpus.write_corpus import make_corpus
+from affectgpt.features import EncoderSet, encode
+from affectgpt.shards import pack, read_index
 
 LLM_ARGS: dict[str, dict[str, Any]] = {"tiny": {}, "smollm2-135m-instruct": {"lora": {"rank": 16, "alpha": 32}}}
 

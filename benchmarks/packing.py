@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 
-from affectgpt.datamodules import pack, read_index
-from affectgpt.datamodules.frames import FramesRecipe
-from affectgpt.datamodules.tar import ShardReader
 from affectgpt.media import MediaProfile
+from affectgpt.shards import pack, read_index
+from affectgpt.shards.forms.frames import FramesRecipe
+from affectgpt.shards.read import ShardReader
 
 PROFILE = MediaProfile()
 FORMS = {

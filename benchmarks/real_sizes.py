@@ -89,7 +89,7 @@ def write_folders(root: Path) -> dict[str, str]:
 
 def released_file(letter: str, rank: int = 16) -> Any:
     """A stand-in for a released file: its configuration, and the shapes that a model is built from."""
-    from affectgpt.checkpoints.official import OfficialFile
+    from affectgpt.checkpoints.official.released_file import OfficialFile
 
     switches: dict[str, Any] = {"llama_model": "Qwen25", "acoustic_encoder": "HUBERT_LARGE", "lora_r": rank}
     switches["visual_encoder"] = "CLIP_VIT_LARGE"
@@ -105,7 +105,7 @@ def released_file(letter: str, rank: int = 16) -> Any:
 def build(letter: str, folders: Mapping[str, str], rank: int = 16, llm_dtype: str = "bfloat16") -> Any:
     """The model with a place for every released tensor, on the meta device: shapes, no memory."""
     from affectgpt import AffectGPT
-    from affectgpt.checkpoints.official_config import model_arguments
+    from affectgpt.checkpoints.official.released_config import model_arguments
 
     with torch.device("meta"):
         return AffectGPT(**model_arguments(released_file(letter, rank), None, **folders, llm_dtype=llm_dtype))
@@ -113,7 +113,7 @@ def build(letter: str, folders: Mapping[str, str], rank: int = 16, llm_dtype: st
 
 def released_tensors(letter: str) -> dict[str, torch.Size]:
     """Names and shapes of a released checkpoint at the real sizes."""
-    from affectgpt.checkpoints.official import expected_tensors, position_ids
+    from affectgpt.checkpoints.official.released_file import expected_tensors, position_ids
 
     with tempfile.TemporaryDirectory() as root:
         expected = expected_tensors(build(letter, write_folders(Path(root))))

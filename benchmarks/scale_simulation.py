@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from affectgpt.datamodules.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
-from affectgpt.datamodules.mixture import MixtureOrder
-from affectgpt.datamodules.plan import EpochPlan, Piece
+from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
+from affectgpt.streaming.epoch_plan import EpochPlan, Piece
+from affectgpt.streaming.mixture import MixtureOrder
 
 CLIP_BYTES = 100_000
 

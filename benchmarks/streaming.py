@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from affectgpt.datamodules import ShardStream
-from affectgpt.datamodules.index import INDEX_FILE, ShardIndex, ShardInfo
-from affectgpt.datamodules.tar import decode_sample
 from affectgpt.media import MediaProfile
+from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo
+from affectgpt.shards.read import decode_sample
+from affectgpt.streaming import ShardStream
 from clipmaker import make_clip
 
 PROFILE = MediaProfile()

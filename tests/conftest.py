@@ -68,7 +68,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shards(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ten clips in four shards of 3, 3, 3 and 1."""
-    from affectgpt.datamodules import pack
+    from affectgpt.shards import pack
 
     out = tmp_path_factory.mktemp("packed") / "shards"
     pack(corpus / "manifest.jsonl", out, samples_per_shard=3)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 
 
 class SameClip(Dataset):

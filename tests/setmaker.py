@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from affectgpt.datamodules.unibench.layouts import PROCESSED
+from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import TEST_SETS
 
 # How many utterances of each class session 5 of IEMOCAP has.

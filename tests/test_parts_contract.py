@@ -13,13 +13,13 @@ import torch
 import torchaudio
 import transformers
 
-from affectgpt._builtins import ENCODER_PREFIXES, ENCODER_TABLE, LLM_TABLE, POOLING_TABLE, PREFUSION_TABLE
 from affectgpt.encoders import Encoder, TinyVisionEncoder
 from affectgpt.encoders.base import AudioSpec, VisualSpec
 from affectgpt.errors import DataError
 from affectgpt.llm import LLMHead, TinyLM
 from affectgpt.part import Part
 from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Registry, Spec
+from affectgpt.registry.builtin_parts import ENCODER_PREFIXES, ENCODER_TABLE, LLM_TABLE, POOLING_TABLE, PREFUSION_TABLE
 from affectgpt.types import Features, Modality
 
 SMALL_QFORMER = {"num_tokens": 3, "hidden_dim": 16, "num_heads": 2}

@@ -21,7 +21,7 @@ from pathlib import Path
 import lemminflect
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent / "src" / "affectgpt" / "metrics" / "data"
+TARGET = HERE.parent / "src" / "affectgpt" / "metrics" / "wheel" / "data"
 NUM_WHEELS = 5
 # Lexicographer files of WordNet (lexnames(5WN)) in which a noun or verb is likely to name a feeling or its owner's
 # manner: noun.attribute, noun.feeling, noun.state, verb.emotion. Adjectives (00, 01, 44) and adverbs (02) all count.

@@ -101,8 +101,8 @@ def write_networks(root: Path) -> dict[str, str]:
 def write_checkpoint(path: Path, letter: str, folders: Mapping[str, str]) -> None:
     """A checkpoint in the released format."""
     from affectgpt import AffectGPT
-    from affectgpt.checkpoints.official import OfficialFile, expected_tensors, position_ids
-    from affectgpt.checkpoints.official_config import model_arguments
+    from affectgpt.checkpoints.official.released_config import model_arguments
+    from affectgpt.checkpoints.official.released_file import OfficialFile, expected_tensors, position_ids
 
     switches: dict[str, Any] = {"llama_model": "Qwen25", "acoustic_encoder": "HUBERT_LARGE", "max_length": 1024}
     switches["visual_encoder"] = "CLIP_VIT_LARGE"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class AffectGPTError(Exception):
     """Base of every error that the library raises for something the user can mend."""
@@ -35,3 +38,32 @@ class MediaError(DataError):
     def __init__(self, message: str, code: str = "undecodable") -> None:
         super().__init__(message)
         self.code = code
+
+
+def did_you_mean(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """A hint at near names, with a space before it; empty where nothing is near.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+        most: How many near names to give at most.
+        cutoff: How near they must be, from 0 to 1.
+
+    Examples:
+        >>> did_you_mean("atention", ["attention", "mean"])
+        " Did you mean 'attention'?"
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=most, cutoff=cutoff)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def first_few(names: Iterable[object], most: int = 5) -> str:
+    """The first names of a list for a message, and how many more there are.
+
+    Examples:
+        >>> first_few(["b", "a", "c"], most=2)
+        "'b', 'a' and 1 more"
+    """
+    shown = [repr(name) for name in names]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -15,10 +15,10 @@ import pytest
 
 from affectgpt.bench import read_predictions, score
 from affectgpt.bench.benchmark import Benchmark
-from affectgpt.bench.candidates import find_candidates, natural_order
 from affectgpt.bench.gold import find_gold
+from affectgpt.bench.npz_writer import write_openset, write_sentiments
+from affectgpt.bench.prediction_search import find_candidates, natural_order
 from affectgpt.bench.selection import means_by_checkpoint, read_validation, select
-from affectgpt.bench.submission import write_openset, write_sentiments
 from affectgpt.cli.main import main
 from affectgpt.cli.score import run as score_verb
 from affectgpt.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ import pytest
 from affectgpt.bench import score
 from affectgpt.bench.report import write_report
 from affectgpt.bench.report.content import build_content
-from affectgpt.bench.report.tables import to_markdown
+from affectgpt.bench.report.markdown import to_markdown
 from affectgpt.errors import ConfigError, DataError
 
 LABELS = {"a": "[happy, zzz]", "b": "[<b>calm</b>]", "c": "[neutral]", "d": "[tearful, lonely]"}

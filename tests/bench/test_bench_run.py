@@ -16,7 +16,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-import affectgpt.answering
+import affectgpt.model.answer
 from affectgpt import AffectGPT
 from affectgpt.bench.answer_log import AnswerLog
 from affectgpt.bench.benchmark import Benchmark
@@ -202,7 +202,7 @@ def test_validation_scores_are_read_from_checkpoints(folder: Path, tmp_path: Pat
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    real, sizes = affectgpt.answering.answer_batch, []
+    real, sizes = affectgpt.model.answer.answer_batch, []
 
     def small_device(model, batch, *args):
         sizes.append(len(batch))
@@ -219,7 +219,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path
         return {row["key"]: row["text"] for row in log if "key" in row}
 
     whole = texts(tmp_path / "a")
-    monkeypatch.setattr(affectgpt.answering, "answer_batch", small_device)
+    monkeypatch.setattr(affectgpt.model.answer, "answer_batch", small_device)
     assert texts(tmp_path / "b") == whole
     assert sizes == [5, 2, 3, 1, 2]
 

@@ -7,7 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from affectgpt.bench import TEST_SETS, compare, read_predictions, score
+from affectgpt.bench import compare, read_predictions, score
+from affectgpt.datamodules.unibench import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from affectgpt.bench.extract import LexiconExtractor, get_extractor, get_sentiment_reader
-from affectgpt.bench.extract.sentiment import GRADES
+from affectgpt.bench.extract.valence_reader import GRADES
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 from affectgpt.metrics.functional import emotion_hit_rate, emotion_wheel_score, sentiment_score

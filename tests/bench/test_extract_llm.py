@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from affectgpt.bench.extract import get_extractor, get_sentiment_reader
-from affectgpt.bench.extract.answers import read_label_answer, read_sentiment_answer
-from affectgpt.bench.extract.cache import AnswerCache
+from affectgpt.bench.extract.chat_answers import read_label_answer, read_sentiment_answer
+from affectgpt.chat.answer_cache import AnswerCache
 from affectgpt.errors import CheckpointError, ConfigError, DataError
 
 FAST = {"backoff_seconds": 0.001, "num_parallel": 1, "timeout_seconds": 10}

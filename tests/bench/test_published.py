@@ -2,8 +2,8 @@
 
 import pytest
 
-from affectgpt.bench import TEST_SETS
 from affectgpt.bench.published import published_rows, secondary_rows
+from affectgpt.datamodules.unibench import TEST_SETS
 
 # Printed means that differ from the mean of the printed figures by more than rounding does.
 MISPRINTED = {"MobileVLM-V2-3B": 0.4941}

@@ -9,7 +9,7 @@ import pytest
 
 from affectgpt.cli.main import main
 from affectgpt.cli.progress import Progress
-from affectgpt.datamodules import read_index
+from affectgpt.shards import read_index
 from clipmaker import make_clip
 from conftest import write_manifest
 

@@ -7,7 +7,7 @@ from affectgpt.datamodules.questions import (
     question_and_answer,
 )
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.prompts.official import OFFICIAL
+from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.types import Clip
 
 

@@ -6,7 +6,7 @@ import torch
 
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.prompts.official import OFFICIAL
+from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.registry import DATAMODULES
 
 MEDIA = {"num_frames": 1, "frame_height": 8, "frame_width": 8, "num_segments": 1, "segment_seconds": 0.1}

@@ -11,7 +11,7 @@ import pytest
 
 from affectgpt.bench import read_gold
 from affectgpt.datamodules.unibench import TEST_SETS, find_sets, read_set
-from affectgpt.datamodules.unibench.layouts import PROCESSED
+from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import get_test_set
 from affectgpt.errors import ConfigError, DataError
 from setmaker import gold_value, make_iemocap, make_meld_csv, make_mmsa, make_processed, sample_name, touch, write_csv

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from affectgpt import AffectGPT
-from affectgpt.demo import run as demo_run
-from affectgpt.demo.run import CONDITIONS, DemoSize, run_demo
+from affectgpt.demo import main_job as demo_run
+from affectgpt.demo.main_job import CONDITIONS, DemoSize, run_demo
 from affectgpt.errors import ConfigError
 
 SCORES = {"f1", "precision", "recall", "hit_rate", "samples"}

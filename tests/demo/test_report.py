@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="the report needs the demo extra")
 pytest.importorskip("PIL", reason="the report needs the demo extra")
 
 from affectgpt.demo.charts import draw_strip, smooth
-from affectgpt.demo.report import write_report
+from affectgpt.demo.page import write_report
 from affectgpt.errors import ConfigError
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from affectgpt.encoders.streams import read_streams
 from affectgpt.registry import ENCODERS
-from affectgpt.streams import read_streams
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from affectgpt.cli.main import main
-from affectgpt.datamodules import pack
 from affectgpt.prompts import LAYOUTS
 from affectgpt.registry import ENCODERS, LLMS
+from affectgpt.shards import pack
 from clipmaker import make_clip
 from conftest import write_manifest
 

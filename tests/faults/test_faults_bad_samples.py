@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import resume_worker
-from affectgpt.datamodules import MERCaptionDataModule, ShardStream
-from affectgpt.datamodules.budget import BadSampleBudget
-from affectgpt.datamodules.loader import AskedStream, StreamLoader
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
+from affectgpt.streaming import ShardStream
+from affectgpt.streaming.bad_samples import BadSampleBudget
 from processes import in_processes, settings_for
 from streamrun import MEDIA, SaveEverywhere, fit
 
@@ -127,7 +128,7 @@ def test_outside_of_training_the_first_bad_sample_stops(shards, tmp_path):
 
 
 def test_a_clip_without_a_target_counts_as_bad(corpus, tmp_path):
-    from affectgpt.datamodules import pack
+    from affectgpt.shards import pack
 
     lines = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()]
     del lines[3]["labels"], lines[3]["description"]

@@ -21,10 +21,10 @@ from safetensors.torch import load, load_file, save, save_file
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
-from affectgpt.datamodules.stream import ShardStream
 from affectgpt.encoders import ClipVitEncoder
-from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import DataError
+from affectgpt.features import EncoderSet, encode
+from affectgpt.streaming.stream import ShardStream
 from tinyencoders import pretrained_config, save_clip, save_hubert
 
 Change = Callable[[str, str, bytes], bytes]

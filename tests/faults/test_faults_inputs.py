@@ -13,11 +13,12 @@ import yaml
 
 from affectgpt import AffectGPT
 from affectgpt.cli.main import main
-from affectgpt.datamodules import ShardStream, pack
 from affectgpt.errors import DataError
 from affectgpt.llm.tiny import byte_tokenizer
 from affectgpt.media import MediaProfile
 from affectgpt.prompts import Renderer, get_style
+from affectgpt.shards import pack
+from affectgpt.streaming import ShardStream
 from clipmaker import make_clip, make_png
 from conftest import write_manifest
 

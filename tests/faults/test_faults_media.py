@@ -20,10 +20,10 @@ from affectgpt import AffectGPT
 from affectgpt.cli.main import main
 from affectgpt.errors import DataError, MediaError
 from affectgpt.media import MediaProfile, load_clip
-from affectgpt.media.check import check_files, check_media
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.faces import find_faces
 from affectgpt.media.speech import speech_segments
+from affectgpt.media.verdict import check_files, check_media
 from affectgpt.registry import FACE_DETECTORS
 from clipmaker import make_clip, make_wav
 from decodingworker import SameClip

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 
 import affectgpt
-from affectgpt.datamodules import Mer2025, ShardStream, pack, read_index, read_manifest
-from affectgpt.datamodules.check import check_shards
-from affectgpt.datamodules.frames import FramesRecipe
-from affectgpt.datamodules.journal import Counts, Entry, Journal
-from affectgpt.datamodules.manifests import scan_manifest
 from affectgpt.errors import DataError
+from affectgpt.manifests import Mer2025, read_manifest
+from affectgpt.manifests.manifest import scan_manifest
 from affectgpt.media import MediaProfile
+from affectgpt.shards import pack, read_index
+from affectgpt.shards.check import check_shards
+from affectgpt.shards.forms.frames import FramesRecipe
+from affectgpt.shards.journal import Counts, Entry, Journal
+from affectgpt.streaming import ShardStream
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
 from fulldisk import largest_file

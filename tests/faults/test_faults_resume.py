@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from affectgpt.datamodules.plan import EpochPlan
 from affectgpt.errors import CheckpointError
+from affectgpt.streaming.epoch_plan import EpochPlan
 from streamrun import SaveEverywhere, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -70,7 +70,7 @@ def test_what_was_read_is_not_touched_again(shards, tmp_path, monkeypatch):
     options = {"train": str(shards), "max_epochs": 1}
     whole = fit(callbacks=[saver], **options)
     loaded = []
-    from affectgpt.datamodules.tar import ShardReader
+    from affectgpt.shards.read import ShardReader
 
     read = ShardReader.read
     monkeypatch.setattr(ShardReader, "read", lambda self, place: loaded.append(self.key(place)) or read(self, place))

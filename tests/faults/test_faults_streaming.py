@@ -10,12 +10,14 @@ from dataclasses import replace
 import fsspec
 import pytest
 
-from affectgpt.datamodules import MERCaptionDataModule, ShardStream, read_index
-from affectgpt.datamodules.cache import ShardCache
-from affectgpt.datamodules.loader import WORKER_TIMEOUT_SECONDS
-from affectgpt.datamodules.remote import Patience
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.datamodules.stream_loader import WORKER_TIMEOUT_SECONDS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
+from affectgpt.shards import read_index
+from affectgpt.shards.cache import ShardCache
+from affectgpt.shards.remote import Patience
+from affectgpt.streaming import ShardStream
 from processes import in_processes
 from shardserver import serving
 from streamrun import MEDIA, fit
@@ -240,6 +242,6 @@ def test_a_worker_that_hangs_is_given_up(shards, monkeypatch):
     data.setup("fit")
     assert data.train_dataloader().timeout == WORKER_TIMEOUT_SECONDS
     monkeypatch.setattr(ShardStream, "load", lambda *_: time.sleep(600))
-    monkeypatch.setattr("affectgpt.datamodules.loader.WORKER_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("affectgpt.datamodules.stream_loader.WORKER_TIMEOUT_SECONDS", 1.0)
     with pytest.raises(DataError, match="no batch came from the workers for 1 s"):
         list(data.train_dataloader())

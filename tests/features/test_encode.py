@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
-from affectgpt.datamodules import pack, read_index
-from affectgpt.datamodules.features import FeatureRecipe
-from affectgpt.datamodules.stream import ShardStream
 from affectgpt.encoders import PrecomputedEncoder
-from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.features import EncoderSet, encode
+from affectgpt.shards import pack, read_index
+from affectgpt.shards.forms.features import FeatureRecipe
+from affectgpt.streaming.stream import ShardStream
 from clipmaker import make_clip
 from conftest import write_manifest
 from processes import in_processes

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from affectgpt.encoders import SpeechEncoder, TinyVisionEncoder
-from affectgpt.encoders.building import build_encoder, facts_of_file
+from affectgpt.encoders.build import build_encoder, facts_of_file
 from affectgpt.encoders.feature_key import EncoderFacts, FeatureKey, weights_digest
 from affectgpt.errors import DataError
 from affectgpt.media.profile import MediaProfile
@@ -130,7 +130,7 @@ def test_facts_of_a_file_are_read_once_and_again_after_a_change(tmp_path, monkey
         raise AssertionError("built")
 
     with monkeypatch.context() as patch:
-        patch.setattr("affectgpt.encoders.building.build_encoder", refuse)
+        patch.setattr("affectgpt.encoders.build.build_encoder", refuse)
         assert facts_of_file(spec) == facts
         save_clip(folder, seed=2)
         with pytest.raises(AssertionError, match="built"):

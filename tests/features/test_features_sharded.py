@@ -13,8 +13,9 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from affectgpt import AffectGPT
-from affectgpt.datamodules import MERCaptionDataModule, pack
-from affectgpt.encoding import EncoderSet, encode
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.features import EncoderSet, encode
+from affectgpt.shards import pack
 from clipmaker import make_clip
 from conftest import write_manifest
 from processes import in_processes

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
-from affectgpt.datamodules import MERCaptionDataModule, pack
-from affectgpt.datamodules.frames import FramesRecipe
+from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.encoders import ClipVitEncoder, PrecomputedEncoder, SpeechEncoder, TinyVisionEncoder
-from affectgpt.encoding import EncoderSet, encode
 from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.features import EncoderSet, encode
 from affectgpt.media.profile import MediaProfile
+from affectgpt.shards import pack
+from affectgpt.shards.forms.frames import FramesRecipe
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
 from tinyencoders import pretrained_config, save_checkpoint, save_clip, tiny_config

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-import affectgpt.media.decode as decoding
+import affectgpt.media.decode.decoder as decoding
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
-from affectgpt.media.plan import plan_decoding
-from affectgpt.media.timeline import read_timeline
+from affectgpt.media.decode.decoder import decode
+from affectgpt.media.decode.packet_plan import plan_decoding
+from affectgpt.media.decode.timeline import read_timeline
 from clipmaker import make_clip, make_png, turn_clockwise
 
 OWN_SIZE = {"num_frames": 6, "frame_height": 0, "frame_width": 0}

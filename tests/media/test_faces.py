@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from affectgpt import AffectGPT
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile, load_clip
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.faces import FaceDetector, Faces, crop_faces, find_faces
 from affectgpt.media.faces.centerface import overlap
 from affectgpt.media.faces.track import follow_main_face

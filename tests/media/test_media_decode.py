@@ -4,7 +4,7 @@ import torch
 
 from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from clipmaker import make_clip, make_png, make_wav, turn_clockwise
 
 SMALL = MediaProfile(num_frames=4, frame_height=32, frame_width=32)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile, load_clip
-from affectgpt.media.audio import official_starts, segment_waveform
-from affectgpt.media.decode import decode
-from affectgpt.media.face_arrays import read_faces
-from affectgpt.media.linear import resize_linear
-from affectgpt.media.resample import resample
-from affectgpt.media.timeline import floor_indices
+from affectgpt.media.decode.decoder import decode
+from affectgpt.media.decode.timeline import floor_indices
+from affectgpt.media.faces.face_arrays import read_faces
+from affectgpt.media.pictures.linear_resize import resize_linear
+from affectgpt.media.sound.resample import resample
+from affectgpt.media.sound.segments import official_starts, segment_waveform
 from clipmaker import make_clip, make_png, make_wav, turn_clockwise
 
 OFFICIAL = MediaProfile.named("official", sources=["frame", "face", "audio"])

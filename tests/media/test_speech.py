@@ -13,7 +13,7 @@ import torch
 from affectgpt import AffectGPT
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.speech import Asr, Segment, Transcript, build_asr, speech_segments, transcribe_clip
 from affectgpt.media.speech.transcribe import join_segments
 from affectgpt.registry import ASRS

@@ -11,8 +11,8 @@ import pytest
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
-from affectgpt.metrics.official import read_official
-from affectgpt.metrics.word_tables import FILES, read_tables
+from affectgpt.metrics.wheel.official_tables import read_official
+from affectgpt.metrics.wheel.word_tables import FILES, read_tables
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
-from affectgpt.answering import sentiment_of, to_prediction
 from affectgpt.errors import DataError
+from affectgpt.model.answer import sentiment_of, to_prediction
 from clipmaker import make_clip, make_png, make_wav
 
 

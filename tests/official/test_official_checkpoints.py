@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
-from affectgpt.checkpoints.official import read_official
-from affectgpt.checkpoints.official_names import official_name
+from affectgpt.checkpoints.official.released_file import read_official
+from affectgpt.checkpoints.official.released_names import official_name
 from affectgpt.errors import CheckpointError, ConfigError
 from releasedmodel import FILE, folders, load, loaded
 

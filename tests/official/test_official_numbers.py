@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from affectgpt.checkpoints.official import official_state
-from affectgpt.checkpoints.official_names import LAYOUTS
+from affectgpt.checkpoints.official.released_file import official_state
+from affectgpt.checkpoints.official.released_names import LAYOUTS
 from releasedmodel import batch, loaded, off
 
 CASES = [("A", "frame"), ("A", "face"), ("A", "image"), ("B", "frame"), ("C", "frame")]

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from affectgpt import AffectGPT
-from affectgpt.checkpoints.official import read_official
+from affectgpt.checkpoints.official.released_file import read_official
 from affectgpt.checkpoints.self_test import fixed_batch
 from conftest import load_script
 

@@ -41,7 +41,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {"affectgpt/demo/demo.yaml", "affectgpt/pages/page.css"} <= set(names)
     published = {f"affectgpt/bench/published/{name}" for name in ("rows.tsv", "secondary.tsv", "sources.json")}
     assert published <= set(names)
-    assert any(name.startswith("affectgpt/metrics/data/") for name in names)
+    assert any(name.startswith("affectgpt/metrics/wheel/data/") for name in names)
     assert {f"affectgpt/media/faces/data/{name}" for name in ("centerface.safetensors", "NOTICE.txt")} <= set(names)
 
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from affectgpt.bench.extract.base import digest_of
 from affectgpt.errors import DataError
+from affectgpt.files import digest_of
 
 LOG_SUFFIX = ".answers.jsonl"
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectgpt.bench.candidates import Candidate, find_candidates, natural_order
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, as_gold, find_gold
-from affectgpt.bench.runner import CheckpointRunner, Progress, name_of
+from affectgpt.bench.prediction_search import Candidate, find_candidates, natural_order
+from affectgpt.bench.run import CheckpointRunner, Progress, name_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
-from affectgpt.bench.sets import TEST_SETS
+from affectgpt.datamodules.unibench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 
 if TYPE_CHECKING:
     from affectgpt.datamodules.unibench import UniBenchDataModule

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectgpt.bench.files import Answers, read_gold
-from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
+from affectgpt.bench.predictions import Answers, read_gold
 from affectgpt.datamodules.unibench import BenchSet, find_sets, read_set
 from affectgpt.datamodules.unibench.finding import holds_set
-from affectgpt.datamodules.unibench.layouts import PROCESSED
-from affectgpt.datamodules.unibench.sets import find_test_set
+from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
+from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, find_test_set, get_test_set
 from affectgpt.errors import DataError
 
 _WANTED = (

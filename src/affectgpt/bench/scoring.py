@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from affectgpt.bench.classes import scores_by_class
+from affectgpt.bench.class_scores import scores_by_class
 from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extractor, get_sentiment_reader
 from affectgpt.bench.extract.base import Reader
-from affectgpt.bench.pairing import Reading, read_pairing
-from affectgpt.bench.sets import get_test_set
+from affectgpt.bench.match_samples import Reading, read_pairing
+from affectgpt.datamodules.unibench.sets import get_test_set
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import (
     Summands,
@@ -23,7 +23,7 @@ from affectgpt.metrics.functional import (
     unseen_words,
 )
 from affectgpt.metrics.labels import MODES, Mode, check_mode
-from affectgpt.metrics.wheel import EmotionWheel, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
 
 NUM_WORDS = 20
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.bench.candidates import natural_order
-from affectgpt.bench.sets import TEST_SETS
+from affectgpt.bench.prediction_search import natural_order
+from affectgpt.datamodules.unibench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 
 RULES: Mapping[str, str] = {

@@ -117,7 +117,7 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
 def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from affectgpt.bench.runner import name_of
+    from affectgpt.bench.run import name_of
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
     quiet()
@@ -210,9 +210,9 @@ def _selection_note(selection: Mapping[str, Any]) -> str:
 
 
 def _list_sets(data: Sequence[str] | None) -> None:
-    from affectgpt.bench.sets import TEST_SETS
     from affectgpt.datamodules.unibench import find_sets, read_set
-    from affectgpt.datamodules.unibench.layouts import ORIGINAL, PROCESSED
+    from affectgpt.datamodules.unibench.folder_layouts import ORIGINAL, PROCESSED
+    from affectgpt.datamodules.unibench.sets import TEST_SETS
 
     found = find_sets(data) if data else {}
     for name, one in TEST_SETS.items():

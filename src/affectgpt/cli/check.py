@@ -12,7 +12,7 @@ from affectgpt.cli.progress import Progress
 from affectgpt.files import write_whole
 
 if TYPE_CHECKING:
-    from affectgpt.datamodules.check import ShardCheck
+    from affectgpt.shards.check import ShardCheck
 
 _BAR_WIDTH = 30
 _TOP_LABELS = 20
@@ -33,7 +33,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
         return run_media(argv)
     args = _parser().parse_args(argv)
-    from affectgpt.datamodules.check import check_shards
+    from affectgpt.shards.check import check_shards
 
     with Progress("checking", "MB") as progress:
         progress.say(f"checking {args.folder}: every byte against its index" + (", decoding it" if args.decode else ""))

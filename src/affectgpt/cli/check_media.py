@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         DataError: If there is no file to check.
     """
     args = _parser().parse_args(argv)
-    from affectgpt.media.check import MediaCheck, check_files
+    from affectgpt.media.verdict import MediaCheck, check_files
 
     files = _files([Path(name) for name in args.media])
     results: list[MediaCheck] = []
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    from affectgpt.datamodules.schema import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+    from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
     known = VIDEO_SUFFIXES | AUDIO_SUFFIXES
     files: list[Path] = []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.checkpoints.official_names import LAYOUTS
+from affectgpt.checkpoints.official.released_names import LAYOUTS
 from affectgpt.cli.terminal import quiet
 from affectgpt.errors import ConfigError
 

@@ -29,7 +29,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-    from affectgpt.demo.run import DemoSize, Stages, run_demo
+    from affectgpt.demo.main_job import DemoSize, Stages, run_demo
 
     quiet()
     console = Console()

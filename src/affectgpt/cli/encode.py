@@ -14,7 +14,7 @@ from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import quiet
 
 if TYPE_CHECKING:
-    from affectgpt.encoding import EncodeReport, EncoderSet
+    from affectgpt.features import EncodeReport, EncoderSet
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If the shards are broken, or too many clips are bad.
     """
     args = _parser().parse_args(argv)
-    from affectgpt.encoding import encode
+    from affectgpt.features import encode
 
     quiet()
     first = not int(os.environ.get("RANK", 0))
@@ -71,7 +71,7 @@ def _plan(args: argparse.Namespace, encoders: EncoderSet) -> Iterator[str]:
 def _encoders(args: argparse.Namespace) -> EncoderSet:
     import lightning
 
-    from affectgpt.encoding import EncoderSet
+    from affectgpt.features import EncoderSet
 
     names = args.streams.split(",") if args.streams else None
     if _is_checkpoint(args.model):

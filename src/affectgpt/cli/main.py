@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from affectgpt import __version__
-from affectgpt.errors import AffectGPTError
+from affectgpt.errors import AffectGPTError, did_you_mean
 
 VERBS = {
     "fit": ("affectgpt.cli.train", "train a model from a configuration"),
@@ -48,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"affectgpt {__version__}")
         return 0
     if args[0] not in VERBS:
-        near = difflib.get_close_matches(args[0], VERBS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return _complain(f"there is no verb {args[0]!r}.{hint} Known: {', '.join(VERBS)}", 2)
+        return _complain(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         return int(import_module(VERBS[args[0]][0]).run(args[0], args[1:]) or 0)

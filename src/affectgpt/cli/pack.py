@@ -12,8 +12,8 @@ from affectgpt.cli.progress import Progress
 from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from affectgpt.datamodules.frames import FramesRecipe
-    from affectgpt.datamodules.manifests import Layout
+    from affectgpt.manifests.manifest import Layout
+    from affectgpt.shards.forms.frames import FramesRecipe
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(argv)
     recipe, layout = _recipe(args), _layout(args)
-    from affectgpt.datamodules.shards import pack
+    from affectgpt.shards.packing import pack
 
     stored = "original files" if recipe is None else f"{recipe.profile.num_frames} JPEG frames and FLAC sound"
     with Progress("packing", "clips") as progress:
@@ -111,8 +111,8 @@ def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
         if args.media or args.jpeg_qscale:
             raise ConfigError("--media and --jpeg-qscale say how frames are stored; give --form frames")
         return None
-    from affectgpt.datamodules.frames import FramesRecipe
     from affectgpt.media.profile import MediaProfile
+    from affectgpt.shards.forms.frames import FramesRecipe
 
     media = args.media
     if media is not None and media.lstrip().startswith("{"):
@@ -128,7 +128,7 @@ def _layout(args: argparse.Namespace) -> Layout | None:
         if args.subset or args.subtitle or args.ignore:
             raise ConfigError("--subset, --subtitle and --ignore belong to a published layout; give --layout mer2025")
         return None
-    from affectgpt.datamodules.mer2025 import Mer2025
+    from affectgpt.manifests.mer2025 import Mer2025
 
     chosen = {name: value for name in ("subset", "subtitle") if (value := getattr(args, name)) is not None}
     return Mer2025(**chosen, ignore=tuple(args.ignore))

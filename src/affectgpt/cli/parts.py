@@ -6,10 +6,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from affectgpt.registry import ASRS, DATAMODULES, ENCODERS, FACE_DETECTORS, LLMS, POOLINGS, PREFUSIONS, Registry
 
-REGISTRIES: dict[str, Registry[object]] = {
+REGISTRIES: dict[str, Registry[Any]] = {
     "encoders": ENCODERS,
     "poolings": POOLINGS,
     "prefusions": PREFUSIONS,

@@ -18,7 +18,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If the data set, the mode, a reader or the wheel does not exist.
         DataError: If a file is damaged, or the names of predictions and gold do not fit.
     """
-    from affectgpt.bench.others import OTHERS
+    from affectgpt.bench.external import OTHERS
 
     if argv and argv[0] in OTHERS:
         from affectgpt.cli.score_others import run as run_other
@@ -55,7 +55,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from affectgpt.bench.others import OTHERS
+    from affectgpt.bench.external import OTHERS
     from affectgpt.cli.readers import add_readers
 
     parser = argparse.ArgumentParser(
@@ -88,7 +88,7 @@ def _folder(wheel: str) -> str | None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from affectgpt.bench.truth import PROBLEMS
+    from affectgpt.bench.gold_check import PROBLEMS
 
     source = f"{result['mode']}, wheel {result['wheel']}"
     print(

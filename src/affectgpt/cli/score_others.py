@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from affectgpt.bench.others.table import OTHERS
+from affectgpt.bench.external.tasks import OTHERS
 from affectgpt.files import write_whole
 
 
@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
         DataError: If a file is damaged, or answers and gold do not fit.
     """
     args = _parser().parse_args(argv)
-    from affectgpt.bench.others import score_other
+    from affectgpt.bench.external import score_other
 
     result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system)
     if args.out:

@@ -17,12 +17,12 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from affectgpt.checkpoints.stored import stored_config
-from affectgpt.cli.predictions import PredictionFile
+from affectgpt.checkpoints.stored_model import stored_config
+from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.terminal import quiet
 from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError
-from affectgpt.feature_cache import feature_folders
+from affectgpt.features.feeding import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
 from affectgpt.training.whole_file import WholeFileIO

@@ -11,17 +11,17 @@ from typing import Any
 import lightning
 import torch
 
-from affectgpt.datamodules.budget import BadSampleBudget
-from affectgpt.datamodules.cache import ShardCache, default_cache_folder
-from affectgpt.datamodules.index import ShardIndex, read_index
-from affectgpt.datamodules.loader import AskedStream, StreamLoader
 from affectgpt.datamodules.questions import Task, check_task
-from affectgpt.datamodules.remote import is_remote
-from affectgpt.datamodules.resume import Bookmark
-from affectgpt.datamodules.stream import ShardStream
+from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
-from affectgpt.prompts.official import get_style
+from affectgpt.prompts.wordings import get_style
+from affectgpt.shards.cache import ShardCache, default_cache_folder
+from affectgpt.shards.index import ShardIndex, read_index
+from affectgpt.shards.remote import is_remote
+from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.resume import Bookmark
+from affectgpt.streaming.stream import ShardStream
 
 ORDER_VERSION = 1
 """Changes when the same arguments give another order."""

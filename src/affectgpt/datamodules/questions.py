@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from affectgpt.datamodules.schema import SampleError
 from affectgpt.errors import ConfigError
-from affectgpt.prompts.official import OFFICIAL
+from affectgpt.manifests.record import SampleError
 from affectgpt.prompts.template import PromptStyle
+from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.types import Clip
 
 Task = Literal["labels", "description", "hybrid"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectgpt.errors import ConfigError
-from affectgpt.pages.figures import (
+from affectgpt.pages.plotting import (
     INK,
     PALE,
     PALE_HIT,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from affectgpt.encoders.base import AudioSpec, Encoder
-from affectgpt.encoders.pretrained import load_config, load_network, read_preprocessor
+from affectgpt.encoders.weights import load_config, load_network, read_preprocessor
 from affectgpt.errors import ConfigError
 from affectgpt.types import Features, Modality
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from affectgpt.encoders.base import Encoder, VisualSpec
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, did_you_mean
 from affectgpt.types import Features, Modality
 
 
@@ -37,9 +36,8 @@ class TimmEncoder(Encoder):
         if pretrained and checkpoint_path is not None:
             raise ConfigError(f"TimmEncoder {model!r}: give pretrained=True or checkpoint_path, not both")
         if not timm.is_model(model):
-            near = difflib.get_close_matches(model, timm.list_models() + timm.list_pretrained(), n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
-            raise ConfigError(f"timm has no network called {model!r}; {hint}")
+            hint = did_you_mean(model, timm.list_models() + timm.list_pretrained(), most=3)
+            raise ConfigError(f"timm has no network called {model!r}.{hint} timm.list_models() lists them")
         try:
             self.network: Any = timm.create_model(model, pretrained=pretrained, num_classes=0)
         except (OSError, RuntimeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectgpt.encoders.base import AudioSpec, Encoder
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, did_you_mean
 from affectgpt.types import Features, Modality
 
 
@@ -93,8 +92,7 @@ def _bundle(name: str) -> Any:
 
     bundles = {key: value for key, value in vars(pipelines).items() if isinstance(value, pipelines.Wav2Vec2Bundle)}
     if name not in bundles:
-        near = difflib.get_close_matches(name.upper(), bundles, n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name.upper(), bundles, most=3)
         raise ConfigError(
             f"torchaudio has no speech network called {name!r}.{hint} Known: {', '.join(sorted(bundles))}"
         )

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from affectgpt.errors import CheckpointError
+from affectgpt.files import cache_folder, draft_folder
 from affectgpt.llm.causal_lm import CausalLM
 
 log = logging.getLogger(__name__)
@@ -53,23 +49,17 @@ def smollm2_folder() -> Path:
     Raises:
         CheckpointError: If the package is missing.
     """
-    root = Path(os.environ.get("AFFECTGPT_CACHE") or platformdirs.user_cache_dir("affectgpt"))
-    folder = root / FOLDER
+    folder = cache_folder() / FOLDER
     if (folder / "model.safetensors").is_file():
         return folder
     weights = _packaged_weights()
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=root, prefix=f"{FOLDER}."))
+    log.info("unpacking SmolLM2-135M-Instruct into %s (once, about 25 s)", folder)
     try:
-        log.info("unpacking SmolLM2-135M-Instruct into %s (once, about 25 s)", folder)
-        _convert(weights, temporary)
-        try:
-            temporary.rename(folder)
-        except OSError:  # another process was faster
-            if not (folder / "model.safetensors").is_file():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with draft_folder(folder) as made:
+            _convert(weights, made)
+    except OSError:  # another process was faster
+        if not (folder / "model.safetensors").is_file():
+            raise
     return folder
 
 

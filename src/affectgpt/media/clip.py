@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affectgpt.errors import DataError
-from affectgpt.media.audio import segment_waveform
-from affectgpt.media.decode import Decoded, decode
-from affectgpt.media.face_arrays import check_faces
+from affectgpt.media.decode.decoder import Decoded, decode
+from affectgpt.media.decode.timeline import floor_indices
 from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.face_arrays import check_faces
 from affectgpt.media.faces.find import find_faces
+from affectgpt.media.pictures.scale import build_scaler
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.scale import build_scaler
-from affectgpt.media.timeline import floor_indices
+from affectgpt.media.sound.segments import segment_waveform
 from affectgpt.types import Clip
 
 NO_CROPS = "no face crops in the sample"

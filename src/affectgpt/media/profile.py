@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, did_you_mean
 from affectgpt.types import SOURCES, Modality
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -110,8 +109,7 @@ class MediaProfile:
             'bgr'
         """
         if name not in PROFILES:
-            near = difflib.get_close_matches(str(name), PROFILES, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, PROFILES)
             raise ConfigError(f"no media profile is called {name!r}.{hint} Known: {', '.join(PROFILES)}")
         return cls.of({**PROFILES[name], **changes})
 
@@ -146,8 +144,7 @@ class MediaProfile:
             return cls.named(value["profile"], **{name: value[name] for name in value if name != "profile"})
         for name in value:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, known)
                 raise ConfigError(f"media profile: unknown key {name!r}.{hint} It takes: {', '.join(known)}")
         return cls(**value)
 

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from affectgpt.metrics.functional.counts import LABELS, MAX_SIZE, TALLIES, Counts
 from affectgpt.metrics.labels import check_mode
-from affectgpt.metrics.wheel import EmotionWheel, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
 
 Scores = Mapping[str, Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from affectgpt.metrics.base import OverlapMetric
 from affectgpt.metrics.functional.chance import totals_width
 from affectgpt.metrics.functional.hit_rate import hit_counts, hit_rate_of
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 
 
 class EmotionHitRate(OverlapMetric):

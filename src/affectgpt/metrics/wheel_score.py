@@ -11,7 +11,7 @@ from affectgpt.metrics.base import OverlapMetric
 from affectgpt.metrics.functional.counts import sum_overlap
 from affectgpt.metrics.functional.overlap import count_overlap
 from affectgpt.metrics.functional.wheel_score import wheel_score_of
-from affectgpt.metrics.wheel import as_samples
+from affectgpt.metrics.wheel.emotion_wheel import as_samples
 
 
 class EmotionWheelScore(OverlapMetric):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -93,9 +91,3 @@ def _as_samples(values: Sequence[Any]) -> Sequence[Any]:
     if isinstance(values, str):
         raise ConfigError(f"got the text {values[:60]!r}; expected a sequence with one answer per sample")
     return values
-
-
-def digest_of(data: Any) -> str:
-    """Sha256 of plain JSON, in hex; the order of keys does not matter."""
-    text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectgpt.bench.extract import cues
-from affectgpt.bench.extract.base import LabelExtractor, digest_of
+from affectgpt.bench.extract import lexicon_cues as cues
+from affectgpt.bench.extract.base import LabelExtractor
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import digest_of
 from affectgpt.metrics.labels import is_missing, parse_labels
-from affectgpt.metrics.wheel import NEUTRAL, EmotionWheel, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel, check_wheel
 
 
 @dataclass(frozen=True)

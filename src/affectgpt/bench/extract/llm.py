@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from affectgpt.bench.extract.answers import read_label_answer, read_sentiment_answer
-from affectgpt.bench.extract.base import UNKNOWN, LabelExtractor, SentimentReader, digest_of
-from affectgpt.bench.extract.cache import AnswerCache
-from affectgpt.bench.extract.chat import Asker, ChatModel
-from affectgpt.bench.extract.prompts import LABELS_PROMPT, SENTIMENT_PROMPT, get_sampling
+from affectgpt.bench.extract.base import UNKNOWN, LabelExtractor, SentimentReader
+from affectgpt.bench.extract.chat_answers import read_label_answer, read_sentiment_answer
+from affectgpt.bench.extract.few_shot import LABELS_PROMPT, SENTIMENT_PROMPT
+from affectgpt.chat.answer_cache import AnswerCache
+from affectgpt.chat.base import Asker, ChatModel
+from affectgpt.chat.sampling import get_sampling
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import digest_of
 from affectgpt.metrics.labels import is_missing, parse_labels
 
 
@@ -154,12 +156,12 @@ def build_chat_model(
     target: Any
     args: dict[str, Any] = {"model": model, "revision": revision, **(backend or {})}
     if base_url is not None:
-        from affectgpt.bench.extract.server import ServerModel
+        from affectgpt.chat.server import ServerModel
 
         target = ServerModel
         args |= {"base_url": base_url, "api_key_env": api_key_env}
     else:
-        from affectgpt.bench.extract.local import LocalModel
+        from affectgpt.chat.local import LocalModel
 
         target = LocalModel
         if api_key_env is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from affectgpt.bench.extract.base import LabelExtractor, digest_of
+from affectgpt.bench.extract.base import LabelExtractor
 from affectgpt.errors import DataError
+from affectgpt.files import digest_of
 from affectgpt.metrics.labels import parse_labels
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from affectgpt.bench.report.write import write_report
+    from affectgpt.bench.report.report_files import write_report
 
 __all__ = ["write_report"]
 
@@ -14,4 +14,4 @@ __all__ = ["write_report"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'affectgpt.bench.report' has no attribute {name!r}")
-    return getattr(import_module("affectgpt.bench.report.write"), name)
+    return getattr(import_module("affectgpt.bench.report.report_files"), name)

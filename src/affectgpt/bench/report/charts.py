@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from affectgpt.bench.report.figures import shown
-from affectgpt.pages.figures import INK, SOFT, STRONG, STRONG_HIT, new_figure, to_png
+from affectgpt.bench.report.figure_names import shown
+from affectgpt.pages.plotting import INK, SOFT, STRONG, STRONG_HIT, new_figure, to_png
 
 EXTRA = "report"
 _COLORS = (STRONG, STRONG_HIT, "#1d7a4c", "#b5651d", "#5d6577")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from affectgpt import __version__
+from affectgpt.bench.gold_check import PROBLEMS
 from affectgpt.bench.published import PublishedRow, published_rows
 from affectgpt.bench.selection import RULES, means_by_checkpoint
-from affectgpt.bench.sets import TEST_SETS, TestSet, get_test_set
-from affectgpt.bench.truth import PROBLEMS
+from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.labels import MODES
 

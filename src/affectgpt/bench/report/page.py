@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from affectgpt.bench.report.charts import draw_classes, draw_sets
-from affectgpt.bench.report.figures import (
+from affectgpt.bench.report.figure_names import (
     TITLES,
     Figure,
     between,
@@ -18,7 +18,7 @@ from affectgpt.bench.report.figures import (
     shown,
     wheels_of,
 )
-from affectgpt.bench.report.tables import (
+from affectgpt.bench.report.markdown import (
     comparison_of,
     how_made,
     mean_title,
@@ -27,7 +27,7 @@ from affectgpt.bench.report.tables import (
     single_checkpoints,
 )
 from affectgpt.pages import style_sheet
-from affectgpt.pages.figures import data_address
+from affectgpt.pages.plotting import data_address
 
 NUM_WORDS, NUM_UNSEEN = 15, 20
 NUM_BOXES = 3

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from affectgpt.datamodules.unibench.layouts import ORIGINAL, PROCESSED, OriginalLayout, ProcessedLayout
-from affectgpt.datamodules.unibench.original import read_original
-from affectgpt.datamodules.unibench.processed import read_processed
+from affectgpt.datamodules.unibench.folder_layouts import ORIGINAL, PROCESSED, OriginalLayout, ProcessedLayout
+from affectgpt.datamodules.unibench.original_form import read_original
+from affectgpt.datamodules.unibench.processed_form import read_processed
 from affectgpt.datamodules.unibench.samples import BenchSet, find_differences
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, find_test_set, get_test_set
 from affectgpt.errors import DataError

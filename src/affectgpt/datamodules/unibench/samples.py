@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.datamodules.unibench.sets import TestSet
-from affectgpt.errors import DataError
+from affectgpt.errors import DataError, first_few
 from affectgpt.files import write_whole
 
 _SHOWN = 5
@@ -163,10 +163,3 @@ def as_score(value: Any, key: str, place: Path) -> float:
     if math.isnan(score):
         raise DataError(f"{place}, sample {key!r}: the gold score is {value!r}, which is no number")
     return score
-
-
-def first_few(names: Iterable[str]) -> str:
-    """The first names of many, for a message."""
-    listed = list(names)
-    rest = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(map(repr, listed[:_SHOWN])) + rest

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, did_you_mean
 
 Task = Literal["discrete", "sentiment", "open"]
 
@@ -165,6 +164,5 @@ def get_test_set(name: str) -> TestSet:
     found = find_test_set(name)
     if found is not None:
         return found
-    near = difflib.get_close_matches(name.lower(), TEST_SETS, n=2, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint = did_you_mean(name.lower(), TEST_SETS, most=2, cutoff=0.5)
     raise ConfigError(f"no test set is called {name!r}.{hint} Known: {', '.join(TEST_SETS)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.crop import CROP_SIZE, MARGIN, FaceCrops, crop_faces
 from affectgpt.media.profile import MediaProfile

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.media.decode import decode
+from affectgpt.media.decode.decoder import decode
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.activity import is_silent, speech_segments
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr, Segment, Transcript

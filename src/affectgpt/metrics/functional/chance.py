@@ -35,7 +35,7 @@ from torch import Tensor
 
 from affectgpt.metrics.functional.groups import Groups, GroupSets, num_bytes, num_slots
 from affectgpt.metrics.labels import Mode
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 
 Keep = npt.NDArray[np.bool_]
 Columns = npt.NDArray[np.float64]

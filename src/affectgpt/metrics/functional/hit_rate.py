@@ -10,11 +10,11 @@ from torch import Tensor
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.chance import group_totals, skill_of
 from affectgpt.metrics.functional.counts import TALLIES, Counts, describe, mean_scores, sum_overlap
-from affectgpt.metrics.functional.encode import all_texts
 from affectgpt.metrics.functional.groups import Groups, label_groups
+from affectgpt.metrics.functional.label_ids import all_texts
 from affectgpt.metrics.functional.overlap import overlap_of
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
-from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, as_samples, check_wheel
 
 
 def emotion_hit_rate(

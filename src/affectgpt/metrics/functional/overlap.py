@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affectgpt.metrics.functional.encode import Ints
 from affectgpt.metrics.functional.groups import Groups, label_groups
+from affectgpt.metrics.functional.label_ids import Ints
 from affectgpt.metrics.labels import Mode
-from affectgpt.metrics.wheel import EmotionWheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 
 
 @dataclass(frozen=True)

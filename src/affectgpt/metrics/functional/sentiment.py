@@ -9,7 +9,7 @@ from torch import Tensor
 
 from affectgpt.errors import DataError
 from affectgpt.metrics.labels import Mode, check_mode
-from affectgpt.metrics.wheel import as_samples
+from affectgpt.metrics.wheel.emotion_wheel import as_samples
 
 ANSWERS = ("negative", "neutral", "positive", "other")
 """What an answer can be; the true sign is one of the first three."""

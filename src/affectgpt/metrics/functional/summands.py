@@ -13,10 +13,10 @@ from affectgpt.metrics.functional.bootstrap import Floats, Summands
 from affectgpt.metrics.functional.chance import group_columns, skill_of
 from affectgpt.metrics.functional.hit_rate import hit_groups
 from affectgpt.metrics.functional.overlap import count_overlap, overlap_of
-from affectgpt.metrics.functional.samples import sample_scores_of
+from affectgpt.metrics.functional.per_sample import sample_scores_of
 from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_cells, weighted_f1_of
 from affectgpt.metrics.labels import check_mode
-from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, as_samples, check_wheel
 
 
 def wheel_f1_summands(

@@ -10,7 +10,7 @@ from torch import Tensor
 from affectgpt.metrics.functional.counts import Counts, describe, mean_scores, sum_overlap
 from affectgpt.metrics.functional.overlap import count_overlap
 from affectgpt.metrics.labels import Mode, check_mode
-from affectgpt.metrics.wheel import EmotionWheel, as_samples, check_wheel
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, as_samples, check_wheel
 
 
 def emotion_wheel_score(

@@ -1,0 +1,99 @@
+"""Compare two files of predictions on the same gold labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from affectgpt.bench.extract import LabelExtractor, SentimentReader
+from affectgpt.bench.match_samples import read_pairing
+from affectgpt.bench.scoring import default_readers
+from affectgpt.datamodules.unibench.sets import get_test_set
+from affectgpt.metrics.functional import Interval, PairedDifference, bootstrap_difference
+from affectgpt.metrics.labels import check_mode
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
+
+
+def compare(
+    dataset: str,
+    predictions_a: str | os.PathLike[str],
+    predictions_b: str | os.PathLike[str],
+    gold: str | os.PathLike[str],
+    wheel: EmotionWheel | None = None,
+    mode: str = "official",
+    resamples: int = 10_000,
+    seed: int = 0,
+    extractor: str | LabelExtractor = "template",
+    sentiment_reader: str | SentimentReader = "lexicon",
+) -> dict[str, Any]:
+    """Compare two systems on one test set: both are scored on the same bootstrap resamples of its samples.
+
+    Args:
+        dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
+        predictions_a: One system's answers, see ``score``.
+        predictions_b: The other's.
+        gold: File with columns ``name`` and ``label``.
+        wheel: The vocabulary; by default the built-in one.
+        mode: ``official`` (as published) or ``strict``.
+        resamples: How many resamples to draw.
+        seed: Seed of the resamples.
+        extractor: What reads labels out of whole answers.
+        sentiment_reader: What reads sentiments off labels.
+
+    Returns:
+        Plain JSON: ``dataset``, ``metric``, ``mode``, ``wheel``, ``samples``, ``seed``; ``a`` and ``b`` with
+        ``predictions`` (the file), ``score``, ``interval`` and ``missing_predictions``; ``difference`` (a minus b),
+        its ``interval``, and ``a_better``, the share of resamples in which a is higher; for sets with one true label
+        ``hit_skill`` likewise. Values are fractions. An interval of the difference that holds 0 means that these
+        samples do not tell the systems apart.
+
+    Raises:
+        ConfigError: If data set, mode or wheel do not exist, or ``resamples`` is not positive.
+        DataError: As in ``score``.
+    """
+    test_set, known_mode = get_test_set(dataset), check_mode(mode)
+    wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
+    pairings = [read_pairing(test_set, path, gold, known_mode) for path in (predictions_a, predictions_b)]
+    readers = default_readers(extractor, sentiment_reader, wheel)
+    first, second = (pairing.read(wheel, known_mode, *readers) for pairing in pairings)
+    found = bootstrap_difference(first.summands(), second.summands(), resamples, seed=seed)
+    systems = {
+        name: {
+            "predictions": pairing.answers.source,
+            "score": interval.value,
+            "interval": _ends(interval),
+            "missing_predictions": list(pairing.missing),
+        }
+        for name, pairing, interval in zip("ab", pairings, (found.first, found.second), strict=True)
+    }
+    skill = {}
+    if test_set.task == "discrete":
+        above = bootstrap_difference(first.skill_summands(), second.skill_summands(), resamples, seed=seed)
+        skill = {"hit_skill": {"a": above.first.value, "b": above.second.value, **_difference(above)}}
+    return {
+        "dataset": test_set.name,
+        "title": test_set.title,
+        "metric": test_set.metric,
+        "mode": known_mode,
+        "wheel": wheel.name,
+        "samples": len(first.target),
+        "seed": seed,
+        **systems,
+        **_difference(found),
+        **skill,
+    }
+
+
+def _difference(found: PairedDifference) -> dict[str, Any]:
+    return {
+        "difference": found.difference.value,
+        "interval": _ends(found.difference),
+        "a_better": found.first_better,
+    }
+
+
+def _ends(interval: Interval) -> dict[str, Any]:
+    ends = asdict(interval)
+    del ends["value"]
+    return ends

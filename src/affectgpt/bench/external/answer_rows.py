@@ -1,0 +1,128 @@
+"""Reads the answer files of other benchmarks, and brings answers and gold together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import DataError, first_few
+
+Row = Mapping[str, Any]
+ID_COLUMNS = ("id", "name", "key", "index", "video", "image_name")
+ANSWER_COLUMNS = ("model_output", "answer", "text", "response", "prediction", "output")
+GOLD_COLUMNS = ("ground_truth", "gold", "label", "labels", "intent")
+_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """Rows of a ``.json`` (a list of objects), ``.jsonl``, ``.csv`` or ``.tsv`` file.
+
+    Raises:
+        DataError: If the file is missing or damaged, or holds no such rows.
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise DataError(f"{path} ends in {path.suffix!r}; answers and gold are read from {', '.join(_SUFFIXES)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    try:
+        if path.suffix == ".json":
+            rows = json.loads(text)
+        elif path.suffix == ".jsonl":
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        else:
+            rows = _table(text, tabs=path.suffix == ".tsv")
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} holds no rows; expected a list of objects, one for each sample")
+    return rows
+
+
+def _table(text: str, *, tabs: bool) -> list[Row]:
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.DictReader(lines)
+    rows: list[Row] = list(reader)
+    odd = next((i for i, row in enumerate(rows, start=1) if None in row or None in row.values()), None)
+    if odd is not None:
+        raise ValueError(f"row {odd} below the header has not as many cells as it")
+    return rows
+
+
+def key_of(row: Row, number: int) -> str:
+    """The name of a row: an ``id`` or the like; of MIntRec's table season, episode and clip; else its number."""
+    if all(name in row for name in ("season", "episode", "clip")):
+        return "_".join(str(row[name]) for name in ("season", "episode", "clip"))
+    return next((str(row[name]) for name in ID_COLUMNS if name in row), str(number))
+
+
+def answer_of(row: Row, system: str | None = None, part: str = "") -> Any:
+    """The answer in a row, ``None`` where there is none.
+
+    Args:
+        row: The row.
+        system: Name of the system, where a row holds the answers of several: ``response(NAME)``, ``NAME(judge)``.
+        part: Which of several answers of a system: ``judge``, ``choose`` or ``ranking``.
+
+    Raises:
+        DataError: If the row holds answers of several systems, and none was named, or of others than the named one.
+    """
+    pattern = rf"(.+)\({part}\)" if part else r"response\((.+)\)"
+    named = {found.group(1): row[key] for key in row if (found := re.fullmatch(pattern, key))}
+    if system is not None and system in named:
+        return named[system]
+    if system is not None and not part and system in row:
+        return row[system]
+    if named and system is not None:
+        raise DataError(f"a row holds the answers of {', '.join(named)}, and none of {system}")
+    if len(named) > 1:
+        raise DataError(f"a row holds the answers of {', '.join(named)}; say which system is meant")
+    if named:
+        return next(iter(named.values()))
+    return None if part else next((row[name] for name in ANSWER_COLUMNS if name in row), None)
+
+
+def gold_of(row: Row) -> Any:
+    """The gold value in a row: a column of its own, or the last turn of HitEmotion's conversations."""
+    turns = row.get("conversations")
+    if isinstance(turns, list) and turns and isinstance(turns[-1], dict) and "value" in turns[-1]:
+        return turns[-1]["value"]
+    return next((row[name] for name in GOLD_COLUMNS if name in row), None)
+
+
+def join_gold(answers: Sequence[Row], gold: Sequence[Row] | None, where: str) -> list[tuple[str, Row | None, Row]]:
+    """Name, row of the answer (``None`` where it is missing) and row of the gold, in the order of the gold.
+
+    Args:
+        answers: Rows with answers.
+        gold: Rows with gold labels; ``None`` where they stand beside the answers.
+        where: The file of answers, for messages.
+
+    Raises:
+        DataError: If names are repeated, or answers have names that the gold lacks.
+    """
+    given = _by_key(answers, where)
+    if gold is None:
+        return [(key, row, row) for key, row in given.items()]
+    wanted = _by_key(gold, "the gold")
+    extra = [key for key in given if key not in wanted]
+    if extra:
+        raise DataError(f"{len(extra)} names of {where} are not in the gold: {first_few(extra)}")
+    return [(key, given.get(key), row) for key, row in wanted.items()]
+
+
+def _by_key(rows: Sequence[Row], where: str) -> dict[str, Row]:
+    keys = [key_of(row, number) for number, row in enumerate(rows)]
+    repeated = [key for key, count in Counter(keys).items() if count > 1]
+    if repeated:
+        raise DataError(f"{where} repeats {len(repeated)} names: {first_few(repeated)}; each may occur once")
+    return dict(zip(keys, rows, strict=True))

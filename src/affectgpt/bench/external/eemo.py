@@ -1,0 +1,177 @@
+"""EEmo-Bench: questions about the emotions that an image evokes, their ranking, and valence, arousal and dominance."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affectgpt.bench.external.answer_reading import number_of, option_of, ranking_of
+from affectgpt.bench.external.answer_rows import Row, answer_of
+from affectgpt.bench.external.measures import pearson, spearman
+from affectgpt.bench.external.tasks import DIMENSIONS, OtherTask
+from affectgpt.errors import DataError
+from affectgpt.metrics.labels import Mode
+
+Joined = Sequence[tuple[str, Row | None, Row]]
+_SAME_RANK, _OTHER_RANK = 1.0, 0.5
+
+
+def score(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+    """Figures of one of the three tasks; the modes differ in what becomes of answers that cannot be read."""
+    form = {"eemo-perception": _perception, "eemo-ranking": _ranking, "eemo-assessment": _assessment}[task.name]
+    return form(task, rows, mode, system)
+
+
+@dataclass(frozen=True)
+class _Question:
+    key: str
+    kind: str
+    carrier: str
+    dimension: str | None
+    options: Mapping[str, str]
+    gold: str
+    answer: Any
+
+
+def _perception(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+    """Accuracy; an answer that names no option is wrong, and in strict also one that names several."""
+    questions = [one for key, answer, truth in rows for one in _questions(key, answer, truth, system)]
+    if not questions:
+        raise DataError("no row holds a question with options; expected EEmo-Bench's question files")
+    right, unreadable = [], []
+    for one in questions:
+        chosen = option_of(one.answer, one.options, last=mode == "official") if isinstance(one.answer, str) else None
+        right.append(chosen == one.gold)
+        if chosen is None:
+            unreadable.append(one.key)
+    parts: dict[str, dict[str, float]] = {}
+    for title in ("kind", "carrier", "dimension"):
+        names = dict.fromkeys(getattr(one, title) for one in questions if getattr(one, title) is not None)
+        parts[f"by_{title}"] = {
+            name: _mean([hit for hit, one in zip(right, questions, strict=True) if getattr(one, title) == name])
+            for name in names
+        }
+    return {
+        "accuracy": _mean(right),
+        **parts,
+        "samples": len(questions),
+        "gold_samples": len(questions),
+        "unreadable": unreadable,
+    }
+
+
+def _questions(key: str, answer: Row | None, truth: Row, system: str | None) -> Iterator[_Question]:
+    """The one question of a row of the leaderboard's files, or the two of a row of the label files."""
+    pair = any(name in truth for name in ("image2_url", "image2"))
+    carrier = "pair" if pair else "single"
+    if "correct_answer" in truth and "options" in truth:
+        found = None if answer is None else answer_of(answer, system)
+        kind, dimension = str(truth.get("question_type", "question")), truth.get("perceptual_dimension")
+        yield _Question(
+            key, kind, carrier, dimension, _options(truth["options"], key), str(truth["correct_answer"]), found
+        )
+        return
+    for part, kind in (("judge", "Yes-or-No"), ("choose", "What/How")):
+        options = truth.get(f"{part}_A", truth.get(f"{part}_options"))
+        gold = truth.get(f"{part}_answer")
+        if options is not None and gold is not None:
+            found = None if answer is None else answer_of(answer, system, part)
+            yield _Question(f"{key}/{part}", kind, carrier, None, _options(options, key), str(gold), found)
+
+
+def _options(value: Any, key: str) -> Mapping[str, str]:
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            value = None
+    if not isinstance(value, Mapping) or not value:
+        raise DataError(f"sample {key!r}: its options are {value!r}; expected letters with texts")
+    return {str(letter): str(text) for letter, text in value.items()}
+
+
+def _ranking(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+    """Credit for ranks; official leaves answers out that name no emotion, strict gives them none."""
+    credit, exact, first, shared, unreadable = [], [], [], [], []
+    for key, answer, truth in rows:
+        gold = [str(pair[0]).lower() for pair in truth.get("emotion_list") or []]
+        if not gold or any(one not in task.labels for one in gold):
+            raise DataError(
+                f"sample {key!r}: its emotion_list is {truth.get('emotion_list')!r}; expected [emotion, votes] pairs"
+            )
+        said = None if answer is None else answer.get("predict_emotion_list", answer.get("predict_emotion_all"))
+        if said is None and answer is not None:
+            said = answer_of(answer, system, "ranking") or answer_of(answer, system)
+        given = ranking_of(said if isinstance(said, str) else " ".join(map(str, said or ())), task.labels)
+        if given is None:
+            unreadable.append(key)
+            if mode == "official":
+                continue
+        ranks = [*(given or []), *[""] * len(gold)][: len(gold)]
+        hits = [_SAME_RANK if g == r else _OTHER_RANK if r in gold else 0.0 for g, r in zip(gold, ranks, strict=True)]
+        credit.append(_mean(hits))
+        exact.append(ranks == gold)
+        first.append(ranks[0] == gold[0])
+        shared.append(len(set(ranks) & set(gold)) / len(gold))
+    return {
+        "rank_credit": _mean(credit),
+        "exact_order": _mean(exact),
+        "first_emotion": _mean(first),
+        "shared_emotions": _mean(shared),
+        "samples": len(credit),
+        "unreadable": unreadable,
+    }
+
+
+def _assessment(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+    """Correlations; official leaves answers without a number out, strict puts the mean of the others in their place."""
+    figures: dict[str, Any] = {}
+    unreadable: dict[str, None] = {}
+    for dimension in DIMENSIONS:
+        gold, said = [], []
+        for key, answer, truth in rows:
+            gold.append(_gold_level(truth, dimension, key))
+            said.append(None if answer is None else _level(answer, dimension))
+            if said[-1] is None:
+                unreadable[key] = None
+        known = [value for value in said if value is not None]
+        if mode == "official":
+            pairs = [(g, s) for g, s in zip(gold, said, strict=True) if s is not None]
+        else:
+            middle = _mean(known) if known else 0.0
+            pairs = [(g, middle if s is None else s) for g, s in zip(gold, said, strict=True)]
+        first, second = [g for g, _ in pairs], [s for _, s in pairs]
+        figures[f"{dimension}_srcc"] = spearman(first, second)
+        figures[f"{dimension}_plcc"] = pearson(first, second)
+    srcc = [figures[f"{dimension}_srcc"] for dimension in DIMENSIONS]
+    plcc = [figures[f"{dimension}_plcc"] for dimension in DIMENSIONS]
+    count = len(rows) if mode == "strict" else len(rows) - len(unreadable)
+    return {
+        "mean_correlation": _mean([*srcc, *plcc]),
+        "srcc": _mean(srcc),
+        "plcc": _mean(plcc),
+        **figures,
+        "samples": count,
+        "unreadable": list(unreadable),
+    }
+
+
+def _gold_level(truth: Row, dimension: str, key: str) -> float:
+    """The mean of the annotators: the first of mean, deviation and range."""
+    value = truth.get(dimension.capitalize())
+    level = number_of(value[0] if isinstance(value, list) and value else value)
+    if level is None:
+        raise DataError(f"sample {key!r}: its {dimension.capitalize()} is {value!r}; expected a score")
+    return level
+
+
+def _level(answer: Row, dimension: str) -> float | None:
+    names = (f"{dimension}_predict", f"predict_{dimension}_all", dimension)
+    return next((level for name in names if (level := number_of(answer.get(name))) is not None), None)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

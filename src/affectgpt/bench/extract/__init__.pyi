@@ -1,0 +1,12 @@
+from .base import LabelExtractor as LabelExtractor
+from .base import SentimentReader as SentimentReader
+from .choose import EXTRACTORS as EXTRACTORS
+from .choose import SENTIMENT_READERS as SENTIMENT_READERS
+from .choose import get_extractor as get_extractor
+from .choose import get_sentiment_reader as get_sentiment_reader
+from .lexicon import LexiconExtractor as LexiconExtractor
+from .llm import LLMExtractor as LLMExtractor
+from .llm import LLMSentiment as LLMSentiment
+from .template import TemplateExtractor as TemplateExtractor
+from .valence_reader import LexiconSentiment as LexiconSentiment
+from .valence_reader import WheelSentiment as WheelSentiment

@@ -1,0 +1,90 @@
+"""Check the gold labels of a set: what is missing, out of range, or no label of the set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from affectgpt.bench.predictions import Answers
+from affectgpt.datamodules.unibench.sets import TestSet
+from affectgpt.errors import DataError, first_few
+from affectgpt.metrics.labels import Mode, is_missing
+
+PROBLEMS: Mapping[str, str] = {
+    "gold_missing": "have no gold value",
+    "gold_out_of_range": "have a gold score outside the set's range",
+    "gold_unknown": "have a gold label that is none of the set's",
+}
+"""What can be wrong with gold values, and how to say it."""
+
+_REFUSED: Mapping[Mode, tuple[str, ...]] = {"official": (), "strict": ("gold_missing", "gold_out_of_range")}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The gold of a set as it is scored.
+
+    Attributes:
+        values: In the order of the file; of a sentiment set, numbers.
+        problems: Names of samples by what is wrong with them, see ``PROBLEMS``.
+    """
+
+    values: list[Any]
+    problems: Mapping[str, list[str]]
+
+
+def check_truth(test_set: TestSet, gold: Answers, mode: Mode) -> Truth:
+    """The gold values, and what is wrong with them.
+
+    Args:
+        test_set: What they are the gold of.
+        gold: As they were read.
+        mode: ``official`` scores missing and odd values as the published code does, and lists them; ``strict`` refuses
+            missing values and scores out of range. Labels that the set does not have are listed in both.
+
+    Raises:
+        DataError: If a value is of the wrong kind, or (``strict``) missing or out of range.
+    """
+    problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}
+    if test_set.task == "sentiment":
+        values: list[Any] = [_score(gold, name) for name in gold.values]
+        low, high = test_set.gold_range or (-math.inf, math.inf)
+        for name, score in zip(gold.values, values, strict=True):
+            if math.isnan(score):
+                problems["gold_missing"].append(name)
+            elif not low <= score <= high:
+                problems["gold_out_of_range"].append(name)
+    else:
+        values = list(gold.values.values())
+        for name, value in gold.values.items():
+            _check_kind(test_set, gold, name, value)
+            if test_set.task == "discrete" and (is_missing(value) or not value.strip()):
+                problems["gold_missing"].append(name)
+            elif test_set.labels and value.strip().lower() not in test_set.labels:
+                problems["gold_unknown"].append(name)
+    for kind in _REFUSED[mode]:
+        if problems[kind]:
+            ends = test_set.gold_range if kind == "gold_out_of_range" else None
+            allowed = f" ({ends[0]:g} to {ends[1]:g})" if ends else ""
+            raise DataError(
+                f"{gold.source}: {len(problems[kind])} samples {PROBLEMS[kind]}{allowed}: {first_few(problems[kind])}; "
+                "mend them, leave them out, or score them as published with mode 'official'"
+            )
+    return Truth(values, problems)
+
+
+def _score(gold: Answers, name: str) -> float:
+    value = gold.values[name]
+    try:
+        return math.nan if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{gold.source}, sample {name!r}: the gold score is {value!r}, which is no number") from None
+
+
+def _check_kind(test_set: TestSet, gold: Answers, name: str, value: Any) -> None:
+    kinds = (str,) if test_set.task == "discrete" else (str, list, tuple)
+    if not isinstance(value, kinds) and not is_missing(value):
+        wanted = "one label" if test_set.task == "discrete" else "a list of labels"
+        raise DataError(f"{gold.source}, sample {name!r}: the gold label is {value!r}; expected {wanted}")

@@ -1,0 +1,181 @@
+"""Bring a file of predictions and a file of gold labels together, sample by sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
+from affectgpt.bench.gold import read_labels
+from affectgpt.bench.gold_check import Truth, check_truth
+from affectgpt.bench.predictions import Answers, read_predictions
+from affectgpt.datamodules.unibench.sets import TestSet
+from affectgpt.errors import DataError, first_few
+from affectgpt.metrics.functional import (
+    Summands,
+    hit_rate_summands,
+    hit_skill_summands,
+    weighted_f1_summands,
+    wheel_f1_summands,
+)
+from affectgpt.metrics.labels import Mode, is_missing, parse_labels
+from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Predictions in the order of the gold.
+
+    Attributes:
+        test_set: What they are scored as.
+        answers: The predictions as they were read.
+        truth: The gold labels.
+        values: Raw prediction per name of the gold, ``None`` where there is none.
+        missing: Names of the gold without a prediction.
+    """
+
+    test_set: TestSet
+    answers: Answers
+    truth: Answers
+    values: Mapping[str, Any]
+    missing: Sequence[str]
+
+    def read(
+        self, wheel: EmotionWheel, mode: Mode, extractor: LabelExtractor, sentiment_reader: SentimentReader
+    ) -> Reading:
+        """Turn the raw answers into what is scored.
+
+        Args:
+            wheel: The vocabulary.
+            mode: ``official`` refuses an answer that is none (a number), ``strict`` counts it as empty and lists it.
+            extractor: Reads labels out of whole answers; lists of labels are taken as they are.
+            sentiment_reader: Reads sentiments off labels, where the set needs them and the file has none.
+
+        Raises:
+            DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or a
+                gold value is refused, see ``check_truth``.
+        """
+        truth = check_truth(self.test_set, self.truth, mode)
+        if self.answers.is_sentiment:
+            if self.test_set.task != "sentiment":
+                raise DataError(
+                    f"{self.answers.source} holds sentiments only; {self.test_set.title} is scored on emotion labels"
+                )
+            # A missing answer is none of the three, and so wrong (strict) or not positive (official).
+            texts = ["" if is_missing(text) else str(text) for text in self.values.values()]
+            return Reading(self.test_set, wheel, mode, [], truth, texts, [])
+        labels, unreadable = self._labels(mode, extractor)
+        sentiments = sentiment_reader.read(labels) if self.test_set.task == "sentiment" else None
+        return Reading(self.test_set, wheel, mode, labels, truth, sentiments, unreadable)
+
+    def _labels(self, mode: Mode, extractor: LabelExtractor) -> tuple[list[list[str]], list[str]]:
+        """The labels of each sample, and the names of those that could not be read."""
+        labels: list[list[str]] = []
+        unreadable: list[str] = []
+        for name, value in self.values.items():
+            try:
+                labels.append(self._labels_of(value, mode))
+            except DataError as error:
+                if mode == "official":
+                    raise DataError(f"{self.answers.source}, sample {name!r}: {error}") from None
+                labels.append([])
+                unreadable.append(name)
+        if self.answers.is_free_text:
+            labels = extractor.extract([" ".join(texts) for texts in labels])
+        return labels, unreadable
+
+    def _labels_of(self, value: Any, mode: Mode) -> list[str]:
+        if not self.answers.is_free_text:
+            found = parse_labels(value, mode=mode)
+            wrong = next((label for label in found if not isinstance(label, str)), None)
+            if wrong is not None or None in found:
+                raise DataError(f"the list {found!r} holds {wrong!r}, which is no label; mode 'strict' leaves it out")
+            return found
+        if is_missing(value):
+            return []
+        if not isinstance(value, str):
+            raise DataError(f"the answer is {value!r} ({type(value).__name__}); expected a text")
+        return [value]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Answers and gold as they are scored.
+
+    Attributes:
+        test_set: What they are scored as.
+        wheel: The vocabulary.
+        mode: ``official`` or ``strict``.
+        labels: Predicted labels per sample; none where the file holds sentiments.
+        truth: Gold values in the same order, and what is wrong with them.
+        sentiments: Predicted sentiments, of sentiment sets.
+        unreadable: Names of samples whose answer is none (``strict``).
+    """
+
+    test_set: TestSet
+    wheel: EmotionWheel
+    mode: Mode
+    labels: list[list[str]]
+    truth: Truth
+    sentiments: list[str] | None
+    unreadable: list[str]
+
+    @property
+    def target(self) -> list[Any]:
+        """The gold values."""
+        return self.truth.values
+
+    def summands(self) -> Summands:
+        """What each sample adds to the figure of the set.
+
+        Raises:
+            DataError: If a gold value cannot be read.
+        """
+        if self.sentiments is not None:
+            return weighted_f1_summands(self.sentiments, self.target, mode=self.mode)
+        form = hit_rate_summands if self.test_set.task == "discrete" else wheel_f1_summands
+        return form(self.labels, self.target, self.wheel, mode=self.mode)
+
+    def skill_summands(self) -> Summands:
+        """What each sample adds to the hits above chance, of sets with one true label per sample.
+
+        Raises:
+            DataError: If a gold value cannot be read.
+        """
+        return hit_skill_summands(self.labels, self.target, self.wheel, mode=self.mode)
+
+
+def read_pairing(
+    test_set: TestSet, predictions: str | os.PathLike[str], gold: str | os.PathLike[str], mode: Mode
+) -> Pairing:
+    """Read both files, and check that their names fit.
+
+    Raises:
+        DataError: If a file is missing or damaged, names are repeated, predictions have names that the gold lacks, or
+            (``official``) lack names of the gold.
+    """
+    answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment")
+    truth = read_labels(test_set, gold)
+    missing = _match(answers, truth, mode)
+    return Pairing(test_set, answers, truth, {name: answers.values.get(name) for name in truth.values}, missing)
+
+
+def _match(answers: Answers, truth: Answers, mode: Mode) -> list[str]:
+    """Names without a prediction, after the check that all others fit."""
+    extra = [name for name in answers.values if name not in truth.values]
+    missing = [name for name in truth.values if name not in answers.values]
+    problems = []
+    if extra:
+        problems.append(f"{len(extra)} names of {answers.source} are not in the gold: {first_few(extra)}")
+    if missing and mode == "official":
+        problems.append(
+            f"{len(missing)} names of the gold have no prediction in {answers.source}: {first_few(missing)}"
+        )
+    if problems:
+        advice = "" if extra else ". Mode 'strict' counts missing predictions as empty"
+        raise DataError("; ".join(problems) + f" (gold: {truth.source}){advice}")
+    if not truth.values:
+        raise DataError(f"{truth.source} holds no sample")
+    return missing

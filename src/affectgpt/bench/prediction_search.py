@@ -1,0 +1,139 @@
+"""Finds prediction files, in the authors' result folders or anywhere else, and says what each one answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectgpt.bench.answer_log import LOG_SUFFIX
+from affectgpt.datamodules.unibench.sets import TestSet, find_test_set, get_test_set
+from affectgpt.errors import ConfigError, DataError
+
+SUFFIXES = (".npz", ".jsonl", ".csv")
+# The authors' endings: sentiments are read off label lists, and these out of raw answers.
+_ENDINGS = {"-openset-sentiment": "sentiment", "-sentiment": "sentiment", "-openset": "labels"}
+_PREFERRED = {"sentiment": ("sentiment", "labels", "raw"), "discrete": ("labels", "raw"), "open": ("labels", "raw")}
+_RESULTS = "results-"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One checkpoint's predictions for one set.
+
+    Attributes:
+        test_set: What they answer.
+        system: Name of the system.
+        checkpoint: Name of the checkpoint.
+        path: The file to score.
+    """
+
+    test_set: TestSet
+    system: str
+    checkpoint: str
+    path: Path
+
+
+def find_candidates(places: Sequence[str | Path], only: Sequence[str] = (), name: str | None = None) -> list[Candidate]:
+    """Find prediction files.
+
+    In a tree the set is known from a folder ``results-SET`` or from a folder or file that is called as the set; the
+    system is the folder around the files. Of the files of one checkpoint (``X.npz``, ``X-openset.npz``,
+    ``X-openset-sentiment.npz``) the one is taken that needs the least further reading.
+
+    Args:
+        places: Files, folders, or ``SET=FILE``.
+        only: Sets to look for; a file without any mark is taken for the set if there is only one.
+        name: Name of the system, where there is only one.
+
+    Raises:
+        ConfigError: If a set does not exist, or a name is given for several systems.
+        DataError: If a place does not exist or holds no prediction file, or a file's set is unknown.
+    """
+    wanted = [get_test_set(one) for one in only]
+    kinds: dict[tuple[str, str, str], dict[str, Path]] = {}
+    for place in places:
+        for path, root, given in _files(place):
+            test_set = given or _set_of(path) or (wanted[0] if len(wanted) == 1 else None)
+            if test_set is None:
+                raise DataError(
+                    f"{path}: which test set does it answer? Put it into a folder results-SET, or give it as SET={path}"
+                )
+            if wanted and test_set not in wanted:
+                continue
+            checkpoint, kind = _checkpoint_of(path)
+            key = (test_set.name, _system_of(path, root), checkpoint)
+            found = kinds.setdefault(key, {})
+            if kind in found:
+                raise DataError(
+                    f"{found[kind]} and {path} both hold {kind} answers of {checkpoint} for {test_set.name}"
+                )
+            found[kind] = path
+    systems = {system for _, system, _ in kinds}
+    if name is not None and len(systems) > 1:
+        raise ConfigError(
+            f"--name {name} is for one system, but these are {len(systems)}: {', '.join(sorted(systems))}"
+        )
+    candidates = []
+    for (set_name, system, checkpoint), found in kinds.items():
+        test_set = get_test_set(set_name)
+        usable = [found[one] for one in _PREFERRED[test_set.task] if one in found]
+        if not usable:
+            sentiments = next(iter(found.values()))
+            raise DataError(f"{sentiments} holds sentiments only; {test_set.title} is scored on emotion labels")
+        candidates.append(Candidate(test_set, name or system, checkpoint, usable[0]))
+    if not candidates:
+        raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, places))}")
+    return sorted(candidates, key=lambda one: natural_order(one.checkpoint))
+
+
+def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Sorts names as people count: numbers by value, and ``last`` at the end.
+
+    Examples:
+        >>> sorted(["last", "epoch=10", "epoch=9"], key=natural_order)
+        ['epoch=9', 'epoch=10', 'last']
+    """
+    pieces = re.split(r"(\d+)", name.lower())
+    return name.lower() == "last", [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
+    """Prediction files at a place, each with the place and, for ``SET=FILE``, the set."""
+    text, given = str(place), None
+    before, equals, after = text.partition("=")
+    if equals and not Path(text).exists() and find_test_set(before) is not None:
+        text, given = after, get_test_set(before)
+    path = Path(text)
+    if path.is_file():
+        return [(path, path.parent, given)]
+    if not path.is_dir():
+        raise DataError(f"{path} does not exist; expected prediction files, or a folder that holds them")
+    if (path / "answers").is_dir():  # what a run of the benchmark left, which has tables of another kind as well
+        path = path / "answers"
+    found = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES and not one.name.endswith(LOG_SUFFIX))
+    return [(one, path, given) for one in found if one.is_file()]
+
+
+def _set_of(path: Path) -> TestSet | None:
+    parts = [_checkpoint_of(path)[0], *reversed(path.parts[:-1])]
+    for part in parts:
+        if part.startswith(_RESULTS) and find_test_set(part.removeprefix(_RESULTS)):
+            return find_test_set(part.removeprefix(_RESULTS))
+    return next((found for found in map(find_test_set, parts) if found is not None), None)
+
+
+def _checkpoint_of(path: Path) -> tuple[str, str]:
+    for ending, kind in _ENDINGS.items():
+        if path.stem.endswith(ending):
+            return path.stem.removesuffix(ending), kind
+    return path.stem, "raw"
+
+
+def _system_of(path: Path, root: Path) -> str:
+    folder = path.parent.name
+    unnamed = path.parent == root and root.name in ("", ".", "..")
+    if unnamed or folder.startswith(_RESULTS) or find_test_set(folder) is not None:
+        return "predictions"
+    return folder or "predictions"

@@ -1,0 +1,2 @@
+from .base import Asker as Asker
+from .base import ChatModel as ChatModel

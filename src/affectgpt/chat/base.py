@@ -1,0 +1,83 @@
+"""What a chat model is to the readers that ask one."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from affectgpt.chat.answer_cache import AnswerCache
+from affectgpt.chat.sampling import Sampling
+from affectgpt.files import digest_of
+
+
+class ChatModel(ABC):
+    """Answers prompts, each on its own."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, str | None]:
+        """``model`` and ``revision``: what decides the answers, and so belongs into the cache's key."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Where and how it runs, as plain JSON, without secrets."""
+
+    @abstractmethod
+    def complete(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, str]]:
+        """Position and answer of every prompt, as the answers come in.
+
+        Raises:
+            ConfigError: If the model or the server does not exist, or refuses.
+            DataError: If no answer can be had.
+        """
+
+
+class Asker:
+    """Asks a chat model what its cache does not hold.
+
+    Args:
+        model: The chat model.
+        template: The prompt, with ``{input}`` where the text goes.
+        sampling: How the answer is picked.
+        cache: Where answers are kept.
+    """
+
+    def __init__(self, model: ChatModel, template: str, sampling: Sampling, cache: AnswerCache) -> None:
+        self.model, self.template, self.sampling, self.cache = model, template, sampling, cache
+        self.num_asked = 0
+        self.num_cached = 0
+
+    def ask(self, texts: Sequence[str]) -> list[str]:
+        """The answer to every text; each is stored as soon as it is there, and the same text is asked once.
+
+        Raises:
+            ConfigError: See ``ChatModel.complete``.
+            DataError: See ``ChatModel.complete`` and ``AnswerCache``.
+        """
+        if not texts:
+            return []
+        key_of = {text: self._key(text) for text in dict.fromkeys(texts)}
+        answers = self.cache.get(key_of.values())
+        self.num_cached += sum(key in answers for key in key_of.values())
+        new = [text for text, key in key_of.items() if key not in answers]
+        prompts = [fill(self.template, text) for text in new]
+        for position, answer in self.model.complete(prompts, self.sampling) if prompts else ():
+            key = key_of[new[position]]
+            answers[key] = self.cache.put(key, answer)
+            self.num_asked += 1
+        return [answers[key_of[text]] for text in texts]
+
+    def _key(self, text: str) -> str:
+        parts = {**self.model.identity(), "prompt": self.template, "input": text, "sampling": self.sampling.to_json()}
+        return digest_of(parts)
+
+
+def fill(template: str, text: str) -> str:
+    """The prompt with a text in its place; braces in the text stay as they are."""
+    return template.replace("{input}", text)
+
+
+def seed_of(prompts: Sequence[str]) -> int:
+    """A seed that depends on the prompts alone, so that sampling repeats where the model heeds seeds."""
+    return int.from_bytes(hashlib.sha256("\0".join(prompts).encode()).digest()[:4], "big") >> 1

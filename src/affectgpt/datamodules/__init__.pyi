@@ -1,0 +1,2 @@
+from .mercaption import MERCaptionDataModule as MERCaptionDataModule
+from .unibench.datamodule import UniBenchDataModule as UniBenchDataModule

@@ -1,0 +1,175 @@
+"""A DataLoader over a stream that knows where in the epoch to begin, and replaces what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from affectgpt.datamodules.questions import Task, question_and_answer, question_for
+from affectgpt.errors import DataError
+from affectgpt.manifests.record import SampleError
+from affectgpt.prompts.template import PromptStyle
+from affectgpt.prompts.wordings import OFFICIAL
+from affectgpt.shards.open_shards import OpenShards
+from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.stream import BadSample, Place, ShardStream
+from affectgpt.types import Batch, Clip
+
+WORKER_TIMEOUT_SECONDS = 900.0
+
+Asked = tuple[Clip, str, str | None]
+
+
+class AskedStream(IterableDataset[Asked | BadSample]):
+    """Clips with the question for each, and the answer to learn.
+
+    Args:
+        clips: The stream of clips; its seed and epoch draw the question where both can be asked.
+        task: What is asked.
+        answered: Whether an answer is needed; a clip without one is then a bad sample.
+        style: Wording of questions and answers.
+    """
+
+    def __init__(self, clips: ShardStream, task: Task, *, answered: bool, style: PromptStyle = OFFICIAL) -> None:
+        super().__init__()
+        self.style = style
+        self.clips = clips
+        self.task = task
+        self.answered = answered
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[Asked | BadSample]:
+        for place, clip in self.clips.samples():
+            yield self._ask(place, clip)
+
+    def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[Asked | BadSample]:
+        """The samples at some positions of the epoch, in this process."""
+        readers = OpenShards(self.clips.indexes, self.clips.cache, 1)
+        try:
+            for place in self.clips.walk(pieces):
+                yield self._ask(place, self.clips.load(readers, place))
+        finally:
+            readers.close()
+
+    def _ask(self, place: Place, clip: Clip | BadSample) -> Asked | BadSample:
+        if isinstance(clip, BadSample):
+            return clip
+        if not self.answered:
+            return clip, question_for("description" if self.task == "description" else "labels", self.style), None
+        seed, epoch = self.clips.seed, self.clips.epoch
+        try:
+            return clip, *question_and_answer(self.task, clip, seed=seed, epoch=epoch, style=self.style)
+        except SampleError as error:
+            return self.clips.bad(place, error)
+
+
+def collate_asked(samples: list[Asked | BadSample], may_repeat: bool = False) -> Batch | list[Asked | BadSample]:
+    """Make a batch; its answers are ``None`` where no sample has one.
+
+    Returns:
+        The batch; or the samples as they are where some are bad, for the loader to replace.
+    """
+    from affectgpt.datamodules.collate import collate
+
+    asked = [sample for sample in samples if not isinstance(sample, BadSample)]
+    if len(asked) < len(samples):
+        return samples
+    clips, questions, answers = zip(*asked, strict=True)
+    return collate(clips, questions, None if answers[0] is None else answers, may_repeat=may_repeat)
+
+
+class StreamLoader(DataLoader[Asked | BadSample]):
+    """Batches of a stream.
+
+    Where to begin is asked when the first batch is wanted, and told to the stream before the workers are forked: a
+    worker that outlives the epoch would go on counting in its own copy, or not at all, so workers do not persist.
+
+    Bad samples are replaced here, in the main process, batch by batch in the order of the epoch: so which sample stands
+    in for which does not depend on the number of workers.
+
+    Args:
+        stream: What to read.
+        begin: Tells the stream where to begin; ``None`` if the order never changes.
+        budget: Where bad samples are written down; ``None`` if the stream gives none.
+        may_repeat: Whether a key may come twice in a batch, as it may in a mixture.
+        options: Further arguments of ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        stream: AskedStream,
+        begin: Callable[[ShardStream], None] | None = None,
+        budget: BadSampleBudget | None = None,
+        may_repeat: bool = False,
+        **options: Any,
+    ) -> None:
+        self._stream = stream
+        self._begin = begin
+        self._budget = budget
+        self._chosen: tuple[int, int] | None = None
+        if options.get("num_workers"):
+            options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
+        super().__init__(stream, collate_fn=partial(collate_asked, may_repeat=may_repeat), **options)
+
+    def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
+        """Choose what the next iteration reads; for loops of your own, in a Trainer the datamodule does it.
+
+        Args:
+            epoch: Number of the epoch.
+            skip_batches: Batches of it that were read before; nothing of them is touched.
+        """
+        self._chosen = (epoch, skip_batches)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if self._chosen is not None:
+            self._stream.clips.set_epoch(self._chosen[0], self._stream.clips.whole, self._chosen[1])
+        elif self._begin is not None:
+            self._begin(self._stream.clips)
+        try:
+            for batch in super().__iter__():
+                yield self._mended(batch) if isinstance(batch, list) else batch
+        except DataError as error:
+            # torch passes a worker's error on with the worker's traceback as its message; ours would keep the workers
+            error = error.with_traceback(None) if self.num_workers else error
+            raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader timed out"):
+                raise
+            raise DataError(
+                f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
+                "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
+            ) from error
+
+    def _mended(self, samples: list[Asked | BadSample]) -> Batch:
+        """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any."""
+        clips = self._stream.clips
+        spare = self._stream.load(clips.plan.reserve_of(clips.rank, clips.reserve_used))
+        good: list[Asked | BadSample] = []
+        for sample in samples:
+            bad: list[BadSample] = []
+            found: Asked | BadSample | None = sample
+            while isinstance(found, BadSample):
+                bad.append(found)
+                found = next(spare, None)
+                clips.reserve_used += found is not None
+            if found is not None:
+                good.append(found)
+            for item in bad:
+                assert self._budget is not None
+                self._budget.note(item, clips.epoch, None if found is None else found[0].key)
+        if self._budget is not None and clips.whole.world_size == 1:  # ranks meet at steps of their own
+            self._budget.meet()
+            self._budget.check()
+        if not good:
+            raise DataError(
+                f"all {len(samples)} samples of a batch are bad and this rank's reserve is empty; the last: "
+                f"{samples[-1].reason if isinstance(samples[-1], BadSample) else ''}"
+            )
+        batch = self.collate_fn(good)
+        assert isinstance(batch, Batch)
+        return batch.pin_memory() if self.pin_memory else batch

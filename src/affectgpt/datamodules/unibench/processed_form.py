@@ -1,0 +1,121 @@
+"""Reads a test set from the authors' processed copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectgpt.datamodules.unibench.folder_layouts import FACES_FOLDER, ProcessedLayout
+from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet, Difference, as_score, check_keys
+from affectgpt.datamodules.unibench.set_tables import files_by_name, read_table, read_words
+from affectgpt.datamodules.unibench.sets import TestSet
+from affectgpt.errors import DataError, first_few
+from affectgpt.manifests.record import AUDIO_SUFFIXES
+from affectgpt.metrics.npz import read_npz
+
+
+def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, media: bool) -> BenchSet:
+    """Read a set.
+
+    Args:
+        test_set: Which one.
+        layout: Where its files lie.
+        folder: The authors' folder.
+        media: Whether to look for clips and words too, not for gold labels alone.
+
+    Raises:
+        DataError: If a file is missing or damaged, or names are repeated.
+    """
+    place = folder / layout.labels
+    gold = _gold_of_npz(test_set, layout, place) if layout.corpus else _gold_of_csv(layout, folder)
+    check_keys(gold, place)
+    if not media:
+        return BenchSet(test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()))
+    # Earlier copies of the authors' write some names without "_new", or with a hyphen.
+    subtitles = _existing(folder, layout.subtitles, layout.subtitles.replace("_", "-"))
+    video = _existing(folder, layout.video, layout.video.removesuffix("_new"))
+    words = read_words(subtitles, layout.words)
+    videos = files_by_name(video)
+    sounds = files_by_name(folder / layout.audio, AUDIO_SUFFIXES)
+    faces = _faces(folder / FACES_FOLDER, list(gold))
+    samples = tuple(
+        BenchSample(key, value, words.get(key), videos.get(key), sounds.get(key), faces.get(key))
+        for key, value in gold.items()
+    )
+    differences = []
+    unseen = tuple(key for key in gold if key not in videos)
+    if unseen:
+        differences.append(Difference("media", f"{len(unseen)} clips are not in {video}: {first_few(unseen)}", unseen))
+    unsaid = tuple(key for key in gold if key not in words)
+    if unsaid:
+        differences.append(
+            Difference("subtitles", f"{len(unsaid)} samples have no row in {subtitles}: {first_few(unsaid)}", unsaid)
+        )
+    notes = [] if video.name == layout.video else [f"the clips are those of {video.name}, not of {layout.video}"]
+    for what, found in (("a sound file of their own", sounds), ("face crops", faces)):
+        num_found = sum(key in found for key in gold)
+        if num_found < len(gold):
+            notes.append(f"{num_found} of {len(gold)} clips have {what}")
+    return BenchSet(test_set, place, "processed", samples, tuple(differences), tuple(notes))
+
+
+def _existing(folder: Path, *names: str) -> Path:
+    """The first of several names that is there, else the first."""
+    return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
+
+
+def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dict[str, str | float]:
+    arrays = read_npz(place)
+    corpus = arrays.get(layout.corpus)
+    if not isinstance(corpus, Mapping):
+        raise DataError(
+            f"{place} has no split {layout.corpus!r}, only {', '.join(arrays) or 'nothing'}; "
+            f"expected the label file of the authors' copy of {test_set.title}"
+        )
+    gold: dict[str, str | float] = {}
+    for name, entry in corpus.items():
+        key = str(name)
+        if layout.name_at is not None:
+            position, letter = layout.name_at
+            if key[position : position + 1] != letter:
+                continue
+        if not isinstance(entry, Mapping) or layout.value not in entry:
+            raise DataError(f"{place}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
+        value = entry[layout.value]
+        gold[key] = _label(test_set, value, key, place) if layout.value == "emo" else as_score(value, key, place)
+    return gold
+
+
+def _label(test_set: TestSet, value: Any, key: str, place: Path) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | np.integer) and 0 <= int(value) < len(test_set.labels):
+        return test_set.labels[int(value)]
+    many = len(test_set.labels)
+    raise DataError(f"{place}, sample {key!r}: the gold label is {value!r}; expected a word, or a number below {many}")
+
+
+def _gold_of_csv(layout: ProcessedLayout, folder: Path) -> dict[str, str | float]:
+    """Open labels, in the order of the table of spoken words, which names the samples."""
+    place = folder / layout.labels
+    rows = read_table(place, ("name", layout.value))
+    check_keys((row["name"].strip() for row in rows), place)
+    gold = {row["name"].strip(): row[layout.value].strip() for row in rows}
+    order_from = folder / layout.subtitles
+    if not order_from.is_file():
+        return dict(gold)
+    order = [row["name"].strip() for row in read_table(order_from, ("name",))]
+    unlabelled = [key for key in order if key not in gold]
+    if unlabelled:
+        raise DataError(f"{order_from} names {len(unlabelled)} samples that {place} does not: {first_few(unlabelled)}")
+    return {key: gold[key] for key in dict.fromkeys([*order, *gold])}
+
+
+def _faces(folder: Path, keys: list[str]) -> dict[str, Path]:
+    """Face crops: ``NAME.npy``, or ``NAME/NAME.npy``."""
+    found = files_by_name(folder, frozenset({"npy"}))
+    nested = {} if found or not folder.is_dir() else {key: folder / key / f"{key}.npy" for key in keys}
+    return found or {key: path for key, path in nested.items() if path.is_file()}

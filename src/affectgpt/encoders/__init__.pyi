@@ -1,0 +1,12 @@
+from .base import AudioSpec as AudioSpec
+from .base import Encoder as Encoder
+from .base import VisualSpec as VisualSpec
+from .clip_vit import ClipVitEncoder as ClipVitEncoder
+from .clip_vit import clip_vit_large_14_openai as clip_vit_large_14_openai
+from .hubert import SpeechEncoder as SpeechEncoder
+from .hubert import hubert_large_chinese as hubert_large_chinese
+from .precomputed import PrecomputedEncoder as PrecomputedEncoder
+from .timm import TimmEncoder as TimmEncoder
+from .tiny import TinyAudioEncoder as TinyAudioEncoder
+from .tiny import TinyVisionEncoder as TinyVisionEncoder
+from .torchaudio import TorchaudioEncoder as TorchaudioEncoder

@@ -1,0 +1,120 @@
+"""Builds encoders from their specs, and remembers the facts of those whose weights lie in files."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from affectgpt import __version__
+from affectgpt.encoders.base import Encoder
+from affectgpt.encoders.feature_key import EncoderFacts, is_from_file
+from affectgpt.errors import CheckpointError
+from affectgpt.files import cache_folder, write_whole
+from affectgpt.registry import ENCODERS, Spec
+
+
+def build_encoder(spec: Spec | str) -> Encoder:
+    """Build an encoder.
+
+    Weights that are read from a file take nothing from the random generator: a model has the same random weights in its
+    other parts whether such an encoder is built or a stand-in.
+
+    Raises:
+        CheckpointError: If its weights cannot be read.
+        ConfigError: If the name or an argument is wrong.
+    """
+    state = torch.get_rng_state()
+    encoder: Encoder = ENCODERS.build(spec)
+    if is_from_file(encoder):
+        torch.set_rng_state(state)
+    return encoder
+
+
+def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFacts | None:
+    """The facts of an encoder whose weights lie in a file, without loading it where they are known already.
+
+    They are remembered in the user's cache by spec, and by path, size and time of the files that the spec names; at the
+    first time, and after any change, the encoder is built once and let go.
+
+    Args:
+        spec: Name and arguments of the encoder.
+        built: The encoder, where it was just built.
+
+    Returns:
+        ``None`` where its weights cannot be read here.
+    """
+    spec = Spec.of(spec)
+    known = _recall(spec)
+    if known is None:
+        try:
+            known = EncoderFacts.of(built or build_encoder(spec))
+        except CheckpointError:
+            return None
+        remember(spec, known)
+    return known
+
+
+def remember(spec: Spec | str, facts: EncoderFacts) -> None:
+    """Note the facts of an encoder that was just built; nothing is noted where no file holds its weights."""
+    path = _note(Spec.of(spec))
+    if path is not None and facts.from_file:
+        write_whole(path, json.dumps(asdict(facts), indent=1) + "\n")
+
+
+def _recall(spec: Spec) -> EncoderFacts | None:
+    path = _note(spec)
+    if path is None:
+        return None
+    try:
+        return EncoderFacts(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None  # not there, or cut: it is written anew
+
+
+def _note(spec: Spec) -> Path | None:
+    """Where the facts of a spec are noted; ``None`` where it names no file."""
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(spec)]
+    if not stamps:
+        return None
+    name = hashlib.sha256(json.dumps([spec.to_json(), __version__, stamps]).encode()).hexdigest()[:24]
+    folder = cache_folder()
+    return folder / "encoders" / f"{name}.json"
+
+
+def _files(spec: Spec) -> list[Path]:
+    """Every file that an argument names, itself, by its folder, or by an id whose snapshot the hub's cache holds."""
+    found: list[Path] = []
+    for value in _arguments(spec):
+        path = Path(value)
+        if not path.exists():
+            snapshot = _snapshot(value, spec.args.get("revision"))
+            if snapshot is None:
+                continue
+            path = snapshot
+        found += sorted(inner for inner in path.iterdir() if inner.is_file()) if path.is_dir() else [path.absolute()]
+    return found
+
+
+def _arguments(spec: Spec) -> Iterator[str]:
+    """Arguments of the part that are words, defaults included."""
+    takes = inspect.signature(ENCODERS.get(spec.name)).parameters
+    values: dict[str, Any] = {name: parameter.default for name, parameter in takes.items()}
+    yield from (value for value in {**values, **spec.args}.values() if isinstance(value, str) and value)
+
+
+def _snapshot(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    return Path(config).parent if isinstance(config, str) else None

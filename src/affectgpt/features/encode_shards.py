@@ -1,0 +1,284 @@
+"""Encodes the clips of a shard folder once, on this process's share of the shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from affectgpt.encoders.build import remember
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.features.encoder_set import EncoderSet
+from affectgpt.features.partial_folder import Draft
+from affectgpt.manifests.record import SampleError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.cache import ShardCache
+from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, write_features
+from affectgpt.shards.forms.frames import check_index
+from affectgpt.shards.index import ShardIndex, read_index
+from affectgpt.shards.open_shards import OpenShards
+from affectgpt.shards.read import decode_sample
+from affectgpt.shards.tar_writer import Sample
+from affectgpt.types import Clip
+
+Place = tuple[int, int]
+"""An input shard, and a place in it."""
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What encoding did.
+
+    Attributes:
+        index: The feature folder.
+        rejects: Samples left out, with the reason.
+        encoded: Clips that this run encoded, on all ranks together; the rest was done by an earlier run.
+        seconds: Time that it took, without reading the encoders.
+    """
+
+    index: ShardIndex
+    rejects: tuple[SampleError, ...]
+    encoded: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the report."""
+        return {
+            "folder": str(self.index.folder),
+            "streams": {name: key.digest for name, key in _recipe(self.index).streams.items()},
+            "dtype": _recipe(self.index).dtype,
+            "samples": self.index.samples,
+            "shards": len(self.index.shards),
+            "bytes": self.index.bytes,
+            "bytes_per_clip": round(self.index.bytes / self.index.samples),
+            "rejects": len(self.rejects),
+            "encoded": self.encoded,
+            "seconds": round(self.seconds, 3),
+            "clips_per_second": round(self.encoded / self.seconds, 2) if self.seconds else None,
+        }
+
+
+def encode(
+    encoders: EncoderSet,
+    source: str | Path,
+    out: str | Path,
+    *,
+    dtype: str = "float16",
+    batch_size: int = 16,
+    num_workers: int = 0,
+    bad_sample_budget: float = 0.001,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> EncodeReport:
+    """Encode the clips of a shard folder, and store their features as another.
+
+    Every input shard gives one shard, with the samples in the same order and with the same text. Run by several
+    processes (``torchrun``), each takes its share of the shards. A killed run goes on where it stopped: what was
+    finished is verified and kept, and the result is the same, byte for byte.
+
+    Args:
+        encoders: What encodes, on its device.
+        source: A shard folder of clips, whole or cut to frames and sound, or its URL.
+        out: Folder to make.
+        dtype: ``float16``, ``bfloat16`` or ``float32``; see ``write_features``.
+        batch_size: Clips encoded at a time.
+        num_workers: Processes that decode, for each process that encodes.
+        bad_sample_budget: Fraction of the samples that may be bad. Each is listed in ``rejects.jsonl``; over this the
+            run stops.
+        overwrite: Replace ``out`` at the end, if it is a shard folder.
+        restart: Throw an unfinished run into ``out`` away.
+        progress: Called with the number of samples done and the number of all, on this process.
+
+    Raises:
+        ConfigError: If ``out`` is taken, an argument does not fit, or ``source`` holds frames of another media profile.
+        DataError: If the folder is broken, holds features already, or too many samples are bad.
+    """
+    if batch_size < 1 or not 0 <= bad_sample_budget < 1:
+        raise ConfigError(
+            f"batch_size={batch_size}, bad_sample_budget={bad_sample_budget}: give at least 1 clip, and a fraction of "
+            "the samples, such as 0.001, or 0"
+        )
+    index = read_index(source)
+    recipe = _new_recipe(encoders, index, dtype)
+    draft = Draft(Path(out), recipe, len(index.shards), overwrite=overwrite)
+    rank, world = place_of_process()
+    if restart and rank == 0:
+        draft.restart()
+    _wait(world)
+    mine = range(rank, len(index.shards), world)
+    parts = {number: draft.part(number) for number in mine}
+    todo = [number for number, part in parts.items() if part is None]
+    budget = _Budget(bad_sample_budget, index.samples, sum(len(part.rejects) for part in parts.values() if part))
+    total = sum(index.shards[number].samples for number in mine)
+    done = encoded = total - sum(index.shards[number].samples for number in todo)
+    if progress is not None:
+        progress(done, total)
+    start = time.perf_counter()
+    batches = iter(_loader(index, todo, encoders, batch_size, num_workers))
+    for number in todo:
+        rejects: list[SampleError] = []
+        with draft.writer(number) as writer:
+            left = index.shards[number].samples
+            while left:
+                items = next(batches)
+                for item in _encoded(encoders, items, recipe):
+                    if isinstance(item, SampleError):
+                        budget.take(item)
+                        rejects.append(item)
+                        writer.reject(item)
+                    else:
+                        writer.write(item)
+                left, done = left - len(items), done + len(items)
+                if progress is not None:
+                    progress(done, total)
+            if len(rejects) < index.shards[number].samples:
+                writer.finish()
+        if len(rejects) == index.shards[number].samples:
+            draft.give_up(number, rejects)
+    seconds = time.perf_counter() - start
+    encoded = _sum(done - encoded, world)
+    budget.check(_sum(budget.bad, world))
+    if rank == 0:
+        joined, listed = draft.publish({**index.provenance, "encoded_from": _name(index)})
+    _wait(world)
+    if rank != 0:
+        joined, listed = read_index(out), ()
+    return EncodeReport(joined, listed, encoded, seconds)
+
+
+def place_of_process() -> tuple[int, int]:
+    """Rank of this process and number of processes, as ``torchrun`` says; the processes are brought together."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return rank, world
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A decoded sample: its clip, its text, and the members that stay."""
+
+    key: str
+    clip: Clip
+    facts: dict[str, Any]
+    members: dict[str, bytes]
+
+
+class _Samples(Dataset["_Item | SampleError"]):
+    """The samples of a shard folder by shard and place, decoded."""
+
+    def __init__(self, index: ShardIndex, media: MediaProfile, keep_media: bool) -> None:
+        self.index, self.media, self.keep_media = index, media, keep_media
+        self._shards = OpenShards([index], ShardCache(), limit=1)
+
+    def __getitem__(self, place: Place) -> _Item | SampleError:
+        number, position = place
+        key, members = self._shards[0, number].read(position)
+        try:
+            clip = decode_sample(key, members, self.media)
+        except DataError as error:
+            message = f"{error} [sample {position} of {self.index.shards[number].name}]"
+            return SampleError(key, "encode", "undecodable", message)
+        kept = {suffix: content for suffix, content in members.items() if suffix != "json"} if self.keep_media else {}
+        return _Item(key, clip, json.loads(members["json"]), kept)
+
+
+class _Budget:
+    """How many samples of the set may be bad."""
+
+    def __init__(self, fraction: float, samples: int, bad: int) -> None:
+        self.fraction, self.samples, self.bad = fraction, samples, bad
+
+    def take(self, problem: SampleError) -> None:
+        self.bad += 1
+        self.check(self.bad, f" The last: {problem}.")
+
+    def check(self, bad: int, last: str = "") -> None:
+        if bad > self.fraction * self.samples:
+            raise DataError(
+                f"{bad} of {self.samples} samples are bad, but bad_sample_budget={self.fraction:g} allows "
+                f"{int(self.fraction * self.samples)}.{last} Mend the clips or pack the set without them, or raise the "
+                "budget; what was finished is kept"
+            )
+
+
+def _encoded(
+    encoders: EncoderSet, items: Sequence[_Item | SampleError], recipe: FeatureRecipe
+) -> Iterator[Sample | SampleError]:
+    """The samples of a batch with their features, in order; bad ones as what is wrong with them."""
+    features = iter(encoders.encode([item.clip for item in items if isinstance(item, _Item)]))
+    for item in items:
+        if isinstance(item, SampleError):
+            yield item
+            continue
+        try:
+            content = write_features(next(features), recipe, item.key)
+        except DataError as error:
+            yield SampleError(item.key, "encode", "not_finite", str(error))
+            continue
+        yield Sample(item.key, {**item.members, FEATURES_SUFFIX: content}, item.facts)
+
+
+def _loader(
+    index: ShardIndex, shards: Sequence[int], encoders: EncoderSet, batch_size: int, num_workers: int
+) -> DataLoader[Any]:
+    """Decoded samples in batches that end with their shard, so that a run that goes on makes the same ones."""
+    batches = [
+        [(number, place) for place in range(first, min(first + batch_size, index.shards[number].samples))]
+        for number in shards
+        for first in range(0, index.shards[number].samples, batch_size)
+    ]
+    samples = _Samples(index, encoders.media, keep_media=bool(encoders.media_sources))
+    return DataLoader(samples, batch_sampler=batches, num_workers=num_workers, collate_fn=list)
+
+
+def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:
+    if index.form == "features":
+        raise DataError(f"{index.place!r} holds features already; give the folder of clips that they came from")
+    check_index(index, encoders.media)
+    keys = {name: encoders.feature_key(name) for name in encoders.specs}
+    for name, key in keys.items():
+        if key is not None:
+            remember(encoders.specs[name].encoder, key.encoder)  # so that training need not load the encoder at all
+    shards = [[shard.name, shard.samples, shard.sha256] for shard in index.shards]
+    digest = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
+    return FeatureRecipe(
+        streams={name: key for name, key in keys.items() if key is not None},
+        dtype=dtype,
+        media=encoders.media,
+        media_sources=encoders.media_sources,
+        input={"form": index.form, "recipe": dict(index.recipe), "shards": f"sha256:{digest[:16]}"},
+    )
+
+
+def _name(index: ShardIndex) -> str:
+    """The last part of a place; the rest may hold secrets."""
+    return PurePosixPath(urlsplit(index.url).path).name if index.url else index.folder.name
+
+
+def _recipe(index: ShardIndex) -> FeatureRecipe:
+    recipe = FeatureRecipe.of(index)
+    assert recipe is not None
+    return recipe
+
+
+def _wait(world: int) -> None:
+    if world > 1:
+        torch.distributed.barrier()
+
+
+def _sum(value: int, world: int) -> int:
+    total = torch.tensor(value)
+    if world > 1:
+        torch.distributed.all_reduce(total)
+    return int(total)

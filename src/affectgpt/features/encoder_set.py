@@ -1,0 +1,163 @@
+"""The encoders of a model without the rest of it: no language model is read to encode clips."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from affectgpt.checkpoints import model_folder
+from affectgpt.checkpoints.config_file import read_config
+from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
+from affectgpt.datamodules.collate import collate
+from affectgpt.encoders.build import build_encoder
+from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.features.feeding import FedByFeatures, check_checkpoint
+from affectgpt.media.profile import MediaProfile
+from affectgpt.registry import Spec
+from affectgpt.types import Clip
+
+log = logging.getLogger(__name__)
+
+
+class EncoderSet(FedByFeatures):
+    """The frozen encoders of a model.
+
+    Args:
+        streams: The model's streams; trainable ones are left out.
+        media: How the model expects clips to be decoded.
+        names: Streams to encode; by default all, and then each must be frozen.
+
+    Raises:
+        ConfigError: If a stream cannot be stored: it is unknown, trainable, or has no encoder.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamSpec],
+        media: MediaProfile | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        specs = read_streams(streams)
+        self.sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
+        self.media = replace(MediaProfile.of(media), sources=self.sources)
+        chosen = tuple(specs) if names is None else tuple(names)
+        for name in chosen:
+            _check_storable(name, specs)
+        # all are built, and in the model's order, so that random weights are those that the model has for the same seed
+        built = {name: build_encoder(spec.encoder) for name, spec in specs.items()}
+        self.encoders = nn.ModuleDict({name: built[name].freeze() for name in chosen})
+        self.specs = {name: specs[name] for name in chosen}
+        self.media_sources = tuple(
+            dict.fromkeys(str(spec.source) for name, spec in specs.items() if name not in self.specs)
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | str | Path, names: Sequence[str] | None = None) -> Self:
+        """The encoders of a model's configuration, or of a run's, as ``AffectGPT.from_config`` reads it.
+
+        Raises:
+            ConfigError: If the file cannot be read, or a stream cannot be stored.
+        """
+        config = read_config(config)
+        return cls(config.get("streams", {}), config.get("media"), names)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path, names: Sequence[str] | None = None, *, allow_import: bool = False
+    ) -> Self:
+        """The encoders of a trained model.
+
+        Args:
+            path: A ``.ckpt`` file, or a folder that ``save_pretrained`` wrote.
+            names: Streams to encode.
+            allow_import: Whether parts named ``package.module:Class`` in its configuration may be imported.
+
+        Raises:
+            CheckpointError: If the file cannot be read or does not fit.
+            ConfigError: If a stream cannot be stored.
+        """
+        if Path(path).is_dir():
+            stored = model_folder.read(path, None, {})
+            config, tensors, trained_on = stored.config, stored.tensors, {}
+        else:
+            checkpoint = load_checkpoint(path)
+            config, tensors = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+            trained_on = checkpoint.get("affectgpt", {}).get("features", {})
+        if not allow_import:
+            refuse_imports(config, path)
+        found = cls.from_config(config, names)
+        for name in found.specs:
+            start = f"encoders.{name}."
+            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            encoder = found.encoder(name)
+            try:
+                if state or not encoder.restored_prefixes():
+                    encoder.load_state_dict(state)
+                    encoder.keep_weights()
+            except RuntimeError as error:
+                raise CheckpointError(f"{path} does not fit the encoder of stream {name!r}: {error}") from error
+        check_checkpoint(found, {name: key for name, key in trained_on.items() if name in found.specs})
+        return found
+
+    @torch.inference_mode()
+    def encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
+        """Encode clips as training would: side by side, padded where they differ in length.
+
+        Args:
+            clips: Decoded clips; frames of different sizes are encoded apart. Where the device has too little memory,
+                the halves are tried.
+
+        Returns:
+            For each clip, stream name to ``[T, D]`` on the CPU; a stream whose source the clip lacks is left out.
+
+        Raises:
+            DataError: If the device has too little memory for one clip.
+        """
+        try:
+            return self._encode(clips)
+        except torch.OutOfMemoryError as error:
+            if len(clips) == 1:
+                raise DataError(
+                    f"clip {clips[0].key!r} does not fit into the memory of {self.device} ({error}); take fewer or "
+                    "smaller frames, or weights in half precision (dtype)"
+                ) from error
+        log.warning("%d clips do not fit into the memory of %s; trying half as many", len(clips), self.device)
+        half = len(clips) // 2
+        return self.encode(clips[:half]) + self.encode(clips[half:])
+
+    def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
+        found: list[dict[str, Tensor]] = [{} for _ in clips]
+        for source in dict.fromkeys(str(spec.source) for spec in self.specs.values()):
+            shapes = {i: tuple(clip.media[source].shape[1:]) for i, clip in enumerate(clips) if source in clip.media}
+            for shape in dict.fromkeys(shapes.values()):
+                rows = [i for i, other in shapes.items() if other == shape]
+                batch = collate([Clip(str(i), {source: clips[i].media[source]}) for i in rows], [""] * len(rows))
+                batch = batch.to(self.device)
+                for name, spec in self.specs.items():
+                    if spec.source == source:
+                        hidden = self.encoders[name](batch.media[source], batch.keep[source]).hidden.cpu()
+                        for row, i in enumerate(rows):
+                            found[i][name] = hidden[row, : len(clips[i].media[source])]
+        return found
+
+
+def _check_storable(name: str, specs: Mapping[str, StreamSpec]) -> None:
+    if name not in specs:
+        raise ConfigError(f"no stream is called {name!r}; there are {', '.join(specs)}")
+    frozen = [other for other, spec in specs.items() if not spec.trainable]
+    if specs[name].trainable:
+        rest = f"encode the frozen ones alone (--streams {','.join(frozen)}), or " if frozen else ""
+        raise ConfigError(
+            f"stream {name!r} has trainable: true, so that its features change with every step and cannot be stored; "
+            f"{rest}set trainable: false"
+        )
+    if Spec.of(specs[name].encoder).name == "precomputed":
+        raise ConfigError(f"stream {name!r} is 'precomputed': it has no encoder to run; configure the real one")

@@ -1,0 +1,290 @@
+"""The model's side of stored features: stand-ins for encoders that need not be loaded, and the comparison of keys."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from affectgpt.encoders.base import Encoder
+from affectgpt.encoders.build import facts_of_file
+from affectgpt.encoders.feature_key import EncoderFacts, FeatureKey
+from affectgpt.encoders.precomputed import PrecomputedEncoder
+from affectgpt.encoders.streams import StreamSpec
+from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.part import Part
+from affectgpt.registry import Spec
+from affectgpt.shards.forms.features import FeatureRecipe
+from affectgpt.shards.index import ShardIndex, read_index
+
+log = logging.getLogger(__name__)
+
+
+class FedByFeatures(Part):
+    """A model whose streams may come as stored features instead of media; a trainer checks them before it starts."""
+
+    specs: Mapping[str, StreamSpec]
+    media: MediaProfile
+    encoders: nn.ModuleDict
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_in_use: dict[str, FeatureKey] = {}
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of a stream."""
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def feature_key(self, name: str) -> FeatureKey | None:
+        """The key of what a stream's encoder gives, from its weights as they are now.
+
+        Returns:
+            ``None`` for a stream that was configured as ``precomputed``: any features of the right width are its own.
+        """
+        encoder = self.encoder(name)
+        if isinstance(encoder, PrecomputedEncoder):
+            return encoder.key
+        return _key(EncoderFacts.of(encoder), self.specs[name], self.media)
+
+    def on_fit_start(self) -> None:
+        """Compare stored features with the encoders, whose weights a checkpoint may just have brought."""
+        super().on_fit_start()
+        self.keys_in_use = self._check("fit")
+
+    def on_validation_start(self) -> None:
+        """Compare stored features with the encoders, where the trainer does nothing but validate."""
+        super().on_validation_start()
+        if self.trainer.state.fn == "validate":
+            self._check("validate")
+
+    def on_test_start(self) -> None:
+        """Compare stored features with the encoders."""
+        super().on_test_start()
+        self._check("test")
+
+    def on_predict_start(self) -> None:
+        """Compare stored features with the encoders."""
+        super().on_predict_start()
+        self._check("predict")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note which features the model was trained on."""
+        super().on_save_checkpoint(checkpoint)
+        features = {name: key.to_json() for name, key in self.keys_in_use.items()}
+        checkpoint["affectgpt"] = {**checkpoint.get("affectgpt", {}), "features": features}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was trained on features of other encoders."""
+        super().on_load_checkpoint(checkpoint)
+        check_checkpoint(self, checkpoint.get("affectgpt", {}).get("features", {}))
+
+    def _check(self, stage: str) -> dict[str, FeatureKey]:
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        found: dict[str, FeatureKey] = {}
+        for indexes in _indexes(datamodule, stage):
+            used = [check_features(self, index) for index in indexes]
+            for index, keys in zip(indexes, used, strict=True):
+                if keys.keys() != used[0].keys():
+                    raise ConfigError(
+                        f"{indexes[0].place!r} has features of {', '.join(used[0]) or 'nothing'}, and "
+                        f"{index.place!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
+                        "same streams: encode them alike"
+                    )
+                found |= keys
+        return found
+
+
+def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
+    """The shard folders that a stage of the trainer reads, if all of them hold features, else ``None``.
+
+    Args:
+        datamodule: Whatever feeds the model.
+        stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+    """
+    indexes = [index for found in _indexes(datamodule, stage) for index in found]
+    every = bool(indexes) and all(index.form == "features" for index in indexes)
+    return [index.place for index in indexes] if every else None
+
+
+def stand_ins(
+    specs: Mapping[str, StreamSpec], media: MediaProfile, folders: str | Sequence[str] | None
+) -> dict[str, PrecomputedEncoder]:
+    """Light parts in place of the encoders that feature shards make needless.
+
+    An encoder is replaced if all folders hold the features of its stream and its weights lie in a file of its own, so
+    that a checkpoint can leave them out. The file's facts are compared with the features' keys; a file that was seen
+    before and has not changed since is not read again. Where the file is not on this machine at all, features that were
+    made by the same spec are taken at their word, with a warning.
+
+    Args:
+        specs: The model's streams.
+        media: How the model expects clips to be decoded.
+        folders: Feature shard folders; ``None`` for none.
+
+    Returns:
+        Stream name to its stand-in.
+
+    Raises:
+        DataError: If the features were made by another encoder, or from other input.
+    """
+    paths = [folders] if isinstance(folders, str) else list(folders or ())
+    recipes = {path: _recipe(path) for path in paths}
+    found = {}
+    for name, spec in specs.items():
+        keys = {path: recipe.streams.get(name) for path, recipe in recipes.items()}
+        first = next(iter(keys.values()), None)
+        if spec.trainable or first is None or not all(key and key.encoder.from_file for key in keys.values()):
+            continue
+        facts = facts_of_file(spec.encoder)
+        if facts is None:
+            _take_at_its_word(name, first, spec)
+            facts = first.encoder
+        wanted = _key(facts, spec, media)
+        for path, key in keys.items():
+            assert key is not None
+            _compare(name, wanted, key, path)
+        found[name] = PrecomputedEncoder.standing_for(wanted)
+    return found
+
+
+def check_features(model: FedByFeatures, index: ShardIndex) -> dict[str, FeatureKey]:
+    """See that a shard folder gives each stream of a model what it needs.
+
+    Args:
+        model: The model.
+        index: A shard folder that it will be fed from, of any form.
+
+    Returns:
+        The keys of the streams that are taken from features.
+
+    Raises:
+        ConfigError: If the encoder of a stream is trained, so that stored features would not follow it, or is a
+            stand-in where media come.
+        DataError: If the features were made by another encoder or from other input, or a stream has neither features
+            nor media.
+    """
+    recipe = FeatureRecipe.of(index)
+    used = {}
+    for name, spec in model.specs.items():
+        key = recipe.streams.get(name) if recipe is not None else None
+        if recipe is None or key is None:
+            _check_media(model, name, recipe, index)
+            continue
+        if spec.trainable:
+            raise ConfigError(
+                f"stream {name!r} has trainable: true, but {index.place!r} holds its features, which would stay "
+                "as they are while the encoder learns; set trainable: false, or train from media"
+            )
+        wanted = model.feature_key(name)
+        if wanted is None:
+            _check_width(model.encoder(name), name, key, index)
+        else:
+            _compare(name, wanted, key, index.place)
+        used[name] = key
+    return used
+
+
+def check_checkpoint(model: FedByFeatures, saved: Mapping[str, Any]) -> None:
+    """See that a model has the encoders whose features a checkpoint was trained on.
+
+    Only encoders whose weights lie in files are compared: those of the others are in the checkpoint.
+
+    Args:
+        model: The model.
+        saved: Stream name to the key, as plain JSON, that the checkpoint holds.
+
+    Raises:
+        CheckpointError: If an encoder has other weights or settings.
+    """
+    for name, value in saved.items():
+        key, encoder, spec = FeatureKey.from_json(value), model.encoder(name), model.specs[name]
+        if not key.encoder.from_file:
+            continue
+        standing = isinstance(encoder, PrecomputedEncoder)
+        facts = None if standing else facts_of_file(spec.encoder, encoder)
+        wanted = model.feature_key(name) if facts is None else _key(facts, spec, model.media)
+        # a newer version of the code reads an older checkpoint; the settings of the model were compared already
+        if wanted is not None and _network(wanted) != _network(key):
+            raise CheckpointError(
+                f"the checkpoint was trained on features of another encoder than stream {name!r} has: "
+                + "; ".join(wanted.differences(key, "here", "in the checkpoint"))
+                + f". Give the encoder the weights that it was trained with ({json.dumps(key.spec)})"
+            )
+
+
+def _indexes(datamodule: Any, stage: str) -> list[list[ShardIndex]]:
+    """The indexes of the shard folders that a stage reads, mixed ones together; none if the datamodule is silent."""
+    if not hasattr(datamodule, "indexes"):
+        return []
+    names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
+    return [datamodule.indexes(name) for name in names if datamodule.sets.get(name)]
+
+
+def _network(key: FeatureKey) -> tuple[str, str, Mapping[str, Any]]:
+    return key.encoder.kind, key.encoder.weights, key.encoder.input_spec
+
+
+def _recipe(path: str) -> FeatureRecipe:
+    recipe = FeatureRecipe.of(read_index(path))
+    if recipe is None:
+        raise ConfigError(f"{path!r} holds no features, but clips; make features of them with affectgpt encode")
+    return recipe
+
+
+def _key(facts: EncoderFacts, spec: StreamSpec, media: MediaProfile) -> FeatureKey:
+    return FeatureKey.of(facts, str(spec.source), media, Spec.of(spec.encoder).to_json())
+
+
+def _compare(name: str, wanted: FeatureKey, given: FeatureKey, folder: str) -> None:
+    if wanted != given:
+        raise DataError(
+            f"the features of stream {name!r} in {folder!r} were not made by this model: the model's key is "
+            f"{wanted.digest}, theirs {given.digest}. "
+            + "; ".join(wanted.differences(given, "in the model", "in the features"))
+            + ". Encode the clips again with this model, or use the model that made them"
+        )
+
+
+def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
+    ours = Spec.of(spec.encoder).to_json()
+    if ours != key.spec:
+        raise DataError(
+            f"stream {name!r}: the weights of {ours} cannot be read here, and the features were made by "
+            f"{dict(key.spec)} (key {key.digest}), so they cannot be compared; give the encoder as the features name "
+            "it, or its weights"
+        )
+    log.warning(
+        "stream %r: the weights of %s cannot be read here; its features (key %s) are taken at their word. The "
+        "checkpoint keeps the key, and compares it with the weights where it is loaded",
+        *(name, ours["name"], key.digest),
+    )
+
+
+def _check_media(model: FedByFeatures, name: str, recipe: FeatureRecipe | None, index: ShardIndex) -> None:
+    folder, encoder = index.place, model.encoder(name)
+    if isinstance(encoder, PrecomputedEncoder):
+        raise ConfigError(
+            f"stream {name!r} has no encoder in this model, and {folder!r} does not hold its features; encode that "
+            "folder too, or build the model without features="
+        )
+    source = str(model.specs[name].source)
+    if recipe is not None and source not in recipe.media_sources:
+        raise DataError(
+            f"{folder!r} has features of {', '.join(recipe.streams)}, but neither features of stream {name!r} nor the "
+            f"media that it reads ({source!r}); encode the clips again with this model"
+        )
+
+
+def _check_width(encoder: Encoder, name: str, key: FeatureKey, index: ShardIndex) -> None:
+    if (encoder.out_dim, encoder.modality) != (key.encoder.width, key.modality):
+        raise DataError(
+            f"stream {name!r} is 'precomputed' with {encoder.modality} vectors of width {encoder.out_dim}, but "
+            f"{index.place!r} has {key.modality} vectors of width {key.encoder.width} for it; change dim and "
+            "modality"
+        )

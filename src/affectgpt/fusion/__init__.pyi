@@ -1,0 +1,12 @@
+from .base import Pooling as Pooling
+from .base import PreFusion as PreFusion
+from .pooling import AttentionPooling as AttentionPooling
+from .pooling import MeanPooling as MeanPooling
+from .pooling import QFormerPooling as QFormerPooling
+from .pooling import SoftmaxAttentionPooling as SoftmaxAttentionPooling
+from .prefusion import AttentionPreFusion as AttentionPreFusion
+from .prefusion import NoPreFusion as NoPreFusion
+from .prefusion import QFormerPreFusion as QFormerPreFusion
+from .prefusion import SoftmaxAttentionPreFusion as SoftmaxAttentionPreFusion
+from .projector import Projector as Projector
+from .qformer import QFormer as QFormer

@@ -1,0 +1,5 @@
+"""Tables and folders of clips become records: JSON lines, tables, bare folders, and published layouts."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

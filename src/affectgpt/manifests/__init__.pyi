@@ -1,0 +1,3 @@
+from .manifest import read_manifest as read_manifest
+from .mer2025 import Mer2025 as Mer2025
+from .record import Record as Record

@@ -1,0 +1,165 @@
+"""Reads one entry of a manifest, whatever file it comes from, strictly into a ``Record``."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Record, SampleError
+from affectgpt.metrics.labels import is_missing
+
+Entries: TypeAlias = Iterator[tuple[str, Mapping[str, Any] | SampleError]]
+"""Place of an entry (``manifest.csv:7``), and the entry, or what is wrong with it."""
+
+MAX_KEY_BYTES = 80
+# What pandas reads as a missing value, by which the published sets are written; case matters: "none" may be a word
+PLACEHOLDERS = frozenset(
+    ("nan", "NaN", "-nan", "-NaN", "null", "NULL", "None", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "#N/A N/A")
+)
+_KEY = re.compile(r"[\w-]+")
+_LABEL_COMMAS = re.compile("[,;\uff0c\uff1b\u3001]")
+_FILES: Mapping[str, frozenset[str]] = {
+    "video": frozenset(VIDEO_SUFFIXES),
+    "audio": AUDIO_SUFFIXES,
+    "faces": frozenset({"npy"}),
+}
+
+
+def fault(place: str, code: str, message: str, key: str = "") -> SampleError:
+    """A fault of an entry, which names its place and, where it is known, its key."""
+    who = f" ({key!r})" if key else ""
+    return SampleError(key or place, "manifest", code, f"{place}{who}: {message}")
+
+
+def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: bool = False) -> Record:
+    """Make a record of an entry.
+
+    Args:
+        entry: ``name``, ``video`` or ``audio``, and the other keys of a manifest.
+        folder: What the paths in it are relative to.
+        place: Where it stands, for messages.
+        cells: Whether it is a row of a table, where a list of labels may be written as text.
+
+    Raises:
+        SampleError: If the entry has no good name, a value of the wrong type, or a file that is not there.
+    """
+    return _Entry(dict(entry), folder, place, cells).read()
+
+
+class _Entry:
+    """Takes an entry apart; what is left over in the end is extra."""
+
+    def __init__(self, entry: dict[str, Any], folder: Path, place: str, cells: bool) -> None:
+        self.entry = entry
+        self.folder = folder
+        self.place = place
+        self.cells = cells
+        self.key = ""
+        self.notes: list[str] = []
+
+    def fault(self, code: str, message: str) -> SampleError:
+        return fault(self.place, code, message, self.key)
+
+    def read(self) -> Record:
+        self.key = self.take_key()
+        video, audio, faces = (self.take_file(name) for name in _FILES)
+        if video is None and audio is None:
+            raise self.fault("no_media", "neither 'video' nor 'audio' is given; name a media file")
+        return Record(
+            key=self.key,
+            video=video,
+            audio=audio,
+            faces=faces,
+            subtitle=self.take_text("subtitle"),
+            labels=self.take_labels(),
+            description=self.take_text("description"),
+            split=self.take_text("split"),
+            extra={name: self.plain(name, value) for name, value in self.entry.items()},
+            notes=tuple(self.notes),
+        )
+
+    def take(self, name: str) -> Any:
+        """The value, or ``None`` where there is none or it stands for nothing; the latter is noted."""
+        value = self.entry.pop(name, None)
+        if is_missing(value):
+            return None
+        if isinstance(value, str) and value.strip() in PLACEHOLDERS:
+            self.notes.append(f"{name} {value!r} was taken as a mark for a missing value")
+            return None
+        return value
+
+    def take_key(self) -> str:
+        key = self.entry.pop("name", None)
+        if not isinstance(key, str):
+            raise self.fault("no_name", f"'name' must be a string that names the sample, but is {key!r}")
+        if not _KEY.fullmatch(key) or len(key.encode()) > MAX_KEY_BYTES:
+            raise self.fault(
+                "bad_name",
+                f"the name {key!r} cannot be a key in a shard; use letters, digits, '-' and '_' (no dot, slash or "
+                f"space), at most {MAX_KEY_BYTES} bytes",
+            )
+        return key
+
+    def take_text(self, name: str) -> str | None:
+        value = self.take(name)
+        if value is not None and not isinstance(value, str):
+            raise self.fault("wrong_type", f"{name!r} must be a string or null, but is {value!r}")
+        return value.strip() or None if value else None
+
+    def take_labels(self) -> tuple[str, ...]:
+        labels = self.take("labels") or []
+        if self.cells and isinstance(labels, str):
+            labels = _split_labels(labels)
+        if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
+            raise self.fault("wrong_type", f"'labels' must be a list of words, such as [\"happy\"], but is {labels!r}")
+        return tuple(label.strip() for label in labels)
+
+    def take_file(self, name: str) -> Path | None:
+        value = self.take(name)
+        if value is None or (self.cells and value == ""):
+            return None
+        if not isinstance(value, str) or not value:
+            raise self.fault("wrong_type", f"{name!r} must be a file name, but is {value!r}")
+        path = self.folder / value
+        if name == "faces" and path.is_dir():
+            return path
+        suffix = value.rpartition(".")[2].lower()
+        if suffix not in _FILES[name]:
+            raise self.fault(
+                "unknown_suffix", f"{name!r} is {value!r}, but must end in one of: {', '.join(sorted(_FILES[name]))}"
+            )
+        if not path.is_file():
+            raise self.fault("missing_file", f"{name!r} names {str(path)!r}, which is no file; check the path")
+        return path
+
+    def plain(self, name: str, value: Any) -> Any:
+        """A value of ``extra`` as plain JSON: dates as text, NaN as null."""
+        if is_missing(value):
+            return None
+        try:
+            return json.loads(json.dumps(value, default=lambda odd: odd.isoformat(), allow_nan=False))
+        except (TypeError, ValueError, AttributeError):
+            raise self.fault("wrong_type", f"{name!r} is {value!r}, which is no plain JSON; leave it out") from None
+
+
+def _split_labels(text: str) -> list[str] | str:
+    """Labels in a cell: a list as JSON or Python writes it, or words with commas or semicolons between them.
+
+    Examples:
+        >>> _split_labels("['ill at ease', 'calm']"), _split_labels("happy; calm"), _split_labels("[]")
+        (['ill at ease', 'calm'], ['happy', 'calm'], [])
+    """
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        for reader in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                found = reader(text)
+                return found if isinstance(found, list) else text
+        text = text[1:-1]
+    pieces = [piece.strip().strip("'\"").strip() for piece in _LABEL_COMMAS.split(text)]
+    return [piece for piece in pieces if piece]

@@ -1,0 +1,1 @@
+"""Still pictures, and the scaling of frames."""

@@ -1,0 +1,1 @@
+"""Resampling a waveform, and cutting it into segments."""

@@ -1,0 +1,16 @@
+from .bootstrap import Interval as Interval
+from .bootstrap import PairedDifference as PairedDifference
+from .bootstrap import Summands as Summands
+from .bootstrap import bootstrap_difference as bootstrap_difference
+from .bootstrap import bootstrap_interval as bootstrap_interval
+from .hit_rate import emotion_hit_rate as emotion_hit_rate
+from .per_sample import SampleScores as SampleScores
+from .per_sample import emotion_sample_scores as emotion_sample_scores
+from .per_sample import label_words as label_words
+from .per_sample import unseen_words as unseen_words
+from .sentiment import sentiment_score as sentiment_score
+from .summands import hit_rate_summands as hit_rate_summands
+from .summands import hit_skill_summands as hit_skill_summands
+from .summands import weighted_f1_summands as weighted_f1_summands
+from .summands import wheel_f1_summands as wheel_f1_summands
+from .wheel_score import emotion_wheel_score as emotion_wheel_score

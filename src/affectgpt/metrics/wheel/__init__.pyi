@@ -1,0 +1,1 @@
+from .emotion_wheel import EmotionWheel as EmotionWheel

@@ -1,0 +1,209 @@
+"""The emotion wheel: which group a label belongs to, in five wheels and two levels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from affectgpt.errors import ConfigError
+from affectgpt.metrics.wheel.valence import group_valence
+
+NEUTRAL = "neutral"
+"""The label that is in no wheel; the strict modes make it a group of its own."""
+
+Codes = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """One way to sort labels into groups.
+
+    Attributes:
+        groups: Names of the groups.
+        codes: int16 ``[num_labels]``: the label's index in ``groups``, or -1 where it has no group.
+    """
+
+    groups: tuple[str, ...]
+    codes: Codes
+
+    def __post_init__(self) -> None:
+        self.codes.setflags(write=False)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmotionWheel:
+    """An immutable vocabulary of emotion labels, sorted into the groups of several wheels.
+
+    Attributes:
+        name: What every score records: ``builtin``, ``official-2025``, ``official-2026``, ...
+        labels: Known labels, lower-case.
+        groupings: ``wheel{w}_level{l}`` for every wheel and level, and further ways to sort the same labels.
+        kin: int32 ``[num_labels]``: labels with the same number are forms of one word. The strict modes compare labels
+            that a wheel cannot place by it.
+
+    Examples:
+        >>> wheel = EmotionWheel.builtin()
+        >>> wheel.group("overjoyed"), wheel.group("Furious", wheel=3), wheel.group("table")
+        ('happy', 'mad', None)
+        >>> wheel.valence("grateful"), wheel.knows("gratefully")
+        ('positive', True)
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    groupings: Mapping[str, Grouping]
+    kin: npt.NDArray[np.int32]
+    _index: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kin.setflags(write=False)
+        object.__setattr__(self, "_index", {label: i for i, label in enumerate(self.labels)})
+
+    @classmethod
+    def builtin(cls) -> EmotionWheel:
+        """The library's own vocabulary: five published taxonomies, widened by public word lists; see docs/wheel.md."""
+        return _builtin()
+
+    @classmethod
+    def official(
+        cls, folder: str | os.PathLike[str] | None = None, *, verify: bool = True, url: str | None = None
+    ) -> EmotionWheel:
+        """The word tables of the AffectGPT authors, with which the published figures were made.
+
+        They are compiled once; the result is kept in the cache folder (``AFFECTGPT_CACHE``, or the user's).
+
+        Args:
+            folder: Holds ``wheel1.xlsx`` to ``wheel5.xlsx``, ``synonym.xlsx`` and ``format.csv``, or
+                ``wheel_mapping.npz`` of MER2026; by default the environment variable ``AFFECTGPT_WHEEL_FOLDER``, or
+                else the cache folder, which is filled from the authors' repository.
+            verify: Refuse tables that differ from the published ones. ``False`` takes them, named
+                ``official-modified``.
+            url: Where the tables are fetched from; by default the environment variable ``AFFECTGPT_WHEEL_URL``, or
+                else the authors' repository. What is fetched must be the published files, to the byte.
+
+        Raises:
+            ConfigError: If openpyxl, or pooch where it is needed, is not installed.
+            DataError: If a file is missing, unreadable or cannot be fetched, or the tables were altered.
+        """
+        from affectgpt.metrics.wheel.official_tables import read_official
+
+        name, labels, groupings, kin = read_official(folder, verify=verify, url=url)
+        return cls(name, labels, groupings, kin)
+
+    @property
+    def num_wheels(self) -> int:
+        """How many wheels there are."""
+        return sum(key.endswith("_level1") for key in self.groupings)
+
+    def grouping(self, wheel: int = 1, level: int = 1) -> Grouping:
+        """The groups of one wheel at one level.
+
+        Raises:
+            ConfigError: If there is no such wheel or level.
+        """
+        key = f"wheel{wheel}_level{level}"
+        if key not in self.groupings:
+            known = ", ".join(k for k in self.groupings if k.startswith("wheel"))
+            raise ConfigError(f"wheel {wheel} level {level} does not exist in {self.name!r}; it has {known}")
+        return self.groupings[key]
+
+    def group(self, label: str, wheel: int = 1, level: int = 1) -> str | None:
+        """The group of a label, or ``None`` where the vocabulary has none.
+
+        Args:
+            label: Any label; case and outer spaces do not matter.
+            wheel: 1 to ``num_wheels``.
+            level: 1 (the inner ring) or 2.
+
+        Raises:
+            ConfigError: If there is no such wheel or level.
+        """
+        grouping = self.grouping(wheel, level)
+        found = self.find(label)
+        code = -1 if found is None else int(grouping.codes[found])
+        return None if code < 0 else grouping.groups[code]
+
+    def find(self, label: str, *, fold: bool = False) -> int | None:
+        """The label's index in ``labels``, or ``None``.
+
+        Args:
+            label: Any label; case and outer spaces do not matter.
+            fold: Also try it with hyphens, underscores and spaces taken for one another or left out.
+        """
+        plain = label.lower().strip()
+        found = self._index.get(plain)
+        if found is None and fold:
+            pieces = plain.replace("-", " ").replace("_", " ").split()
+            found = next((self._index[v] for j in (" ", "-", "") if (v := j.join(pieces)) in self._index), None)
+        return found
+
+    def knows(self, label: str) -> bool:
+        """Whether the label is in the vocabulary."""
+        return self.find(label) is not None
+
+    def valence(self, label: str) -> Literal["positive", "negative", "neutral"] | None:
+        """Whether a label's level-1 groups are mostly pleasant, mostly unpleasant or neither; ``None`` if unknown."""
+        if label.lower().strip() == NEUTRAL:
+            return "neutral"
+        groups = [self.group(label, wheel) for wheel in range(1, self.num_wheels + 1)]
+        known = [group_valence(group) for group in groups if group is not None]
+        if not known:
+            return None
+        # At least half of the wheels must agree: "surprised" is pleasant in one of them only.
+        if 2 * abs(sum(known)) < len(known):
+            return "neutral"
+        return "positive" if sum(known) > 0 else "negative"
+
+    def __repr__(self) -> str:
+        return f"EmotionWheel({self.name!r}, {len(self.labels)} labels, {self.num_wheels} wheels)"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EmotionWheel:
+        # Immutable, so copies of a metric share it.
+        return self
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> EmotionWheel:
+    import json
+
+    folder = Path(__file__).with_name("data")
+    taxonomies = json.loads((folder / "wheels.json").read_text(encoding="utf-8"))
+    families: list[str] = taxonomies["families"]
+    rows = [line.split("\t") for line in (folder / "labels.tsv").read_text(encoding="utf-8").splitlines()]
+    position = {family: i for i, family in enumerate(families)}
+    kin = np.array([position[row[1]] for row in rows], dtype=np.int32)
+    groupings = {}
+    for key, placed in taxonomies["wheels"].items():
+        groups = tuple(sorted(set(placed.values())))
+        of_family = [groups.index(placed[f]) if f in placed else -1 for f in families]
+        groupings[key] = Grouping(groups, np.array(of_family, dtype=np.int16)[kin])
+    return EmotionWheel("builtin", tuple(row[0] for row in rows), groupings, kin)
+
+
+def check_wheel(wheel: object) -> EmotionWheel:
+    """The wheel, if it is one.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if not isinstance(wheel, EmotionWheel):
+        raise ConfigError(f"wheel is {wheel!r}; pass EmotionWheel.builtin() or EmotionWheel.official(folder)")
+    return wheel
+
+
+def as_samples(values: Sequence[Any]) -> Sequence[Any]:
+    """The samples, if they are a sequence of answers and not one answer.
+
+    Raises:
+        ConfigError: If a single text was passed.
+    """
+    if isinstance(values, str):
+        raise ConfigError(f"got the text {values[:60]!r}; expected a sequence with one list of labels per sample")
+    return values

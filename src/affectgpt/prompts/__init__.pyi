@@ -1,0 +1,11 @@
+from .published_layouts import LAYOUTS as LAYOUTS
+from .render import PromptIds as PromptIds
+from .render import Renderer as Renderer
+from .template import AnswerEnd as AnswerEnd
+from .template import Field as Field
+from .template import PromptStyle as PromptStyle
+from .template import Segment as Segment
+from .template import Slot as Slot
+from .template import Text as Text
+from .wordings import STYLES as STYLES
+from .wordings import get_style as get_style

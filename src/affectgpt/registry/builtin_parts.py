@@ -1,0 +1,50 @@
+"""The built-in parts: name to ``module:attr``, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ENCODER_TABLE: Mapping[str, str] = {
+    "clip": "affectgpt.encoders.clip_vit:ClipVitEncoder",
+    "clip-vit-large-14.openai": "affectgpt.encoders.clip_vit:clip_vit_large_14_openai",
+    "hubert": "affectgpt.encoders.hubert:SpeechEncoder",
+    "wav2vec2": "affectgpt.encoders.hubert:SpeechEncoder",
+    "wavlm": "affectgpt.encoders.hubert:SpeechEncoder",
+    "data2vec-audio": "affectgpt.encoders.hubert:SpeechEncoder",
+    "hubert-large.chinese": "affectgpt.encoders.hubert:hubert_large_chinese",
+    "precomputed": "affectgpt.encoders.precomputed:PrecomputedEncoder",
+    "tiny-vision": "affectgpt.encoders.tiny:TinyVisionEncoder",
+    "tiny-audio": "affectgpt.encoders.tiny:TinyAudioEncoder",
+}
+ENCODER_PREFIXES: Mapping[str, str] = {
+    "timm/": "affectgpt.encoders.timm:TimmEncoder",
+    "torchaudio/": "affectgpt.encoders.torchaudio:TorchaudioEncoder",
+}
+POOLING_TABLE: Mapping[str, str] = {
+    "mean": "affectgpt.fusion.pooling:MeanPooling",
+    "attention": "affectgpt.fusion.pooling:AttentionPooling",
+    "attention-softmax": "affectgpt.fusion.pooling:SoftmaxAttentionPooling",
+    "qformer": "affectgpt.fusion.pooling:QFormerPooling",
+}
+PREFUSION_TABLE: Mapping[str, str] = {
+    "none": "affectgpt.fusion.prefusion:NoPreFusion",
+    "attention": "affectgpt.fusion.prefusion:AttentionPreFusion",
+    "attention-softmax": "affectgpt.fusion.prefusion:SoftmaxAttentionPreFusion",
+    "qformer": "affectgpt.fusion.prefusion:QFormerPreFusion",
+}
+LLM_TABLE: Mapping[str, str] = {
+    "causal-lm": "affectgpt.llm.causal_lm:CausalLM",
+    "smollm2-135m-instruct": "affectgpt.llm.smollm2:smollm2_135m_instruct",
+    "tiny": "affectgpt.llm.tiny:TinyLM",
+}
+DATAMODULE_TABLE: Mapping[str, str] = {
+    "mercaption": "affectgpt.datamodules.mercaption:MERCaptionDataModule",
+    "unibench": "affectgpt.datamodules.unibench.datamodule:UniBenchDataModule",
+}
+FACE_DETECTOR_TABLE: Mapping[str, str] = {
+    "centerface": "affectgpt.media.faces.centerface:CenterFaceDetector",
+}
+ASR_TABLE: Mapping[str, str] = {
+    "faster-whisper": "affectgpt.media.speech.faster_whisper:FasterWhisperAsr",
+    "transformers": "affectgpt.media.speech.transformers:TransformersAsr",
+}

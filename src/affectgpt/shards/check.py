@@ -1,0 +1,255 @@
+"""Verifies a shard folder against its index, sample by sample, and sums up what is in it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import AffectGPTError, DataError
+from affectgpt.files import digest_of_file
+from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.cache import ShardCache
+from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe
+from affectgpt.shards.index import ShardIndex, ShardInfo, read_index, read_index_alone
+from affectgpt.shards.journal import Counts
+from affectgpt.shards.read import decode_sample, split_name
+from affectgpt.shards.remote import is_remote
+from affectgpt.shards.write import REJECTS_FILE
+
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong with a shard folder.
+
+    Attributes:
+        shard: Name of the tar, or ``index.json``.
+        key: Key of the sample; empty where it is about the whole tar.
+        code: One word for the kind of fault.
+        message: What was found, and what was expected.
+    """
+
+    shard: str
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ShardCheck:
+    """What was found in a shard folder.
+
+    Attributes:
+        index: What the index says.
+        counts: What the samples say.
+        samples: Samples that were found.
+        faults: All that is wrong; empty if nothing is.
+        missing: Reason for which a modality is missing (``audio: the file has no audio track``) to samples.
+        rejects: Code of a fault for which packing left a sample out, to samples.
+    """
+
+    index: ShardIndex
+    counts: Counts
+    samples: int
+    faults: tuple[Fault, ...]
+    missing: Mapping[str, int]
+    rejects: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the content of ``check.json``."""
+        return {
+            "folder": self.index.url or str(self.index.folder),
+            "ok": not self.faults,
+            "form": self.index.form,
+            "shards": len(self.index.shards),
+            "samples": self.samples,
+            "bytes": self.index.bytes,
+            "duration_seconds": round(self.counts.seconds, 3),
+            "modalities": dict(self.counts.modalities),
+            "labels": self.counts.sorted_labels(),
+            "noted": self.counts.noted,
+            "missing": dict(self.missing),
+            "rejects": dict(self.rejects),
+            "provenance": dict(self.index.provenance),
+            "tool": self.index.tool,
+            "faults": [asdict(fault) for fault in self.faults],
+        }
+
+
+def check_shards(
+    folder: str | Path,
+    *,
+    decode: bool = False,
+    cache: ShardCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ShardCheck:
+    """Read every byte of a shard folder and compare it with the index.
+
+    Seen are: missing, unlisted, cut and altered tars (size, sha256), broken ones, another number or order of samples,
+    keys that come twice in the set, json members that cannot be read, media that a json member promises and nothing
+    holds, empty members, and sums that differ from those of the index.
+
+    Args:
+        folder: The shard folder, or its URL.
+        decode: Also decode every sample, as training would.
+        cache: Where the shards of a URL are fetched to; by default the one that training uses.
+        progress: Called with the bytes done and all of them.
+
+    Raises:
+        DataError: If there is no index to compare with.
+    """
+    index = read_index(folder) if is_remote(folder) else read_index_alone(folder)
+    reader = _Reader(index, decode, cache or ShardCache())
+    faults: list[Fault] = []
+    done = 0
+    for shard in index.shards:
+        faults += reader.check(shard)
+        done += shard.bytes
+        if progress is not None:
+            progress(done, index.bytes)
+    listed = {shard.name for shard in index.shards}
+    for path in [] if index.url else sorted(index.folder.glob("*.tar")):
+        if path.name not in listed:
+            message = "the index does not list it: it belongs to another set, or is left from an earlier one; remove it"
+            faults.append(Fault(path.name, "", "unlisted_shard", message))
+    if not faults:
+        faults += _compare_sums(index, reader.counts)
+    return ShardCheck(index, reader.counts, reader.samples, tuple(faults), reader.missing, _rejects(index))
+
+
+class _Reader:
+    """Goes through the shards one by one, and remembers the keys and the sums."""
+
+    def __init__(self, index: ShardIndex, decode: bool, cache: ShardCache) -> None:
+        self.counts = Counts()
+        self.samples = 0
+        self.missing: Counter[str] = Counter()
+        self._index = index
+        self._cache = cache
+        self._shard_of_key: dict[str, str] = {}
+        self._decode = decode
+
+    def check(self, shard: ShardInfo) -> Iterator[Fault]:
+        try:
+            path = self._cache.path(self._index, shard)
+        except DataError as error:
+            yield Fault(shard.name, "", "not_fetched", str(error))
+            return
+        if not path.is_file():
+            yield Fault(shard.name, "", "missing_shard", "the index lists it, but it is not there; fetch it again")
+            return
+        size = path.stat().st_size
+        if size != shard.bytes:
+            message = f"it has {size} bytes, but the index says {shard.bytes}; fetch it again"
+            yield Fault(shard.name, "", "wrong_size", message)
+        elif (digest := digest_of_file(path)) != shard.sha256:
+            message = f"its sha256 is {digest}, but the index says {shard.sha256}; fetch it again"
+            yield Fault(shard.name, "", "wrong_digest", message)
+        keys: list[str] = []
+        try:
+            for key, members in _samples(path):
+                keys.append(key)
+                yield from (Fault(shard.name, key, *found) for found in self._sample(shard.name, key, members))
+        except (tarfile.TarError, OSError) as error:
+            after = f"after sample {keys[-1]!r}" if keys else "at its start"
+            yield Fault(shard.name, "", "broken_tar", f"it cannot be read on {after}: {error}; fetch it again")
+        self.samples += len(keys)
+        found, listed = (len(keys), *keys[:1], *keys[-1:]), (shard.samples, shard.first_key, shard.last_key)
+        if found != listed:
+            message = f"it holds {_span(found)}, but the index says {_span(listed)}; fetch it again"
+            yield Fault(shard.name, "", "wrong_samples", message)
+
+    def _sample(self, shard: str, key: str, members: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+        if key in self._shard_of_key:
+            yield "duplicate_key", f"{self._shard_of_key[key]} has a sample of this key already"
+        self._shard_of_key[key] = shard
+        for suffix, content in members.items():
+            if not content:
+                yield "empty_member", f"its member {suffix!r} is empty"
+        try:
+            facts = json.loads(members["json"])
+            if facts["key"] != key:
+                yield "wrong_key", f"its json member belongs to {facts['key']!r}"
+            self.counts.add(facts)
+            for kind, reason in facts.get("missing", {}).items():
+                self.missing[f"{kind}: {reason}"] += 1
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            yield "bad_json", f"its json member cannot be read ({error!r})"
+            return
+        absent = [kind for kind in ("video", "audio") if facts.get(f"has_{kind}") and not _has(kind, members)]
+        if absent:
+            yield (
+                "missing_member",
+                f"its json member promises {' and '.join(absent)}, but it has only {sorted(members)}",
+            )
+        elif self._decode:
+            try:
+                decode_sample(key, members, self._profile(), FeatureRecipe.of(self._index))
+            except AffectGPTError as error:
+                yield "undecodable", str(error)
+
+    def _profile(self) -> MediaProfile:
+        stored = self._index.recipe.get("media")
+        return MediaProfile(sources=("frame", "face", "audio")) if stored is None else MediaProfile.of(stored)
+
+
+def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Key and members of each sample; the members of one sample stand together, as WebDataset has it."""
+    current: tuple[str, dict[str, bytes]] | None = None
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            if not member.isfile():
+                continue
+            key, suffix = split_name(member.name)
+            if current is None or current[0] != key:
+                if current is not None:
+                    yield current
+                current = (key, {})
+            file = tar.extractfile(member)
+            current[1][suffix] = b"" if file is None else file.read()
+            if len(current[1][suffix]) != member.size:
+                raise tarfile.ReadError(f"{member.name} is cut")
+    if current is not None:
+        yield current
+
+
+def _has(kind: str, members: Mapping[str, bytes]) -> bool:
+    if FEATURES_SUFFIX in members:
+        return True  # vectors in place of media
+    if any(suffix in VIDEO_SUFFIXES - (PICTURE_SUFFIXES if kind == "audio" else frozenset()) for suffix in members):
+        return True  # a video may carry the sound
+    return any(suffix in AUDIO_SUFFIXES if kind == "audio" else suffix.startswith("frame") for suffix in members)
+
+
+def _span(found: tuple[Any, ...]) -> str:
+    return f"{found[0]} samples" + (f" from {found[1]!r} to {found[2]!r}" if found[0] else "")
+
+
+def _compare_sums(index: ShardIndex, counts: Counts) -> Iterator[Fault]:
+    pairs = {
+        "labels": (dict(index.labels), counts.sorted_labels()),
+        "modalities": (dict(index.modalities), dict(counts.modalities)),
+        "duration_seconds": (round(index.duration_seconds, 1), round(counts.seconds, 1)),
+    }
+    for name, (said, found) in pairs.items():
+        if said != found:
+            message = f"its {name} do not fit the samples: {str(said)[:200]} in the index, {str(found)[:200]} found"
+            yield Fault("index.json", "", "wrong_sums", message)
+
+
+def _rejects(index: ShardIndex) -> dict[str, int]:
+    path = index.folder / REJECTS_FILE
+    if index.url or not path.is_file():
+        return {}
+    try:
+        codes = [json.loads(line)["code"] for line in path.read_text("utf-8").split("\n") if line]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"{str(path)!r} cannot be read ({error!r}); pack the set again, or remove it") from error
+    return dict(Counter(codes).most_common())

@@ -1,0 +1,202 @@
+"""The index of a shard folder: what each tar holds, so that a missing or cut one is noticed at the start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from affectgpt.errors import DataError
+from affectgpt.shards.remote import fetch_bytes, is_remote, join_url
+
+INDEX_FILE = "index.json"
+FORMAT = "affectgpt-shards"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One tar.
+
+    Attributes:
+        name: File name in the folder.
+        samples: Samples in it.
+        bytes: Size of the file.
+        sha256: Digest of the file, in hex.
+        first_key: Key of the first sample.
+        last_key: Key of the last sample.
+    """
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """A shard folder.
+
+    Attributes:
+        shards: Its tars, in order.
+        labels: Label to the number of samples that carry it, most frequent first.
+        modalities: ``video``, ``audio``, ``faces``, ``subtitle``, ``labels``, ``description`` to the number of samples
+            that have it.
+        duration_seconds: Length of all clips together.
+        provenance: Where the set comes from: source, licence and whatever the packer was told.
+        tool: Name and version of the packer.
+        form: What a sample holds: ``"media"`` (original files), ``"frames"`` (pictures and sound, cut already) or
+            ``"features"`` (vectors of frozen encoders).
+        recipe: How the form was made, as plain JSON: the media profile of frames, the feature key of each stream.
+        folder: Where the index was read; not saved.
+        url: Where the index was read if that is no local folder; not saved.
+    """
+
+    shards: tuple[ShardInfo, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    modalities: Mapping[str, int] = field(default_factory=dict)
+    duration_seconds: float = 0.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tool: str = ""
+    form: str = "media"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """The folder or URL where the index was read."""
+        return self.url or str(self.folder)
+
+    @property
+    def samples(self) -> int:
+        """Samples in all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the content of ``index.json``."""
+        return {
+            "format": FORMAT,
+            "schema": SCHEMA_VERSION,
+            "tool": self.tool,
+            "form": self.form,
+            "recipe": dict(self.recipe),
+            "samples": self.samples,
+            "bytes": self.bytes,
+            "duration_seconds": round(self.duration_seconds, 3),
+            "modalities": dict(self.modalities),
+            "labels": dict(self.labels),
+            "provenance": dict(self.provenance),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+
+def read_index(folder: str | Path) -> ShardIndex:
+    """Read the index of a shard folder, and check that its files are there in the right size.
+
+    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch. Of a folder
+    that is a URL only the index is read: its shards are checked one by one when they are fetched.
+
+    Args:
+        folder: A local folder, or the URL of one: ``https``, ``s3``, ``gs`` or ``hf``.
+
+    Raises:
+        ConfigError: If nothing here reads such a URL.
+        DataError: If there is no index, it is not one of ours, or a shard is missing or has another size.
+    """
+    if is_remote(folder):
+        path = join_url(str(folder), INDEX_FILE)
+        return replace(parse_index(fetch_bytes(path), Path(), path), url=str(folder))
+    index = read_index_alone(folder)
+    _check_files(index)
+    return index
+
+
+def read_index_alone(folder: str | Path) -> ShardIndex:
+    """Read the index of a shard folder, without a look at the shards.
+
+    Raises:
+        DataError: If there is no index, or it is not one of ours.
+    """
+    folder = Path(folder)
+    path = folder / INDEX_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{str(folder)!r} is no shard folder: it has no {INDEX_FILE}; make one with pack") from error
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read ({error}); fetch it again, or pack the set again") from error
+    return parse_index(content, folder, str(path))
+
+
+def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
+    """Read the content of an ``index.json``.
+
+    Args:
+        content: Of the file.
+        folder: Where the shards are, or will be.
+        path: Where the file came from, for messages.
+
+    Raises:
+        DataError: If it is not the index of a shard folder, or not of this version.
+    """
+    try:
+        saved = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{path!r} cannot be read ({error}); fetch it again, or pack the set again") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise DataError(f"{path!r} is not the index of a shard folder (its 'format' is not {FORMAT!r})")
+    if saved.get("schema") != SCHEMA_VERSION:
+        raise DataError(
+            f"{path!r} has schema {saved.get('schema')!r}, but this version reads {SCHEMA_VERSION}; "
+            "pack the set again, or install the version that wrote it"
+        )
+    try:
+        index = ShardIndex(
+            shards=tuple(_shard(entry) for entry in saved["shards"]),
+            labels=saved["labels"],
+            modalities=saved["modalities"],
+            duration_seconds=float(saved["duration_seconds"]),
+            provenance=saved["provenance"],
+            tool=saved["tool"],
+            form=saved.get("form", "media"),
+            recipe=saved.get("recipe", {}),
+            folder=folder,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path!r} is incomplete ({error!r}); pack the set again") from error
+    if not index.shards or index.samples != saved.get("samples"):
+        raise DataError(
+            f"{path!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
+            f"{index.samples}; pack the set again"
+        )
+    return index
+
+
+def _shard(entry: Mapping[str, Any]) -> ShardInfo:
+    shard = ShardInfo(**{item.name: entry[item.name] for item in fields(ShardInfo)})
+    if shard.samples < 1 or "/" in shard.name or "\\" in shard.name:
+        raise ValueError(f"shard {shard.name!r} with {shard.samples} samples")
+    return shard
+
+
+def _check_files(index: ShardIndex) -> None:
+    for shard in index.shards:
+        path = index.folder / shard.name
+        if not path.is_file():
+            raise DataError(f"shard {str(path)!r} is in the index, but missing; fetch it again, or pack the set again")
+        size = path.stat().st_size
+        if size != shard.bytes:
+            raise DataError(
+                f"shard {str(path)!r} has {size} bytes, but the index says {shard.bytes}; it is cut or another file: "
+                "fetch it again, or pack the set again"
+            )

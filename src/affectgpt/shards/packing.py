@@ -1,0 +1,160 @@
+"""Packs a manifest into WebDataset tars with an index; every clip is decoded once before it is taken."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.manifests.manifest import Layout, scan_manifest
+from affectgpt.manifests.record import Record, SampleError
+from affectgpt.shards.forms.frames import FORM, FramesRecipe
+from affectgpt.shards.index import ShardIndex
+from affectgpt.shards.parallel import map_in_order
+from affectgpt.shards.probe import Prepare, crashed
+from affectgpt.shards.write import ShardWriter
+
+_TAR_BYTES_PER_SAMPLE = 8192
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What packing did.
+
+    Attributes:
+        index: The new shard folder.
+        rejects: The samples left out, with the reason.
+        num_noted: Samples that were taken although something in them had to be skipped (``media_notes`` in their json
+            member) or was taken otherwise than it is written (``manifest_notes``).
+        num_resumed: Samples, taken or rejected, that an interrupted run had done before.
+    """
+
+    index: ShardIndex
+    rejects: tuple[SampleError, ...]
+    num_noted: int
+    num_resumed: int = 0
+
+
+def pack(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    layout: Layout | None = None,
+    samples_per_shard: int = 512,
+    shard_bytes: int = 256 * 10**6,
+    split: str | None = None,
+    labelled_only: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    skip_bad: bool = False,
+    workers: int = 0,
+    recipe: FramesRecipe | None = None,
+    face_detector: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PackReport:
+    """Pack the clips of a manifest into a shard folder.
+
+    A shard ends at ``samples_per_shard`` samples, or at the sample with which it reaches ``shard_bytes``. The media
+    files are stored as they are, unless a ``recipe`` is given. The same files give the same tars, byte for byte, for
+    any number of workers. After a kill or an error the same call goes on behind the last finished shard; see
+    ``ShardWriter``.
+
+    Args:
+        manifest: See ``read_manifest``.
+        out: Folder to make.
+        layout: See ``read_manifest``.
+        samples_per_shard: Most samples in a tar.
+        shard_bytes: Size at which a tar ends.
+        split: Take only the lines of this ``split``.
+        labelled_only: Leave out what cannot be learnt from, samples with neither labels nor a description; they are
+            listed in ``rejects.jsonl``.
+        provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
+        overwrite: Replace ``out`` if it is a shard folder.
+        restart: Throw an unfinished packing into ``out`` away.
+        skip_bad: Leave bad samples out and list them in ``rejects.jsonl``, instead of stopping at the first.
+        workers: Processes that decode; 0 decodes in this one. A script that asks for more must guard its main module
+            with ``if __name__ == "__main__"``, as for any use of ``multiprocessing``.
+        recipe: Store frames and sound, decoded already, in place of the original files (form ``"frames"``).
+        face_detector: Name in ``FACE_DETECTORS`` of what finds the main face of clips that come without face crops.
+        progress: Called with the number of samples done and the number of all.
+
+    Raises:
+        ConfigError: If ``out`` exists, an argument does not fit, or an unfinished packing had other settings.
+        DataError: If a sample is bad and ``skip_bad`` is not set, none is good, the disk has no room, or the inputs
+            changed since an unfinished packing.
+    """
+    if workers < 0:
+        raise ConfigError(f"workers={workers}, but must be 0, to decode in this process, or more")
+    prepare = Prepare(recipe, face_detector)
+    stored = {} if recipe is None else recipe.to_json()
+    with ShardWriter(
+        out,
+        samples_per_shard=samples_per_shard,
+        shard_bytes=shard_bytes,
+        form="media" if recipe is None else FORM,
+        recipe=stored | ({"face_detector": face_detector} if face_detector else {}),
+        settings={"av": av.__version__},
+        overwrite=overwrite,
+        restart=restart,
+    ) as writer:
+        records, rejects = _select(manifest, layout, split, labelled_only, skip_bad)
+        identities = [record.identity() for record in records]
+        num_resumed = writer.resume(identities)
+        _check_room(writer, records[num_resumed:], recipe)
+        for done, sample in enumerate(
+            map_in_order(prepare, records[num_resumed:], workers, crashed), start=num_resumed
+        ):
+            if isinstance(sample, SampleError):
+                if not skip_bad:
+                    raise sample
+                writer.reject(sample, identities[done])
+            else:
+                writer.write(sample, identities[done])
+            if progress is not None:
+                progress(done + 1, len(records))
+        origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
+        index, listed, total = writer.finish(origin, rejects)
+    return PackReport(index, listed, total.noted, num_resumed)
+
+
+def _select(
+    manifest: str | Path, layout: Layout | None, split: str | None, labelled_only: bool, skip_bad: bool
+) -> tuple[list[Record], list[SampleError]]:
+    records, rejects = scan_manifest(manifest, layout)
+    if rejects and not skip_bad:
+        raise rejects[0]
+    if split is not None:
+        known = sorted({str(record.split) for record in records})
+        records = [record for record in records if record.split == split]
+        if not records:
+            raise DataError(f"manifest {str(manifest)!r} has no line with split {split!r}, only: {', '.join(known)}")
+    if labelled_only:
+        rejects += [_unlabelled(record) for record in records if not (record.labels or record.description)]
+        records = [record for record in records if record.labels or record.description]
+    return records, rejects
+
+
+def _unlabelled(record: Record) -> SampleError:
+    message = f"clip {record.key!r} has neither labels nor a description, and such clips are left out"
+    return SampleError(record.key, "select", "unlabelled", message)
+
+
+def _check_room(writer: ShardWriter, records: Sequence[Record], recipe: FramesRecipe | None) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    needed = sum(path.stat().st_size for record in records for path in record.files())
+    if recipe is not None:  # an estimate: JPEG takes about 2 bits a pixel, and the sound less than the clip
+        profile = recipe.profile
+        needed = needed // 4 + len(records) * profile.num_frames * profile.frame_height * profile.frame_width // 4
+    needed += len(records) * _TAR_BYTES_PER_SAMPLE
+    free = shutil.disk_usage(writer.out.parent).free
+    if needed > free:
+        raise DataError(
+            f"packing into {str(writer.out)!r} needs about {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are "
+            "free there; free some space, or choose a folder on another disk"
+        )

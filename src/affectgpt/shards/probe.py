@@ -1,0 +1,173 @@
+"""Reads and decodes the files of a record, to see that they are whole, and makes a sample of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from affectgpt.errors import DataError
+from affectgpt.manifests.record import FACES_SUFFIX, Record, SampleError
+from affectgpt.media.decode.decoder import Decoded, decode
+from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.face_arrays import read_faces
+from affectgpt.media.faces.find import find_faces
+from affectgpt.media.profile import MediaProfile
+from affectgpt.registry import FACE_DETECTORS
+from affectgpt.shards.forms.frames import FramesRecipe, count_pictures
+from affectgpt.shards.tar_writer import Sample
+
+_CROP = MediaProfile(frame_height=0, frame_width=0, sources=("image",))
+_PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """The work on one record: a function that another process can be given.
+
+    Attributes:
+        recipe: How to store frames and sound; ``None`` stores the original files.
+        detector: Finds the main face of a clip that comes without face crops: a name in ``FACE_DETECTORS``, or
+            ``None``.
+    """
+
+    recipe: FramesRecipe | None = None
+    detector: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.detector is not None:
+            _detector(self.detector)  # a wrong name is refused now, not with the first clip
+
+    def __call__(self, record: Record) -> Sample | SampleError:
+        """Read the files of a record, and decode them to see that they are whole.
+
+        Returns:
+            The sample, or what is wrong with it: an answer that another process can send.
+        """
+        try:
+            return self._prepare(record)
+        except SampleError as problem:
+            return problem
+        except OSError as error:
+            message = f"clip {record.key!r}: {error.filename!r} cannot be read: {error.strerror}"
+            return SampleError(record.key, "probe", "unreadable", message)
+
+    def _prepare(self, record: Record) -> Sample:
+        contents = {path: path.read_bytes() for path in (record.video, record.audio) if path is not None}
+        profile = _PROBE if self.recipe is None else self.recipe.profile
+        decoded = {path: _decode(content, path, record, profile) for path, content in contents.items()}
+        seen = decoded[record.video] if record.video is not None else None
+        heard = decoded[record.audio] if record.audio is not None else seen
+        facts = _facts(record, seen, heard, list(decoded.values()))
+        faces = self._faces(record, contents, facts)
+        if self.recipe is None:
+            members = {path.suffix.lower().lstrip("."): content for path, content in contents.items()}
+            if faces is not None:
+                members[FACES_SUFFIX] = faces
+        else:
+            facts["stored"] = self.recipe.to_json()
+            crops = None if faces is None else read_faces(faces, record.key)
+            channels = facts["extra"].pop("faces_channels", "rgb")
+            members = self.recipe.members(seen, heard, crops, channels, record.key)
+            facts["num_stored"] = count_pictures(members)
+        return Sample(record.key, members, facts)
+
+    def _faces(self, record: Record, contents: Mapping[Path, bytes], facts: dict[str, Any]) -> bytes | None:
+        """The face crops as an npy file: those of the record, or those that the detector finds."""
+        if record.faces is not None:
+            facts["has_faces"] = True
+            try:
+                return _given_faces(record)
+            except DataError as error:
+                raise SampleError(record.key, "probe", "bad_faces", str(error)) from error
+        if self.detector is None or not facts["has_video"] or record.video is None:
+            return None
+        profile = MediaProfile() if self.recipe is None else self.recipe.profile
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums of floats depend on the number of threads, and shards must not
+        try:
+            found = find_faces(contents[record.video], profile, _detector(self.detector), key=record.key)
+        finally:
+            torch.set_num_threads(threads)
+        facts["faces_coverage"] = 0.0 if found is None else round(found.coverage, 3)
+        if found is None or not len(found.kept):
+            facts["missing"]["face"] = "no face was found"
+            return None
+        facts["has_faces"] = True
+        return _npy(found.kept)
+
+
+def crashed(record: Record) -> SampleError:
+    """The fault of a record whose decoding killed its process."""
+    message = (
+        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} killed its process; the file breaks the "
+        "decoder, or needs more memory than there is: leave it out, or convert it"
+    )
+    return SampleError(record.key, "probe", "crashed", message)
+
+
+def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded: list[Decoded]) -> dict[str, Any]:
+    """The json member; ``has_video`` and ``has_audio`` are what could be decoded, not what a header claims."""
+    missing = {} if seen is not None else {"visual": "the clip is sound alone"}
+    for kind, part in (("visual", seen), ("audio", heard)):
+        if part is not None and kind in part.missing:
+            missing[kind] = part.missing[kind]
+    return {
+        **record.to_json(),
+        "duration_seconds": round(max(part.duration_seconds for part in decoded), 3),
+        "has_video": seen is not None and seen.frames is not None,
+        "has_audio": heard is not None and heard.waveform is not None,
+        "has_faces": False,
+        "picture": seen is not None and seen.picture,
+        "missing": missing,
+        "media_notes": [note for part in decoded for note in part.notes],
+    }
+
+
+def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile) -> Decoded:
+    try:
+        decoded = decode(content, profile, key=record.key, thorough=True)
+    except DataError as error:
+        code = "undecodable" if content else "empty_file"
+        raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
+    if path == record.audio and decoded.waveform is None:
+        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
+        raise SampleError(record.key, "probe", "no_sound", message)
+    return decoded
+
+
+@cache
+def _detector(name: str) -> FaceDetector:
+    detector: FaceDetector = FACE_DETECTORS.build(name)
+    return detector
+
+
+def _given_faces(record: Record) -> bytes:
+    """The face crops of a record as an npy file; pictures in a folder become one."""
+    files = record.face_files()
+    if record.faces in files:
+        content = files[0].read_bytes()
+        read_faces(content, record.key)
+        return content
+    crops = []
+    for path in files:
+        frames = decode(path.read_bytes(), _CROP, key=record.key).frames
+        assert frames is not None
+        crops.append(frames[0].permute(1, 2, 0).numpy())
+    if len({crop.shape for crop in crops}) != 1:
+        sizes = ", ".join(sorted({f"{crop.shape[1]}x{crop.shape[0]}" for crop in crops})) or "none at all"
+        raise DataError(f"clip {record.key!r}: pictures of one size make face crops, but {record.faces} holds {sizes}")
+    return _npy(np.stack(crops))
+
+
+def _npy(array: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()

@@ -1,0 +1,205 @@
+"""Reads the samples of one shard by their place in it, without unpacking it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from affectgpt.errors import DataError
+from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
+from affectgpt.media.clip import load_clip
+from affectgpt.media.faces.face_arrays import read_faces
+from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
+from affectgpt.shards.forms.frames import read_frames
+from affectgpt.shards.tar_headers import scan_members
+from affectgpt.types import Clip
+
+
+class ShardReader:
+    """An open shard.
+
+    Opening reads the headers of the tar, 512 bytes a member; the content of a sample is read when it is asked for.
+
+    Args:
+        path: The tar.
+        num_samples: Samples that the index promises.
+        recipe: How its features were made, for a shard that holds features.
+
+    Raises:
+        DataError: If the tar is broken, or holds another number of samples.
+    """
+
+    def __init__(self, path: Path, num_samples: int, recipe: FeatureRecipe | None = None) -> None:
+        self.path = path
+        self._recipe = recipe
+        self._samples: list[tuple[str, dict[str, tuple[int, int]]]] = []
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise DataError(f"shard {str(path)!r} cannot be opened: {error.strerror}; check the path") from error
+        try:
+            for name, offset, size in scan_members(self._file):
+                self._add(name, offset, size)
+        except (OSError, ValueError, tarfile.TarError) as error:
+            self._file.close()
+            raise DataError(f"shard {str(path)!r} cannot be read ({error}); fetch it again, or pack again") from error
+        if len(self._samples) != num_samples:
+            self._file.close()
+            raise DataError(
+                f"shard {str(path)!r} holds {len(self._samples)} samples, but the index says {num_samples}; "
+                "fetch it again, or pack the set again"
+            )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def key(self, position: int) -> str:
+        """Key of the sample at a place."""
+        return self._samples[position][0]
+
+    def read(self, position: int) -> tuple[str, dict[str, bytes]]:
+        """Read a sample.
+
+        Returns:
+            Its key, and its members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
+
+        Raises:
+            DataError: If the shard ends too early.
+        """
+        key, members = self._samples[position]
+        content = {}
+        for suffix, (offset, size) in members.items():
+            content[suffix] = os.pread(self._file.fileno(), size, offset)
+            if len(content[suffix]) != size:
+                raise DataError(f"shard {str(self.path)!r} is cut in sample {key!r}; fetch it again, or pack again")
+        return key, content
+
+    def load(self, position: int, profile: MediaProfile) -> Clip:
+        """Read and decode a sample.
+
+        Raises:
+            SampleError: If it cannot be decoded; the message names the key and the shard.
+            DataError: If the shard ends too early, or holds features of another set.
+        """
+        key, members = self.read(position)
+        try:
+            return decode_sample(key, members, profile, self._recipe)
+        except ForeignFeaturesError:  # no fault of the sample, and never one to be left out
+            raise
+        except DataError as error:
+            message = f"{error} [sample {position} of shard {str(self.path)!r}]"
+            raise SampleError(key, "load", "undecodable", message) from error
+
+    def _add(self, name: str, offset: int, size: int) -> None:
+        key, suffix = split_name(name)
+        if not self._samples or self._samples[-1][0] != key:
+            self._samples.append((key, {}))
+        self._samples[-1][1][suffix] = (offset, size)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and suffix in the name of a member, as WebDataset splits it: at the first dot of the file's name.
+
+    Examples:
+        >>> split_name("part/clip-1.faces.npy")
+        ('part/clip-1', 'faces.npy')
+    """
+    folder, slash, base = name.rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return folder + slash + stem, suffix
+
+
+def decode_sample(
+    key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None = None
+) -> Clip:
+    """Make a clip of what ``ShardReader.read`` gives.
+
+    Args:
+        key: The sample's key.
+        members: Suffix to content.
+        profile: How media are decoded.
+        recipe: How its features were made, for a sample that holds features.
+
+    Raises:
+        DataError: If it cannot be decoded.
+    """
+    try:
+        text: dict[str, Any] = json.loads(members["json"])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"sample {key!r} has no readable json member ({error!r}); pack the set again") from error
+    if FEATURES_SUFFIX in members or recipe is not None:
+        return _with_features(key, members, text, profile, recipe)
+    return _with_media(key, members, text, profile)
+
+
+def _with_features(
+    key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile, recipe: FeatureRecipe | None
+) -> Clip:
+    if recipe is None or FEATURES_SUFFIX not in members:
+        has, says = ("no features", "it should") if recipe is not None else ("features", "nothing of them")
+        raise ForeignFeaturesError(
+            f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again"
+        )
+    features = read_features(members[FEATURES_SUFFIX], recipe, key)
+    rest = recipe.media_profile(profile)
+    if rest is not None:
+        try:
+            clip = _with_media(key, members, text, rest)
+        except DataError:  # a clip may lack all that is left; an error is one that the whole clip gives
+            clip = _with_media(key, members, text, profile)
+        media = {name: value for name, value in clip.media.items() if name in rest.sources}
+        return replace(clip, media=media, features=features)
+    return Clip(
+        key=key,
+        subtitle=(text.get("subtitle") or "").strip() or None,
+        labels=tuple(text.get("labels") or ()),
+        description=text.get("description"),
+        features=features,
+        duration_seconds=text.get("duration_seconds"),
+        extra=text.get("extra") or {},
+    )
+
+
+def _with_media(key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile) -> Clip:
+    if "stored" in text:
+        return read_frames(key, members, text, profile)
+    video = next((members[suffix] for suffix in members if suffix in VIDEO_SUFFIXES), None)
+    audio = next((members[suffix] for suffix in members if suffix in AUDIO_SUFFIXES), None)
+    source = video if video is not None else audio
+    if source is None:
+        raise DataError(f"sample {key!r} has no media member, only {', '.join(sorted(members))}; pack the set again")
+    faces = None
+    if FACES_SUFFIX in members and "face" in profile.sources:
+        faces = read_faces(members[FACES_SUFFIX], key)
+    clip, _ = load_clip(
+        source,
+        profile,
+        key=key,
+        audio=audio if video is not None else None,
+        subtitle=text.get("subtitle"),
+        labels=text.get("labels") or (),
+        description=text.get("description"),
+        faces=faces,
+        faces_channels=(text.get("extra") or {}).get("faces_channels", "rgb"),
+        extra=text.get("extra") or {},
+    )
+    return clip

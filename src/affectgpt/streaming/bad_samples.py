@@ -1,0 +1,105 @@
+"""Counts the samples that cannot be used, over all ranks, and stops a run that has too many."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import write_lines
+from affectgpt.streaming.stream import BadSample
+
+log = logging.getLogger(__name__)
+
+REPORT_FILE = "bad_samples.jsonl"
+
+
+class BadSampleBudget:
+    """What was found bad in a run: each sample once, whatever the number of epochs and ranks.
+
+    Args:
+        fraction: Part of the samples that may be bad; 0 for none.
+
+    Raises:
+        ConfigError: If ``fraction`` is not at least 0 and below 1.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        if not 0 <= fraction < 1:
+            raise ConfigError(f"bad_sample_budget={fraction}: give a fraction of the samples, such as 0.001, or 0")
+        self.fraction = fraction
+        self.num_samples = 0
+        self.report: Path | None = None
+        self._known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._fresh: list[dict[str, Any]] = []
+
+    @property
+    def allowed(self) -> int:
+        """Samples that may be bad."""
+        return int(self.fraction * self.num_samples)
+
+    @property
+    def found(self) -> int:
+        """Samples that are known to be bad, on all ranks as of the last meeting."""
+        return len(self._known)
+
+    def note(self, bad: BadSample, epoch: int, replaced_by: str | None) -> None:
+        """Write a bad sample down.
+
+        Args:
+            bad: The sample.
+            epoch: Epoch in which it was met.
+            replaced_by: Key of the sample read in its place, or ``None`` where the reserve was empty.
+        """
+        if (bad.shard, bad.key) in self._known:
+            return
+        record = {**asdict(bad), "epoch": epoch, "replaced_by": replaced_by}
+        self._known[bad.shard, bad.key] = record
+        self._fresh.append(record)
+        instead = f"{replaced_by!r} is read in its place" if replaced_by else "the reserve is empty, its batch is short"
+        log.warning("bad sample %r in %s: %s; %s", bad.key, bad.shard, bad.reason, instead)
+
+    def meet(self) -> None:
+        """Put together what all ranks found; every rank must call it at the same step.
+
+        Rank 0 writes the report.
+        """
+        found = [self._fresh]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            found = [[] for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(found, self._fresh)
+        for record in (record for records in found for record in records):
+            self._known.setdefault((record["shard"], record["key"]), record)
+        self._fresh = []
+        if any(found) and self.report is not None:
+            write_lines(self.report, (json.dumps(record, ensure_ascii=False) for record in self._known.values()))
+
+    def check(self) -> None:
+        """Stop if there are too many.
+
+        Raises:
+            DataError: If more samples are bad than the budget allows.
+        """
+        if self.found > self.allowed:
+            last = list(self._known.values())[-1]
+            raise DataError(
+                f"{self.found} of {self.num_samples} samples are bad, but bad_sample_budget={self.fraction:g} allows "
+                f"{self.allowed}. The last: {last['reason']}. "
+                + (f"All are in {str(self.report)!r}. " if self.report else "")
+                + "Find them all with check, pack the set again without them, or raise the budget"
+            )
+
+    def to_json(self) -> list[Mapping[str, Any]]:
+        """Plain JSON, for a checkpoint."""
+        return list(self._known.values())
+
+    def restore(self, saved: list[Mapping[str, Any]]) -> None:
+        """Go on from what ``to_json`` gave."""
+        self._known = {(record["shard"], record["key"]): dict(record) for record in saved}
+        self._fresh = []

@@ -1,0 +1,150 @@
+"""The order of an epoch over several sets with weights: a pure function of counts, seed and epoch."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from affectgpt.errors import ConfigError
+from affectgpt.streaming.order import EpochOrder
+
+
+class MixtureOrder:
+    """The global sequence of samples in one epoch, of one set or of several.
+
+    Each set is an endless sequence, lap after lap, every lap in an order of its own; an epoch takes the next
+    ``lengths[i]`` samples of set i. So a set that is drawn less than once an epoch gives all its samples before it
+    gives any again, and one that is drawn more often goes round. Within the epoch the sets are interleaved evenly:
+    any run of n neighbours holds each set's share of n, give or take as many samples as there are sets.
+
+    Args:
+        counts: Samples in each shard, of each set.
+        lengths: Samples that an epoch takes of each set; see ``mixture_lengths``.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        shuffle: Whether to permute.
+        mix_shards: Shards of each set that are mixed at a time.
+
+    Examples:
+        >>> order = MixtureOrder([[3], [3]], [4, 2], seed=0, epoch=0, shuffle=False)
+        >>> list(order.walk(0, 6))
+        [(0, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 1), (0, 0, 0)]
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        *,
+        seed: int,
+        epoch: int,
+        shuffle: bool,
+        mix_shards: int = 4,
+    ) -> None:
+        self._counts = counts
+        self._sizes = [sum(shards) for shards in counts]
+        self._lengths = lengths
+        self._seed = seed
+        self._epoch = epoch
+        self._shuffle = shuffle
+        self._mix_shards = mix_shards
+
+    def __len__(self) -> int:
+        return sum(self._lengths)
+
+    def walk(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The samples at positions ``start`` to ``stop - 1``, as (set, shard, place in the shard).
+
+        Beginning anywhere costs the same; nothing before ``start`` is laid out.
+        """
+        before = self._before(start)
+        draws = [
+            self._endless(part, self._epoch * length + first)
+            for part, (length, first) in enumerate(zip(self._lengths, before, strict=True))
+        ]
+        for part in self._turns(before, min(stop, len(self)) - start):
+            yield part, *next(draws[part])
+
+    def _endless(self, part: int, start: int) -> Iterator[tuple[int, int]]:
+        """A set's samples from a position of its endless sequence on."""
+        size = self._sizes[part]
+        lap, first = divmod(start, size)
+        while True:
+            seed = f"{self._seed}.{part}" if part else self._seed
+            order = EpochOrder(
+                self._counts[part], seed=seed, epoch=lap, shuffle=self._shuffle, mix_shards=self._mix_shards
+            )
+            yield from order.walk(first, size)
+            lap, first = lap + 1, 0
+
+    def _mark(self, part: int, number: int) -> float:
+        """Where a set's ``number``-th sample of the epoch stands on a scale from 0 to 1."""
+        return (2 * number + 1) / (2 * self._lengths[part])
+
+    def _turns(self, before: Sequence[int], count: int) -> Iterator[int]:
+        """Whose turn it is at the next ``count`` positions: the sets in order of their samples' marks."""
+        if len(self._lengths) == 1:
+            yield from (0 for _ in range(count))
+            return
+        heap = [(self._mark(part, number), part, number) for part, number in enumerate(before)]
+        heapq.heapify(heap)
+        for _ in range(count):
+            _, part, number = heap[0]
+            yield part
+            heapq.heapreplace(heap, (self._mark(part, number + 1), part, number + 1))
+
+    def _before(self, start: int) -> list[int]:
+        """How many samples of each set come before a position."""
+        if len(self._lengths) == 1:
+            return [start]
+        parts = len(self._lengths)
+        mark = (start - parts) / len(self)  # at most ``start`` samples have a smaller mark
+        numbers = []
+        for part, length in enumerate(self._lengths):
+            number = max(0, int(mark * length + 0.5))
+            while number and self._mark(part, number - 1) >= mark:
+                number -= 1
+            while self._mark(part, number) < mark:
+                number += 1
+            numbers.append(number)
+        for part in self._turns(numbers, start - sum(numbers)):
+            numbers[part] += 1
+        return numbers
+
+
+def mixture_lengths(sizes: Sequence[int], weights: Sequence[float | None]) -> list[int]:
+    """How many samples an epoch takes of each set.
+
+    Without weights every sample once. With weights the epoch is as long as all sets together, and each set has its
+    share of it, rounded so that the sum is exact.
+
+    Args:
+        sizes: Samples in each set.
+        weights: Relative weight of each set; all ``None`` for no weights.
+
+    Raises:
+        ConfigError: If only some sets have a weight, one is not above zero, or a set would get no sample.
+
+    Examples:
+        >>> mixture_lengths([100, 50], [None, None]), mixture_lengths([100, 50], [1, 1])
+        ([100, 50], [75, 75])
+    """
+    given = [weight for weight in weights if weight is not None]
+    if not given:
+        return list(sizes)
+    if len(given) < len(sizes):
+        raise ConfigError(f"weights of the training sets: {list(weights)}; give every set a weight, or none")
+    if any(weight <= 0 for weight in given):
+        raise ConfigError(f"weights of the training sets: {given}; all must be above 0, leave a set out instead")
+    total = sum(sizes)
+    exact = [total * weight / sum(given) for weight in given]
+    lengths = [int(value) for value in exact]
+    by_rest = sorted(range(len(sizes)), key=lambda part: (lengths[part] - exact[part], part))
+    for part in by_rest[: total - sum(lengths)]:
+        lengths[part] += 1
+    if 0 in lengths:
+        raise ConfigError(
+            f"weights of the training sets: {given} give set {lengths.index(0)} no sample in an epoch of {total}; "
+            "raise its weight, or leave it out"
+        )
+    return lengths

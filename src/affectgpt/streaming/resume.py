@@ -1,0 +1,222 @@
+"""Keeps a run's place in its epoch, so that a run that was killed reads on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from affectgpt.errors import CheckpointError
+from affectgpt.streaming.bad_samples import REPORT_FILE, BadSampleBudget
+from affectgpt.streaming.epoch_plan import EpochPlan
+from affectgpt.streaming.stream import ShardStream
+
+log = logging.getLogger(__name__)
+
+MEET_EVERY_BATCHES = 50
+"""How often the ranks tell each other what they found bad."""
+
+BATCH_PROGRESS = "epoch_loop.batch_progress"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The part of an epoch that is read in one way.
+
+    Attributes:
+        epoch: Number of the epoch.
+        plan: How what was left of the epoch is dealt out.
+        offset: Batches of the epoch that count as made before.
+    """
+
+    epoch: int
+    plan: EpochPlan
+    offset: int = 0
+
+
+class Bookmark(lightning.Callback):
+    """Notes what has been read, and finds the place again.
+
+    Lightning counts the batches that were learnt, and restores the count; batches that workers had ready do not count.
+    The order of an epoch is a pure function, so that count is the place. What is saved beside it says what a batch was:
+    ranks, batch size, and what was left of the epoch when they began. On other ranks, or with another batch size, what
+    is left is dealt out anew, and Lightning's count is set so that as many batches are left as there are.
+
+    Args:
+        budget: Counts bad samples.
+        stream: Gives the stream that is trained on.
+        definition: Gives what the order depends on, as plain JSON.
+    """
+
+    def __init__(
+        self,
+        budget: BadSampleBudget,
+        stream: Callable[[], ShardStream],
+        definition: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.budget = budget
+        self._stream = stream
+        self._definition = definition
+        self._trainer: lightning.Trainer | None = None
+        self._saved: Mapping[str, Any] | None = None
+        self._leg: Leg | None = None
+        self._reserve_used = 0
+        self._expected: tuple[tuple[int, int], ...] = ()
+        self._alone = False
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Begin a run."""
+        self._trainer = trainer
+        self._saved = self._leg = None
+        self._expected = ()
+        self._reserve_used = 0
+        self._alone = False
+        folder = trainer.log_dir or trainer.default_root_dir  # every rank must ask
+        self.budget.report = Path(folder) / REPORT_FILE if trainer.is_global_zero else None
+
+    def begin(self, stream: ShardStream) -> None:
+        """Tell the stream where its next iteration begins."""
+        if self._trainer is None or not self._trainer.training:
+            stream.set_epoch(0 if self._trainer is None else self._trainer.current_epoch, stream.whole)
+            return
+        epoch = self._trainer.current_epoch
+        made = self._trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if self._expected and (epoch, made) not in self._expected:
+            raise CheckpointError(
+                f"the checkpoint stopped in epoch {self._expected[0][0]} after {self._expected[0][1]} batches, but "
+                f"Lightning goes on in epoch {epoch} after {made}; samples would be learnt twice, or never. Resume "
+                "from another checkpoint"
+            )
+        self._expected = ()
+        # Resumed at the end of an epoch, Lightning 2.6 loses count of the epochs that were begun; a checkpoint written
+        # in the next one would then pass for the end of it, and its batches be learnt again.
+        for count in (self._trainer.fit_loop.epoch_progress.total, self._trainer.fit_loop.epoch_progress.current):
+            vars(count).update(ready=count.completed + 1, started=count.completed + 1, processed=count.completed)
+        if self._leg is None or self._leg.epoch != epoch:
+            self._leg, self._reserve_used = Leg(epoch, stream.whole), 0
+        stream.set_epoch(epoch, self._leg.plan, made - self._leg.offset, self._reserve_used)
+        self._reserve_used = 0
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count bad samples over all ranks from time to time."""
+        if (batch_idx + 1) % MEET_EVERY_BATCHES == 0:
+            self._meet()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count bad samples over all ranks."""
+        self._meet()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Other ranks may be elsewhere now: a checkpoint is written without asking them."""
+        self._alone = not isinstance(exception, SIGTERMException)
+
+    def _meet(self) -> None:
+        if self.budget.allowed:
+            self.budget.meet()
+            self.budget.check()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs, as plain JSON; every rank must call it."""
+        if self._leg is None:
+            return {}
+        used = [self._stream().reserve_used]
+        ranks = torch.distributed.get_world_size() if _distributed() else 1
+        if self._alone or not self.budget.allowed:
+            used *= ranks
+        elif _distributed():
+            self.budget.meet()
+            gathered: list[int] = [0] * ranks
+            torch.distributed.all_gather_object(gathered, used[0])
+            used = gathered
+        return {
+            "definition": self._definition(),
+            "epoch": self._leg.epoch,
+            "offset": self._leg.offset,
+            "plan": self._leg.plan.to_json(),
+            "reserve_used": used,
+            "bad_samples": self.budget.to_json(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what ``state`` gave; ``on_load_checkpoint`` makes use of it."""
+        self._saved = state or None
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Find the place where the checkpoint stopped.
+
+        Raises:
+            CheckpointError: If it stopped in the middle of an epoch, and what was not read yet cannot be told.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        progress = loops[BATCH_PROGRESS]
+        made = progress["current"]["processed"]
+        if self._saved is None:
+            epochs = loops["epoch_progress"]["current"]
+            if made and epochs["processed"] < epochs["ready"]:
+                raise CheckpointError(
+                    f"the checkpoint stopped in the middle of epoch {epochs['processed']}, after {made} batches, but "
+                    "does not say of which data: another datamodule, or an older version, wrote it; resume from a "
+                    "checkpoint at the end of an epoch"
+                )
+            return
+        leg = Leg(self._saved["epoch"], EpochPlan.from_json(self._saved["plan"]), self._saved["offset"])
+        read = made - leg.offset
+        limit, total = trainer.limit_train_batches, leg.offset + leg.plan.steps
+        unfinished = made < (min(limit, total) if isinstance(limit, int) else int(limit * total))
+        if unfinished:
+            self._compare(leg.epoch, read)
+        whole = self._stream().whole
+        self.budget.restore(self._saved["bad_samples"])
+        same = (leg.plan.world_size, leg.plan.batch_size, leg.plan.whole_batches)
+        if same == (whole.world_size, whole.batch_size, whole.whole_batches):
+            self._leg, self._reserve_used = leg, self._saved["reserve_used"][self._stream().rank]
+            self._expected = ((leg.epoch, made),) if unfinished else ((leg.epoch, made), (leg.epoch + 1, 0))
+            return
+        if limit != 1.0:
+            raise CheckpointError(
+                f"the checkpoint was written on {leg.plan.world_size} ranks with batches of {leg.plan.batch_size}, "
+                f"this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches="
+                f"{limit} what is left of its epoch is not defined; leave it out, or use the same"
+            )
+        used = self._saved["reserve_used"]
+        left = leg.plan.rest(read, used) if unfinished else ()
+        plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
+        self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
+        for name in ("ready", "started", "processed", "completed"):
+            progress["current"][name] += self._leg.offset - made
+        self._expected = ((leg.epoch, self._leg.offset), *(() if plan.steps else ((leg.epoch + 1, 0),)))
+        progress["is_last_batch"] = plan.steps == 0
+        log.info(
+            "the checkpoint was written on %d ranks with batches of %d: the %d samples that are left of epoch %d are "
+            "read in %d batches on each of %d ranks",
+            *(leg.plan.world_size, leg.plan.batch_size, plan.samples, leg.epoch, plan.steps, whole.world_size),
+        )
+
+    def _compare(self, epoch: int, read: int) -> None:
+        assert self._saved is not None
+        theirs, ours = self._saved["definition"], self._definition()
+        differences = [
+            f"{name}: {theirs.get(name)} then, {ours[name]} now" for name in ours if ours[name] != theirs.get(name)
+        ]
+        if differences:
+            raise CheckpointError(
+                f"the checkpoint stopped in the middle of epoch {epoch}, after {read} batches, and was reading other "
+                f"data or in another order; {'; '.join(differences)}. Give the same data, or resume from a checkpoint "
+                "at the end of an epoch"
+            )
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,215 @@
+"""Streams decoded clips from shards, each rank and worker its own part, in a reproducible order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch.utils.data import IterableDataset, get_worker_info
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.manifests.record import SampleError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.cache import ReadAhead, ShardCache
+from affectgpt.shards.forms.frames import check_index
+from affectgpt.shards.index import ShardIndex, read_index
+from affectgpt.shards.open_shards import OpenShards
+from affectgpt.streaming.epoch_plan import EpochPlan, Piece
+from affectgpt.streaming.mixture import MixtureOrder, mixture_lengths
+from affectgpt.streaming.order import check_ranks, share_of_rank
+from affectgpt.types import Clip
+
+Remainder = Literal["drop", "repeat"]
+Place = tuple[int, int, int]
+"""Set, shard of the set, place in the shard."""
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample that cannot be used.
+
+    Attributes:
+        key: Its key.
+        shard: Its tar.
+        code: One word for the kind of fault.
+        reason: The whole story.
+    """
+
+    key: str
+    shard: str
+    code: str
+    reason: str
+
+
+class ShardStream(IterableDataset[Clip]):
+    """The clips of a shard folder, or of several.
+
+    ``whole`` is how an epoch is dealt out to the ranks, ``plan`` how the present one is; see ``set_epoch``.
+
+    The order is a pure function of seed, epoch, rank and world size; see ``MixtureOrder`` and ``EpochPlan``. Workers
+    of a ``DataLoader`` take turns by blocks of ``block`` samples. With ``block`` equal to the batch size the batches
+    are the same, in the same order, for any number of workers.
+
+    Args:
+        folders: A folder made by ``pack``, or its index; or several.
+        profile: How clips are decoded.
+        weights: Weight of each folder; see ``mixture_lengths``.
+        shuffle: Whether to permute the samples anew in each epoch; see ``set_epoch``.
+        seed: Seed of the order.
+        rank: Number of this process.
+        world_size: Number of processes.
+        remainder: What happens to samples that do not divide evenly among the ranks: ``"drop"`` leaves them out of the
+            epoch (others in every shuffled one), ``"repeat"`` lets the last rank read the first ones again.
+        block: Neighbouring samples that go to one worker.
+        whole_blocks: With ``"drop"``, leave out an incomplete last block too.
+        held_back: With ``"drop"``, samples that wait in reserve in any case.
+        tolerant: Give a ``BadSample`` in place of a sample that cannot be decoded, instead of stopping there.
+        mix_shards: Shards of each folder that are open, and mixed, at a time.
+        cache: Where shards of remote folders are kept.
+        cache_decoded: Keep every decoded clip in memory, for sets that fit. A worker's memory ends with the epoch, so
+            it does not go together with workers.
+
+    Raises:
+        ConfigError: If an argument does not fit, or a rank would get no sample.
+        DataError: If a folder is not whole. While iterating: if a shard is broken, or a sample is and ``tolerant`` is
+            not set; nothing is skipped.
+    """
+
+    def __init__(
+        self,
+        folders: str | Path | ShardIndex | Sequence[str | Path | ShardIndex],
+        profile: MediaProfile | None = None,
+        *,
+        weights: Sequence[float | None] | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        remainder: Remainder = "drop",
+        block: int = 1,
+        whole_blocks: bool = False,
+        held_back: int = 0,
+        tolerant: bool = False,
+        mix_shards: int = 4,
+        cache: ShardCache | None = None,
+        cache_decoded: bool = False,
+    ) -> None:
+        super().__init__()
+        if block < 1 or mix_shards < 1:
+            raise ConfigError(f"block={block}, mix_shards={mix_shards}: both must be at least 1")
+        given = [folders] if isinstance(folders, str | Path | ShardIndex) else folders
+        self.indexes = tuple(item if isinstance(item, ShardIndex) else read_index(item) for item in given)
+        self.profile = profile or MediaProfile()
+        for index in self.indexes:
+            check_index(index, self.profile)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.block = block
+        self.tolerant = tolerant
+        self.mix_shards = mix_shards
+        self.epoch = 0
+        self.cache = cache or ShardCache()
+        self.cache.check(list(self.indexes), mix_shards)
+        self._counts = [[shard.samples for shard in index.shards] for index in self.indexes]
+        self._lengths = mixture_lengths([sum(counts) for counts in self._counts], weights or [None] * len(given))
+        samples = sum(self._lengths)
+        check_ranks(samples, rank, world_size)
+        self.whole = self.plan = EpochPlan(((0, samples),), world_size, block, whole_blocks, held_back)
+        self.reserve_used = 0
+        self._pieces = share_of_rank(samples, rank, world_size) if remainder == "repeat" else self.plan.of_rank(rank)
+        self._length = _count(self._pieces)
+        self._decoded: dict[Place, Clip] | None = {} if cache_decoded else None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def set_epoch(self, epoch: int, plan: EpochPlan | None = None, skip_steps: int = 0, reserve_used: int = 0) -> None:
+        """Choose the epoch of the next iteration, and where in it to begin.
+
+        Call it before the workers start: each of them has its own copy of this object.
+
+        Args:
+            epoch: Number of the epoch.
+            plan: How what is left of the epoch is dealt out; by default as always.
+            skip_steps: Blocks of the plan that this rank has read already; nothing of them is touched.
+            reserve_used: Samples that this rank has taken from its reserve already.
+        """
+        self.epoch = epoch
+        self.reserve_used = reserve_used
+        if plan is not None:
+            self.plan = plan
+            self._pieces = plan.of_rank(self.rank, skip_steps)
+
+    def places(self) -> Iterator[Place]:
+        """What this rank reads, all workers together."""
+        return self.walk(self._pieces)
+
+    def walk(self, pieces: Sequence[Piece]) -> Iterator[Place]:
+        """The samples at some positions of this epoch's sequence."""
+        order = MixtureOrder(
+            self._counts,
+            self._lengths,
+            seed=self.seed,
+            epoch=self.epoch,
+            shuffle=self.shuffle,
+            mix_shards=self.mix_shards,
+        )
+        for start, stop in pieces:
+            yield from order.walk(start, stop)
+
+    def __iter__(self) -> Iterator[Clip]:
+        for _, clip in self.samples():
+            if isinstance(clip, BadSample):
+                raise DataError(clip.reason)
+            yield clip
+
+    def samples(self) -> Iterator[tuple[Place, Clip | BadSample]]:
+        """The samples that this worker reads, each with its place."""
+        info = get_worker_info()
+        worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
+        if self._decoded is not None and info is not None:
+            raise ConfigError("cache_decoded keeps clips in this process, but num_workers > 0; set num_workers=0")
+        readers = OpenShards(self.indexes, self.cache, self.mix_shards)
+        ahead = ReadAhead(self.cache, self.indexes)
+        try:
+            for number, place in enumerate(ahead.follow(self.places, self.mix_shards)):
+                if number // self.block % num_workers == worker:
+                    yield place, self.load(readers, place)
+        finally:
+            ahead.close()
+            readers.close()
+
+    def load(self, readers: OpenShards, place: Place) -> Clip | BadSample:
+        """Read and decode one sample.
+
+        Raises:
+            DataError: If the shard is broken; or the sample is, and ``tolerant`` is not set.
+        """
+        if self._decoded is not None and place in self._decoded:
+            return self._decoded[place]
+        part, shard, position = place
+        try:
+            clip = readers[part, shard].load(position, self.profile)
+        except SampleError as error:
+            return self.bad(place, error)
+        if self._decoded is not None:
+            self._decoded[place] = clip
+        return clip
+
+    def bad(self, place: Place, error: SampleError) -> BadSample:
+        """What is noted of a sample that cannot be used.
+
+        Raises:
+            DataError: If ``tolerant`` is not set.
+        """
+        if not self.tolerant:
+            raise DataError(str(error)) from error
+        part, shard, _ = place
+        return BadSample(error.key, self.indexes[part].shards[shard].name, error.code, str(error))
+
+
+def _count(pieces: Sequence[Piece]) -> int:
+    return sum(stop - start for start, stop in pieces)

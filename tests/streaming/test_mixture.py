@@ -1,0 +1,112 @@
+"""Several sets in one epoch: exact shares, evenly spread, nothing twice before everything once, exact resume."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.errors import ConfigError
+from affectgpt.shards import pack
+from affectgpt.streaming.mixture import MixtureOrder, mixture_lengths
+from streamrun import MEDIA, SaveEverywhere, fit
+
+sets = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@given(sets, st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_mixture_has_its_shares_and_starts_anywhere(counts, data):
+    sizes = [sum(shards) for shards in counts]
+    weights = data.draw(st.lists(st.floats(0.5, 3), min_size=len(sizes), max_size=len(sizes)))
+    lengths = mixture_lengths(sizes, weights if data.draw(st.booleans()) else [None] * len(sizes))
+    assert sum(lengths) == sum(sizes)
+    epoch = data.draw(st.integers(0, 5))
+    order = MixtureOrder(counts, lengths, seed=1, epoch=epoch, shuffle=True, mix_shards=2)
+    whole = list(order.walk(0, len(order)))
+    assert [sum(part == number for number, _, _ in whole) for part in range(len(sizes))] == lengths
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    assert list(order.walk(start, stop)) == whole[start:stop]
+    for part, length in enumerate(lengths):  # spread evenly
+        found = sum(number == part for number, _, _ in whole[start:stop])
+        assert abs(found - (stop - start) * length / len(whole)) <= len(sizes)
+
+
+@given(sets, st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_no_sample_comes_again_before_all_others_of_its_set_came(counts, epochs):
+    sizes = [sum(shards) for shards in counts]
+    lengths = mixture_lengths(sizes, [1.0] * len(sizes))
+    for part, size in enumerate(sizes):
+        seen = Counter(
+            (shard, place)
+            for epoch in range(epochs)
+            for number, shard, place in MixtureOrder(counts, lengths, seed=3, epoch=epoch, shuffle=True).walk(
+                0, sum(sizes)
+            )
+            if number == part
+        )
+        times = [seen[shard, place] for shard, count in enumerate(counts[part]) for place in range(count)]
+        assert sum(times) == epochs * lengths[part]
+        assert max(times) - min(times) <= 1
+        assert len(times) == size
+
+
+def test_wrong_weights_are_refused():
+    with pytest.raises(ConfigError, match="every set a weight, or none"):
+        mixture_lengths([5, 5], [1.0, None])
+    with pytest.raises(ConfigError, match="above 0"):
+        mixture_lengths([5, 5], [1.0, 0])
+    with pytest.raises(ConfigError, match="set 1 no sample in an epoch of 10"):
+        mixture_lengths([5, 5], [1000.0, 0.1])
+
+
+@pytest.fixture(scope="module")
+def other(corpus, tmp_path_factory):
+    """Three of the clips under other names, in two shards."""
+    lines = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text().splitlines()[:3]]
+    manifest = corpus / "other.jsonl"
+    manifest.write_text("".join(json.dumps(line | {"name": "other" + line["name"][-1]}) + "\n" for line in lines))
+    out = tmp_path_factory.mktemp("other") / "shards"
+    pack(manifest, out, samples_per_shard=2)
+    return out
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_training_on_a_mixture_resumes_exactly(shards, other, tmp_path, num_workers):
+    mixture = [{"path": str(shards), "weight": 1}, {"path": str(other), "weight": 1}]
+    saver = SaveEverywhere(tmp_path)
+    whole = fit(mixture, callbacks=[saver], batch_size=3, max_epochs=2)
+    for epoch in (0, 1):
+        keys = [key for number, batch, _ in whole if number == epoch for key in batch]
+        assert len(keys) == 13  # as long as both sets together
+        assert sum(key.startswith("other") for key in keys) == 6  # half of it, so each of the three twice
+    for path, seen in saver.saved[:: 1 if num_workers == 0 else 4]:
+        assert fit(mixture, ckpt=path, batch_size=3, max_epochs=2, num_workers=num_workers) == whole[seen:], path.name
+
+
+def test_every_way_to_name_sets(shards, other):
+    def batches(train):
+        data = MERCaptionDataModule(train=train, batch_size=1, num_workers=0, media=MEDIA, bad_sample_budget=0)
+        return [batch.keys[0] for batch in data.train_dataloader()]
+
+    plain = batches([str(shards), str(other)])
+    assert sorted(plain) == sorted([f"clip{i}" for i in range(10)] + [f"other{i}" for i in range(3)])
+    assert batches({str(shards): 2, str(other): 1}) == batches(
+        [{"path": str(shards), "weight": 2}, {"path": str(other), "weight": 1}]
+    )
+    for wrong, words in (
+        ([{"folder": "x"}], "'path': FOLDER"),
+        ([str(other), str(other)], "given twice"),
+        ([], "no data"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            MERCaptionDataModule(train=wrong)
+    with pytest.raises(ConfigError, match="only training mixes sets"):
+        MERCaptionDataModule(val=[str(shards), str(other)])
