@@ -45,7 +45,6 @@ def test_features_are_padded_per_stream():
     ("clips", "words"),
     [
         ([], "at least one clip"),
-        ([Clip("a"), Clip("a")], "'a' is in the batch twice"),
         ([Clip("a", {"frame": frames(1, 4)}), Clip("b", {"frame": frames(1, 5)})], "'a' and 'b' do not fit"),
         ([Clip("a", {"frame": frames(1).float()})], "'a': 'frame' must be uint8"),
         ([Clip("a", {"audio": torch.ones(4)})], "'a': 'audio' must be float"),
@@ -56,6 +55,32 @@ def test_features_are_padded_per_stream():
 def test_what_does_not_fit_names_the_clips(clips, words):
     with pytest.raises(DataError, match=words):
         collate(clips, ["q"] * len(clips))
+
+
+def test_rows_are_rows_whatever_their_names():
+    first, second = frames(2), frames(1) + 9
+    features = [torch.ones(2, 3), torch.zeros(1, 3)]
+    clips = [
+        Clip("clip0", {"frame": first}, labels=("sad",), features={"x": features[0]}),
+        Clip("clip0", {"frame": second}, labels=("happy",), features={"x": features[1]}),
+        Clip("clip0", labels=("calm",)),
+    ]
+    batch = collate(clips, ["q"] * 3)
+    assert batch.keys == ("clip0",) * 3
+    assert batch.keep["frame"].tolist() == [[True, True], [True, False], [False, False]]
+    assert torch.equal(batch.media["frame"][0], first)
+    assert torch.equal(batch.media["frame"][1, :1], second)
+    assert batch.features["x"].hidden[:, 0, 0].tolist() == [1, 0, 0]
+    assert batch.features["x"].keep.sum(1).tolist() == [2, 1, 0]
+
+
+def test_the_question_is_drawn_by_the_name_in_the_set():
+    alone, mixed = (Clip(key, labels=("sad",), description="d") for key in ("clip-1", "mer/clip-1"))
+    for epoch in range(16):
+        draw = {"seed": 0, "epoch": epoch}
+        assert question_and_answer("hybrid", mixed, **draw, name="clip-1") == question_and_answer(
+            "hybrid", alone, **draw
+        )
 
 
 def test_numbers_of_questions_and_answers_are_checked():

@@ -15,10 +15,10 @@ def collate(
     clips: Sequence[Clip],
     questions: Sequence[str],
     answers: Sequence[str] | None = None,
-    *,
-    may_repeat: bool = False,
 ) -> Batch:
     """Make a batch of clips that may differ in length and in what they offer.
+
+    Row i of everything is clip i; a key may come twice, as it does where a small set is drawn often.
 
     A source (or feature stream) that at least one clip has is in the batch. Clips that lack it get zeros and
     ``keep=False``; clips with fewer frames, segments or steps than the longest are padded the same way.
@@ -28,13 +28,12 @@ def collate(
             with T = 0 where the clip lacks the stream.
         questions: The question for each.
         answers: The answer to learn for each, or ``None`` where there is nothing to learn.
-        may_repeat: Whether a key may come twice, as it may where a small set is drawn often.
 
     Returns:
         The batch; in its ``keep`` masks ``True`` marks a real frame, segment or step.
 
     Raises:
-        DataError: If the numbers differ, a key comes twice, or tensors do not fit beside each other.
+        DataError: If the numbers differ, or tensors do not fit beside each other.
 
     Examples:
         >>> loud, mute = Clip("loud", {"audio": torch.ones(2, 4)}), Clip("mute")
@@ -47,14 +46,10 @@ def collate(
     for name, values in (("questions", questions), ("answers", answers)):
         if values is not None and (isinstance(values, str) or len(values) != len(clips)):
             raise DataError(f"{len(clips)} clips, but {name}={values!r}; give one for each clip")
-    keys = tuple(clip.key for clip in clips)
-    if len(set(keys)) != len(keys) and not may_repeat:
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f"the key {twice!r} is in the batch twice; every sample needs a key of its own")
     padded = {name: _pad(clips, name, "media") for name in _names([clip.media for clip in clips])}
     streams = {name: _pad(clips, name, "features") for name in _names([clip.features for clip in clips])}
     return Batch(
-        keys=keys,
+        keys=tuple(clip.key for clip in clips),
         media={name: value for name, (value, _) in padded.items()},
         keep={name: keep for name, (_, keep) in padded.items()},
         subtitles=tuple(clip.subtitle for clip in clips),
@@ -72,24 +67,23 @@ def _names(offers: Sequence[Mapping[str, Tensor]]) -> list[str]:
 
 def _pad(clips: Sequence[Clip], name: str, kind: str) -> tuple[Tensor, Tensor]:
     """One source of all clips: ``[B, T, ...]`` and keep ``[B, T]``."""
-    tensors = {clip.key: getattr(clip, kind)[name] for clip in clips if name in getattr(clip, kind)}
-    first_key, first = next(iter(tensors.items()))
-    for key, tensor in tensors.items():
-        _check(key, name, kind, tensor)
+    offers = [clip.media if kind == "media" else clip.features for clip in clips]
+    tensors = {row: offer[name] for row, offer in enumerate(offers) if name in offer}
+    first_row, first = next(iter(tensors.items()))
+    for row, tensor in tensors.items():
+        _check(clips[row].key, name, kind, tensor)
         if tensor.shape[1:] != first.shape[1:] or tensor.dtype != first.dtype:
             raise DataError(
-                f"clips {first_key!r} and {key!r} do not fit into one batch: {name!r} is {_shape(first)} and "
-                f"{_shape(tensor)}; give all clips one size (frame_height, frame_width, segment_seconds "
-                "of the media profile), or use batches of one"
+                f"clips {clips[first_row].key!r} and {clips[row].key!r} do not fit into one batch: {name!r} is "
+                f"{_shape(first)} and {_shape(tensor)}; give all clips one size (frame_height, "
+                "frame_width, segment_seconds of the media profile), or use batches of one"
             )
     longest = max(1, *(len(tensor) for tensor in tensors.values()))
     values = first.new_zeros(len(clips), longest, *first.shape[1:])
     keep = torch.zeros(len(clips), longest, dtype=torch.bool)
-    for row, clip in enumerate(clips):
-        if clip.key in tensors:
-            tensor = tensors[clip.key]
-            values[row, : len(tensor)] = tensor
-            keep[row, : len(tensor)] = True
+    for row, tensor in tensors.items():
+        values[row, : len(tensor)] = tensor
+        keep[row, : len(tensor)] = True
     return values, keep
 
 

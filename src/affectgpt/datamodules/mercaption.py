@@ -228,7 +228,6 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             AskedStream(self._stream(stage), task, answered=stage != "predict", style=self.style),
             self._bookmark.begin if train else None,
             self.budget,
-            may_repeat=train and len(self.sets[stage]) > 1,
             batch_size=self.batch_size if train else self.val_batch_size,
             num_workers=self.num_workers,
             drop_last=train and self.drop_last,

@@ -32,11 +32,13 @@ def question_for(task: Literal["labels", "description"], style: PromptStyle = OF
     return style.label_question if task == "labels" else style.description_question
 
 
-def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labels", "description"]:
+def draw_task(
+    task: Task, clip: Clip, *, seed: int, epoch: int, name: str | None = None
+) -> Literal["labels", "description"]:
     """Which of the two questions a clip is asked in an epoch.
 
-    ``hybrid`` draws one of the two with equal chance, as a pure function of seed, epoch and key. A clip that lacks the
-    target of the question drawn is asked the other one. The published code answers ``neutral`` where there are no
+    ``hybrid`` draws one of the two with equal chance, as a pure function of seed, epoch and name. A clip that lacks
+    the target of the question drawn is asked the other one. The published code answers ``neutral`` where there are no
     labels; here a clip without labels stays one, and is never learnt as neutral.
 
     Args:
@@ -44,13 +46,14 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
         clip: Its labels and description decide what can be asked.
         seed: Seed of the run.
         epoch: Number of the pass over the data.
+        name: The clip's name within its set; by default its key.
 
     Raises:
         SampleError: If the clip has no target for the task.
     """
     offers = {"labels": bool(clip.labels), "description": bool(clip.description)}
     if task == "hybrid":
-        digest = hashlib.blake2b(f"{seed}/{epoch}/{clip.key}".encode(), digest_size=1).digest()
+        digest = hashlib.blake2b(f"{seed}/{epoch}/{name or clip.key}".encode(), digest_size=1).digest()
         drawn: Literal["labels", "description"] = "labels" if digest[0] % 2 else "description"
         other: Literal["labels", "description"] = "description" if drawn == "labels" else "labels"
         if offers[drawn] or offers[other]:
@@ -66,13 +69,13 @@ def draw_task(task: Task, clip: Clip, *, seed: int, epoch: int) -> Literal["labe
 
 
 def question_and_answer(
-    task: Task, clip: Clip, *, seed: int, epoch: int, style: PromptStyle = OFFICIAL
+    task: Task, clip: Clip, *, seed: int, epoch: int, style: PromptStyle = OFFICIAL, name: str | None = None
 ) -> tuple[str, str]:
     """The question for a clip in an epoch, and the answer to learn; see ``draw_task``.
 
     Raises:
         SampleError: If the clip has no target for the task.
     """
-    drawn = draw_task(task, clip, seed=seed, epoch=epoch)
+    drawn = draw_task(task, clip, seed=seed, epoch=epoch, name=name)
     answer = style.answer_of(clip.labels) if drawn == "labels" else str(clip.description)
     return question_for(drawn, style), answer

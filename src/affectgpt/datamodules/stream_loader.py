@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
@@ -61,14 +60,15 @@ class AskedStream(IterableDataset[Asked | BadSample]):
             return clip
         if not self.answered:
             return clip, question_for("description" if self.task == "description" else "labels", self.style), None
-        seed, epoch = self.clips.seed, self.clips.epoch
+        draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
+        name = self.clips.name_in_set(place, clip)  # the draw stays when a set is mixed with others, or is moved
         try:
-            return clip, *question_and_answer(self.task, clip, seed=seed, epoch=epoch, style=self.style)
+            return clip, *question_and_answer(self.task, clip, **draw, style=self.style, name=name)
         except SampleError as error:
-            return self.clips.bad(place, error)
+            return self.clips.bad(place, clip.key, error)
 
 
-def collate_asked(samples: list[Asked | BadSample], may_repeat: bool = False) -> Batch | list[Asked | BadSample]:
+def collate_asked(samples: list[Asked | BadSample]) -> Batch | list[Asked | BadSample]:
     """Make a batch; its answers are ``None`` where no sample has one.
 
     Returns:
@@ -80,7 +80,7 @@ def collate_asked(samples: list[Asked | BadSample], may_repeat: bool = False) ->
     if len(asked) < len(samples):
         return samples
     clips, questions, answers = zip(*asked, strict=True)
-    return collate(clips, questions, None if answers[0] is None else answers, may_repeat=may_repeat)
+    return collate(clips, questions, None if answers[0] is None else answers)
 
 
 class StreamLoader(DataLoader[Asked | BadSample]):
@@ -96,7 +96,6 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         stream: What to read.
         begin: Tells the stream where to begin; ``None`` if the order never changes.
         budget: Where bad samples are written down; ``None`` if the stream gives none.
-        may_repeat: Whether a key may come twice in a batch, as it may in a mixture.
         options: Further arguments of ``DataLoader``.
     """
 
@@ -105,7 +104,6 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         stream: AskedStream,
         begin: Callable[[ShardStream], None] | None = None,
         budget: BadSampleBudget | None = None,
-        may_repeat: bool = False,
         **options: Any,
     ) -> None:
         self._stream = stream
@@ -114,7 +112,7 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         self._chosen: tuple[int, int] | None = None
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
-        super().__init__(stream, collate_fn=partial(collate_asked, may_repeat=may_repeat), **options)
+        super().__init__(stream, collate_fn=collate_asked, **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
         """Choose what the next iteration reads; for loops of your own, in a Trainer the datamodule does it.

@@ -36,7 +36,7 @@ class BadSampleBudget:
         self.fraction = fraction
         self.num_samples = 0
         self.report: Path | None = None
-        self._known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._known: dict[tuple[int, ...], dict[str, Any]] = {}  # by place: names may come twice
         self._fresh: list[dict[str, Any]] = []
 
     @property
@@ -57,10 +57,10 @@ class BadSampleBudget:
             epoch: Epoch in which it was met.
             replaced_by: Key of the sample read in its place, or ``None`` where the reserve was empty.
         """
-        if (bad.shard, bad.key) in self._known:
+        if bad.place in self._known:
             return
-        record = {**asdict(bad), "epoch": epoch, "replaced_by": replaced_by}
-        self._known[bad.shard, bad.key] = record
+        record = {**asdict(bad), "place": list(bad.place), "epoch": epoch, "replaced_by": replaced_by}
+        self._known[bad.place] = record
         self._fresh.append(record)
         instead = f"{replaced_by!r} is read in its place" if replaced_by else "the reserve is empty, its batch is short"
         log.warning("bad sample %r in %s: %s; %s", bad.key, bad.shard, bad.reason, instead)
@@ -75,7 +75,7 @@ class BadSampleBudget:
             found = [[] for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(found, self._fresh)
         for record in (record for records in found for record in records):
-            self._known.setdefault((record["shard"], record["key"]), record)
+            self._known.setdefault(tuple(record["place"]), record)
         self._fresh = []
         if any(found) and self.report is not None:
             write_lines(self.report, (json.dumps(record, ensure_ascii=False) for record in self._known.values()))
@@ -101,5 +101,5 @@ class BadSampleBudget:
 
     def restore(self, saved: list[Mapping[str, Any]]) -> None:
         """Go on from what ``to_json`` gave."""
-        self._known = {(record["shard"], record["key"]): dict(record) for record in saved}
+        self._known = {tuple(record["place"]): dict(record) for record in saved}
         self._fresh = []

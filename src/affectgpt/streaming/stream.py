@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from affectgpt.shards.open_shards import OpenShards
 from affectgpt.streaming.epoch_plan import EpochPlan, Piece
 from affectgpt.streaming.mixture import MixtureOrder, mixture_lengths
 from affectgpt.streaming.order import check_ranks, share_of_rank
+from affectgpt.streaming.set_names import set_names
 from affectgpt.types import Clip
 
 Remainder = Literal["drop", "repeat"]
@@ -31,20 +32,24 @@ class BadSample:
     """A sample that cannot be used.
 
     Attributes:
-        key: Its key.
-        shard: Its tar.
+        key: Its key; in a mixture it begins with its set.
+        shard: Its tar; in a mixture it begins with its set.
+        place: Number of its set, number of the tar in the set, place in the tar: what tells it from every other one.
         code: One word for the kind of fault.
         reason: The whole story.
     """
 
     key: str
     shard: str
+    place: Place
     code: str
     reason: str
 
 
 class ShardStream(IterableDataset[Clip]):
     """The clips of a shard folder, or of several.
+
+    Where several sets are mixed, the keys begin with the set: ``mer/clip-1`` is another clip than ``demo/clip-1``.
 
     ``whole`` is how an epoch is dealt out to the ranks, ``plan`` how the present one is; see ``set_epoch``.
 
@@ -102,6 +107,7 @@ class ShardStream(IterableDataset[Clip]):
         given = [folders] if isinstance(folders, str | Path | ShardIndex) else folders
         self.indexes = tuple(item if isinstance(item, ShardIndex) else read_index(item) for item in given)
         self.profile = profile or MediaProfile()
+        self._prefixes = tuple(f"{name}/" for name in set_names(self.indexes)) if len(self.indexes) > 1 else ("",)
         for index in self.indexes:
             check_index(index, self.profile)
         self.shuffle = shuffle
@@ -194,12 +200,18 @@ class ShardStream(IterableDataset[Clip]):
         try:
             clip = readers[part, shard].load(position, self.profile)
         except SampleError as error:
-            return self.bad(place, error)
+            return self.bad(place, self._prefixes[part] + error.key, error)
+        if self._prefixes[part]:
+            clip = replace(clip, key=self._prefixes[part] + clip.key)
         if self._decoded is not None:
             self._decoded[place] = clip
         return clip
 
-    def bad(self, place: Place, error: SampleError) -> BadSample:
+    def name_in_set(self, place: Place, clip: Clip) -> str:
+        """The key of a clip as its shard has it, without the set."""
+        return clip.key.removeprefix(self._prefixes[place[0]])
+
+    def bad(self, place: Place, key: str, error: SampleError) -> BadSample:
         """What is noted of a sample that cannot be used.
 
         Raises:
@@ -208,7 +220,8 @@ class ShardStream(IterableDataset[Clip]):
         if not self.tolerant:
             raise DataError(str(error)) from error
         part, shard, _ = place
-        return BadSample(error.key, self.indexes[part].shards[shard].name, error.code, str(error))
+        name = self._prefixes[part] + self.indexes[part].shards[shard].name
+        return BadSample(key, name, place, error.code, str(error))
 
 
 def _count(pieces: Sequence[Piece]) -> int:
