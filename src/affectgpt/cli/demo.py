@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from affectgpt.cli.terminal import quiet
+from affectgpt.cli.terminal import make_console, quiet, shown
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -25,15 +27,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=42, help="seed of everything (42)")
     args = parser.parse_args(argv)
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from affectgpt.demo.main_job import DemoSize, Stages, run_demo
 
     quiet()
-    console = Console()
-    console.print(f"demo in {args.out}: a synthetic corpus, SmolLM2-135M with LoRA, encoders from scratch")
+    console = make_console()
+    console.print(f"demo in {shown(args.out)}: a synthetic corpus, SmolLM2-135M with LoRA, encoders from scratch")
 
     class Bars(Stages):
         def start(self, name: str, total: int) -> None:
@@ -50,7 +51,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
                 console.print(f"{task.description}: {done} of {task.total:.0f}")
                 self.tenths = tenths
 
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<18}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         size = DemoSize(args.train_clips, args.test_clips, args.pretraining_steps, args.steps)
         report = run_demo(args.out, size, seed=args.seed, stages=Bars())
@@ -61,7 +67,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
         table.add_row(name, *(_percent(score.get(key)) for key in ("f1", "precision", "recall", "hit_rate")))
     console.print(table)
     seconds, memory = report["total_seconds"], report["peak_rss_mb"]
-    console.print(f"{seconds:.0f} s, {memory / 1024:.1f} GB; report: {args.out}/report.html and report.json")
+    console.print(f"{seconds:.0f} s, {memory / 1024:.1f} GB")
+    out = Path(args.out)
+    console.print(
+        f"wrote {shown(out / 'report.html')} (open it in a browser), report.json, predictions.jsonl, model.ckpt"
+    )
+    clip = next((out / "corpus").rglob("*.mp4"), out / "corpus")
+    console.print(
+        f"next: affectgpt predict {shlex.quote(shown(clip))} --checkpoint {shlex.quote(shown(out / 'model.ckpt'))}"
+    )
     return 0
 
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from affectgpt import __version__
-from affectgpt.errors import AffectGPTError, did_you_mean
+from affectgpt.cli.explain import explain
+from affectgpt.cli.terminal import ShownFormatter, say, shown, take_every_character
+from affectgpt.errors import did_you_mean
 
 VERBS = {
     "fit": ("affectgpt.cli.train", "train a model from a configuration"),
@@ -27,6 +29,22 @@ VERBS = {
     "demo": ("affectgpt.cli.demo", "run the whole job on a corpus that the library draws itself"),
 }
 
+EXAMPLES = {
+    "affectgpt demo": "the whole job on a corpus that the library draws",
+    "affectgpt doctor": "what this machine can do, and what is missing",
+    "affectgpt pack clips/ shards/train": "your own clips as shards",
+    "affectgpt score meld predictions.jsonl gold.csv": "score somebody's answers",
+}
+
+EXIT_CODES = {
+    0: "done",
+    1: "your files, settings or system stand in the way: the line after error: says what and how to mend it",
+    2: "a wrong call: an unknown verb or option",
+    3: "a mistake of ours: please report it, with what --debug shows",
+    130: "stopped by Ctrl-C",
+    141: "the reader of the output, such as head, went away",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -35,49 +53,77 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0, or 1 for an error of the user's, 2 for a wrong call, 3 for an error of ours.
+        The exit code, see ``EXIT_CODES``.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
-    args = [arg for arg in args if arg != "--debug"]
-    if not args or args[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    if args[0] == "--version":
-        print(f"affectgpt {__version__}")
-        return 0
-    if args[0] not in VERBS:
-        return _complain(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    take_every_character()
     try:
-        return int(import_module(VERBS[args[0]][0]).run(args[0], args[1:]) or 0)
+        try:
+            return _run([arg for arg in args if arg != "--debug"], debug)
+        finally:
+            _flush_output()
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
     except KeyboardInterrupt:
         return _complain("stopped", 130)
-    except AffectGPTError as error:
-        if debug:
-            raise
-        return _complain(str(error), 1)
     except Exception as error:
         if debug:
             raise
+        found = explain(error)
+        if found is not None:
+            return _complain(found, 1)
         return _complain(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 3)
+
+
+def _run(args: Sequence[str], debug: bool) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        say(_overview())
+        return 0
+    if args[0] == "--version":
+        say(f"affectgpt {__version__}")
+        return 0
+    if args[0] not in VERBS:
+        return _complain(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
+    lines = logging.StreamHandler()
+    lines.setFormatter(ShownFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[lines])
+    return int(import_module(VERBS[args[0]][0]).run(args[0], list(args[1:])) or 0)
 
 
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"affectgpt {__version__}: multimodal emotion understanding", "", "usage: affectgpt VERB [--help] ...", ""]
     lines += [f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items()]
-    lines += ["", "example: affectgpt demo", "--debug shows the traceback of an error."]
+    lines += ["", "examples:"]
+    lines += [f"  {command:<62}  {what}" for command, what in EXAMPLES.items()]
+    lines += ["", "Every verb has --help with an example; --debug shows the traceback of an error.", "exit codes:"]
+    lines += [f"  {code:<3}  {meaning}" for code, meaning in EXIT_CODES.items()]
     return "\n".join(lines)
 
 
 def _complain(message: str, code: int) -> int:
-    line = " ".join(str(message).split())
-    print(f"error: {line}", file=sys.stderr)
+    say(f"error: {shown(' '.join(message.split()))}", err=True)
     return code
+
+
+def _flush_output() -> None:
+    """Write the last lines now: what a full disk or a closed pipe does to them is met here, not when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        error.filename = "standard output"
+        raise
+
+
+def _drop_output() -> None:
+    """Send what the output buffer still holds nowhere, or Python tries to write it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

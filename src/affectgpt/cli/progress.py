@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from affectgpt.cli.terminal import make_console, shown, shown_lines
+
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -18,14 +20,14 @@ class Progress:
     """
 
     def __init__(self, title: str, unit: str) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        self.title, self.unit = title, unit
-        self._console = Console(stderr=True)
-        speed, left = TextColumn("{task.fields[speed]}"), TimeRemainingColumn()
-        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), speed, left)
+        self.title, self.unit = shown(title), shown(unit)
+        self._console = make_console(err=True)
+        name = TextColumn("{task.description}", markup=False)
+        speed, left = TextColumn("{task.fields[speed]}", markup=False), TimeRemainingColumn()
+        columns = (name, BarColumn(), MofNCompleteColumn(), speed, left)
         self._bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task: Any = None
         self._first = (0, 0.0)
@@ -42,7 +44,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(shown_lines(text))
 
     def update(self, done: int, total: int) -> None:
         """Tell how much is done; what was done at the first call does not count for the speed."""

@@ -1,9 +1,89 @@
-"""What the verbs share: a quiet terminal, and the choice of a device."""
+"""What the verbs share about the terminal: text that cannot command it, quiet libraries, and the choice of a device."""
 
 from __future__ import annotations
 
+import codecs
 import logging
+import re
+import sys
 import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What a terminal obeys or what hides from a reader: control characters (ESC begins a command, U+009B does too), line
+# and paragraph separators, characters that turn the direction of text around or take no room, tags, and halves of
+# surrogate pairs. The joiners U+200C and U+200D stay: Persian words and many emoji are written with them.
+_UNSHOWABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+_UNSHOWABLE_IN_LINES = re.compile(_UNSHOWABLE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+_ERRORS = "affectgpt-escapes"
+
+
+def shown(value: object) -> str:
+    r"""The text of a value on one line, with what a terminal would obey or hide written as ``\uXXXX``.
+
+    For names, paths, labels and messages that come from somebody's files. The escapes are those of JSON, so that
+    printed JSON stays the same JSON.
+
+    Examples:
+        >>> print(shown("clip\x1b[31m\u202e.mp4"), shown("two\nlines"), shown("naïve [/run] 高兴"))
+        clip\u001b[31m\u202e.mp4 two\nlines naïve [/run] 高兴
+    """
+    return _UNSHOWABLE.sub(_escape, str(value))
+
+
+def shown_lines(text: object) -> str:
+    """The same for text of several lines: line breaks and tabs stay."""
+    return _UNSHOWABLE_IN_LINES.sub(_escape, str(text))
+
+
+def say(text: object = "", *, err: bool = False, end: str = "\n") -> None:
+    """Print text that may hold anything; line breaks in it stay.
+
+    Args:
+        text: What to print.
+        err: ``True`` for the standard error stream.
+        end: What follows it.
+    """
+    try:
+        print(shown_lines(text), end=end, file=sys.stderr if err else sys.stdout, flush=err)
+    except OSError as error:  # such as a full disk behind >
+        error.filename = error.filename or f"standard {'error' if err else 'output'}"
+        raise
+
+
+def make_console(*, err: bool = False) -> Console:
+    """A console for tables and bars that takes ``[brackets]`` and ``:colons:`` of a text for what they are.
+
+    Colours are off where the stream is no terminal. Cells still go through ``shown``.
+
+    Args:
+        err: ``True`` for the standard error stream.
+    """
+    from rich.console import Console
+
+    return Console(stderr=err, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+class ShownFormatter(logging.Formatter):
+    """Formats the lines of a log so that nothing in them commands the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text, escaped."""
+        return shown_lines(super().format(record))
+
+
+def take_every_character() -> None:
+    """Let the standard streams escape what their encoding lacks, where they would raise ``UnicodeEncodeError``."""
+    codecs.register_error(_ERRORS, _escape_unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a notebook's or a test's stream may lack it
+            reconfigure(errors=_ERRORS)
 
 
 def quiet() -> None:
@@ -32,3 +112,19 @@ def pick_device(name: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _escaped(found.group())
+
+
+def _escaped(text: str) -> str:
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    units = text.encode("utf-16-be", "surrogatepass")
+    code_units = [units[i : i + 2].hex() for i in range(0, len(units), 2)]
+    return short.get(text) or "".join(f"\\u{unit}" for unit in code_units)
+
+
+def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return _escaped(error.object[error.start : error.end]), error.end
