@@ -1,13 +1,21 @@
-"""The contract of a language-model head: embeddings in, loss or answers out."""
+"""The contract of a language-model head: embeddings in; loss, log-probabilities or answers out.
+
+``B`` rows, ``L`` tokens a row, ``E`` width of the embeddings, ``V`` vocabulary.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from affectgpt.llm.logprobs import AnswerLogProbs, logprobs_of
+from affectgpt.llm.packed_rows import hide_first_labels, number_runs
+from affectgpt.llm.sampling import AnswerSampling
 from affectgpt.part import Part
 from affectgpt.prompts.template import AnswerEnd
 
@@ -25,12 +33,46 @@ class LLMOutput:
     logits: Tensor | None
 
 
+class HeadTokenizer(Protocol):
+    """What the library asks of a head's tokenizer; every tokenizer of Hugging Face has it.
+
+    Attributes:
+        pad_token_id: Fills padding and the places of feature tokens.
+        eos_token_id: Ends an answer.
+        bos_token_id: Begins a prompt; ``None`` where the model has no such token.
+    """
+
+    pad_token_id: int
+    eos_token_id: int
+    bos_token_id: int | None
+
+    def __call__(self, texts: list[str], *, add_special_tokens: bool, split_special_tokens: bool) -> Any:
+        """Tokenize texts.
+
+        Args:
+            texts: The texts.
+            add_special_tokens: Always ``False``: nothing is put before or after a text.
+            split_special_tokens: Always ``True``: what spells a special token, such as ``<eos>`` in a subtitle, is
+                read as letters.
+
+        Returns:
+            A mapping whose ``"input_ids"`` are one list of token ids a text.
+        """
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Text of token ids; ``skip_special_tokens`` is ``True``."""
+
+
 class LLMHead(Part):
     """A causal language model that reads embeddings.
 
+    A subclass sets the two attributes and implements ``embed`` and ``forward``. ``generate`` and ``logprobs`` work
+    with these alone, for any model; a head whose model has a cache, or an output layer that can be applied to a few
+    tokens, overrides them to be faster.
+
     Attributes:
         hidden_dim: Width E of the embeddings.
-        tokenizer: A Hugging Face tokenizer; ``pad_token_id``, ``eos_token_id`` are set, ``bos_token_id`` may be None.
+        tokenizer: See ``HeadTokenizer``.
     """
 
     hidden_dim: int
@@ -41,25 +83,67 @@ class LLMHead(Part):
         """Look embeddings up: int64 ``[B, L]`` to ``[B, L, E]``."""
 
     @abstractmethod
-    def forward(self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> LLMOutput:
+    def forward(
+        self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None, sample_ids: Tensor | None = None
+    ) -> LLMOutput:
         """Run the model over embeddings.
+
+        A token sees the real tokens before it, and no others: padding on either side changes nothing.
 
         Args:
             embeds: Float ``[B, L, E]``.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
-            labels: int64 ``[B, L]``; -100 where nothing is to be learnt.
+            labels: int64 ``[B, L]``; -100 where nothing is to be learnt. The label at a place is foretold by the
+                output of the place before.
+            sample_ids: int64 ``[B, L]`` where rows hold several samples, one after the other: tokens of one sample
+                have the same number. No sample then sees another, positions begin at 0 in each, and a sample's first
+                token is never learnt. ``None``: one sample a row.
+
+        Raises:
+            ConfigError: If the head cannot keep the samples of a packed row apart.
         """
 
-    @abstractmethod
-    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> list[str]:
-        """Write answers, greedily, for a batch with a key-value cache.
+    @torch.no_grad()
+    def generate(
+        self,
+        embeds: Tensor,
+        keep: Tensor,
+        max_new_tokens: int,
+        stop: AnswerEnd | None = None,
+        sampling: AnswerSampling | None = None,
+    ) -> list[str]:
+        """Write answers.
 
         Args:
             embeds: Float ``[B, L, E]``, padded on the left.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
             max_new_tokens: Longest answer, in tokens.
             stop: What ends an answer, besides the end-of-sequence token.
+            sampling: How tokens are drawn; greedy by default.
 
         Returns:
-            One text a sample.
+            ``sampling.num_answers`` texts a row; all answers of the first row come first.
         """
+        from affectgpt.llm.answer_loop import write_answers
+
+        return write_answers(self, embeds, keep, max_new_tokens, stop or AnswerEnd(), sampling or AnswerSampling())
+
+    def logprobs(
+        self, embeds: Tensor, keep: Tensor, labels: Tensor, sample_ids: Tensor | None = None
+    ) -> AnswerLogProbs:
+        """Log-probabilities of given answers; gradients flow where they are on.
+
+        Args:
+            embeds: Float ``[B, L, E]``, the answers' own tokens included.
+            keep: Bool ``[B, L]``; ``True`` marks a real token.
+            labels: int64 ``[B, L]``: the answers' tokens; -100 elsewhere.
+            sample_ids: See ``forward``.
+        """
+        if sample_ids is not None:
+            labels = hide_first_labels(labels, number_runs(sample_ids, keep))
+        rows = []
+        for i in range(len(embeds)):  # the logits of one row at a time
+            row = slice(i, i + 1)
+            logits = self(embeds[row], keep[row], None, None if sample_ids is None else sample_ids[row]).logits
+            rows.append(logprobs_of(logits, labels[row]))
+        return AnswerLogProbs.of(torch.cat(rows), labels, keep, sample_ids)

@@ -14,11 +14,26 @@ from torch.nn import functional as F  # noqa: N812
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
+from affectgpt.llm.logprobs import AnswerLogProbs, chunked_logprobs
 from affectgpt.llm.lora import LoraSpec, add_lora
+from affectgpt.llm.packed_attention import check_packing, packed_arguments
+from affectgpt.llm.packed_rows import hide_first_labels, number_runs, positions_of
+from affectgpt.llm.sampling import AnswerSampling, seeded
 from affectgpt.prompts.render import IGNORE
 from affectgpt.prompts.template import AnswerEnd
 
 log = logging.getLogger(__name__)
+
+NO_OWN_SAMPLING = {
+    "repetition_penalty": 1.0,
+    "num_beams": 1,
+    "no_repeat_ngram_size": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
+"""What a model's own settings may say about choosing tokens, set to say nothing: a caller asks for all there is."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -27,6 +42,7 @@ class HuggingFaceHead(LLMHead):
     """What every head around a transformers model shares; subclasses bring the network and the tokenizer."""
 
     network: Any
+    _packs = False  # whether the network was seen to keep packed samples apart
 
     def attach(self, network: Any, tokenizer: Any, lora: Mapping[str, Any] | None, trainable: bool) -> None:
         """Set the network and its tokenizer, freeze it, and add adapters.
@@ -53,36 +69,77 @@ class HuggingFaceHead(LLMHead):
         found: Tensor = self.network.get_input_embeddings()(ids)
         return found
 
-    def forward(self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> LLMOutput:
+    def forward(
+        self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None, sample_ids: Tensor | None = None
+    ) -> LLMOutput:
         """Run the model over embeddings; see ``LLMHead.forward``."""
-        options = {"inputs_embeds": embeds, "attention_mask": keep.long(), "use_cache": False}
+        seen = self._what_is_seen(embeds, keep, sample_ids)
         if labels is None:
-            return LLMOutput(loss=None, logits=self.network(**options).logits)
+            return LLMOutput(loss=None, logits=self.network(**seen).logits)
+        if sample_ids is not None:
+            labels = hide_first_labels(labels, number_runs(sample_ids, keep))
         # the token at one place is told by the logits of the place before; no other logits are computed
         learnt = (labels[:, 1:] != IGNORE).any(0).nonzero().squeeze(1)
-        logits = self.network(**options, logits_to_keep=learnt).logits
+        logits = self.network(**seen, logits_to_keep=learnt).logits
         loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, learnt + 1].flatten(), ignore_index=IGNORE)
         return LLMOutput(loss=loss, logits=None)
 
+    def logprobs(
+        self, embeds: Tensor, keep: Tensor, labels: Tensor, sample_ids: Tensor | None = None
+    ) -> AnswerLogProbs:
+        """Log-probabilities of given answers, with the logits of a few tokens at a time; see ``LLMHead.logprobs``.
+
+        Of a sharded model, call it within the forward pass of the whole.
+        """
+        base, seen = self._base(), self._what_is_seen(embeds, keep, sample_ids)
+        hidden: list[Tensor] = []
+        handle = base.get_decoder().register_forward_hook(lambda _m, _a, output: hidden.append(output[0]))
+        try:
+            own_B1V = self.network(**seen, logits_to_keep=1).logits
+        finally:
+            handle.remove()
+        to_logits = base.get_output_embeddings()
+        # some models cap or scale what their output layer gives: such a one computes its logits itself, row by row
+        if not torch.allclose(to_logits(hidden[0][:, -1:]), own_B1V, rtol=1e-3, atol=1e-3):
+            return super().logprobs(embeds, keep, labels, sample_ids)
+        if sample_ids is not None:
+            labels = hide_first_labels(labels, number_runs(sample_ids, keep))
+        tokens = chunked_logprobs(hidden[0], labels, to_logits, own_B1V.shape[-1])
+        return AnswerLogProbs.of(tokens, labels, keep, sample_ids)
+
     @torch.no_grad()
-    def generate(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> list[str]:
-        """Write answers, greedily; see ``LLMHead.generate``."""
+    def generate(
+        self,
+        embeds: Tensor,
+        keep: Tensor,
+        max_new_tokens: int,
+        stop: AnswerEnd | None = None,
+        sampling: AnswerSampling | None = None,
+    ) -> list[str]:
+        """Write answers with a key-value cache; see ``LLMHead.generate``."""
         stop = stop or AnswerEnd()
-        ids = self.write(embeds, keep, max_new_tokens, stop)
+        ids = self.write(embeds, keep, max_new_tokens, stop, sampling)
         if self._runs(stop):
             marks = self.tokenizer.bos_token, self.tokenizer.eos_token
             return [stop.read_published(text, *marks) for text in self.tokenizer.batch_decode(ids)]
         return [stop.read(text) for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     @torch.no_grad()
-    def write(self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd | None = None) -> Tensor:
-        """Token ids of greedy answers, int64 ``[B, L']``; arguments as of ``generate``.
+    def write(
+        self,
+        embeds: Tensor,
+        keep: Tensor,
+        max_new_tokens: int,
+        stop: AnswerEnd | None = None,
+        sampling: AnswerSampling | None = None,
+    ) -> Tensor:
+        """Token ids of answers, int64 ``[B * num_answers, L']``; arguments as of ``generate``.
 
         An answer holds what ended it, and is padded on the right.
         """
         from transformers import StoppingCriteriaList
 
-        stop = stop or AnswerEnd()
+        stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
         runs = self._runs(stop)
         more: dict[str, Any] = {}
         if runs:
@@ -90,23 +147,43 @@ class HuggingFaceHead(LLMHead):
         elif stop.strings:
             more = {"stop_strings": list(stop.strings), "tokenizer": self.tokenizer}
         config_eos = self.network.generation_config.eos_token_id
-        ids: Tensor = self.network.generate(
-            inputs_embeds=embeds,
-            attention_mask=keep.long(),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            use_cache=True,
-            pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=self.tokenizer.eos_token_id if config_eos is None else config_eos,
-            # what the model's own settings say about sampling has no place in a greedy answer
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            repetition_penalty=1.0,
-            synced_gpus=self._is_sharded(),
-            **more,
-        )
+        drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if not sampling.is_greedy:
+            drawn = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": sampling.top_k,
+                "num_return_sequences": sampling.num_answers,
+            }
+        with seeded(sampling.seed, embeds.device):
+            ids: Tensor = self.network.generate(
+                inputs_embeds=embeds,
+                attention_mask=keep.long(),
+                max_new_tokens=max_new_tokens,
+                use_cache=True,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id if config_eos is None else config_eos,
+                synced_gpus=self._is_sharded(),
+                **NO_OWN_SAMPLING,
+                **drawn,
+                **more,
+            )
         return ids
+
+    def _what_is_seen(self, embeds: Tensor, keep: Tensor, sample_ids: Tensor | None) -> dict[str, Any]:
+        """Arguments of the network for one pass without a cache."""
+        if sample_ids is None:
+            return {"inputs_embeds": embeds, "attention_mask": keep.long(), "use_cache": False}
+        runs = number_runs(sample_ids, keep)
+        positions = positions_of(runs)
+        check_packing(self._base(), self._packs, positions)
+        self._packs = True
+        return packed_arguments(self._base(), embeds, runs, positions)
+
+    def _base(self) -> Any:
+        """The causal LM itself, adapters put into its layers included."""
+        return self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
 
     def _runs(self, stop: AnswerEnd) -> list[list[int]]:
         """The runs of tokens that end an answer; none where the tokenizer splits one of the pieces."""
@@ -120,8 +197,7 @@ class HuggingFaceHead(LLMHead):
 
     def shard_units(self) -> list[nn.Module]:
         """The transformer layers, which FSDP shards one by one."""
-        base = self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
-        return list(base.get_decoder().layers)
+        return list(self._base().get_decoder().layers)
 
 
 class CausalLM(HuggingFaceHead):
@@ -163,12 +239,11 @@ class CausalLM(HuggingFaceHead):
         implementation, reason = choose_attention(attention, DTYPES[dtype])
         log.info("attention backend of %s: %s (%s)", path, implementation, reason)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-            options = {"dtype": DTYPES[dtype], "attn_implementation": implementation}
+            source = {"revision": revision, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(path, **source)
+            options = {"dtype": DTYPES[dtype], "attn_implementation": implementation, "trust_remote_code": False}
             if torch.get_default_device().type == "meta":  # shapes alone, without any weights
-                network = AutoModelForCausalLM.from_config(
-                    AutoConfig.from_pretrained(path, revision=revision), **options
-                )
+                network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
                 network = AutoModelForCausalLM.from_pretrained(path, revision=revision, **options)
         except (OSError, ValueError) as error:

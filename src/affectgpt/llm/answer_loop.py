@@ -1,0 +1,42 @@
+"""Writes answers with nothing but a head's ``embed`` and ``forward``: right for every head, and without a cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from affectgpt.llm.base import LLMHead
+from affectgpt.llm.sampling import AnswerSampling, next_tokens, seeded
+from affectgpt.prompts.template import AnswerEnd
+
+
+def write_answers(
+    head: LLMHead, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
+) -> list[str]:
+    """Write answers; see ``LLMHead.generate``."""
+    embeds = embeds.repeat_interleave(sampling.num_answers, 0)
+    keep = keep.repeat_interleave(sampling.num_answers, 0)
+    answers: list[list[int]] = [[] for _ in range(len(embeds))]
+    texts = [""] * len(answers)
+    open_rows = set(range(len(answers)))
+    # ranks that share the weights must take every step together
+    in_step = any(isinstance(p, DTensor) for p in head.parameters())
+    with seeded(sampling.seed, embeds.device):
+        for _ in range(max_new_tokens):
+            ids = next_tokens(head(embeds, keep).logits[:, -1], sampling)
+            for i, token in enumerate(ids.tolist()):
+                if i not in open_rows:
+                    continue
+                if token == head.tokenizer.eos_token_id:
+                    open_rows.discard(i)
+                    continue
+                answers[i].append(token)
+                texts[i] = head.tokenizer.decode(answers[i], skip_special_tokens=True)
+                if any(string in texts[i] for string in stop.strings):
+                    open_rows.discard(i)
+            if not open_rows and not in_step:
+                break
+            embeds = torch.cat([embeds, head.embed(ids[:, None]).to(embeds.dtype)], 1)
+            keep = torch.cat([keep, keep.new_ones(len(keep), 1)], 1)
+    return [stop.read(text) for text in texts]

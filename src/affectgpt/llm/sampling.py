@@ -1,0 +1,132 @@
+"""How the tokens of an answer are drawn from a language model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from affectgpt.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class AnswerSampling:
+    """How an ``LLMHead`` draws answers; greedy by default.
+
+    A chat model behind a server has settings of its own, see ``affectgpt.chat.sampling``.
+
+    Attributes:
+        temperature: Logits are divided by it before a token is drawn; 0 takes the most likely token each time.
+        top_p: Tokens are drawn from the smallest set that holds this share of the probability; 1 for all tokens.
+        top_k: Tokens are drawn from this many of the most likely ones; 0 for all tokens.
+        num_answers: Answers to each prompt.
+        seed: Start of the random draws, so that a call can be repeated; torch's own generator is then left as it was.
+            ``None`` draws from torch's generator.
+
+    Raises:
+        ConfigError: If a value is out of its range, or several greedy answers are asked for (they would be the same).
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    num_answers: int = 1
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "temperature": (math.isfinite(self.temperature) and self.temperature >= 0, "a number from 0"),
+            "top_p": (0 < self.top_p <= 1, "a share above 0 and at most 1"),
+            "top_k": (_is_whole(self.top_k, 0), "a whole number from 0"),
+            "num_answers": (_is_whole(self.num_answers, 1), "a whole number from 1"),
+            "seed": (self.seed is None or _is_whole(self.seed, 0), "a whole number from 0, or None"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                raise ConfigError(f"sampling: {name} is {getattr(self, name)!r}, but must be {wanted}")
+        if self.is_greedy and self.num_answers > 1:
+            raise ConfigError(
+                f"sampling: {self.num_answers} answers at temperature 0 would all be the same; "
+                "raise the temperature, or ask for one answer"
+            )
+
+    @classmethod
+    def of(cls, value: AnswerSampling | Mapping[str, Any] | None) -> AnswerSampling:
+        """Read the settings from plain JSON; ``None`` is greedy.
+
+        Raises:
+            ConfigError: If a key is unknown, or a value out of its range.
+        """
+        if isinstance(value, AnswerSampling):
+            return value
+        known = [f.name for f in fields(cls)]
+        for name in value or {}:
+            if name not in known:
+                raise ConfigError(
+                    f"sampling: unknown key {name!r}.{did_you_mean(name, known)} It takes {', '.join(known)}"
+                )
+        return cls(**dict(value or {}))
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most likely token is taken each time."""
+        return self.temperature == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the settings."""
+        return asdict(self)
+
+
+def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
+    """Choose one token a row.
+
+    Args:
+        logits: Float ``[B, V]``.
+        sampling: The settings; draws come from torch's own generator, see ``seeded``.
+
+    Returns:
+        int64 ``[B]``.
+
+    Examples:
+        >>> logits = torch.tensor([[0.0, 3.0, 1.0]])
+        >>> next_tokens(logits, AnswerSampling()), next_tokens(logits, AnswerSampling(temperature=1.0, top_p=0.5))
+        (tensor([1]), tensor([1]))
+    """
+    if sampling.is_greedy:
+        return logits.argmax(-1)
+    logits_BV = logits.float() / sampling.temperature
+    if 0 < sampling.top_k < logits_BV.shape[-1]:
+        lowest_B1 = logits_BV.topk(sampling.top_k).values[:, -1:]
+        logits_BV = logits_BV.masked_fill(logits_BV < lowest_B1, -math.inf)
+    if sampling.top_p < 1:
+        sorted_BV, order_BV = logits_BV.sort(-1, descending=True)
+        probs_BV = sorted_BV.softmax(-1)
+        # a token is left out where those before it hold the share already; the first one always stays
+        sorted_BV = sorted_BV.masked_fill(probs_BV.cumsum(-1) - probs_BV >= sampling.top_p, -math.inf)
+        logits_BV = logits_BV.scatter(-1, order_BV, sorted_BV)
+    return logits_BV.softmax(-1).multinomial(1).squeeze(-1)
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Draw from a generator with this seed; torch's own generators go on afterwards as if nothing had been drawn.
+
+    Args:
+        seed: The seed; ``None`` draws from torch's own generators.
+        device: Where the draws are made.
+    """
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
