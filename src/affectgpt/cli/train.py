@@ -25,6 +25,7 @@ from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.training.last_checkpoint import LastCheckpoint
 from affectgpt.training.whole_file import WholeFileIO
 
 EXAMPLE = """\
@@ -59,6 +60,8 @@ class AffectCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeFileIO()
+        if trainer.checkpoint_callbacks:
+            trainer.callbacks.append(LastCheckpoint())  # type: ignore[attr-defined]
         return trainer
 
     def instantiate_classes(self) -> None:

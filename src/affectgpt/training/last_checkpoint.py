@@ -1,0 +1,46 @@
+"""Keeps ``last.ckpt`` the last: written whenever a checkpoint was due, also where the watched figure got no better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+from affectgpt.lightning_privates import save_last_checkpoint, saved_at_this_step, steps_between_checkpoints
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes the ``last.ckpt`` of every ``ModelCheckpoint(save_last=True)`` that left it out.
+
+    Lightning 2.6 writes ``last.ckpt`` only beside a new best checkpoint. With ``monitor`` and a figure that stays where
+    it is, the file grows old in silence, and whoever resumes from it loses what was learnt since. It must come after
+    the checkpoint callbacks: append it to ``trainer.callbacks``, as ``affectgpt fit`` does. It is a ``Checkpoint``
+    itself, because Lightning calls these after all others at the end of an epoch.
+    """
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write where a checkpoint was due by the number of steps."""
+        for saver in _watching(trainer):
+            every = steps_between_checkpoints(saver)
+            if every and trainer.global_step and trainer.global_step % every == 0:
+                _save(saver, trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write where a checkpoint was due by the number of epochs."""
+        for saver in _watching(trainer):
+            if saver.every_n_epochs and (trainer.current_epoch + 1) % saver.every_n_epochs == 0:
+                _save(saver, trainer)
+
+
+def _save(saver: ModelCheckpoint, trainer: lightning.Trainer) -> None:
+    if not saved_at_this_step(saver, trainer):
+        save_last_checkpoint(saver, trainer)
+
+
+def _watching(trainer: lightning.Trainer) -> list[ModelCheckpoint]:
+    """The callbacks that keep a last checkpoint and may pass over one that is due."""
+    found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    return [saver for saver in found if saver.save_last is True and saver.monitor is not None]

@@ -1,0 +1,32 @@
+"""Fails when Lightning changes what ``affectgpt.lightning_privates`` reaches into."""
+
+from __future__ import annotations
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from affectgpt.lightning_privates import (
+    WRITTEN_FOR,
+    save_last_checkpoint,
+    saved_at_this_step,
+    steps_between_checkpoints,
+)
+
+
+def test_it_is_the_release_that_was_read():
+    assert lightning.__version__.startswith(f"{WRITTEN_FOR}.")
+
+
+def test_a_checkpoint_callback_says_when_it_saves_and_saves_its_last(tmp_path):
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    trainer.strategy.connect(lightning.LightningModule())
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=7, save_last=True)
+    assert steps_between_checkpoints(saver) == 7
+    assert steps_between_checkpoints(ModelCheckpoint(tmp_path, every_n_epochs=2)) == 0
+    saved = []
+    trainer.save_checkpoint = lambda path, *rest: saved.append(path)
+    saver._last_global_step_saved = -1
+    assert not saved_at_this_step(saver, trainer)
+    save_last_checkpoint(saver, trainer)
+    assert saved == [str(tmp_path / "last.ckpt")]
+    assert saved_at_this_step(saver, trainer)
