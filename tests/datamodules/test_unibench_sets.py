@@ -194,7 +194,7 @@ def test_another_split_a_cut_file_and_repeated_names_are_refused(tmp_path: Path)
     with pytest.raises(DataError, match="no Dialogue_ID, Utterance_ID"):
         read_set("meld", path, media=False, allow_partial=True)
     path.write_text("Utterance,Emotion,Dialogue_ID,Utterance_ID\nHi,there,joy,0,1\n")
-    with pytest.raises(DataError, match="row 2: it has not as many cells"):
+    with pytest.raises(DataError, match=r"\.csv:2: 5 cells, but the header has 4"):
         read_set("meld", path, media=False, allow_partial=True)
 
 

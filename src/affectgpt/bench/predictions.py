@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from affectgpt.errors import DataError, first_few
+from affectgpt.manifests.text_tables import read_table
 from affectgpt.metrics.npz import read_npz
 
 NAME_COLUMNS = ("name", "key", "id", "video", "filename", "filenames", "names")
@@ -131,17 +131,9 @@ def _npz_columns(path: Path) -> Mapping[str, Any]:
 
 
 def _csv_columns(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or ()
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as .csv: {error}") from error
-    short = next((i for i, row in enumerate(rows, start=2) if None in row or None in row.values()), None)
-    if short is not None:
-        raise DataError(f"{path}, row {short}: it has not as many cells as the header; quote cells that hold commas")
-    return {name: [row[name] for row in rows] for name in names}
+    table = read_table(path)
+    rows = table.dicts()
+    return {name: [row[name] for row in rows] for name in table.columns if name}
 
 
 def _jsonl_columns(path: Path) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ def _csv(path: Path) -> Entries:
 
 
 def _tsv(path: Path) -> Entries:
-    return table_rows(path, delimiter="\t")
+    return table_rows(path)
 
 
 def _parquet(path: Path) -> Entries:

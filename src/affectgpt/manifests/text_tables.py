@@ -1,17 +1,80 @@
-"""Reads text files, and tables of text with a header, strictly as UTF-8."""
+"""Reads text files, and tables of text with a header, by one rule for manifests, test sets, gold and predictions."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from affectgpt.errors import DataError
 from affectgpt.manifests.entries import fault
 from affectgpt.manifests.record import SampleError
+from affectgpt.manifests.swallowed_rows import first_swallowed
+from affectgpt.text import clean_name
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LONGEST_CELL = 2**24
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table of text.
+
+    Attributes:
+        line: Number of the line in the file that it begins on.
+        cells: As many as the row has, which may not be as many as the header has.
+    """
+
+    line: int
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text with a header.
+
+    Attributes:
+        path: The file.
+        columns: The header; an empty string is a column without a name.
+        rows: The rows below the header; lines without any text are left out.
+        encoding: What the file was read as.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    encoding: str = "utf-8"
+
+    def place(self, row: TableRow) -> str:
+        """Where a row stands: the file and the line."""
+        return f"{self.path}:{row.line}"
+
+    def misfit(self, row: TableRow) -> str | None:
+        """What is wrong with a row that has more or fewer cells than the header; ``None`` if it is right."""
+        if len(row.cells) == len(self.columns):
+            return None
+        return (
+            f"{len(row.cells)} cells, but the header has {len(self.columns)}; put text that holds the delimiter in "
+            "double quotes, and leave no cell out"
+        )
+
+    def dicts(self) -> list[dict[str, str]]:
+        """Each row as column to text; columns without a name are left out.
+
+        Raises:
+            DataError: If a row has more or fewer cells than the header.
+        """
+        for row in self.rows:
+            problem = self.misfit(row)
+            if problem is not None:
+                raise DataError(f"{self.place(row)}: {problem}")
+        return [self.as_dict(row) for row in self.rows]
+
+    def as_dict(self, row: TableRow) -> dict[str, str]:
+        """A row as column to text; columns without a name are left out."""
+        return {name: cell for name, cell in zip(self.columns, row.cells, strict=True) if name}
 
 
 def read_text(path: Path) -> str:
@@ -20,13 +83,88 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: If it cannot be opened, or is no UTF-8.
     """
+    return _decoded(path)[0]
+
+
+def read_table(path: Path, *, quoted: bool = True, other_encoding: str | None = None) -> TextTable:
+    """Read a ``.csv`` or ``.tsv`` file as csv writers write it.
+
+    The first line names the columns. A cell that holds the delimiter, a quote or a line break stands in double quotes,
+    and a quote in it is doubled. A table that was written without these rules, where a quotation opens in one row and
+    closes in a later one, would lose the rows between: a ``.tsv`` is then read line by line, as its standard has no
+    quotes, if every line then has as many cells as the header; any other such table is refused.
+
+    Args:
+        path: The file.
+        quoted: ``False`` for a published format that has no quoting: every line is a row, and quotes are letters.
+        other_encoding: What a file that is no UTF-8 is read as, for tables that are published so; by default it is
+            refused.
+
+    Raises:
+        DataError: If the file cannot be read, is no UTF-8, has column names that repeat, or has quotes that no csv
+            writer writes.
+    """
+    text, encoding = _decoded(path, other_encoding)
+    delimiter = DELIMITERS.get(path.suffix.lower(), ",")
+    lines = list(io.StringIO(text, newline=""))
+    problem = None
+    if not quoted:
+        rows = [TableRow(line, _split(text, delimiter)) for line, text in enumerate(lines, 1)]
+    else:
+        rows, problem = _rows_by_csv(lines, delimiter)
+        if problem is not None and delimiter == "\t":
+            by_line = _rows_by_line(lines, delimiter)
+            if len({len(row.cells) for row in by_line}) == 1:
+                rows, problem = by_line, None
+    if problem is not None:
+        raise DataError(f"{str(path)!r} is no table of text: {problem}")
+    header = tuple(clean_name(name) for name in rows[0].cells) if rows and rows[0].line == 1 else ()
+    named = [name for name in header if name]
+    if not rows:
+        raise DataError(f"{str(path)!r} has no rows; expected a first line of different column names")
+    if not named or len(set(named)) != len(named):
+        raise DataError(f"{str(path)!r} needs a first line of different column names, but it is {list(header)!r}")
+    full = tuple(row for row in rows[1:] if any(cell.strip() for cell in row.cells))
+    return TextTable(path, header, full, encoding)
+
+
+def table_rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str] | SampleError]]:
+    """Rows of a table of text as entries of a manifest: place, and column to text, empty cells left out.
+
+    Args:
+        path: The file.
+        columns: Columns that must be there, apart from ``name``.
+
+    Raises:
+        DataError: If the file is no such table, or lacks a column.
+    """
+    table = read_table(path)
+    wanted = ("name", *columns)
+    if not set(wanted) <= set(table.columns):
+        raise DataError(
+            f"{str(path)!r} needs a first line of different column names, among them {', '.join(wanted)}, but it is "
+            f"{list(table.columns)!r}{_other_delimiter(table.columns)}"
+        )
+    for row in table.rows:
+        place, problem = table.place(row), table.misfit(row)
+        if problem is not None:
+            yield place, fault(place, "wrong_row", problem)
+        else:
+            yield place, {name: cell for name, cell in table.as_dict(row).items() if cell.strip()}
+
+
+def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:
+    """The text of a file, and the encoding that it was read as."""
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be opened: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{str(path)!r} cannot be opened: {reason}; check the path") from error
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
+        if other_encoding is not None:
+            return content.decode(other_encoding, errors="replace"), other_encoding
         guess = _guess_encoding(content)
         raise DataError(
             f"{str(path)!r} is not UTF-8 text (byte {content[error.start]:#04x} at {error.start}); it looks like "
@@ -44,35 +182,49 @@ def _guess_encoding(content: bytes) -> str:
     return "GB18030"
 
 
-def table_rows(path: Path, *columns: str, delimiter: str = ",") -> Iterator[tuple[str, dict[str, str] | SampleError]]:
-    """Rows of a table of text with a header: place, and column to text, empty cells left out.
-
-    Args:
-        path: The file.
-        columns: Columns that must be there, apart from ``name``.
-        delimiter: What stands between the cells.
-
-    Raises:
-        DataError: If the file is no such table, or lacks a column.
-    """
+def _rows_by_csv(lines: Sequence[str], delimiter: str) -> tuple[list[TableRow], str | None]:
+    """The rows by the rules of csv, and which line breaks them; ``None`` if none does."""
+    rows: list[TableRow] = []
+    start = 1
     longest = csv.field_size_limit(_LONGEST_CELL)
     try:
-        rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        wanted = ("name", *columns)
-        if not set(wanted) <= set(header) or len(set(header)) != len(header):
-            raise DataError(
-                f"{str(path)!r} needs a first line of different column names, among them {', '.join(wanted)}, but it "
-                f"is {header!r}"
-            )
-        for row in rows:
-            place = f"{path}:{rows.line_num}"
-            if len(row) > len(header):
-                message = f"{len(row)} cells, but the header has {len(header)}; put text with commas in double quotes"
-                yield place, fault(place, "wrong_row", message)
-            elif any(cell.strip() for cell in row):
-                yield place, {name: cell for name, cell in zip(header, row, strict=False) if name and cell.strip()}
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        for cells in reader:
+            rows.append(TableRow(start, cells))
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{str(path)!r} is no table of text ({error}); check its quotes") from error
+        return rows, f"the row that begins on line {start} cannot be read ({error}); check its quotes"
     finally:
         csv.field_size_limit(longest)
+    swallowed = first_swallowed([(row.line, row.cells) for row in rows], lines, delimiter)
+    if swallowed is None:
+        return rows, None
+    opened, line = swallowed
+    return rows, (
+        f"a quotation opens on line {opened} and closes later, so that line {line}, which reads as a row of its own, "
+        "would be a part of one cell; check its quotes: write the table with a csv writer, which doubles quotes, or as "
+        ".jsonl"
+    )
+
+
+def _rows_by_line(lines: Iterable[str], delimiter: str) -> list[TableRow]:
+    """Each line as a row: by the rules of csv where it keeps them, and with its quotes as letters where it does not."""
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                (cells,) = csv.reader([line], delimiter=delimiter, strict=True)
+            except csv.Error:
+                cells = _split(line, delimiter)
+            rows.append(TableRow(number, cells))
+    return rows
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return line.rstrip("\r\n").split(delimiter)
+
+
+def _other_delimiter(columns: Sequence[str]) -> str:
+    """A hint for a table whose cells are kept apart by another character than its name says."""
+    found = next((sign for sign in (";", "\t", ",", "|") if len(columns) == 1 and sign in columns[0]), None)
+    return "" if found is None else f"; the cells seem to be kept apart by {found!r}: use ',' in .csv and tabs in .tsv"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.errors import DataError, first_few
+from affectgpt.manifests.text_tables import read_table, read_text
 
 Row = Mapping[str, Any]
 ID_COLUMNS = ("id", "name", "key", "index", "video", "image_name")
@@ -31,30 +30,18 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     if path.suffix not in _SUFFIXES:
         raise DataError(f"{path} ends in {path.suffix!r}; answers and gold are read from {', '.join(_SUFFIXES)}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    try:
         if path.suffix == ".json":
-            rows = json.loads(text)
+            rows = json.loads(read_text(path))
         elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-        else:
-            rows = _table(text, tabs=path.suffix == ".tsv")
-    except (ValueError, csv.Error) as error:
+            rows = [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
+        else:  # the published .tsv files have no quoting
+            rows = list(read_table(path, quoted=path.suffix == ".csv").dicts())
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path} holds no rows; expected a list of objects, one for each sample")
-    return rows
-
-
-def _table(text: str, *, tabs: bool) -> list[Row]:
-    lines = io.StringIO(text, newline="")
-    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.DictReader(lines)
-    rows: list[Row] = list(reader)
-    odd = next((i for i, row in enumerate(rows, start=1) if None in row or None in row.values()), None)
-    if odd is not None:
-        raise ValueError(f"row {odd} below the header has not as many cells as it")
     return rows
 
 

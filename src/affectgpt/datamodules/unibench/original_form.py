@@ -9,7 +9,7 @@ from pathlib import Path
 
 from affectgpt.datamodules.unibench.folder_layouts import IEMOCAP_LABELS, OriginalLayout
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet, Difference, as_score, check_keys
-from affectgpt.datamodules.unibench.set_tables import read_table
+from affectgpt.datamodules.unibench.set_tables import read_rows
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
 from affectgpt.manifests.record import AUDIO_SUFFIXES
@@ -64,13 +64,13 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
 
 
 def _read_meld(place: Path) -> Iterator[_Row]:
-    for row in read_table(place, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")):
+    for row in read_rows(place, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")):
         fields = {"dialogue": row["dialogue_id"].strip(), "utterance": row["utterance_id"].strip()}
         yield _Row(fields, row["emotion"].strip().lower(), row["utterance"].strip() or None)
 
 
 def _read_mmsa(place: Path) -> Iterator[_Row]:
-    for row in read_table(place, ("video_id", "clip_id", "text", "label", "mode")):
+    for row in read_rows(place, ("video_id", "clip_id", "text", "label", "mode")):
         if row["mode"].strip().lower() == "test":
             fields = {"video": row["video_id"].strip(), "clip": row["clip_id"].strip()}
             gold = as_score(row["label"], "_".join(fields.values()), place)
@@ -79,14 +79,14 @@ def _read_mmsa(place: Path) -> Iterator[_Row]:
 
 def _read_sims_index(place: Path) -> Iterator[_Row]:
     """``label_M.csv`` beside ``test_index.csv`` (row numbers of the split) and ``Translation.csv`` (English words)."""
-    rows = read_table(place, ("video_id", "clip_id", "label"))
+    rows = read_rows(place, ("video_id", "clip_id", "label"))
     folder = place.parents[1]
     words: dict[tuple[str, str], str] = {}
     if (folder / "Translation.csv").is_file():
-        for row in read_table(folder / "Translation.csv", ("video_id", "clip_id", "English")):
+        for row in read_rows(folder / "Translation.csv", ("video_id", "clip_id", "English")):
             words[row["video_id"].strip(), row["clip_id"].strip()] = row["english"].strip()
     index = folder / "test_index.csv"
-    for entry in read_table(index, ("index",)):
+    for entry in read_rows(index, ("index",)):
         text = entry["index"].strip()
         if not text.isdigit() or int(text) >= len(rows):
             raise DataError(f"{index} asks for row {text!r}, but {place} has {len(rows)} rows")

@@ -10,7 +10,7 @@ import numpy as np
 
 from affectgpt.datamodules.unibench.folder_layouts import FACES_FOLDER, ProcessedLayout
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet, Difference, as_score, check_keys
-from affectgpt.datamodules.unibench.set_tables import files_by_name, read_table, read_words
+from affectgpt.datamodules.unibench.set_tables import files_by_name, read_rows, read_words
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
 from affectgpt.manifests.record import AUDIO_SUFFIXES
@@ -101,13 +101,13 @@ def _label(test_set: TestSet, value: Any, key: str, place: Path) -> str:
 def _gold_of_csv(layout: ProcessedLayout, folder: Path) -> dict[str, str | float]:
     """Open labels, in the order of the table of spoken words, which names the samples."""
     place = folder / layout.labels
-    rows = read_table(place, ("name", layout.value))
+    rows = read_rows(place, ("name", layout.value))
     check_keys((row["name"].strip() for row in rows), place)
     gold = {row["name"].strip(): row[layout.value].strip() for row in rows}
     order_from = folder / layout.subtitles
     if not order_from.is_file():
         return dict(gold)
-    order = [row["name"].strip() for row in read_table(order_from, ("name",))]
+    order = [row["name"].strip() for row in read_rows(order_from, ("name",))]
     unlabelled = [key for key in order if key not in gold]
     if unlabelled:
         raise DataError(f"{order_from} names {len(unlabelled)} samples that {place} does not: {first_few(unlabelled)}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from affectgpt.errors import DataError
 from affectgpt.manifests.record import VIDEO_SUFFIXES
+from affectgpt.manifests.text_tables import read_table
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a csv that has at least these columns (in any case); what is no UTF-8 is read as Windows-1252.
 
     Returns:
@@ -21,28 +20,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         DataError: If the file is missing or damaged, or lacks a column.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; check the path") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        header = [name.strip().lower() for name in reader.fieldnames or ()]
-        reader.fieldnames = header
-        rows = list(reader)
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as .csv: {error}") from error
+    table = read_table(path, other_encoding="cp1252")
+    header = [name.lower() for name in table.columns]
     missing = [name for name in columns if name.lower() not in header]
     if missing:
         raise DataError(f"{path} has the columns {', '.join(header) or '(none)'}, but no {', '.join(missing)}")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise DataError(f"{path}, row {number}: it has not as many cells as the header; quote cells with commas")
-    return rows
+    return [{name.lower(): cell for name, cell in row.items()} for row in table.dicts()]
 
 
 def read_words(path: Path, column: str) -> dict[str, str | None]:
@@ -51,7 +34,7 @@ def read_words(path: Path, column: str) -> dict[str, str | None]:
     Raises:
         DataError: If the table cannot be read, or lacks the column.
     """
-    return {row["name"].strip(): row[column].strip() or None for row in read_table(path, ("name", column))}
+    return {row["name"].strip(): row[column].strip() or None for row in read_rows(path, ("name", column))}
 
 
 def files_by_name(folder: Path, suffixes: frozenset[str] = frozenset(VIDEO_SUFFIXES)) -> dict[str, Path]:
