@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import struct
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -89,3 +90,19 @@ def turn_clockwise(clip: bytes) -> bytes:
     track = clip.index(b"tkhd")
     place = clip.index(upright, track)
     return clip[:place] + turned + clip[place + len(upright) :]
+
+
+def write_wav(samples: np.ndarray, rate_hz: int = 16_000) -> bytes:
+    """A wav file of samples ``[N, C]``, as they are: int16, or float32 with any value."""
+    kind = 3 if samples.dtype == np.float32 else 1  # IEEE float, or PCM
+    content = np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("<")).tobytes()
+    width, channels = samples.dtype.itemsize, samples.shape[1]
+    form = struct.pack("<HHIIHH", kind, channels, rate_hz, rate_hz * width * channels, width * channels, 8 * width)
+    head = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(content))
+    return b"RIFF" + struct.pack("<I", len(head) + len(content)) + head + content
+
+
+def tone(seconds: float = 1.0, rate_hz: int = 16_000, channels: int = 1, amplitude: float = 0.3) -> np.ndarray:
+    """A tone of 440 Hz, the same in every channel: float32 ``[N, C]``."""
+    wave = amplitude * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate_hz)) / rate_hz)
+    return np.repeat(wave.astype(np.float32)[:, None], channels, axis=1)

@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.manifests.record import SampleError
+from affectgpt.media.isolation import map_in_order
 from affectgpt.shards import Sample, ShardWriter, read_index
-from affectgpt.shards.parallel import map_in_order
 from affectgpt.shards.read import ShardReader
 from packjobs import own_pid, square, square_or_die
 
@@ -130,7 +130,7 @@ def test_results_come_in_order(workers: int) -> None:
 
 
 def test_a_job_that_kills_its_process_is_named_and_the_others_are_done() -> None:
-    found = list(map_in_order(square_or_die, range(7), 2, lambda number: -number))
+    found = list(map_in_order(square_or_die, range(7), 2, lambda number, how: -number))
     assert found == [0, 1, 4, -3, -4, 25, 36]
 
 

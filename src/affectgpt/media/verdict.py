@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from av.stream import Stream
 from affectgpt.errors import DataError, MediaError
 from affectgpt.media.decode.container import audio_stream, describe, opened, video_stream
 from affectgpt.media.decode.decoder import Decoded, decode
+from affectgpt.media.isolation import map_in_order
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.activity import is_silent
 
@@ -27,8 +26,9 @@ class MediaCheck:
     Attributes:
         file: Its path.
         verdict: ``ok``; ``notes``: it can be used, but something is odd; or ``refused``.
-        code: Why it is refused: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks``, ``undecodable``; or the
-            first of what is odd: ``damaged``, ``no_video``, ``no_audio``, ``silent``; empty where all is well.
+        code: Why it is refused: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks``, ``undecodable``,
+            ``too_large``, ``crashed``; or the first of what is odd: ``damaged``, ``no_video``, ``no_audio``,
+            ``silent``; empty where all is well.
         notes: What is wrong or odd, in words.
         duration_seconds: Its length; 0 for a picture, ``None`` where it is refused.
         streams: The tracks that are read, ``video`` and ``audio``, with their codec and form.
@@ -78,13 +78,15 @@ def check_files(paths: Iterable[str | Path], workers: int = 1) -> Iterator[Media
 
     Args:
         paths: The files.
-        workers: Processes to decode in; with 1 it is done in this one.
+        workers: Processes to decode in, so that a file that kills its process is refused with the code ``crashed``;
+            with 0 it is done in this process.
     """
-    if workers <= 1:
-        yield from map(check_media, paths)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(check_media, paths, chunksize=4)
+    return map_in_order(check_media, paths, workers, _crashed)
+
+
+def _crashed(path: str | Path, how: str) -> MediaCheck:
+    note = f"{describe(path, None)} kills the process that decodes it ({how}); leave it out, or convert it"
+    return MediaCheck(str(path), "refused", "crashed", (note,))
 
 
 def _oddities(decoded: Decoded) -> Iterator[tuple[str, str]]:

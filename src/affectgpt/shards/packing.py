@@ -13,9 +13,9 @@ import av
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.manifests.manifest import Layout, scan_manifest
 from affectgpt.manifests.record import Record, SampleError
+from affectgpt.media.isolation import map_in_order
 from affectgpt.shards.forms.frames import FORM, FramesRecipe
 from affectgpt.shards.index import ShardIndex
-from affectgpt.shards.parallel import map_in_order
 from affectgpt.shards.probe import Prepare, crashed
 from affectgpt.shards.write import ShardWriter
 

@@ -104,11 +104,11 @@ class Prepare:
         return _npy(found.kept)
 
 
-def crashed(record: Record) -> SampleError:
-    """The fault of a record whose decoding killed its process."""
+def crashed(record: Record, how: str) -> SampleError:
+    """The fault of a record whose decoding killed its process; ``how``, in words."""
     message = (
-        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} killed its process; the file breaks the "
-        "decoder, or needs more memory than there is: leave it out, or convert it"
+        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} killed its process ({how}); the file "
+        "breaks the decoder, or needs more memory than there is: leave it out, or convert it"
     )
     return SampleError(record.key, "probe", "crashed", message)
 

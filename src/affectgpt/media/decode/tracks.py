@@ -249,7 +249,8 @@ class AudioTrack(Track):
             self._flush()
             self._form = form
             rate_hz = frame.sample_rate if self._resamples_whole else self._rate_hz
-            self._resampler = AudioResampler(format="fltp", layout=frame.layout, rate=rate_hz)
+            # interleaved: PyAV reads the planes of more than eight channels beyond their end
+            self._resampler = AudioResampler(format="flt", layout=frame.layout, rate=rate_hz)
         assert self._resampler is not None
         self._append(self._resampler.resample(frame))
 
@@ -265,8 +266,14 @@ class AudioTrack(Track):
         self._form = ()
 
     def _append(self, frames: list[AudioFrame]) -> None:
-        planes: list[Any] = [frame.to_ndarray() for frame in frames if frame.samples]
+        planes = [_planes(frame) for frame in frames if frame.samples]
         if self._resamples_whole:
             self._pieces += planes
         else:
             self._chunks += [plane.mean(axis=0, dtype=np.float32) for plane in planes]
+
+
+def _planes(frame: AudioFrame) -> NDArray[np.float32]:
+    """The channels of an interleaved frame, float32 ``[C, N]``."""
+    samples: Any = frame.to_ndarray().reshape(frame.samples, -1)
+    return np.ascontiguousarray(samples.T)

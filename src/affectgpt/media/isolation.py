@@ -1,0 +1,220 @@
+"""Runs a job over items in processes of their own, in order; an item that kills its process is named."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from affectgpt.media.memory import is_out_of_memory, watch_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD_PER_WORKER = 4
+"""Results that are made before they are asked for, for each process."""
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_MOST_CRASHES, _MOST_KILLS = 2, 3
+# Somebody else's kill is no fault of the item, so it takes one death more to believe that it is
+
+
+def map_in_order(
+    job: Callable[[Item], Result], items: Iterable[Item], workers: int, crashed: Callable[[Item, str], Result]
+) -> Iterator[Result]:
+    """Yield ``job(item)`` for every item, in order.
+
+    Each process holds one item at a time, so that its death is the death of that item and of no other. The item is
+    tried again in a new process, once after a crash of its own and twice after a kill from outside.
+
+    Args:
+        job: A function that another process can be sent; it raises only for mistakes of ours.
+        items: What to work on; only a few are taken ahead of the result that is due.
+        workers: Processes; 0 runs the job here, where a crash is the end.
+        crashed: Gives the result of an item that killed its processes, from the item and what happened, in words.
+
+    Raises:
+        RuntimeError: If the processes cannot be started.
+    """
+    if not workers:
+        yield from map(job, items)
+        return
+    source = iter(items)
+    waiting: deque[Future[Result]] = deque()
+    with _Pool(job, workers, crashed) as pool:
+        while True:
+            while len(waiting) < workers * AHEAD_PER_WORKER:
+                try:
+                    waiting.append(pool.submit(next(source)))
+                except StopIteration:
+                    break
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+
+
+class _Pool(Generic[Item, Result]):
+    """As many threads as processes; each thread feeds its own process, one item after the other."""
+
+    def __init__(self, job: Callable[[Item], Result], workers: int, crashed: Callable[[Item, str], Result]) -> None:
+        self._job = pickle.dumps(job)
+        self._crashed = crashed
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="isolated")
+        self._own = threading.local()
+        self._all: set[_Worker] = set()
+        self._is_closed = False
+
+    def __enter__(self) -> _Pool[Item, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_closed = True
+        for worker in tuple(self._all):  # a job under way is cut short: nobody waits for its result
+            worker.stop()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in tuple(self._all):
+            worker.stop()
+
+    def submit(self, item: Item) -> Future[Result]:
+        """Have an item done by the next free process."""
+        return self._threads.submit(self._do, item)
+
+    def _do(self, item: Item) -> Result:
+        crashes = kills = 0
+        while True:
+            worker = self._worker()
+            try:
+                result: Result = worker.do(item)
+                return result
+            except _OutOfMemoryError as error:
+                return self._crashed(item, str(error))
+            except EOFError:
+                code = worker.exit_code()
+                self._drop(worker)
+                if self._is_closed:
+                    raise
+                kills += code in [-number for number in _FROM_OUTSIDE]
+                crashes += code not in [-number for number in _FROM_OUTSIDE]
+                if crashes >= _MOST_CRASHES or crashes + kills >= _MOST_KILLS:
+                    return self._crashed(item, _story(code))
+
+    def _worker(self) -> _Worker:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = _Worker(self._job)
+            self._all.add(worker)
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        self._own.worker = None
+        self._all.discard(worker)
+        worker.stop()
+
+
+class _Worker:
+    """One process, and the pipe to it."""
+
+    def __init__(self, job: bytes) -> None:
+        # a forked copy of a process that has threads may hang; a spawned one is clean
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, job), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self._pipe.recv_bytes()
+        except EOFError:
+            code = self.exit_code()
+            raise RuntimeError(
+                f"a process to decode in could not be started (exit code {code}); in a script of your own, call this "
+                "below `if __name__ == '__main__':`, or use 0 workers"
+            ) from None
+
+    def do(self, item: Any) -> Any:
+        """Send an item and wait for its result.
+
+        Raises:
+            EOFError: If the process ends before it answers.
+            Exception: What the job raised.
+        """
+        try:
+            self._pipe.send_bytes(pickle.dumps(item))
+            answer = self._pipe.recv_bytes()
+        except OSError as error:  # a broken pipe, or one that was closed here
+            raise EOFError from error
+        done, value = pickle.loads(answer)
+        if not done:
+            raise value
+        return value
+
+    def exit_code(self) -> int | None:
+        """How the process ended: negative for the signal that ended it."""
+        self._process.join(5)
+        return self._process.exitcode
+
+    def stop(self) -> None:
+        """End the process."""
+        with suppress(ValueError):  # it is closed already
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._pipe.close()
+
+
+class _OutOfMemoryError(Exception):
+    """A job needed more memory than it may take."""
+
+
+def _serve(pipe: Connection, job: bytes) -> None:
+    """The life of a worker: read items, send results, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work = pickle.loads(job)
+    watch_memory()
+    pipe.send_bytes(b"ready")
+    while True:
+        try:
+            item = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            answer = pickle.dumps((True, work(pickle.loads(item))), protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            answer = _failure(error)
+        pipe.send_bytes(answer)
+
+
+def _failure(error: Exception) -> bytes:
+    if is_out_of_memory(error):
+        error = _OutOfMemoryError("it needs more memory than a worker may take (affectgpt.media.limits)")
+    try:
+        answer = pickle.dumps((False, error))
+        pickle.loads(answer)
+    except Exception:  # an exception of somebody's library that cannot be sent
+        answer = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+    return answer
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed in the middle of a job: else it would go on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _story(code: int | None) -> str:
+    """What happened to a process, in words."""
+    if code is None or code >= 0:
+        return f"the process ended with exit code {code}"
+    with suppress(ValueError):
+        return f"the process was ended by {signal.Signals(-code).name}"
+    return f"the process was ended by signal {-code}"
