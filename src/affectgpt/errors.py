@@ -40,6 +40,21 @@ class MediaError(DataError):
         self.code = code
 
 
+def reason_of(error: BaseException) -> str:
+    r"""What another library's error says, in one line without a full stop; its class where it says nothing.
+
+    Examples:
+        >>> reason_of(OSError("no such file.\nTry another."))
+        'no such file'
+        >>> reason_of(KeyError())
+        'KeyError'
+    """
+    if "trust_remote_code" in str(error):
+        return "it brings code of its own, which is never run; use a model that transformers knows by itself"
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__
+
+
 def did_you_mean(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
     """A hint at near names, with a space before it; empty where nothing is near.
 

@@ -156,7 +156,7 @@ def test_half_precision_weights_take_float_media(clip_folder):
 
 
 def test_timm_names_weights_and_files(tmp_path):
-    with pytest.raises(ConfigError, match="did you mean 'test_vit"):
+    with pytest.raises(ConfigError, match="Did you mean 'test_vit"):
         TimmEncoder("test_vitt")
     with pytest.raises(CheckpointError, match="no weight file"):
         TimmEncoder("test_vit", checkpoint_path="no.pt")

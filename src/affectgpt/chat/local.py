@@ -10,7 +10,7 @@ from typing import Any
 
 from affectgpt.chat.base import ChatModel, seed_of
 from affectgpt.chat.sampling import Sampling
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 _PROBE_BYTES = 1 << 20
@@ -107,10 +107,10 @@ class LocalModel(ChatModel):
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-            source = {"revision": self.revision, "gguf_file": self.gguf_file}
+            source = {"revision": self.revision, "gguf_file": self.gguf_file, "trust_remote_code": False}
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.model, **source)
-                model = AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, **source)
+                model = AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, weights_only=True, **source)
             except (OSError, ValueError) as error:
                 raise self._missing(error) from error
             tokenizer.padding_side = "left"
@@ -126,7 +126,9 @@ class LocalModel(ChatModel):
         from transformers import AutoConfig
 
         try:
-            config = AutoConfig.from_pretrained(self.model, revision=self.revision, gguf_file=self.gguf_file)
+            config = AutoConfig.from_pretrained(
+                self.model, revision=self.revision, gguf_file=self.gguf_file, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise self._missing(error) from error
         commit: str | None = getattr(config, "_commit_hash", None)
@@ -134,8 +136,8 @@ class LocalModel(ChatModel):
 
     def _missing(self, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"the chat model {self.model!r} cannot be loaded: {error}. Name a folder or a model of the hub, or give "
-            "base_url to ask a server"
+            f"the chat model {self.model!r} cannot be loaded: {reason_of(error)}. Name a folder or a model of the "
+            "hub, or give base_url to ask a server"
         )
 
 

@@ -15,6 +15,7 @@ import torch
 from affectgpt import __version__
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import EncoderFacts, is_from_file
+from affectgpt.encoders.untrained import watch_random_weights
 from affectgpt.errors import CheckpointError
 from affectgpt.files import cache_folder, write_whole
 from affectgpt.registry import ENCODERS, Spec
@@ -23,6 +24,7 @@ from affectgpt.registry import ENCODERS, Spec
 def build_encoder(spec: Spec | str) -> Encoder:
     """Build an encoder.
 
+    Random weights that are frozen are announced at their first use, see ``watch_random_weights``.
     Weights that are read from a file take nothing from the random generator: a model has the same random weights in its
     other parts whether such an encoder is built or a stand-in.
 
@@ -34,6 +36,8 @@ def build_encoder(spec: Spec | str) -> Encoder:
     encoder: Encoder = ENCODERS.build(spec)
     if is_from_file(encoder):
         torch.set_rng_state(state)
+    else:
+        watch_random_weights(encoder, Spec.of(spec).name)
     return encoder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from affectgpt.encoders.base import Encoder, VisualSpec
-from affectgpt.errors import CheckpointError, ConfigError, did_you_mean
+from affectgpt.errors import CheckpointError, ConfigError, did_you_mean, reason_of
 from affectgpt.types import Features, Modality
 
 
@@ -17,8 +17,10 @@ class TimmEncoder(Encoder):
 
     Args:
         model: Name in timm, with or without the weights after a dot (``vit_base_patch16_clip_224.openai``).
-        pretrained: Whether timm fetches its weights; random weights otherwise.
-        checkpoint_path: Local weight file (safetensors or a state dict); instead of ``pretrained``.
+        pretrained: Whether timm fetches the weights; by default where the name says which, after a dot. A bare
+            architecture has random weights.
+        checkpoint_path: Local weight file (safetensors or a state dict, read without running any code); instead of
+            ``pretrained``.
 
     Raises:
         CheckpointError: If the weights cannot be read or do not fit.
@@ -28,13 +30,15 @@ class TimmEncoder(Encoder):
     modality = Modality.VISUAL
     location_args = ("pretrained", "checkpoint_path")
 
-    def __init__(self, model: str, pretrained: bool = False, checkpoint_path: str | None = None) -> None:
+    def __init__(self, model: str, pretrained: bool | None = None, checkpoint_path: str | None = None) -> None:
         super().__init__()
         import timm
         from timm.data import resolve_model_data_config
 
         if pretrained and checkpoint_path is not None:
             raise ConfigError(f"TimmEncoder {model!r}: give pretrained=True or checkpoint_path, not both")
+        if pretrained is None:
+            pretrained = "." in model and checkpoint_path is None
         if not timm.is_model(model):
             hint = did_you_mean(model, timm.list_models() + timm.list_pretrained(), most=3)
             raise ConfigError(f"timm has no network called {model!r}.{hint} timm.list_models() lists them")
@@ -42,7 +46,7 @@ class TimmEncoder(Encoder):
             self.network: Any = timm.create_model(model, pretrained=pretrained, num_classes=0)
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"TimmEncoder: cannot build {model!r} ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+                f"TimmEncoder: cannot build {model!r} ({type(error).__name__}: {reason_of(error)}); "
                 "without a connection to the hub, give a local weight file as checkpoint_path"
             ) from error
         if checkpoint_path is not None:
@@ -68,10 +72,12 @@ class TimmEncoder(Encoder):
         if not Path(file).is_file():
             raise CheckpointError(f"TimmEncoder: no weight file for {model!r} at {file!r}; check checkpoint_path")
         try:
-            problems = self.network.load_state_dict(load_state_dict(file), strict=False)
+            # said, not left to timm: older versions of it unpickle, and so run, what is in the file
+            state = load_state_dict(file, weights_only=True)
+            problems = self.network.load_state_dict(state, strict=False)
         except Exception as error:  # whatever a broken file makes the readers raise
             raise CheckpointError(
-                f"TimmEncoder: {file!r} does not fit {model!r}: {str(error).strip().splitlines()[0]}"
+                f"TimmEncoder: {file!r} does not fit {model!r}, or is not a file of weights alone: {reason_of(error)}"
             ) from error
         classifier = tuple(f"{name}." for name in _classifier_names(self.network))
         foreign = [key for key in problems.unexpected_keys if not key.startswith(classifier)]

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from affectgpt.encoders.base import AudioSpec, Encoder
-from affectgpt.errors import CheckpointError, ConfigError, did_you_mean
+from affectgpt.errors import CheckpointError, ConfigError, did_you_mean, reason_of
 from affectgpt.types import Features, Modality
 
 
 class TorchaudioEncoder(Encoder):
     """A wav2vec 2.0, HuBERT or WavLM bundle; the feature is the mean of its last layers over layers and time.
+
+    A bundle's name says its weights, which are fetched unless ``weights`` says otherwise.
 
     Unlike ``SpeechEncoder``, all layers are averaged as they come, without a closing layer norm: that is what the
     bundle's ``extract_features`` gives.
@@ -80,10 +82,9 @@ class TorchaudioEncoder(Encoder):
         except CheckpointError:
             raise
         except Exception as error:  # a network failure, a broken file and foreign weights all end here
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise CheckpointError(
-                f"TorchaudioEncoder: cannot load the weights of {model} ({weights}): {reason}; fetch the state "
-                "dict of the bundle elsewhere and give the file as weights=, or build with weights='random'"
+                f"TorchaudioEncoder: cannot load the weights of {model} ({weights}): {reason_of(error)}; fetch "
+                "the state dict of the bundle elsewhere and give the file as weights=, or build with weights='random'"
             ) from error
 
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -38,7 +39,7 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(owner, path, error) from error
     if config.model_type not in model_types:
@@ -73,9 +74,15 @@ def load_network(owner: str, network_class: Any, path: str, revision: str | None
     try:
         with _without_report():
             network, info = network_class.from_pretrained(
-                path, revision=revision, dtype=DTYPES[dtype], output_loading_info=True, **kwargs
+                path,
+                revision=revision,
+                dtype=DTYPES[dtype],
+                output_loading_info=True,
+                trust_remote_code=False,
+                weights_only=True,
+                **kwargs,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise _unreadable(owner, path, error) from error
     # Only SpecAugment reads this vector, and no encoder here turns SpecAugment on.
     missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
@@ -133,9 +140,8 @@ def _without_report() -> Iterator[None]:
 
 
 def _unreadable(owner: str, path: str, error: Exception) -> CheckpointError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if Path(path).is_dir():
         remedy = "the folder needs config.json and its weights (model.safetensors), as save_pretrained writes them"
     else:
         remedy = "no such local folder; fetch it with `hf download` where the hub can be reached, and give that folder"
-    return CheckpointError(f"{owner}: cannot read a network from {path!r}: {reason.rstrip('.')}; {remedy}")
+    return CheckpointError(f"{owner}: cannot read a network from {path!r}: {reason_of(error)}; {remedy}")

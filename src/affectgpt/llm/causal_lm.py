@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.logprobs import AnswerLogProbs, chunked_logprobs
@@ -234,6 +235,7 @@ class CausalLM(HuggingFaceHead):
         super().__init__()
         if dtype not in DTYPES:
             raise ConfigError(f"no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         implementation, reason = choose_attention(attention, DTYPES[dtype])
@@ -245,10 +247,10 @@ class CausalLM(HuggingFaceHead):
             if torch.get_default_device().type == "meta":  # shapes alone, without any weights
                 network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
-                network = AutoModelForCausalLM.from_pretrained(path, revision=revision, **options)
-        except (OSError, ValueError) as error:
+                network = AutoModelForCausalLM.from_pretrained(path, revision=revision, weights_only=True, **options)
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
             raise CheckpointError(
-                f"cannot read a causal LM from {path!r}: {str(error).strip().splitlines()[0]} Give a folder that "
+                f"cannot read a causal LM from {path!r}: {reason_of(error)}. Give a folder that "
                 "save_pretrained wrote, or the id of a public model on a machine that reaches the hub"
             ) from error
         _set_tokens(tokenizer, tokens or {}, path)

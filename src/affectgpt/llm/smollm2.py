@@ -81,8 +81,10 @@ def _convert(weights: Path, out: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source, name = str(weights.parent), weights.name
-    AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(out)
-    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False).save_pretrained(out)
+    quantised = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=name, dtype=torch.float32, trust_remote_code=False
+    )
     # a model that was read from GGUF refuses to be saved; its weights in a fresh model do not
     record = quantised.config.to_dict()
     record.pop("quantization_config", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from affectgpt.checkpoints.official.released_file import OfficialFile
 from affectgpt.checkpoints.official.released_names import LAYOUTS, NETWORKS, Layout
-from affectgpt.errors import CheckpointError, ConfigError
+from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.media.profile import MediaProfile
 
 LORA_ALPHA = 32
@@ -146,10 +146,10 @@ def _check_networks(file: OfficialFile, folders: Mapping[str, str]) -> None:
                 f"{file.path} was trained with {key} {name!r}, which is not read here; known: {', '.join(known)}"
             )
         try:
-            found = AutoConfig.from_pretrained(folder).model_type
+            found = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"cannot read the {key} {name} from {folder!r}: {str(error).strip().splitlines()[0]} Give the folder "
+                f"cannot read the {key} {name} from {folder!r}: {reason_of(error)}. Give the folder "
                 "with its config.json and weights, or a hub id where the hub can be reached"
             ) from error
         if found not in (known[name], f"{known[name]}_vision_model"):
@@ -164,7 +164,7 @@ def _qformer_sizes(file: OfficialFile, bert: str | None) -> tuple[int, int]:
     from transformers import AutoConfig
 
     if bert is not None:
-        config = AutoConfig.from_pretrained(bert)
+        config = AutoConfig.from_pretrained(bert, trust_remote_code=False)
         return int(config.num_attention_heads), int(config.intermediate_size)
     width = next((t.shape[-1] for name, t in file.tensors.items() if name.endswith("_query_tokens")), 768)
     if width != 768:

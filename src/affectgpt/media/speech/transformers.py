@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, reason_of
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr
 
 
@@ -27,13 +27,12 @@ class TransformersAsr(Asr):
 
         try:
             self._pipeline: Any = pipeline(
-                "automatic-speech-recognition", model=model, device=device, revision=revision
+                "automatic-speech-recognition", model=model, device=device, revision=revision, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise ConfigError(
-                f"speech recogniser 'transformers': {model!r} cannot be loaded ({reason}); give a folder or a model of "
-                "the hub, such as 'openai/whisper-small'"
+                f"speech recogniser 'transformers': {model!r} cannot be loaded ({reason_of(error)}); give a folder "
+                "or a model of the hub, such as 'openai/whisper-small'"
             ) from error
 
     def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:
