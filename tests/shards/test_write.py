@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
+import webdataset
 from filelock import FileLock
 
 from affectgpt.errors import ConfigError, DataError
@@ -136,3 +138,44 @@ def test_a_job_that_kills_its_process_is_named_and_the_others_are_done() -> None
 
 def test_the_work_is_done_in_other_processes() -> None:
     assert os.getpid() not in set(map_in_order(own_pid, range(3), 2, own_pid))
+
+
+def test_tars_are_those_of_webdataset_without_owner_and_time(tmp_path: Path) -> None:
+    write(tmp_path / "out", ["clip-é", "b"])
+    found = (tmp_path / "out" / "shard-000000.tar").read_bytes()
+    with webdataset.TarWriter(str(tmp_path / "plain.tar"), encoder=False, mtime=0, user="", group="") as tar:
+        for sample in webdataset.WebDataset(str(tmp_path / "out" / "shard-000000.tar"), shardshuffle=False):
+            tar.write(sample)
+    assert found == (tmp_path / "plain.tar").read_bytes()
+    with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
+        members = tar.getmembers()
+    assert {(m.uname, m.gname, m.uid, m.gid, m.mtime, m.mode) for m in members} == {("", "", 0, 0, 0, 0o444)}
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        (Sample("a.b", {"mp4": b"1"}), "'a.b' cannot be a key"),
+        (Sample("../a", {"mp4": b"1"}), "cannot be a key"),
+        (Sample("", {"mp4": b"1"}), "cannot be a key"),
+        (Sample("a" * 300, {"mp4": b"1"}), "of at most 200 bytes"),
+        (Sample("a", {"_mp4": b"1"}), "'_mp4' cannot be the suffix"),
+        (Sample("a", {"MP4": b"1"}), "'MP4' cannot be the suffix"),
+        (Sample("a", {"json": b"1"}), "'json' cannot be the suffix"),
+        (Sample("a", {"mp4": b"1"}, {"subtitle": "half \ud83d"}), "half an emoji"),
+        (Sample("a", {"mp4": b"1"}, {"score": float("nan")}), "no plain JSON"),
+    ],
+)
+def test_what_nobody_could_read_back_is_refused_by_name(tmp_path: Path, sample: Sample, words: str) -> None:
+    with ShardWriter(tmp_path / "out") as writer:
+        with pytest.raises(SampleError, match=words) as caught:
+            writer.write(sample)
+        writer.reject(caught.value)
+        writer.write(Sample("good", {"mp4": b"1"}))
+        _, listed, _ = writer.finish()
+    assert [reject.code for reject in listed] == ["unfit"]
+    assert sorted(content(tmp_path / "out")) == ["index.json", "rejects.jsonl", "shard-000000.tar"]
+    with ShardWriter(tmp_path / "none") as writer:
+        writer.reject(caught.value)
+        with pytest.raises(DataError, match="no input gives a sample"):
+            writer.finish()

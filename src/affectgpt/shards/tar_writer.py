@@ -1,20 +1,27 @@
-"""Writes one tar of samples, and digests it on the way."""
+"""Writes one tar of samples with WebDataset's writer, and digests it on the way."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import tarfile
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import webdataset
+
+from affectgpt.manifests.record import SampleError
 from affectgpt.shards.index import ShardInfo
 from affectgpt.shards.journal import Counts
+
+_KEY = re.compile(r"(?:(?!\.\.?/)[^/\x00-\x1f]+/)*[^/.\x00-\x1f]+")
+_SUFFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")
+_MAX_KEY_BYTES = 200
+_MAX_MEMBER_BYTES = 8**11 - 1  # eleven octal digits
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,9 @@ class TarWriter:
 
     The same samples give the same bytes: no owner, no time, no order of a dictionary is in them.
 
+    ``webdataset.ShardWriter`` is not used beside ``webdataset.TarWriter``: it ends a tar before a sample and not after
+    it, prints what it does, and tells nothing of the sizes and digests that the journal needs to go on after a kill.
+
     Args:
         path: A new file.
     """
@@ -47,7 +57,7 @@ class TarWriter:
         self.counts = Counts()
         self._keys: list[str] = []
         self._file = _DigestingFile(path)
-        self._tar = tarfile.TarFile(fileobj=self._file, mode="w")  # type: ignore[arg-type]  # writes and tells only
+        self._tar = webdataset.TarWriter(self._file, encoder=False, mtime=0, user="", group="")
 
     @property
     def samples(self) -> int:
@@ -56,16 +66,17 @@ class TarWriter:
 
     @property
     def bytes(self) -> int:
-        """Size so far."""
-        return self._file.size
+        """Size so far, with what is not written out yet."""
+        return int(self._tar.tarstream.offset)
 
     def add(self, sample: Sample) -> None:
-        """Write a sample."""
-        facts = json.dumps(dict(sample.facts), ensure_ascii=False, sort_keys=True).encode()
-        for suffix, content in sorted({**sample.members, "json": facts}.items()):
-            entry = tarfile.TarInfo(f"{sample.key}.{suffix}")
-            entry.size, entry.mode = len(content), 0o444
-            self._tar.addfile(entry, io.BytesIO(content))
+        """Write a sample.
+
+        Raises:
+            SampleError: If a tar cannot hold it, or nobody could read it back; nothing of it is written then.
+        """
+        _check(sample)
+        self._tar.write({"__key__": sample.key, **sample.members, "json": _json(sample)})
         self._keys.append(sample.key)
         self.counts.add(sample.facts)
 
@@ -82,6 +93,37 @@ class TarWriter:
         self.path.unlink(missing_ok=True)
 
 
+def _check(sample: Sample) -> None:
+    """Refuse names that WebDataset would part elsewhere, or pass over in silence, and sizes that no header holds."""
+    if not _KEY.fullmatch(sample.key) or len(sample.key.encode(errors="replace")) > _MAX_KEY_BYTES:
+        raise _unfit(
+            sample, f"{sample.key!r} cannot be a key: give a name without dots, of at most {_MAX_KEY_BYTES} bytes"
+        )
+    for suffix, content in sample.members.items():
+        if not _SUFFIX.fullmatch(suffix) or suffix == "json":
+            raise _unfit(
+                sample,
+                f"{suffix!r} cannot be the suffix of a member; give lower-case letters, digits, '-', '_' and dots, "
+                "with a letter or digit first, and not 'json', which holds the facts",
+            )
+        if len(content) > _MAX_MEMBER_BYTES:
+            raise _unfit(
+                sample, f"its member {suffix!r} has {len(content):,} bytes, but a tar holds 8 GiB at most; cut the clip"
+            )
+
+
+def _json(sample: Sample) -> bytes:
+    try:
+        return json.dumps(dict(sample.facts), ensure_ascii=False, sort_keys=True, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "a number may be NaN, or a text end in half an emoji"
+        raise _unfit(sample, f"its facts are no plain JSON in UTF-8 ({error}); {reason}") from error
+
+
+def _unfit(sample: Sample, message: str) -> SampleError:
+    return SampleError(sample.key, "write", "unfit", f"sample {sample.key!r}: {message}")
+
+
 class _DigestingFile:
     """A new file that knows its size and its sha256."""
 
@@ -91,12 +133,11 @@ class _DigestingFile:
         self._file = path.open("xb")
 
     def write(self, data: bytes) -> int:
+        if self._file.closed:  # the rest of a tar that was given up
+            return len(data)
         self.digest.update(data)
         self.size += len(data)
         return self._file.write(data)
-
-    def tell(self) -> int:
-        return self.size
 
     def close(self) -> None:
         self._file.flush()

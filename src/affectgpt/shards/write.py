@@ -150,6 +150,7 @@ class ShardWriter:
             identity: See ``resume``; by default the key.
 
         Raises:
+            SampleError: If it cannot be stored; it counts as an input only when it is rejected then.
             DataError: If the disk is full. What is finished is kept.
         """
         with self._room():
@@ -186,6 +187,9 @@ class ShardWriter:
             DataError: If there is no sample, or the disk is full.
         """
         with self._room():
+            if self._open_shard is not None and not self._open_shard.samples:  # its first sample was refused
+                self._open_shard.drop()
+                self._open_shard = None
             if self._open_shard is not None:
                 self._close_shard()
             entries = self._journal.entries

@@ -1,9 +1,11 @@
-"""Reads shards with affectgpt, shuffled, and with plain sequential WebDataset, side by side in one run.
+"""Reads shards with affectgpt, shuffled, and with other loaders, side by side in one run.
 
-Usage: python benchmarks/streaming.py [--clips 1200] [--clip-bytes 334000] [--repeats 5] [--out FILE]
+Usage: python benchmarks/loaders.py [--clips 1200] [--clip-bytes 334000] [--repeats 5] [--out FILE]
 
 Two kinds of work: ``bytes`` gives the members of every sample as they are; ``decode`` makes frames and waveform of
-them, with the same function on both sides. Files are in the page cache. Ratios are of medians; the repeats alternate.
+them, with the same function in every loader. Files are in the page cache. A cell is the median of the samples a second,
+and in brackets how many times as fast affectgpt is; the repeats of the loaders take turns. `other_loaders.py` says
+which there are, and how those are installed that affectgpt does not bring.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,16 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from other_loaders import BATCH, Decode, Loader, installed
+
 from affectgpt.media import MediaProfile
+from affectgpt.shards import webdataset_pipeline
 from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo
 from affectgpt.shards.read import decode_sample
 from affectgpt.streaming import ShardStream
 from clipmaker import make_clip
 
 PROFILE = MediaProfile()
-BATCH = 8
 
 
 def make_shards(folder: Path, clips: Iterator[tuple[str, bytes]], per_shard: int) -> None:
@@ -64,34 +68,53 @@ class BytesStream(ShardStream):
         return readers[part, shard].read(position)
 
 
-def ours(folder: Path, work: str, workers: int) -> Iterator[Any]:
+def ours(folder: Path, decode: Decode, workers: int) -> Iterator[Any]:
     """Our stream: shuffled, four shards mixed."""
-    kind = ShardStream if work == "decode" else BytesStream
+    kind = BytesStream if decode is as_it_is else ShardStream
     stream = kind(folder, PROFILE, shuffle=True, seed=1, block=BATCH)
     return iter(DataLoader(stream, batch_size=BATCH, num_workers=workers, collate_fn=list))
 
 
-def theirs(folder: Path, work: str, workers: int) -> Iterator[Any]:
-    """WebDataset: in the order of the files, each worker its own shards."""
-    urls = sorted(str(path) for path in folder.glob("*.tar"))
-    data = webdataset.WebDataset(urls, shardshuffle=False, nodesplitter=None, workersplitter=webdataset.split_by_worker)
-    if work == "decode":
-        data = data.map(_decode)
-    return iter(DataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=list))
+def pipeline(folder: Path, decode: Decode, workers: int) -> Iterator[Any]:
+    """``webdataset_pipeline``, which always decodes: shuffled shards, and a buffer of samples."""
+    clips = webdataset_pipeline(folder, PROFILE, shardshuffle=4).shuffle(4 * BATCH)
+    return iter(DataLoader(clips, batch_size=BATCH, num_workers=workers, collate_fn=list))
 
 
-def _decode(sample: dict[str, Any]) -> Any:
+def as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
+    """The members, not decoded."""
+    return sample
+
+
+def decoded(sample: dict[str, Any]) -> Any:
+    """The clip."""
     members = {name: value for name, value in sample.items() if not name.startswith("_")}
     return decode_sample(sample["__key__"], members, PROFILE, None)
 
 
-def samples_per_second(read: Callable[[Path, str, int], Iterator[Any]], folder: Path, work: str, workers: int) -> float:
+def samples_per_second(read: Loader, folder: Path, decode: Decode, workers: int) -> float:
     """One pass; the start of the workers is part of it."""
     start = time.perf_counter()
-    count = sum(len(batch) for batch in read(folder, work, workers))
+    count = sum(len(batch) for batch in read(folder, decode, workers))
     seconds = time.perf_counter() - start
     assert count == sum(shard["samples"] for shard in json.loads((folder / INDEX_FILE).read_text())["shards"])
     return count / seconds
+
+
+def measured(readers: dict[str, Loader], folder: Path, decode: Decode, workers: int, repeats: int) -> str:
+    """The cells of a row: the median of each loader's passes, and its ratio to ours; the passes take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for repeat in range(repeats + 1):
+        for name, read in readers.items():
+            if read is pipeline and decode is as_it_is:
+                continue
+            rate = samples_per_second(read, folder, decode, workers)
+            if repeat:  # the first pass fills the page cache
+                rates[name].append(rate)
+    medians = {name: statistics.median(found) for name, found in rates.items() if found}
+    mine = medians["affectgpt"]
+    shown = {name: f"{rate:,.0f} ({mine / rate:.2f})" for name, rate in medians.items()}
+    return " | ".join(shown.get(name, "-") for name in readers)
 
 
 def main() -> None:
@@ -105,33 +128,30 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     draw = random.Random(0)
-    lines = ["| work | workers | affectgpt, samples/s | WebDataset, samples/s | ratio | ratio of the fastest passes |"]
-    lines.append("|---|---|---|---|---|---|")
+    readers: dict[str, Loader] = {"affectgpt": ours, "webdataset_pipeline": pipeline, **installed()}
+    lines = [f"| work | workers | {' | '.join(readers)} |", "|---|---|" + "---|" * len(readers)]
+    print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as root:
         raw, clips = Path(root, "bytes"), Path(root, "decode")
         make_shards(raw, ((f"clip{i:06d}", draw.randbytes(args.clip_bytes)) for i in range(args.clips)), 100)
         video = make_clip(4.0, size=(640, 360))
         make_shards(clips, ((f"clip{i:06d}", video) for i in range(args.decoded_clips)), 12)
-        for work, folder in (("bytes", raw), ("decode", clips)):
+        for folder, decode in ((raw, as_it_is), (clips, decoded)):
             for workers in (0, 2):
-                rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-                for repeat in range(args.repeats + 1):
-                    for name, read in (("ours", ours), ("theirs", theirs)):
-                        rate = samples_per_second(read, folder, work, workers)
-                        if repeat:  # the first pass fills the page cache
-                            rates[name].append(rate)
-                mine, other = (statistics.median(rates[name]) for name in ("ours", "theirs"))
-                best = max(rates["ours"]) / max(rates["theirs"])
-                lines.append(f"| {work} | {workers} | {mine:,.0f} | {other:,.0f} | {mine / other:.2f} | {best:.2f} |")
+                lines.append(
+                    f"| {folder.name} | {workers} | {measured(readers, folder, decode, workers, args.repeats)} |"
+                )
                 print(lines[-1], flush=True)
     if args.out:
-        packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "webdataset", "av", "numpy"))
+        names = ["torch", "webdataset", "av", "numpy"]
+        names += [
+            name for name in ("mosaicml-streaming", "megatron-energon") if name.rpartition("-")[2] in str(readers)
+        ]
+        packages = ", ".join(f"{name} {version(name)}" for name in names)
         options = {"clips": args.clips, "decoded-clips": args.decoded_clips, "repeats": args.repeats}
-        command = " ".join(
-            ["python benchmarks/streaming.py", *(f"--{name} {value}" for name, value in options.items())]
-        )
+        command = " ".join(["python benchmarks/loaders.py", *(f"--{name} {value}" for name, value in options.items())])
         args.out.write_text(
-            "# Streaming: shuffled affectgpt shards beside sequential WebDataset\n\n"
+            "# Streaming: affectgpt beside other loaders\n\n"
             f"`{command}` on {os.cpu_count()} cores of {platform.machine()}, shared with other work; Python "
             f"{platform.python_version()}, {packages}. {args.clips} clips of {args.clip_bytes:,} bytes in shards of "
             f"100 (`bytes`), {args.decoded_clips} clips of 4 s at 640x360 in shards of 12 (`decode`), page cache warm, "

@@ -1,0 +1,103 @@
+"""Decoded clips as a plain ``webdataset`` pipeline, for people who compose their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import webdataset
+
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.cache import ShardCache
+from affectgpt.shards.forms.features import FeatureRecipe, ForeignFeaturesError
+from affectgpt.shards.forms.frames import check_index
+from affectgpt.shards.index import ShardIndex, read_index
+from affectgpt.shards.read import decode_sample
+from affectgpt.types import Clip
+
+
+def webdataset_pipeline(
+    urls: str | Path | ShardIndex | Sequence[str],
+    profile: MediaProfile | Mapping[str, Any] | str | None = None,
+    *,
+    shardshuffle: int = 0,
+    handler: Callable[[Exception], bool] = webdataset.reraise_exception,
+    cache: ShardCache | None = None,
+) -> webdataset.DataPipeline:
+    """Read shards with WebDataset's own loader, decoded into ``Clip`` objects.
+
+    The result is a pipeline like any other of ``webdataset``: ``.shuffle()``, ``.batched()``, ``.map()`` and
+    ``WebLoader`` go on from there. Ranks take turns by shards, and so do the workers of a rank: give at least as many
+    shards as workers of all ranks. ``ShardStream`` has what this lacks: epochs of equal length on all ranks, exact
+    resume.
+
+        clips = webdataset_pipeline("shards/train", shardshuffle=100).shuffle(1000)
+        loader = webdataset.WebLoader(clips.batched(8, collation_fn=list), batch_size=None, num_workers=4)
+
+    Args:
+        urls: A shard folder or its URL, whose index is read and whose remote shards are fetched and verified as those
+            of a ``ShardStream``; or tars in WebDataset's notation, ``"shards/shard-{000000..000041}.tar"``, or a list
+            of them, which WebDataset opens itself. Shards of features need the folder.
+        profile: How clips are decoded; see ``MediaProfile.of``.
+        shardshuffle: Shards among which the next one is drawn; 0 keeps their order.
+        handler: WebDataset's handler of what goes wrong with a sample; by default it is raised.
+        cache: Where the shards of a remote folder are kept.
+
+    Raises:
+        ConfigError: If there is no shard, or the folder holds frames of another media profile.
+        DataError: If the folder is not whole. While iterating: if a clip cannot be decoded.
+    """
+    chosen = MediaProfile.of(profile)
+    index = urls if isinstance(urls, ShardIndex) else None
+    if isinstance(urls, str | Path) and not str(urls).partition("?")[0].endswith(".tar"):
+        index = read_index(urls)
+    if index is not None:
+        check_index(index, chosen)
+        names, opener = [shard.name for shard in index.shards], _Open(index, cache or ShardCache())
+    else:
+        assert not isinstance(urls, ShardIndex)
+        names = webdataset.shardlists.expand_source(str(urls) if isinstance(urls, Path) else urls)
+        opener = webdataset.pipelinefilter(webdataset.tariterators.url_opener)(handler=handler)
+    if not names:
+        raise ConfigError("no shards: give a shard folder, or the names of tars")
+    return (
+        webdataset.FluidWrapper(webdataset.SimpleShardList(names))
+        .compose(webdataset.split_by_node, webdataset.split_by_worker)
+        .compose(*([webdataset.shuffle(shardshuffle)] if shardshuffle else []))
+        .compose(opener, webdataset.pipelinefilter(webdataset.tariterators.tar_file_expander)(handler=handler))
+        .compose(webdataset.pipelinefilter(webdataset.tariterators.group_by_keys)(handler=handler))
+        .map(_Decode(chosen, None if index is None else FeatureRecipe.of(index)), handler=handler)
+    )
+
+
+class _Open:
+    """A stage that opens the shards of a folder, those of a remote one after they were fetched and verified."""
+
+    def __init__(self, index: ShardIndex, cache: ShardCache) -> None:
+        self._index, self._cache = index, cache
+        self._shards = {shard.name: shard for shard in index.shards}
+
+    def __call__(self, urls: Iterable[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+        for entry in urls:
+            with self._cache.path(self._index, self._shards[entry["url"]]).open("rb") as stream:
+                yield {"url": entry["url"], "stream": stream}
+
+
+class _Decode:
+    """Makes a clip of a sample of WebDataset; an object that a worker can be given, however it is started."""
+
+    def __init__(self, profile: MediaProfile, recipe: FeatureRecipe | None) -> None:
+        self.profile, self.recipe = profile, recipe
+
+    def __call__(self, sample: Mapping[str, Any]) -> Clip:
+        key = sample["__key__"]
+        members = {suffix: content for suffix, content in sample.items() if not suffix.startswith("__")}
+        try:
+            return decode_sample(key, members, self.profile, self.recipe)
+        except ForeignFeaturesError:
+            raise
+        except DataError as error:
+            # not a SampleError: torch could not rebuild it from a worker's message
+            raise DataError(f"{error} [in shard {Path(sample['__url__']).name!r}]") from error
