@@ -227,7 +227,7 @@ def _test_batches(out: Path, model: AffectGPT) -> list[Batch]:
 
 def _score(preds: Labels, gold: Labels, wheel: EmotionWheel) -> dict[str, Any]:
     """Wheel score, and hit rate of the first true label, as plain numbers."""
-    score, hits = EmotionWheelScore(wheel), EmotionHitRate(wheel)
+    score, hits = EmotionWheelScore(wheel, zero_division=0.0), EmotionHitRate(wheel)
     score.update(preds, gold)
     hits.update(preds, [labels[0] for labels in gold])
     values = {name: round(float(score.compute()[name]), 4) for name in ("f1", "precision", "recall")}

@@ -1,4 +1,10 @@
 from . import functional as functional
+from .figures import HitRate as HitRate
+from .figures import SentimentAccuracy as SentimentAccuracy
+from .figures import SentimentF1 as SentimentF1
+from .figures import WheelF1 as WheelF1
+from .figures import WheelPrecision as WheelPrecision
+from .figures import WheelRecall as WheelRecall
 from .hit_rate import EmotionHitRate as EmotionHitRate
 from .labels import parse_labels as parse_labels
 from .sentiment import SentimentScore as SentimentScore

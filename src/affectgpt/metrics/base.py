@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
+from torchmetrics.metric import CompositionalMetric
 
 from affectgpt.metrics.functional.counts import LABELS, MAX_SIZE, TALLIES, Counts
+from affectgpt.metrics.functional.sentiment import ANSWERS
 from affectgpt.metrics.labels import check_mode
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
 
 Scores = Mapping[str, Tensor]
+
+
+class _Monitored:
+    """Takes one figure out of a result; a class and no lambda, so that it can be pickled."""
+
+    def __init__(self, name: str) -> None:
+        self.name = self.__name__ = name  # torchmetrics shows the second
+
+    def __call__(self, scores: Scores) -> Tensor:
+        """The figure; where it is NaN, the mean over the wheels that have one, F1 being 0 where nothing is right."""
+        value = scores[self.name]
+        wheels = [key.rpartition("_wheel")[2] for key in scores if key.startswith(f"{self.name}_wheel")]
+        if not wheels or not value.isnan():
+            return value
+
+        def by_wheel(name: str) -> Tensor:
+            return torch.stack([scores[f"{name}_wheel{wheel}"] for wheel in wheels])
+
+        values = by_wheel(self.name)
+        if self.name == "f1":
+            values = torch.where(by_wheel("precision") + by_wheel("recall") == 0, 0.0, values)
+        return values.nanmean()
+
+
+class _Figure(CompositionalMetric):
+    higher_is_better = True
 
 
 class ScoreMetric(Metric):
@@ -30,6 +59,26 @@ class ScoreMetric(Metric):
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     plotted: ClassVar[tuple[str, ...]]
+
+    def __getitem__(self, name: str) -> CompositionalMetric:  # type: ignore[override]
+        """One figure of the score as a metric, as a run monitors it; it shares the counts of this metric.
+
+        It differs from ``compute()[name]`` where that is NaN although samples count in some wheels: see
+        ``zero_division``.
+        """
+        return _Figure(_Monitored(name), self, None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        """Move the states to a device; they keep their type whatever ``set_dtype``, ``half`` or ``to`` ask for.
+
+        The states are counts: from 2,049 on half floats, and from 257 on bfloat16, lose ones.
+        """
+
+        def move(tensor: Tensor) -> Tensor:
+            probe = fn(tensor.new_zeros(()))
+            return fn(tensor) if probe.dtype == tensor.dtype else tensor.to(probe.device)
+
+        return super()._apply(move, exclude_state)
 
     def plot(self, val: Scores | Sequence[Scores] | None = None, ax: Any = None) -> Any:
         """Plot the main figures of one result, or their course over several.
@@ -50,6 +99,33 @@ class ScoreMetric(Metric):
         return self._plot([{name: one[name] for name in self.plotted} for one in chosen], ax)
 
 
+class SentimentMetric(ScoreMetric):
+    """Sums samples by true sign and answer over batches and ranks.
+
+    Args:
+        mode: ``official`` or ``strict``.
+        kwargs: For ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: If the mode is unknown.
+    """
+
+    def __init__(self, mode: str = "official", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mode = check_mode(mode)
+        self._state = f"answers_{mode}"
+        self.add_state(self._state, torch.zeros((3, len(ANSWERS)), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def counts(self) -> Tensor:
+        """What was summed so far, int64 ``[3, 4]``."""
+        total: Tensor = getattr(self, self._state)
+        return total
+
+    def _add(self, counts: Tensor) -> None:
+        setattr(self, self._state, self.counts + counts.to(self.counts.device))
+
+
 class OverlapMetric(ScoreMetric):
     """Sums overlap counts over batches and ranks.
 
@@ -61,14 +137,23 @@ class OverlapMetric(ScoreMetric):
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
+        zero_division: The F1 where precision and recall are 0; see ``functional.emotion_wheel_score``.
         kwargs: For ``torchmetrics.Metric``.
 
     Raises:
         ConfigError: If wheel, level or mode do not exist.
     """
 
-    def __init__(self, wheel: EmotionWheel, level: int = 1, mode: str = "official", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        wheel: EmotionWheel,
+        level: int = 1,
+        mode: str = "official",
+        zero_division: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.zero_division = zero_division
         self.wheel = check_wheel(wheel)
         self.level = level
         self.mode = check_mode(mode)
@@ -89,7 +174,3 @@ class OverlapMetric(ScoreMetric):
         for name, value in zip(self._states, (counts.by_size, counts.tallies, counts.labels), strict=True):
             total: Tensor = getattr(self, name)
             setattr(self, name, total + value.to(total.device))
-
-    def update(self, preds: Sequence[Any], target: Sequence[Any]) -> None:
-        """Add a batch; see the class for what its members are."""
-        raise TypeError(f"{type(self).__name__} must define update")

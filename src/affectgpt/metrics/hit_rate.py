@@ -23,6 +23,8 @@ class EmotionHitRate(OverlapMetric):
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
+        zero_division: Give 0 where a run monitors the score: wheels in which no sample counts then take no part in the
+            means.
         kwargs: For ``torchmetrics.Metric``.
 
     Examples:
@@ -35,8 +37,15 @@ class EmotionHitRate(OverlapMetric):
 
     plotted = ("hit_rate", "precision", "hit_f1")
 
-    def __init__(self, wheel: EmotionWheel, level: int = 1, mode: str = "official", **kwargs: Any) -> None:
-        super().__init__(wheel, level, mode, **kwargs)
+    def __init__(
+        self,
+        wheel: EmotionWheel,
+        level: int = 1,
+        mode: str = "official",
+        zero_division: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(wheel, level, mode, zero_division, **kwargs)
         self._totals = f"groups_{self._setting}"
         shape = (2, wheel.num_wheels, totals_width(wheel, level, self.mode))
         self.add_state(self._totals, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
@@ -58,4 +67,4 @@ class EmotionHitRate(OverlapMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of everything that was added; see ``functional.emotion_hit_rate``."""
-        return hit_rate_of(self.counts, getattr(self, self._totals), self.mode)
+        return hit_rate_of(self.counts, getattr(self, self._totals), self.mode, self.zero_division)

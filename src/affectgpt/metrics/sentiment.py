@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from affectgpt.metrics.base import ScoreMetric
-from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_counts, sentiment_of
-from affectgpt.metrics.labels import check_mode
+from affectgpt.metrics.base import SentimentMetric
+from affectgpt.metrics.functional.sentiment import sentiment_counts, sentiment_of
 
 
-class SentimentScore(ScoreMetric):
+class SentimentScore(SentimentMetric):
     """Weighted F1 and accuracy of positive against negative.
 
     What is computed, what the modes mean and what ``compute`` returns: ``functional.sentiment_score``.
@@ -36,12 +33,6 @@ class SentimentScore(ScoreMetric):
 
     plotted = ("weighted_f1", "accuracy")
 
-    def __init__(self, mode: str = "official", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mode = check_mode(mode)
-        self._state = f"answers_{mode}"
-        self.add_state(self._state, torch.zeros((3, len(ANSWERS)), dtype=torch.int64), dist_reduce_fx="sum")
-
     def update(self, preds: Sequence[str], target: Tensor | Sequence[float]) -> None:
         """Add a batch.
 
@@ -50,11 +41,10 @@ class SentimentScore(ScoreMetric):
             target: True scores, float ``[N]``.
 
         Raises:
-            DataError: If lengths differ, or (``strict``) a target is NaN.
+            DataError: If lengths differ, a target is a word, or (``strict``) one is NaN.
         """
-        total: Tensor = getattr(self, self._state)
-        setattr(self, self._state, total + sentiment_counts(preds, target, self.mode).to(total.device))
+        self._add(sentiment_counts(preds, target, self.mode))
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of everything that was added; see ``functional.sentiment_score``."""
-        return sentiment_of(getattr(self, self._state), self.mode)
+        return sentiment_of(self.counts, self.mode)

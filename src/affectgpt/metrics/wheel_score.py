@@ -23,6 +23,8 @@ class EmotionWheelScore(OverlapMetric):
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
+        zero_division: The F1 where precision and recall are 0: NaN by default in mode ``official``, as published. Give
+            0 where a run monitors the score; ``WheelF1`` does.
         kwargs: For ``torchmetrics.Metric``.
 
     Examples:
@@ -49,4 +51,4 @@ class EmotionWheelScore(OverlapMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores of everything that was added; see ``functional.emotion_wheel_score``."""
-        return wheel_score_of(self.counts, self.mode)
+        return wheel_score_of(self.counts, self.mode, self.zero_division)

@@ -66,7 +66,7 @@ class StageScores:
 
             builtin = self.wheel == "builtin"
             wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
-            self._scores[stage] = EmotionWheelScore(wheel)
+            self._scores[stage] = EmotionWheelScore(wheel, zero_division=0.0)
         return self._scores[stage]
 
 

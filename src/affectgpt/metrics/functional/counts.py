@@ -81,19 +81,37 @@ class Means:
     num_hits: Tensor
 
 
-def mean_scores(counts: Counts, mode: Mode) -> Means:
+def mean_scores(counts: Counts, mode: Mode, zero_division: float | None = None) -> Means:
     """The means over the samples that count in each wheel.
 
-    A wheel in which no sample counts, or of which both precision and recall are 0, has the score NaN in mode
-    ``official`` (0/0, as published) and 0 in mode ``strict``.
+    A wheel in which no sample counts has the score NaN in mode ``official`` and 0 in mode ``strict``.
+
+    Args:
+        counts: What was summed.
+        mode: ``official`` or ``strict``.
+        zero_division: The F1 of a wheel of which both precision and recall are 0; by default NaN in mode ``official``
+            (0/0, as published) and 0 in mode ``strict``.
     """
     denominators = torch.arange(MAX_SIZE + 1, dtype=torch.float64, device=counts.by_size.device).clamp(min=1)
     kept = counts.tallies[:, 0].double()
     precision, recall, half_f1 = ((sums / denominators).sum(-1) / kept for sums in counts.by_size.double())
     f1 = 2 * precision * recall / (precision + recall)
+    if zero_division is not None:
+        f1 = torch.where(precision + recall == 0, zero_division, f1)  # a wheel without samples stays NaN
     any_hit, num_hits = counts.tallies[:, 1] / kept, counts.tallies[:, 2] / kept
     values = [precision, recall, f1, 2 * half_f1, any_hit, num_hits]
     return Means(*(v.nan_to_num(0.0) if mode == "strict" else v for v in values))
+
+
+def mean_over_wheels(values: Tensor, zero_division: float | None = None) -> Tensor:
+    """One figure of those of the wheels, float64 ``[W]``.
+
+    Args:
+        values: NaN in a wheel without a figure.
+        zero_division: Where it is given, such wheels take no part in the mean; by default the mean is then NaN, as
+            published.
+    """
+    return values.mean() if zero_division is None else values.nanmean()
 
 
 def describe(counts: Counts) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.chance import group_totals, skill_of
-from affectgpt.metrics.functional.counts import TALLIES, Counts, describe, mean_scores, sum_overlap
+from affectgpt.metrics.functional.counts import TALLIES, Counts, describe, mean_over_wheels, mean_scores, sum_overlap
 from affectgpt.metrics.functional.groups import Groups, label_groups
 from affectgpt.metrics.functional.label_ids import all_texts
 from affectgpt.metrics.functional.overlap import overlap_of
@@ -23,6 +23,7 @@ def emotion_hit_rate(
     wheel: EmotionWheel,
     level: int = 1,
     mode: str = "official",
+    zero_division: float | None = None,
 ) -> dict[str, Tensor]:
     """How often an answer names the group of the true label (MER2023, MER2024, MELD, IEMOCAP in MER-UniBench).
 
@@ -40,6 +41,8 @@ def emotion_hit_rate(
         mode: ``official`` skips a sample in a wheel that cannot place its true label ("neutral" in all of them), and
             counts every shared group of a target such as "happy, sad". ``strict`` skips nothing, "neutral" is a group
             of its own, and a sample is hit or not.
+        zero_division: Where it is given (0, for a run to monitor), wheels in which no sample counts take no part in
+            the means; by default one such wheel makes them NaN, as published.
 
     Returns:
         float64 fractions ``hit_rate``, ``hit_skill`` (-1 to 1), ``precision``, ``hit_f1``, ``coverage``,
@@ -58,7 +61,7 @@ def emotion_hit_rate(
         0.5
     """
     counts, totals = hit_counts(preds, target, check_wheel(wheel), level, check_mode(mode))
-    return hit_rate_of(counts, totals, check_mode(mode))
+    return hit_rate_of(counts, totals, check_mode(mode), zero_division)
 
 
 def hit_counts(
@@ -86,12 +89,13 @@ def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel,
     return label_groups(as_samples(preds), target, wheel, level, mode)
 
 
-def hit_rate_of(counts: Counts, totals: Tensor, mode: Mode) -> dict[str, Tensor]:
+def hit_rate_of(counts: Counts, totals: Tensor, mode: Mode, zero_division: float | None = None) -> dict[str, Tensor]:
     """The scores that follow from summed counts; see ``emotion_hit_rate``."""
-    means = mean_scores(counts, mode)
+    means = mean_scores(counts, mode, zero_division)
     hits = means.num_hits if mode == "official" else means.any_hit
     skill = skill_of(counts.tallies[:, TALLIES.index("shared")], counts.tallies[:, 0], totals, mode)
     named = {"hit_rate": hits, "hit_skill": skill}
     per_wheel = {f"{name}_wheel{w}": value for name, values in named.items() for w, value in enumerate(values, start=1)}
-    scores = {**{name: values.mean() for name, values in named.items()}, "precision": means.precision.mean()}
-    return {**scores, "hit_f1": means.sample_f1.mean(), **describe(counts), **per_wheel}
+    whole = {**named, "precision": means.precision, "hit_f1": means.sample_f1}
+    scores = {name: mean_over_wheels(values, zero_division) for name, values in whole.items()}
+    return {**scores, **describe(counts), **per_wheel}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,21 @@ def sentiment_counts(preds: Sequence[str], target: Tensor | Sequence[float], mod
     Raises:
         DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
     """
-    cells = sentiment_cells(preds, target, mode)
+    return sentiment_counts_of(sentiment_cells(preds, target, mode))
+
+
+def sentiment_counts_of(cells: Tensor) -> Tensor:
+    """Samples by true sign and answer, int64 ``[3, 4]`` on the CPU, from the cell of each, int64 ``[N]``.
+
+    Raises:
+        DataError: If the cells are not whole numbers from 0 to 11.
+    """
+    cells = cells.cpu()
+    if cells.ndim != 1 or cells.is_floating_point() or not bool(((cells >= 0) & (cells < 3 * len(ANSWERS))).all()):
+        raise DataError(
+            f"one argument is {cells.dtype} {list(cells.shape)}; pass predictions and true scores, or what encode made "
+            "of both"
+        )
     return torch.bincount(cells, minlength=3 * len(ANSWERS)).reshape(3, len(ANSWERS))
 
 
@@ -67,7 +82,10 @@ def sentiment_cells(preds: Sequence[str], target: Tensor | Sequence[float], mode
     Raises:
         DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
     """
-    gold = torch.as_tensor(target, dtype=torch.float64).detach().cpu().flatten()
+    gold = _scores(target)
+    given: object = preds
+    if isinstance(given, Tensor):
+        raise DataError(f"predictions are a tensor of {given.dtype}; expected positive, negative or neutral per sample")
     answers = [_answer(text, mode, i) for i, text in enumerate(as_samples(preds))]
     if len(answers) != len(gold):
         raise DataError(f"{len(answers)} predictions, but {len(gold)} targets; pass one of each per sample")
@@ -98,6 +116,23 @@ def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
         "neutral_answers": counts[:, _NEUTRAL].sum(),
         "unknown_answers": counts[:, _OTHER].sum(),
     }
+
+
+def _scores(target: Any) -> Tensor:
+    """The true scores, float64 ``[N]`` on the CPU.
+
+    Raises:
+        DataError: If they are words or anything else but numbers.
+    """
+    try:
+        return torch.as_tensor(target, dtype=torch.float64).detach().cpu().flatten()
+    except (TypeError, ValueError, RuntimeError) as error:
+        values = [target] if isinstance(target, str) else list(target)
+        wrong = next((value for value in values if isinstance(value, str) or value is None), values[0])
+        raise DataError(
+            f"a target is {wrong!r}; the sentiment score takes the true scores as numbers, of which the sign counts "
+            "(below 0 negative, 0 neutral, above 0 positive), and words as predictions only"
+        ) from error
 
 
 def _answer(text: object, mode: Mode, position: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from affectgpt.metrics.functional.counts import Counts, describe, mean_scores, sum_overlap
+from affectgpt.metrics.functional.counts import Counts, describe, mean_over_wheels, mean_scores, sum_overlap
 from affectgpt.metrics.functional.overlap import count_overlap
 from affectgpt.metrics.labels import Mode, check_mode
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, as_samples, check_wheel
@@ -19,6 +19,7 @@ def emotion_wheel_score(
     wheel: EmotionWheel,
     level: int = 1,
     mode: str = "official",
+    zero_division: float | None = None,
 ) -> dict[str, Tensor]:
     """Score open-vocabulary labels as in MER-UniBench (Lian et al. 2025, section 4, for OV-MERD+).
 
@@ -33,6 +34,9 @@ def emotion_wheel_score(
         mode: ``official`` drops labels without a group, skips a sample in a wheel where no true label has one, and
             gives NaN for 0/0. ``strict`` counts every predicted label, makes "neutral" and each unplaced word groups
             of their own, skips nothing, and takes 0/0 as 0.
+        zero_division: The F1 of a wheel of which precision and recall are 0. By default what the mode says. A run that
+            monitors the score wants 0: NaN ends an early stopping, and is never the best of a course. Wheels in which
+            no sample counts then take no part in the means, which are NaN only where no wheel counts any.
 
     Returns:
         float64 fractions ``f1``, ``precision``, ``recall``, ``sample_f1`` (mean of the samples' own F1), ``coverage``,
@@ -51,12 +55,13 @@ def emotion_wheel_score(
     """
     known_mode = check_mode(mode)
     overlap = count_overlap(as_samples(preds), as_samples(target), check_wheel(wheel), level, known_mode)
-    return wheel_score_of(sum_overlap(overlap), known_mode)
+    return wheel_score_of(sum_overlap(overlap), known_mode, zero_division)
 
 
-def wheel_score_of(counts: Counts, mode: Mode) -> dict[str, Tensor]:
+def wheel_score_of(counts: Counts, mode: Mode, zero_division: float | None = None) -> dict[str, Tensor]:
     """The scores that follow from summed counts; see ``emotion_wheel_score``."""
-    means = mean_scores(counts, mode)
+    means = mean_scores(counts, mode, zero_division)
     named = {"f1": means.f1, "precision": means.precision, "recall": means.recall, "sample_f1": means.sample_f1}
     per_wheel = {f"{name}_wheel{w}": value for name, values in named.items() for w, value in enumerate(values, start=1)}
-    return {**{name: values.mean() for name, values in named.items()}, **describe(counts), **per_wheel}
+    means_of = {name: mean_over_wheels(values, zero_division) for name, values in named.items()}
+    return {**means_of, **describe(counts), **per_wheel}
