@@ -221,7 +221,7 @@ def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
     write_openset(tmp_path / "results-meld" / "mine" / "ep1-openset.npz", LABELS)
     (tmp_path / "results-meld" / "mine" / "ep1.answers.jsonl").write_text("{}\n")
     write_csv(tmp_path / "iemocap.csv", ("name", "openset"), [("a", "[happy]")])
-    found = find_candidates([tmp_path])
+    found = find_candidates([tmp_path]).candidates
     assert [(c.test_set.name, c.system, c.checkpoint, c.path.name) for c in found] == [
         ("mosi", "mine", "ep1", "ep1-openset.npz"),
         ("meld", "mine", "ep1", "ep1-openset.npz"),
@@ -229,17 +229,17 @@ def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
         ("mosi", "mine", "ep10", "ep10-openset.npz"),
         ("iemocap", tmp_path.name, "iemocap", "iemocap.csv"),
     ]
-    assert [c.test_set.name for c in find_candidates([tmp_path], ["meld"])] == ["meld"]
+    assert [c.test_set.name for c in find_candidates([tmp_path], ["meld"]).candidates] == ["meld"]
     for name in ("gold/meld.csv", "report.csv"):  # beside the answers of a run
         write_csv(tmp_path / "run" / name, ("name", "label"), [("a", "joy")])
     write_openset(tmp_path / "run/answers/results-meld/me/ep1-openset.npz", LABELS)
-    assert [c.system for c in find_candidates([tmp_path / "run"])] == ["me"]
+    assert [c.system for c in find_candidates([tmp_path / "run"]).candidates] == ["me"]
     shutil.rmtree(tmp_path / "run")
     other = write_csv(tmp_path / "other" / "x.csv", ("name", "openset"), [("a", "[happy]")])
     with pytest.raises(DataError, match="which test set does it answer"):
         find_candidates([other])
-    assert find_candidates([f"meld={other}"], name="me")[0].system == "me"
-    assert find_candidates([other], ["sims"])[0].test_set.name == "sims"
+    assert find_candidates([f"meld={other}"], name="me").candidates[0].system == "me"
+    assert find_candidates([other], ["sims"]).candidates[0].test_set.name == "sims"
     with pytest.raises(ConfigError, match="is for one system, but these are 2"):
         find_candidates([tmp_path / "results-meld", f"sims={other}"], name="me")
     with pytest.raises(DataError, match="both hold labels answers of ep1"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, as_gold, find_gold
-from affectgpt.bench.prediction_search import Candidate, find_candidates, natural_order
+from affectgpt.bench.prediction_search import Candidate, check_places, find_candidates, natural_order
 from affectgpt.bench.run import CheckpointRunner, Progress, name_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
@@ -38,6 +38,8 @@ class Benchmark:
         sentiment_reader: What reads sentiments off labels.
         allow_partial: Take sets that differ from the published split; the differences are part of the result.
         resamples: Bootstrap resamples of the intervals; 0 leaves them out.
+        column: The column of prediction files; by default the only one that is called as answers are.
+        gold_column: The column of plain tables of gold labels; by default the only one that is called as they are.
 
     Raises:
         ConfigError: If a rule or a reader does not exist.
@@ -56,6 +58,8 @@ class Benchmark:
         sentiment_reader: str | SentimentReader = "lexicon",
         allow_partial: bool = False,
         resamples: int = 10_000,
+        column: str | None = None,
+        gold_column: str | None = None,
     ) -> None:
         self.out = Path(out)
         self.sets = list(sets)
@@ -66,6 +70,7 @@ class Benchmark:
         self.extractor, self.sentiment_reader = default_readers(extractor, sentiment_reader, self.wheel)
         self.allow_partial = allow_partial
         self.resamples = resamples
+        self.column, self.gold_column = column, gold_column
 
     def score_files(
         self, predictions: Places, gold: Places, name: str | None = None, tell: Told | None = None
@@ -87,9 +92,22 @@ class Benchmark:
             ConfigError: If a set, a mode or a reader does not exist.
             DataError: If files are missing, damaged, or do not fit each other.
         """
-        candidates = find_candidates([Path(p) for p in predictions], self.sets, name)
+        places = [Path(p) for p in predictions]
+        check_places(places)
+        found = find_gold(
+            [Path(p) for p in gold],
+            self.out / "gold",
+            self.sets,
+            allow_partial=self.allow_partial,
+            column=self.gold_column,
+        )
+        gold_files = [file for one in found.values() for file in one.files]
+        search = find_candidates(places, self.sets, name, gold_files=gold_files, column=self.column)
+        candidates = search.candidates
+        for path, reason in search.passed_over.items():
+            if tell is not None:
+                tell(f"not {path}: {reason}")
         named = list(dict.fromkeys(one.test_set.name for one in candidates))
-        found = find_gold([Path(p) for p in gold], self.out / "gold", self.sets, allow_partial=self.allow_partial)
         lacking = [one for one in named if one not in found]
         if lacking:
             raise DataError(
@@ -99,7 +117,9 @@ class Benchmark:
         for candidate in candidates:
             if tell is not None:
                 tell(f"{candidate.test_set.title}: {candidate.path}")
-            result = self._score(candidate, found[candidate.test_set.name])
+            result = self._score(candidate, found[candidate.test_set.name], self.column)
+            if search.passed_over:
+                result["passed_over"] = {str(path): reason for path, reason in search.passed_over.items()}
             groups.setdefault((candidate.system, candidate.test_set.name), {})[candidate.checkpoint] = result
         return self._selected(groups)
 
@@ -143,7 +163,7 @@ class Benchmark:
             for name, bench_set in data.sets.items():
                 answered = runner.answer(bench_set, self.extractor, self.sentiment_reader)
                 candidate = Candidate(bench_set.test_set, system, runner.name, answered.predictions)
-                result = self._score(candidate, gold[name])
+                result = self._score(candidate, gold[name], None)
                 result |= {
                     "extractor": answered.extractor,
                     "sentiment_reader": answered.sentiment_reader,
@@ -153,16 +173,17 @@ class Benchmark:
                 groups.setdefault((system, name), {})[runner.name] = result
         return self._selected(groups)
 
-    def _score(self, candidate: Candidate, gold: Gold) -> dict[str, Any]:
+    def _score(self, candidate: Candidate, gold: Gold, column: str | None) -> dict[str, Any]:
         result = score(
             candidate.test_set.name,
             candidate.path,
-            gold.path,
+            gold,
             self.wheel,
             self.mode,
             resamples=self.resamples,
             extractor=self.extractor,
             sentiment_reader=self.sentiment_reader,
+            column=column,
         )
         return result | {
             "system": candidate.system,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
+from affectgpt.bench.gold import Gold, read_labels
 from affectgpt.bench.match_samples import read_pairing
 from affectgpt.bench.scoring import default_readers
 from affectgpt.datamodules.unibench.sets import get_test_set
@@ -19,13 +21,16 @@ def compare(
     dataset: str,
     predictions_a: str | os.PathLike[str],
     predictions_b: str | os.PathLike[str],
-    gold: str | os.PathLike[str],
+    gold: str | os.PathLike[str] | Gold,
     wheel: EmotionWheel | None = None,
     mode: str = "official",
     resamples: int = 10_000,
     seed: int = 0,
     extractor: str | LabelExtractor = "template",
     sentiment_reader: str | SentimentReader = "lexicon",
+    column_a: str | None = None,
+    column_b: str | None = None,
+    gold_column: str | None = None,
 ) -> dict[str, Any]:
     """Compare two systems on one test set: both are scored on the same bootstrap resamples of its samples.
 
@@ -33,13 +38,16 @@ def compare(
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
         predictions_a: One system's answers, see ``score``.
         predictions_b: The other's.
-        gold: File with columns ``name`` and ``label``.
+        gold: File with columns ``name`` and ``label``, or the set's own, see ``score``.
         wheel: The vocabulary; by default the built-in one.
         mode: ``official`` (as published) or ``strict``.
         resamples: How many resamples to draw.
         seed: Seed of the resamples.
         extractor: What reads labels out of whole answers.
         sentiment_reader: What reads sentiments off labels.
+        column_a: The column of the first predictions; by default the only one that is called as answers are.
+        column_b: That of the second ones.
+        gold_column: The column of the gold labels in a plain table.
 
     Returns:
         Plain JSON: ``dataset``, ``metric``, ``mode``, ``wheel``, ``samples``, ``seed``; ``a`` and ``b`` with
@@ -54,13 +62,18 @@ def compare(
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
-    pairings = [read_pairing(test_set, path, gold, known_mode) for path in (predictions_a, predictions_b)]
+    gold = gold if isinstance(gold, Gold) else Gold(Path(gold), read_labels(test_set, gold, gold_column))
+    pairings = [
+        read_pairing(test_set, path, gold, known_mode, column)
+        for path, column in ((predictions_a, column_a), (predictions_b, column_b))
+    ]
     readers = default_readers(extractor, sentiment_reader, wheel)
     first, second = (pairing.read(wheel, known_mode, *readers) for pairing in pairings)
     found = bootstrap_difference(first.summands(), second.summands(), resamples, seed=seed)
     systems = {
         name: {
             "predictions": pairing.answers.source,
+            "answers": pairing.answers.column,
             "score": interval.value,
             "interval": _ends(interval),
             "missing_predictions": list(pairing.missing),

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from affectgpt.bench.predictions import Answers, read_gold
+from affectgpt.bench.answer_column import GOLD_COLUMNS, plain_name
+from affectgpt.bench.predictions import NAME_COLUMNS, Answers, column_names, read_gold
 from affectgpt.datamodules.unibench import BenchSet, find_sets, read_set
 from affectgpt.datamodules.unibench.finding import holds_set
 from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, find_test_set, get_test_set
 from affectgpt.errors import DataError
+from affectgpt.text import clean_name
 
 _WANTED = (
     "folders of test sets, MELD's test_sent_emo.csv, a table with the columns name and label that is called as the "
@@ -23,34 +25,50 @@ _WANTED = (
 
 @dataclass(frozen=True)
 class Gold:
-    """The gold labels of a set.
+    """The gold labels of a set, as they were read.
 
     Attributes:
-        path: File with ``name`` and ``label``, as ``score`` reads it.
+        path: File with ``name`` and ``label``.
+        labels: What it holds.
         record: Where it comes from, and how it differs from the published split, as plain JSON.
     """
 
     path: Path
+    labels: Answers
     record: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that holds these labels."""
+        return (self.path, Path(self.labels.source))
 
-def read_labels(test_set: TestSet, path: str | os.PathLike[str]) -> Answers:
+
+def read_labels(test_set: TestSet, path: str | os.PathLike[str], column: str | None = None) -> Answers:
     """The gold labels of a set: a plain table, see ``read_gold``, or the set's own folder or file of labels.
 
     Whether it is the published split is not asked here.
+
+    Args:
+        test_set: The set.
+        path: The table, folder or file.
+        column: The column of a plain table; by default the only one that is called as gold labels are.
 
     Raises:
         DataError: If they are missing or damaged.
     """
     place = Path(path)
-    if holds_set(test_set.name, place) and not _is_plain(place):
-        found = read_set(test_set.name, place, media=False, allow_partial=True)
-        return Answers({sample.key: sample.gold for sample in found.samples}, "label", str(found.labels))
-    return read_gold(place)
+    if column is None and holds_set(test_set.name, place) and not _is_plain(place):
+        return _labels_of(read_set(test_set.name, place, media=False, allow_partial=True))
+    return read_gold(place, column=column)
 
 
 def find_gold(
-    places: Sequence[str | Path], out: str | Path, only: Sequence[str] = (), *, allow_partial: bool = False
+    places: Sequence[str | Path],
+    out: str | Path,
+    only: Sequence[str] = (),
+    *,
+    allow_partial: bool = False,
+    column: str | None = None,
 ) -> dict[str, Gold]:
     """Find the gold labels of sets.
 
@@ -60,6 +78,7 @@ def find_gold(
         out: Folder for the tables that are made of folders.
         only: Sets to look for; by default all that are found.
         allow_partial: Take a set that differs from the published split.
+        column: The column of plain tables; by default the only one that is called as gold labels are.
 
     Returns:
         By name of the set, in the order of the benchmark.
@@ -83,21 +102,21 @@ def find_gold(
             raise DataError(f"{place} does not exist; expected gold labels: {_WANTED}")
     found: dict[str, Gold] = {}
     used: set[Path] = set()
+    plain = {one for one in (*unnamed, *named.values()) if _is_plain(one)}
     for name in wanted or TEST_SETS:
         own = [named[name]] if name in named else unnamed
         asked = name in named or name in wanted
         # unasked, a label.csv without a telling name may be that of another set
         folders = [
-            one for one in own if holds_set(name, one) and not _is_plain(one) and (asked or name in find_sets([one]))
+            one for one in own if one not in plain and holds_set(name, one) and (asked or name in find_sets([one]))
         ]
         table = _table_of(name, own, alone=name in named or wanted == [name])
         used.update([*folders, *([table] if table else [])])
         if folders:
             found[name] = as_gold(read_set(name, folders, media=False, allow_partial=allow_partial), out)
         elif table is not None:
-            found[name] = Gold(
-                table, {"labels": str(table), "layout": "table", "samples": len(read_gold(table).values)}
-            )
+            labels = read_gold(table, column=column)
+            found[name] = Gold(table, labels, {"labels": str(table), "layout": "table", "samples": len(labels.values)})
         elif asked:
             read_set(name, own, media=False)  # says what is missing
     if not found:
@@ -112,17 +131,21 @@ def _is_plain(path: Path) -> bool:
     """Whether a file is a table of names and labels, not a set's own file; OV-MERD+ has one that is both."""
     if not path.is_file() or path.name == PROCESSED["ovmerdplus"].labels:
         return False
-    try:
-        return bool(read_gold(path).values)
-    except DataError:
-        return False
+    raw = column_names(path)
+    names = set(map(plain_name, raw))
+    keyed = any(name.startswith("name2") for name in raw)  # an array of the authors' that holds names and labels
+    return (keyed or bool(names & {*NAME_COLUMNS})) and bool(names & {*GOLD_COLUMNS})
+
+
+def _labels_of(bench_set: BenchSet) -> Answers:
+    return Answers({clean_name(sample.key): sample.gold for sample in bench_set.samples}, "", str(bench_set.labels))
 
 
 def as_gold(bench_set: BenchSet, out: str | Path) -> Gold:
-    """Write the gold labels of a set that was read."""
+    """Write the gold labels of a set that was read, for people and for other programs."""
     path = Path(out) / f"{bench_set.test_set.name}.csv"
     bench_set.write_gold(path)
-    return Gold(path, bench_set.record())
+    return Gold(path, _labels_of(bench_set), bench_set.record())
 
 
 def _table_of(name: str, places: Sequence[Path], *, alone: bool) -> Path | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from affectgpt.bench.answer_column import GOLD_COLUMNS, UNDECIDED_COLUMNS
 from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
-from affectgpt.bench.gold import read_labels
+from affectgpt.bench.gold import Gold, read_labels
 from affectgpt.bench.gold_check import Truth, check_truth
-from affectgpt.bench.predictions import Answers, read_predictions
+from affectgpt.bench.predictions import Answers, is_same_content, read_predictions
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
 from affectgpt.metrics.functional import (
@@ -148,18 +150,53 @@ class Reading:
 
 
 def read_pairing(
-    test_set: TestSet, predictions: str | os.PathLike[str], gold: str | os.PathLike[str], mode: Mode
+    test_set: TestSet,
+    predictions: str | os.PathLike[str],
+    gold: str | os.PathLike[str] | Gold,
+    mode: Mode,
+    column: str | None = None,
+    gold_column: str | None = None,
 ) -> Pairing:
-    """Read both files, and check that their names fit.
+    """Read both files, and check that the predictions are not the gold labels themselves, and that the names fit.
+
+    Args:
+        test_set: What they are scored as.
+        predictions: The file of predictions.
+        gold: The gold labels: a path, see ``read_labels``, or what was read before.
+        mode: ``official`` or ``strict``.
+        column: The column of the predictions; by default the only one that is called as answers are.
+        gold_column: The column of the gold labels; by default the only one that is called as they are.
 
     Raises:
-        DataError: If a file is missing or damaged, names are repeated, predictions have names that the gold lacks, or
-            (``official``) lack names of the gold.
+        DataError: If a file is missing or damaged, names are repeated, the predictions are the gold labels, have names
+            that the gold lacks, or (``official``) lack names of the gold.
     """
-    answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment")
-    truth = read_labels(test_set, gold)
+    answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment", column=column)
+    truth = gold.labels if isinstance(gold, Gold) else read_labels(test_set, gold, gold_column)
+    _refuse_gold(answers, truth, is_named=column is not None)
     missing = _match(answers, truth, mode)
     return Pairing(test_set, answers, truth, {name: answers.values.get(name) for name in truth.values}, missing)
+
+
+def _refuse_gold(answers: Answers, truth: Answers, *, is_named: bool) -> None:
+    """Refuse to score the gold labels against themselves.
+
+    Raises:
+        DataError: If the answers are the column of the gold labels, in the same file or in a copy, or are equal to them
+            letter by letter under a name that gold labels have too, and nobody named the column.
+    """
+    advice = "give the file with the system's answers, or name their column with --column"
+    # A set's own file holds no answers, whatever its columns are called.
+    same_column = truth.column in (answers.column, "")
+    if same_column and is_same_content(Path(answers.source), Path(truth.source)):
+        column = f" (column {answers.column!r})" if truth.column else ""
+        raise DataError(f"{answers.source} holds the gold labels themselves{column}; {advice}")
+    undecided = answers.column in (*UNDECIDED_COLUMNS, *GOLD_COLUMNS) and not is_named
+    if undecided and answers.values and all(answers.values[n] == truth.values.get(n) for n in answers.values):
+        raise DataError(
+            f"{answers.source}: every value in the column {answers.column!r} is the gold label of {truth.source}; if "
+            f"these are answers all the same, say so with --column {answers.column}, else {advice}"
+        )
 
 
 def _match(answers: Answers, truth: Answers, mode: Mode) -> list[str]:

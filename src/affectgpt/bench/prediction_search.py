@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectgpt.bench.answer_column import is_gold_only, plain_name
 from affectgpt.bench.answer_log import LOG_SUFFIX
+from affectgpt.bench.predictions import column_names, is_same_content
 from affectgpt.datamodules.unibench.sets import TestSet, find_test_set, get_test_set
 from affectgpt.errors import ConfigError, DataError
 
@@ -16,6 +18,7 @@ SUFFIXES = (".npz", ".jsonl", ".csv")
 _ENDINGS = {"-openset-sentiment": "sentiment", "-sentiment": "sentiment", "-openset": "labels"}
 _PREFERRED = {"sentiment": ("sentiment", "labels", "raw"), "discrete": ("labels", "raw"), "open": ("labels", "raw")}
 _RESULTS = "results-"
+_GOLD_NAME = re.compile(r"(?:^|[^a-z])(?:gold|truth|ground[-_ ]?truth|gt)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,41 @@ class Candidate:
     path: Path
 
 
-def find_candidates(places: Sequence[str | Path], only: Sequence[str] = (), name: str | None = None) -> list[Candidate]:
+@dataclass(frozen=True)
+class Found:
+    """What a search for prediction files gives.
+
+    Attributes:
+        candidates: The files to score, checkpoints in natural order.
+        passed_over: Files that hold gold labels, each with the reason why it is no checkpoint's answers.
+    """
+
+    candidates: tuple[Candidate, ...]
+    passed_over: Mapping[Path, str]
+
+
+def find_candidates(
+    places: Sequence[str | Path],
+    only: Sequence[str] = (),
+    name: str | None = None,
+    *,
+    gold_files: Collection[Path] = (),
+    column: str | None = None,
+) -> Found:
     """Find prediction files.
 
     In a tree the set is known from a folder ``results-SET`` or from a folder or file that is called as the set; the
     system is the folder around the files. Of the files of one checkpoint (``X.npz``, ``X-openset.npz``,
-    ``X-openset-sentiment.npz``) the one is taken that needs the least further reading.
+    ``X-openset-sentiment.npz``) the one is taken that needs the least further reading. Files with gold labels in a
+    folder are passed over: those in use, whatever path leads to them, copies of them, and tables that are called as
+    gold labels or have no other column than theirs. A file that was named itself is not passed over.
 
     Args:
         places: Files, folders, or ``SET=FILE``.
         only: Sets to look for; a file without any mark is taken for the set if there is only one.
         name: Name of the system, where there is only one.
+        gold_files: Files with the gold labels in use.
+        column: The column with the answers, if it was named.
 
     Raises:
         ConfigError: If a set does not exist, or a name is given for several systems.
@@ -53,8 +80,13 @@ def find_candidates(places: Sequence[str | Path], only: Sequence[str] = (), name
     """
     wanted = [get_test_set(one) for one in only]
     kinds: dict[tuple[str, str, str], dict[str, Path]] = {}
+    passed_over: dict[Path, str] = {}
     for place in places:
         for path, root, given in _files(place):
+            reason = _why_gold(path, gold_files, column) if path != _path_of(place) else None
+            if reason is not None:
+                passed_over[path] = reason
+                continue
             test_set = given or _set_of(path) or (wanted[0] if len(wanted) == 1 else None)
             if test_set is None:
                 raise DataError(
@@ -84,8 +116,33 @@ def find_candidates(places: Sequence[str | Path], only: Sequence[str] = (), name
             raise DataError(f"{sentiments} holds sentiments only; {test_set.title} is scored on emotion labels")
         candidates.append(Candidate(test_set, name or system, checkpoint, usable[0]))
     if not candidates:
-        raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, places))}")
-    return sorted(candidates, key=lambda one: natural_order(one.checkpoint))
+        told = "".join(f"; {path} was passed over: {reason}" for path, reason in list(passed_over.items())[:3])
+        raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, places))}{told}")
+    return Found(tuple(sorted(candidates, key=lambda one: natural_order(one.checkpoint))), passed_over)
+
+
+def check_places(places: Sequence[str | Path]) -> None:
+    """Refuse places that hold no prediction files, before anything else is read.
+
+    Raises:
+        DataError: If one does not exist.
+    """
+    for place in places:
+        _files(place)
+
+
+def _why_gold(path: Path, gold_files: Collection[Path], column: str | None) -> str | None:
+    """Why a file that was found in a folder holds gold labels; ``None`` where it may hold answers."""
+    if any(is_same_content(path, one) for one in gold_files):
+        return "it holds the gold labels in use"
+    if _GOLD_NAME.search(path.stem):
+        return "it is called as gold labels are; name the file itself if it holds answers"
+    columns = column_names(path)
+    if is_gold_only(columns) and (column is None or plain_name(column) not in map(plain_name, columns)):
+        return (
+            "it has no column with answers besides those of gold labels; name the file itself, or --column, if it has"
+        )
+    return None
 
 
 def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
@@ -101,11 +158,8 @@ def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
 
 def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
     """Prediction files at a place, each with the place and, for ``SET=FILE``, the set."""
-    text, given = str(place), None
-    before, equals, after = text.partition("=")
-    if equals and not Path(text).exists() and find_test_set(before) is not None:
-        text, given = after, get_test_set(before)
-    path = Path(text)
+    path = _path_of(place)
+    given = None if path == Path(place) else get_test_set(str(place).partition("=")[0])
     if path.is_file():
         return [(path, path.parent, given)]
     if not path.is_dir():
@@ -114,6 +168,13 @@ def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
         path = path / "answers"
     found = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES and not one.name.endswith(LOG_SUFFIX))
     return [(one, path, given) for one in found if one.is_file()]
+
+
+def _path_of(place: str | Path) -> Path:
+    """The path of a place, without the set of ``SET=FILE``."""
+    before, equals, after = str(place).partition("=")
+    named = equals and not Path(place).exists() and find_test_set(before) is not None
+    return Path(after if named else place)
 
 
 def _set_of(path: Path) -> TestSet | None:

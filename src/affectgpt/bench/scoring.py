@@ -10,6 +10,7 @@ from typing import Any
 from affectgpt.bench.class_scores import scores_by_class
 from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extractor, get_sentiment_reader
 from affectgpt.bench.extract.base import Reader
+from affectgpt.bench.gold import Gold
 from affectgpt.bench.match_samples import Reading, read_pairing
 from affectgpt.datamodules.unibench.sets import get_test_set
 from affectgpt.errors import DataError
@@ -31,13 +32,15 @@ NUM_WORDS = 20
 def score(
     dataset: str,
     predictions: str | os.PathLike[str],
-    gold: str | os.PathLike[str],
+    gold: str | os.PathLike[str] | Gold,
     wheel: EmotionWheel | None = None,
     mode: str = "official",
     resamples: int = 10_000,
     seed: int = 0,
     extractor: str | LabelExtractor = "template",
     sentiment_reader: str | SentimentReader = "lexicon",
+    column: str | None = None,
+    gold_column: str | None = None,
 ) -> dict[str, Any]:
     """Score predictions on one test set.
 
@@ -46,7 +49,7 @@ def score(
         predictions: File with one answer per sample, see ``read_predictions``. Sentiment sets take sentiments, or else
             labels, whose sentiment is then read.
         gold: File with columns ``name`` and ``label``, or the set's own folder or file of labels, such as MELD's
-            ``test_sent_emo.csv``.
+            ``test_sent_emo.csv``; or what was read from them before.
         wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
         mode: Which figures stand at the top: ``official`` (as published) or ``strict``. The others are under the other
             mode's name.
@@ -54,6 +57,8 @@ def score(
         seed: Seed of the resamples.
         extractor: What reads labels out of whole answers (a ``text`` column): a name of ``EXTRACTORS``, or an instance.
         sentiment_reader: What reads sentiments off labels: a name of ``SENTIMENT_READERS``, or an instance.
+        column: The column of the predictions; by default the only one that is called as answers are.
+        gold_column: The column of the gold labels in a plain table; by default the only one that is called as they are.
 
     Returns:
         Plain JSON: ``dataset``, ``metric`` (the set's own figure), ``score`` (its value), ``interval`` (``low``,
@@ -74,7 +79,7 @@ def score(
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
     readers = default_readers(extractor, sentiment_reader, wheel)
     before = [reader.record()["counts"] for reader in readers]
-    pairing = read_pairing(test_set, predictions, gold, known_mode)
+    pairing = read_pairing(test_set, predictions, gold, known_mode, column, gold_column)
     other: Mode = next(m for m in MODES if m != known_mode)
     answers = pairing.answers
     result: dict[str, Any] = {
@@ -86,6 +91,7 @@ def score(
         "mode": known_mode,
         "wheel": wheel.name,
         "answers": answers.column,
+        "gold_column": pairing.truth.column or None,
         "gold_samples": len(pairing.truth.values),
         "expected_samples": test_set.num_samples,
         "missing_predictions": list(pairing.missing),

@@ -85,6 +85,8 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
         sentiment_reader=sentiment_reader,
         allow_partial=args.allow_partial,
         resamples=args.resamples,
+        column=args.column,
+        gold_column=args.gold_column,
     )
 
 
@@ -187,6 +189,7 @@ def _show(results: Sequence[Mapping[str, Any]]) -> None:
             if result["gold_samples"] != result["expected_samples"]:
                 notes.append(f"{result['gold_samples']:,} clips, published {result['expected_samples']:,}")
             notes += [_selection_note(result["selection"])] if "selection" in result else []
+            notes += [f"answers in column {result['answers']!r}"]
             note = f"  ({'; '.join(notes)})" if notes else ""
             print(f"  {result['title']:<11} {result['metric']:<12} {100 * result['score']:6.2f}{spread}{note}")
         if len(own) > 1:
@@ -248,6 +251,8 @@ def _parser() -> argparse.ArgumentParser:
         "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
     )
     add("--gold", nargs="+", metavar="PATH", help="folders of the sets, their label files, or tables of name and label")
+    add("--column", help="column of the predictions, where several could be the answer")
+    add("--gold-column", help="column of the gold labels, where a table has several")
     add("--out", metavar="FOLDER", help="folder for answers and report")
     add("--sets", metavar="A,B", help="only these sets; by default all that are found")
     add("--name", help="name of the system in the report")

@@ -26,16 +26,21 @@ def run(verb: str, argv: Sequence[str]) -> int:
         return run_other(argv)
     args = _parser().parse_args(argv)
     from affectgpt.bench import compare, score, write_report
+    from affectgpt.bench.gold import Gold, read_labels
     from affectgpt.bench.report.content import without_nan
     from affectgpt.cli.readers import make_readers
+    from affectgpt.datamodules.unibench.sets import get_test_set
     from affectgpt.metrics import EmotionWheel
 
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
     extractor, reader = make_readers(args, wheel)
     options: dict[str, Any] = {"wheel": wheel, "mode": args.mode, "extractor": extractor, "sentiment_reader": reader}
-    result = score(args.dataset, args.predictions, args.gold, **options)
+    test_set = get_test_set(args.dataset)
+    gold = Gold(Path(args.gold), read_labels(test_set, args.gold, args.gold_column))
+    result = score(args.dataset, args.predictions, gold, column=args.column, **options)
     if args.against:
-        result["comparison"] = compare(args.dataset, args.predictions, args.against, args.gold, **options)
+        options |= {"column_a": args.column, "column_b": args.against_column}
+        result["comparison"] = compare(args.dataset, args.predictions, args.against, gold, **options)
     # A figure that is not defined (0/0 in mode official) is null: JSON has no NaN.
     text = json.dumps(without_nan(result), indent=2, ensure_ascii=False, allow_nan=False)
     if args.out:
@@ -74,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
     add_readers(parser)
+    parser.add_argument("--column", help="column of the predictions, where several could be the answer")
+    parser.add_argument("--gold-column", help="column of the gold labels, where a table has several")
+    parser.add_argument("--against-column", help="column of the predictions that --against names")
     parser.add_argument("--against", help="predictions of another system: the difference, with its interval")
     parser.add_argument("--report", help="write report.html, .md, .csv and .json into this folder")
     parser.add_argument("--name", help="name of what is scored, for the report; by default that of the file")
@@ -90,7 +98,7 @@ def _folder(wheel: str) -> str | None:
 def _show(result: dict[str, Any]) -> None:
     from affectgpt.bench.gold_check import PROBLEMS
 
-    source = f"{result['mode']}, wheel {result['wheel']}"
+    source = f"{result['mode']}, wheel {result['wheel']}, answers in column {result['answers']!r}"
     print(
         f"{result['dataset']}: {result['metric']} {_with_ends(result['score'], result['interval']).strip()} ({source})"
     )

@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from affectgpt.bench.external import score_other
 
-    result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system)
+    result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system, args.column)
     if args.out:
         write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     if args.json:
@@ -36,6 +36,8 @@ def run(argv: Sequence[str]) -> int:
 def _show(result: Mapping[str, Any]) -> None:
     counted = f"{result['samples']} of {result['expected_samples']} samples"
     print(f"{result['title']}: {result['metric']} {100 * result['score']:.2f} ({result['mode']}, {counted})")
+    if result["answers"]:
+        print(f"  answers in column {result['answers']!r}")
     other = next(mode for mode in ("strict", "official") if mode in result)
     print(f"  {'figure':<20} {result['mode']:>9} {other:>9}")
     for name, value in result.items():
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("gold", nargs="?", help="the benchmark's own file of labels, where the answers hold none")
     parser.add_argument("--more", nargs="+", default=[], metavar="FILE", help="further answers, such as those of pairs")
     parser.add_argument("--system", help="which system is meant, where the file holds the answers of several")
+    parser.add_argument("--column", help="column of the answers, where several could be one")
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
     parser.add_argument("--out", help="write the result to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,66 @@ def key_of(row: Row, number: int) -> str:
     return next((str(row[name]) for name in ID_COLUMNS if name in row), str(number))
 
 
-def answer_of(row: Row, system: str | None = None, part: str = "") -> Any:
+@dataclass(frozen=True)
+class AnswerSource:
+    """Where in a row the answer stands.
+
+    Attributes:
+        column: The column, where answers have one of their own.
+        system: Name of the system, where a row holds the answers of several: ``response(NAME)``, ``NAME(judge)``.
+    """
+
+    column: str | None = None
+    system: str | None = None
+
+
+def choose_source(
+    rows: Sequence[Row], where: str, *, column: str | None = None, system: str | None = None
+) -> AnswerSource:
+    """Say where the answers stand: in the column that was named, or the only one that is called as answers are.
+
+    Raises:
+        DataError: If the column does not exist, there are several, or a system is called as gold labels are.
+    """
+    if system in GOLD_COLUMNS:
+        raise DataError(f"{system!r} is a column of gold labels, not the name of a system; name another one")
+    names = dict.fromkeys(key for row in rows for key in row)
+    if column is not None:
+        if column not in names:
+            raise DataError(f"{where} has no column {column!r} (--column); it has {', '.join(names)}")
+        return AnswerSource(column, system)
+    found = [name for name in ANSWER_COLUMNS if name in names]
+    if len(found) > 1 and system is None:
+        raise DataError(f"{where}: several columns could be the answer: {', '.join(found)}; name one with --column")
+    return AnswerSource(found[0] if found else None, system)
+
+
+def check_source(rows: Sequence[Row], where: str, source: AnswerSource) -> None:
+    """Refuse rows in which no answer can stand.
+
+    Raises:
+        DataError: If there is no column of answers, and none of a named system.
+    """
+    several = any(re.fullmatch(r"response\(.+\)", key) or key == source.system for row in rows for key in row)
+    if source.column is None and not several:
+        raise DataError(
+            f"{where} has no column with an answer; expected one of {', '.join(ANSWER_COLUMNS)}, or name it with "
+            "--column"
+        )
+
+
+def answer_of(row: Row, source: AnswerSource, part: str = "") -> Any:
     """The answer in a row, ``None`` where there is none.
 
     Args:
         row: The row.
-        system: Name of the system, where a row holds the answers of several: ``response(NAME)``, ``NAME(judge)``.
+        source: Where it stands.
         part: Which of several answers of a system: ``judge``, ``choose`` or ``ranking``.
 
     Raises:
         DataError: If the row holds answers of several systems, and none was named, or of others than the named one.
     """
+    system = source.system
     pattern = rf"(.+)\({part}\)" if part else r"response\((.+)\)"
     named = {found.group(1): row[key] for key in row if (found := re.fullmatch(pattern, key))}
     if system is not None and system in named:
@@ -75,7 +125,7 @@ def answer_of(row: Row, system: str | None = None, part: str = "") -> Any:
         raise DataError(f"a row holds the answers of {', '.join(named)}; say which system is meant")
     if named:
         return next(iter(named.values()))
-    return None if part else next((row[name] for name in ANSWER_COLUMNS if name in row), None)
+    return None if part or source.column is None else row.get(source.column)
 
 
 def gold_of(row: Row) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectgpt.bench.external.answer_reading import number_of, option_of, ranking_of
-from affectgpt.bench.external.answer_rows import Row, answer_of
+from affectgpt.bench.external.answer_rows import AnswerSource, Row, answer_of
 from affectgpt.bench.external.measures import pearson, spearman
 from affectgpt.bench.external.tasks import DIMENSIONS, OtherTask
 from affectgpt.errors import DataError
@@ -19,10 +19,10 @@ Joined = Sequence[tuple[str, Row | None, Row]]
 _SAME_RANK, _OTHER_RANK = 1.0, 0.5
 
 
-def score(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+def score(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Figures of one of the three tasks; the modes differ in what becomes of answers that cannot be read."""
     form = {"eemo-perception": _perception, "eemo-ranking": _ranking, "eemo-assessment": _assessment}[task.name]
-    return form(task, rows, mode, system)
+    return form(task, rows, mode, source)
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class _Question:
     answer: Any
 
 
-def _perception(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Accuracy; an answer that names no option is wrong, and in strict also one that names several."""
-    questions = [one for key, answer, truth in rows for one in _questions(key, answer, truth, system)]
+    questions = [one for key, answer, truth in rows for one in _questions(key, answer, truth, source)]
     if not questions:
         raise DataError("no row holds a question with options; expected EEmo-Bench's question files")
     right, unreadable = [], []
@@ -63,12 +63,12 @@ def _perception(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -
     }
 
 
-def _questions(key: str, answer: Row | None, truth: Row, system: str | None) -> Iterator[_Question]:
+def _questions(key: str, answer: Row | None, truth: Row, source: AnswerSource) -> Iterator[_Question]:
     """The one question of a row of the leaderboard's files, or the two of a row of the label files."""
     pair = any(name in truth for name in ("image2_url", "image2"))
     carrier = "pair" if pair else "single"
     if "correct_answer" in truth and "options" in truth:
-        found = None if answer is None else answer_of(answer, system)
+        found = None if answer is None else answer_of(answer, source)
         kind, dimension = str(truth.get("question_type", "question")), truth.get("perceptual_dimension")
         yield _Question(
             key, kind, carrier, dimension, _options(truth["options"], key), str(truth["correct_answer"]), found
@@ -78,7 +78,7 @@ def _questions(key: str, answer: Row | None, truth: Row, system: str | None) -> 
         options = truth.get(f"{part}_A", truth.get(f"{part}_options"))
         gold = truth.get(f"{part}_answer")
         if options is not None and gold is not None:
-            found = None if answer is None else answer_of(answer, system, part)
+            found = None if answer is None else answer_of(answer, source, part)
             yield _Question(f"{key}/{part}", kind, carrier, None, _options(options, key), str(gold), found)
 
 
@@ -93,7 +93,7 @@ def _options(value: Any, key: str) -> Mapping[str, str]:
     return {str(letter): str(text) for letter, text in value.items()}
 
 
-def _ranking(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Credit for ranks; official leaves answers out that name no emotion, strict gives them none."""
     credit, exact, first, shared, unreadable = [], [], [], [], []
     for key, answer, truth in rows:
@@ -104,7 +104,7 @@ def _ranking(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> d
             )
         said = None if answer is None else answer.get("predict_emotion_list", answer.get("predict_emotion_all"))
         if said is None and answer is not None:
-            said = answer_of(answer, system, "ranking") or answer_of(answer, system)
+            said = answer_of(answer, source, "ranking") or answer_of(answer, source)
         given = ranking_of(said if isinstance(said, str) else " ".join(map(str, said or ())), task.labels)
         if given is None:
             unreadable.append(key)
@@ -126,7 +126,7 @@ def _ranking(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> d
     }
 
 
-def _assessment(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> dict[str, Any]:
+def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Correlations; official leaves answers without a number out, strict puts the mean of the others in their place."""
     figures: dict[str, Any] = {}
     unreadable: dict[str, None] = {}

@@ -9,7 +9,16 @@ from typing import Any
 
 from affectgpt.bench.external import answer_reading as reading
 from affectgpt.bench.external import eemo
-from affectgpt.bench.external.answer_rows import Row, answer_of, gold_of, join_gold, read_rows
+from affectgpt.bench.external.answer_rows import (
+    AnswerSource,
+    Row,
+    answer_of,
+    check_source,
+    choose_source,
+    gold_of,
+    join_gold,
+    read_rows,
+)
 from affectgpt.bench.external.measures import class_figures, set_figures
 from affectgpt.bench.external.tasks import OtherTask, get_other
 from affectgpt.errors import ConfigError, DataError
@@ -25,6 +34,7 @@ def score_other(
     gold: str | os.PathLike[str] | None = None,
     mode: str = "official",
     system: str | None = None,
+    column: str | None = None,
 ) -> dict[str, Any]:
     """Score answers on a task of another benchmark.
 
@@ -40,9 +50,11 @@ def score_other(
             ``id`` and ``label``.
         mode: Which figures stand at the top; the others are under the other mode's name.
         system: Name of the system, where a file holds the answers of several.
+        column: The column of the answers; by default the only one that is called as answers are.
 
     Returns:
-        Plain JSON: ``benchmark``, ``title``, ``metric``, ``score``, the figures by name, ``mode``, ``samples`` (that
+        Plain JSON: ``benchmark``, ``title``, ``metric``, ``score``, the figures by name, ``mode``, ``answers`` (the
+        column or the system that was read), ``samples`` (that
         count), ``gold_samples``, ``expected_samples``, ``unreadable`` and ``missing`` (names), ``formula`` (what the
         figure is, where the publication leaves it open) and ``listed`` (the publicly listed figure of AffectGPT).
         Values are fractions.
@@ -55,7 +67,13 @@ def score_other(
     paths = [Path(p) for p in ([predictions] if isinstance(predictions, str | os.PathLike) else predictions)]
     if len(paths) != 1 and gold is not None:
         raise ConfigError(f"{len(paths)} files of answers, and one of gold; several files must hold their gold")
-    read = [join_gold(read_rows(path), None if gold is None else read_rows(gold), str(path)) for path in paths]
+    answers = [read_rows(path) for path in paths]
+    rows_of_all, where = [row for one in answers for row in one], ", ".join(map(str, paths))
+    source = choose_source(rows_of_all, where, column=column, system=system)
+    if task.name.partition("-")[0] != "eemo":  # whose answers have columns of their own
+        check_source(rows_of_all, where, source)
+    labels = None if gold is None else read_rows(gold)
+    read = [join_gold(one, labels, str(path)) for one, path in zip(answers, paths, strict=True)]
     several = len(paths) > 1
     rows = [
         (f"{path.name}/{key}" if several else key, answer, truth)
@@ -64,13 +82,14 @@ def score_other(
     ]
     other: Mode = next(one for one in MODES if one != known_mode)
     score = _SCORERS[name.partition("-")[0]]
-    figures = score(task, rows, known_mode, system)
+    figures = score(task, rows, known_mode, source)
     return {
         "benchmark": task.name,
         "title": task.title,
         "metric": task.metric,
         "score": figures[task.metric],
         "mode": known_mode,
+        "answers": source.system or source.column,
         "gold_samples": figures.pop("gold_samples", len(rows)),
         "expected_samples": task.num_samples,
         **figures,
@@ -78,18 +97,18 @@ def score_other(
         "formula": task.formula,
         "listed": None if task.listed is None else {"score": task.listed[0], "source": task.listed[1]},
         "predictions": [str(path) for path in paths],
-        other: {key: value for key, value in score(task, rows, other, system).items() if key != "gold_samples"},
+        other: {key: value for key, value in score(task, rows, other, source).items() if key != "gold_samples"},
     }
 
 
-def _mintrec(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> Figures:
+def _mintrec(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> Figures:
     """Exact match of strings (``official``: as they stand, spaces at the ends aside)."""
     gold, found, unreadable = [], [], []
     for key, answer, truth in rows:
         label = reading.match_label(str(gold_of(truth)), task.labels)
         if label is None:
             raise DataError(f"sample {key!r}: the gold intent is {gold_of(truth)!r}, none of {', '.join(task.labels)}")
-        text = "" if answer is None else str(answer_of(answer, system) or "")
+        text = "" if answer is None else str(answer_of(answer, source) or "")
         tolerant = reading.match_label(reading.final_answer(text), task.labels)
         # As it stands, but a gold label in another case or spelling is the same label.
         as_it_stands = label if text.strip() in (label, str(gold_of(truth)).strip()) else text.strip()
@@ -100,7 +119,7 @@ def _mintrec(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> F
     return {**class_figures(gold, found), "samples": len(gold), "unreadable": unreadable}
 
 
-def _hitemotion(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -> Figures:
+def _hitemotion(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> Figures:
     """Official: the published script's reading, over the answers that it can read. Strict: tolerant, over all."""
     readers: Mapping[str, Callable[[str, Sequence[str]], Any]] = {
         "hitemotion-eer": reading.emotion_official if mode == "official" else reading.emotion_tolerant,
@@ -112,7 +131,7 @@ def _hitemotion(task: OtherTask, rows: Joined, mode: Mode, system: str | None) -
     found: list[Any] = []
     unreadable = []
     for key, answer, truth in rows:
-        text = "" if answer is None else str(answer_of(answer, system) or "")
+        text = "" if answer is None else str(answer_of(answer, source) or "")
         read = readers[task.name](text, task.labels) if text else None
         if read is None:
             unreadable.append(key)
@@ -138,7 +157,7 @@ def _techniques(task: OtherTask, value: Any, key: str) -> list[str]:
     return [_one_label(task, one, key) for one in listed]
 
 
-_SCORERS: Mapping[str, Callable[[OtherTask, Joined, Mode, str | None], Figures]] = {
+_SCORERS: Mapping[str, Callable[[OtherTask, Joined, Mode, AnswerSource], Figures]] = {
     "mintrec": _mintrec,
     "hitemotion": _hitemotion,
     "eemo": eemo.score,
