@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, DataError
 
 
 def cache_folder() -> Path:
@@ -122,6 +122,24 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
     """Write lines of text, each with a line break; see ``write_whole``."""
     write_whole(path, "".join(f"{line}\n" for line in lines))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: What to parse; bytes are UTF-8, with or without a byte order mark.
+        where: The file, or the file and line, for messages.
+
+    Raises:
+        DataError: If it is no JSON, or is nested too deep, or holds a number that is too long.
+    """
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise DataError(f"{where} is nested too deep to be read as JSON") from None
+    except ValueError as error:  # wider than JSONDecodeError: also other encodings and numbers of thousands of digits
+        raise DataError(f"{where} is not JSON: {error}") from error
 
 
 def digest_of(data: Any) -> str:
