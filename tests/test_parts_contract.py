@@ -251,6 +251,48 @@ def test_every_weight_is_trained(registry, name, build):
     assert silent == []
 
 
+class Inner(Part):
+    def __init__(self, width: int, depth: int = 1) -> None:
+        super().__init__()
+        self.width = width
+
+
+class Outer(Part):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = Inner(width // 2)
+
+
+def test_a_part_that_another_builds_keeps_its_own_arguments():
+    """Also inside a stranger's module, whose arguments compare to no plain truth value."""
+
+    class Stranger(lightning.LightningModule):
+        def __init__(self, weights: Any) -> None:
+            super().__init__()
+            self.inner = Inner(4)
+
+    outer = Outer(8)
+    assert dict(outer.hparams) == {"width": 8}
+    assert dict(outer.inner.hparams) == {"width": 4, "depth": 1}
+    assert dict(Stranger(torch.ones(2).numpy()).inner.hparams) == {"width": 4, "depth": 1}
+
+
+def test_lightning_would_give_a_part_the_arguments_of_the_one_that_builds_it():
+    """Why ``Part`` does not call ``save_hyperparameters``; once this fails, it can."""
+
+    class Saved(lightning.LightningModule):
+        def __init__(self, width: int, depth: int = 1) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    class Builder(lightning.LightningModule):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.inner = Saved(width // 2)
+
+    assert Builder(8).inner.hparams["width"] == 8
+
+
 # Encoders
 
 

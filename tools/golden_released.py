@@ -132,8 +132,8 @@ def measure(letter: str, root: Path) -> dict[str, Any]:
     model = AffectGPT.from_official(root / f"{letter}.pth", layout=LAYOUTS[letter], llm_dtype="float32", **folders)
     batch = fixed_batch(model)
     with torch.no_grad():
-        hidden = {name: model._encode(name, batch).hidden for name in model.specs}
-        tokens = model.slot_tokens(batch)
+        hidden = {name: model.network.encode(name, batch).hidden for name in model.specs}
+        tokens = model.network.slot_tokens(batch)
         logits = model(batch).logits[0, -1]
     loss = model(replace(batch, answers=("calm, but tired",))).loss
     loss.backward()

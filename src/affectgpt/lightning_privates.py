@@ -25,3 +25,12 @@ def saved_at_this_step(saver: Any, trainer: Any) -> bool:
 def save_last_checkpoint(saver: Any, trainer: Any) -> None:
     """Have a ``ModelCheckpoint`` write its ``last.ckpt``, under the name and with the bookkeeping of its own."""
     saver._save_last_checkpoint(trainer, saver._monitor_candidates(trainer))
+
+
+def writes_shards(strategy: Any) -> bool:
+    """Whether a strategy of the trainer writes each rank's share of the weights into a checkpoint folder of its own.
+
+    Lightning keeps the argument ``save_distributed_checkpoint`` of ``ModelParallelStrategy`` in a private attribute;
+    other strategies have none.
+    """
+    return bool(getattr(strategy, "_save_distributed_checkpoint", False))

@@ -38,8 +38,9 @@ class Part(lightning.LightningModule):
         super().__init__()
         self._frozen = False
         self._was_trained = False
-        self.save_hyperparameters(copy.deepcopy(self._init_args), logger=False)
-        self._hparams_name = "kwargs"
+        # Lightning's save_hyperparameters collects arguments from the frames that call it: where one module builds
+        # another in its __init__, the inner one gets those of the outer one (tests/test_parts_contract.py shows it).
+        self.hparams.update(copy.deepcopy(self._init_args))
 
     @property
     def frozen(self) -> bool:

@@ -15,7 +15,7 @@ from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.encoders import ClipVitEncoder, PrecomputedEncoder, SpeechEncoder, TinyVisionEncoder
 from affectgpt.errors import CheckpointError, ConfigError, DataError
-from affectgpt.features import EncoderSet, encode
+from affectgpt.features import EncoderSet, encode, feature_key
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards import pack
 from affectgpt.shards.forms.frames import FramesRecipe
@@ -255,7 +255,7 @@ def test_a_trained_encoder_that_is_frozen_later_keeps_its_weights(networks, unev
     assert all(torch.equal(again["state_dict"][name], value) for name, value in wanted.items())
     # its features are those of the checkpoint's weights, and no stand-in is made from the file
     encoders = EncoderSet.from_checkpoint(tmp_path / "frozen.ckpt")
-    assert encoders.feature_key("frame") == frozen.feature_key("frame") != make_model(config).feature_key("frame")
+    assert feature_key(encoders, "frame") == feature_key(frozen, "frame") != feature_key(make_model(config), "frame")
     encode(encoders, uneven, tmp_path / "features")
     model = make_model(config, tmp_path / "features")
     assert isinstance(model.encoder("frame"), ClipVitEncoder)

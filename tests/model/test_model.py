@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,10 +257,34 @@ def test_a_datamodule_with_another_profile_is_refused(shards: Path) -> None:
 
 def test_miscounted_tokens_are_refused_before_anything_is_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    render = model.renderer
-    monkeypatch.setattr(model, "renderer", lambda slots, counts, *rest: render(slots, {**counts, "audio": 3}, *rest))
+    render = model.network.renderer
+    monkeypatch.setattr(
+        model.network, "renderer", lambda slots, counts, *rest: render(slots, {**counts, "audio": 3}, *rest)
+    )
     with pytest.raises(AlignmentError, match=r"sample 'clip0': the prompt has 3 placeholders for slot 'audio', but 1"):
         model(make_batch())
+
+
+def test_a_part_that_is_put_in_place_of_another_is_run_and_stored() -> None:
+    model, batch = build(), make_batch()
+    losses = [model(batch).loss]
+    for owner, name in ((model.poolings, "frame"), (model, "prefusion")):
+        other = copy.deepcopy(getattr(owner, name))
+        with torch.no_grad():
+            for weight in other.parameters():
+                weight.add_(0.5)
+        setattr(owner, name, other)
+        losses.append(model(batch).loss)
+        assert losses[-1] not in losses[:-1], name
+    name, weight = next(model.prefusion.named_parameters())
+    assert torch.equal(model.state_dict()[f"prefusion.{name}"], weight)
+
+
+def test_the_network_trains_in_a_module_of_ones_own() -> None:
+    network, batch = build().network, make_batch()
+    assert {name.split(".")[0] for name in network.state_dict()} >= {"encoders", "poolings", "prefusion", "llm"}
+    network.train()(batch).loss.backward()
+    assert all(p.grad is not None for p in network.projectors.parameters())
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])

@@ -45,8 +45,8 @@ def from_files(oracle: Path, config: str, name: str) -> tuple[object, dict, dict
 def test_files_of_the_demo_clip_give_the_published_numbers(oracle, config, name):
     model, facts, wanted, batch = from_files(oracle, config, name)
     for stream in model.specs:
-        assert off(model._encode(stream, batch).hidden, wanted[f"{stream}_hidden"]) < 1e-5, stream
-    for slot, tokens in model.slot_tokens(batch).items():
+        assert off(model.network.encode(stream, batch).hidden, wanted[f"{stream}_hidden"]) < 1e-5, stream
+    for slot, tokens in model.network.slot_tokens(batch).items():
         assert off(tokens, wanted[f"{slot}_llm"]) < 1e-5, slot
     logits = model(batch).logits[0, -1]
     assert off(logits, wanted["gen20_logits"][0]) < 5e-5

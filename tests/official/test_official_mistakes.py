@@ -36,10 +36,10 @@ def facts(oracle: Path) -> dict:
 def deviations(model: AffectGPT, given: Batch, oracle: Path) -> dict[str, float]:
     """How far the model is off: hidden states, the multi token, logits of the answer."""
     wanted = load_file(oracle / "A/case_face.safetensors")
-    hidden = {name: model._encode(name, given).hidden for name in model.specs}
-    tokens = model.slot_tokens(given)
-    used = [tuple(model.num_tokens)]
-    prompt = model.renderer(used, model.num_tokens, given.questions, given.subtitles, given.answers)
+    hidden = {name: model.network.encode(name, given).hidden for name in model.specs}
+    tokens = model.network.slot_tokens(given)
+    used = [tuple(model.network.num_tokens)]
+    prompt = model.network.renderer(used, model.network.num_tokens, given.questions, given.subtitles, given.answers)
     logits: list[torch.Tensor] = []
     hook = model.llm.network.register_forward_hook(lambda _m, _a, out: logits.append(out.logits))
     model(given)
@@ -87,7 +87,7 @@ def unit_length(model: AffectGPT, *_: object) -> None:
 
 def softmax_over_time(model: AffectGPT, *_: object) -> None:
     for name in model.specs:
-        pooling = model.pooling(name)
+        pooling = model.network.pooling(name)
         pooling.weights = masked_softmax
 
 
@@ -152,9 +152,9 @@ def test_batch_mates_do_not_change_a_sample(oracle, facts):
         media={name: torch.cat([alone.media[name], other.media[name]]) for name in alone.media},
         keep={name: torch.cat([alone.keep[name], other.keep[name]]) for name in alone.keep},
     )
-    hidden = model._encode("audio", both).hidden
-    assert off(hidden[:1], model._encode("audio", alone).hidden) < 1e-5
-    assert off(hidden[1:], model._encode("audio", other).hidden) < 1e-5
+    hidden = model.network.encode("audio", both).hidden
+    assert off(hidden[:1], model.network.encode("audio", alone).hidden) < 1e-5
+    assert off(hidden[1:], model.network.encode("audio", other).hidden) < 1e-5
 
 
 @torch.no_grad()

@@ -41,15 +41,15 @@ def load_grads(folder: Path) -> dict[str, Tensor]:
 
 def rendered(case: SimpleNamespace, *, learn: bool = True):
     model, sample = case.model, case.batch
-    used = [tuple(model.num_tokens)]
+    used = [tuple(model.network.num_tokens)]
     answers = sample.answers if learn else None
-    return model.renderer(used, model.num_tokens, sample.questions, sample.subtitles, answers)
+    return model.network.renderer(used, model.network.num_tokens, sample.questions, sample.subtitles, answers)
 
 
 def embeds(case: SimpleNamespace, prompt) -> Tensor:
     from affectgpt.llm import scatter_slots
 
-    tokens = case.model.slot_tokens(case.batch)
+    tokens = case.model.network.slot_tokens(case.batch)
     present = {name: [True] for name in tokens}
     return scatter_slots(case.model.llm.embed(prompt.ids), prompt.slot_index, prompt.slots, tokens, present)
 
@@ -70,13 +70,13 @@ def test_token_ids_and_labels_are_equal(case):
 def test_hidden_states_of_the_encoders(case):
     for name in case.model.specs:
         if f"{name}_hidden" in case.tensors:
-            hidden = case.model._encode(name, case.batch).hidden
+            hidden = case.model.network.encode(name, case.batch).hidden
             assert off(hidden, case.tensors[f"{name}_hidden"]) < 1e-5
 
 
 @torch.no_grad()
 def test_projected_tokens_of_every_slot(case):
-    tokens = case.model.slot_tokens(case.batch)
+    tokens = case.model.network.slot_tokens(case.batch)
     assert {f"{name}_llm" for name in tokens} == {name for name in case.tensors if name.endswith("_llm")}
     for name, value in tokens.items():
         assert off(value, case.tensors[f"{name}_llm"]) < 1e-5
@@ -86,7 +86,7 @@ def test_projected_tokens_of_every_slot(case):
 def test_fused_state_in_front_of_the_projector(case):
     if "multi_hidden" not in case.tensors:
         pytest.skip("this layout has no pre-fused token")
-    features = [case.model._encode(name, case.batch) for name in case.model.prefusion_inputs]
+    features = [case.model.network.encode(name, case.batch) for name in case.model.network.prefusion_inputs]
     fused = case.model.prefusion(features)
     wanted = case.tensors["multi_hidden"]
     assert off(fused, wanted if wanted.ndim == 3 else wanted[:, None]) < 1e-5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 from affectgpt.lightning_privates import (
     WRITTEN_FOR,
     save_last_checkpoint,
     saved_at_this_step,
     steps_between_checkpoints,
+    writes_shards,
 )
 
 
@@ -30,3 +32,9 @@ def test_a_checkpoint_callback_says_when_it_saves_and_saves_its_last(tmp_path):
     save_last_checkpoint(saver, trainer)
     assert saved == [str(tmp_path / "last.ckpt")]
     assert saved_at_this_step(saver, trainer)
+
+
+def test_a_strategy_says_whether_it_writes_shards():
+    assert writes_shards(ModelParallelStrategy(save_distributed_checkpoint=True))
+    assert not writes_shards(ModelParallelStrategy(save_distributed_checkpoint=False))
+    assert not writes_shards(DDPStrategy())

@@ -170,12 +170,12 @@ def _inputs_of(model: AffectGPT) -> dict[str, Any]:
     """What the model is given for a clip that lacks nothing: the prompt with its slots, and how media are decoded."""
     from affectgpt.prompts.template import Field, Slot
 
-    slots = [name for name in model.num_tokens if name in model.slots]
+    slots = [name for name in model.network.num_tokens if name in model.slots]
     words = {"question": model.style.label_question, "subtitle": "{subtitle}"}
     pieces = []
     for piece in model.style.layout(slots, subtitle="subtitle" in model.slots):
         if isinstance(piece, Slot):
-            pieces.append(f"[{piece.name}: {model.num_tokens[piece.name]} token(s)]")
+            pieces.append(f"[{piece.name}: {model.network.num_tokens[piece.name]} token(s)]")
         else:
             pieces.append(words[piece.name] if isinstance(piece, Field) else piece.text)
     return {"prompt": "".join(pieces), "media": model.media.to_json()}

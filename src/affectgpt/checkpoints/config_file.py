@@ -1,12 +1,16 @@
-"""Reads the arguments of a model from the YAML file of a run."""
+"""Reads the arguments of a model: from the YAML file of a run, or from a stored model."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from affectgpt.errors import ConfigError
+from affectgpt.checkpoints import model_folder
+from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
+from affectgpt.checkpoints.training_file import is_file
+from affectgpt.errors import ConfigError, did_you_mean
 
 
 def read_config(config: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
@@ -28,3 +32,28 @@ def read_config(config: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path} holds a {type(saved).__name__}, not a mapping of the model's arguments")
     inner = saved.get("model", saved)
     return inner if isinstance(inner, Mapping) else saved
+
+
+def check_arguments(cls: type, config: Mapping[str, Any]) -> None:
+    """Refuse arguments that a model does not take.
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+    known = list(inspect.signature(cls).parameters)
+    for name in config:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{cls.__name__} takes no argument {name!r}.{hint} It takes: {', '.join(known)}")
+
+
+def stored_config(source: str | Path) -> dict[str, Any]:
+    """The model's arguments in a ``.ckpt`` file, a saved folder, or a model on the hub.
+
+    Raises:
+        CheckpointError: If it cannot be read, or names code to import.
+    """
+    single = is_file(source)
+    config = load_checkpoint(source)["hyper_parameters"] if single else model_folder.read(source, None, {}).config
+    refuse_imports(config, source)
+    return dict(config)

@@ -9,16 +9,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 import affectgpt
 from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
-from affectgpt.checkpoints.io import SAME_MATHS, SAME_RESULT
+from affectgpt.checkpoints.io import SAME_MATHS, SAME_RESULT, compare_config, refuse_imports
+from affectgpt.checkpoints.storable import Storable, check_names, fill
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.files import draft, write_whole
+
+M = TypeVar("M", bound=Storable)
 
 FORMAT = 1
 CONFIG, WEIGHTS, SELF_TEST, CARD = "config.json", "model.safetensors", "self_test.json", "README.md"
@@ -46,11 +49,21 @@ class Stored:
 
 
 def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
-    """Write a model into a folder; see ``StoredModel.save_pretrained``."""
+    """Write a model into a folder to share: configuration, weights as safetensors, a self-test, and a model card.
+
+    Args:
+        model: An ``AffectGPT``.
+        folder: Made if it is missing; files of the same names in it are replaced.
+        paths: Where whoever loads the model finds the frozen weights, which are not stored: stream name or ``llm`` to a
+            hub id, in place of the path that was used here.
+
+    Raises:
+        ConfigError: If a name in ``paths`` is no stream and not ``llm``.
+    """
     from safetensors.torch import save_file
 
     config = with_paths(dict(model.hparams), paths)
-    restored = set(model.restored_keys())
+    restored = set(model.network.restored_keys())
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in restored}
     record = {
         "format": FORMAT,
@@ -68,7 +81,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
 
 
 def read(source: str | Path, revision: str | None, paths: Mapping[str, str]) -> Stored:
-    """Read a stored model; see ``StoredModel.from_pretrained``.
+    """Read a stored model; see ``AffectGPT.from_pretrained``.
 
     Raises:
         CheckpointError: If a file is missing, cannot be read, or is in another format.
@@ -91,6 +104,48 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str]) -> 
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
     return Stored(folder, with_paths(record["model"], paths), record["style_digest"], tensors, test)
+
+
+def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: bool) -> M:
+    """Build a stored model; see ``AffectGPT.from_pretrained``.
+
+    Raises:
+        CheckpointError: If it does not fit, or the self-test has another outcome.
+    """
+    if not allow_import:
+        refuse_imports(stored.config, stored.folder)
+    model = cls.from_config(stored.config)
+    take(model, stored, run_self_test=run_self_test)
+    return model
+
+
+def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
+    """Take over a stored model's weights.
+
+    Args:
+        model: An ``AffectGPT`` of the same configuration.
+        stored: What was read.
+        run_self_test: Whether to run the stored inputs and compare.
+
+    Raises:
+        CheckpointError: If the wording or the tensors do not fit, or the self-test has another outcome.
+    """
+    check_style(stored, model.style)
+    check_names(model, stored.tensors)
+    fill(model, stored.tensors, stored.folder)
+    if run_self_test:
+        check_self_test(model, stored)
+
+
+def start_from(model: Any, source: str | Path) -> None:
+    """Take over the weights of a stored model, to train them further; see ``AffectGPT.start_from``.
+
+    Raises:
+        CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
+    """
+    stored = read(source, None, {})
+    compare_config(model.hparams, stored.config, SAME_MATHS)
+    take(model, stored, run_self_test=True)
 
 
 def check_style(stored: Stored, style: Any) -> None:
@@ -127,7 +182,16 @@ def check_self_test(model: Any, stored: Stored) -> None:
 
 
 def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> str:
-    """Store a model on the hub; see ``StoredModel.push_to_hub``.
+    """Store a model on the Hugging Face hub.
+
+    Args:
+        model: An ``AffectGPT``.
+        repo_id: ``owner/name``; made if it is missing.
+        private: Whether a new repository is private.
+        paths: See ``save``.
+
+    Returns:
+        The address of the commit.
 
     Raises:
         ConfigError: If the configuration names a local folder, or a name in ``paths`` is no part that reads weights.

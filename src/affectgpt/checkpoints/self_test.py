@@ -34,7 +34,7 @@ def record(model: Any) -> dict[str, Any]:
     model.eval()
     try:
         with torch.no_grad():
-            tokens = model.slot_tokens(batch.to(model.device))
+            tokens = model.network.slot_tokens(batch.to(model.device))
             logits = model(batch.to(model.device)).logits[0, -1].float().cpu()
     finally:
         model.train(training)
@@ -109,8 +109,8 @@ def _sound(model: Any) -> Tensor:
 
 
 def _digest(model: Any, batch: Batch) -> str:
-    used = [tuple(name for name in model.num_tokens)]
-    prompt = model.renderer(used, model.num_tokens, batch.questions, batch.subtitles)
+    used = [tuple(model.network.num_tokens)]
+    prompt = model.network.renderer(used, model.network.num_tokens, batch.questions, batch.subtitles)
     digest = hashlib.sha256()
     for tensor in (*batch.media.values(), *(f.hidden for f in batch.features.values()), prompt.ids):
         digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())

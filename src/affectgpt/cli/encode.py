@@ -54,13 +54,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 def _plan(args: argparse.Namespace, encoders: EncoderSet) -> Iterator[str]:
     """What will be done, in lines."""
+    from affectgpt.features.feeding import feature_key
+
     processes = os.environ.get("WORLD_SIZE", "1")
     yield (
         f"encoding {args.source} into {args.out}: {', '.join(encoders.specs)} as {args.dtype}, "
         f"{processes} process(es), this one on {encoders.device}"
     )
     for name in encoders.specs:
-        key = encoders.feature_key(name)
+        key = feature_key(encoders, name)
         assert key is not None
         seed = ""
         if not key.encoder.from_file and not _is_checkpoint(args.model):

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from affectgpt.checkpoints.stored_model import stored_config
+from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.terminal import quiet
 from affectgpt.encoders.precomputed import PrecomputedEncoder

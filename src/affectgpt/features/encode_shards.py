@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from affectgpt.encoders.build import remember
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.features.encoder_set import EncoderSet
+from affectgpt.features.feeding import feature_key
 from affectgpt.features.partial_folder import Draft
 from affectgpt.manifests.record import SampleError
 from affectgpt.media.profile import MediaProfile
@@ -246,7 +247,7 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
     if index.form == "features":
         raise DataError(f"{index.place!r} holds features already; give the folder of clips that they came from")
     check_index(index, encoders.media)
-    keys = {name: encoders.feature_key(name) for name in encoders.specs}
+    keys = {name: feature_key(encoders, name) for name in encoders.specs}
     for name, key in keys.items():
         if key is not None:
             remember(encoders.specs[name].encoder, key.encoder)  # so that training need not load the encoder at all

@@ -15,10 +15,11 @@ from affectgpt.checkpoints import model_folder
 from affectgpt.checkpoints.config_file import read_config
 from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
 from affectgpt.datamodules.collate import collate
+from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
 from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import CheckpointError, ConfigError, DataError
-from affectgpt.features.feeding import FedByFeatures, check_checkpoint
+from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import Spec
 from affectgpt.types import Clip
@@ -26,7 +27,7 @@ from affectgpt.types import Clip
 log = logging.getLogger(__name__)
 
 
-class EncoderSet(FedByFeatures):
+class EncoderSet(nn.Module):
     """The frozen encoders of a model.
 
     Args:
@@ -106,6 +107,17 @@ class EncoderSet(FedByFeatures):
                 raise CheckpointError(f"{path} does not fit the encoder of stream {name!r}: {error}") from error
         check_checkpoint(found, {name: key for name, key in trained_on.items() if name in found.specs})
         return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoders are."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of a stream."""
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from torch import nn
+from typing import Any, Protocol
 
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import facts_of_file
@@ -16,7 +14,6 @@ from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.encoders.streams import StreamSpec
 from affectgpt.errors import CheckpointError, ConfigError, DataError
 from affectgpt.media.profile import MediaProfile
-from affectgpt.part import Part
 from affectgpt.registry import Spec
 from affectgpt.shards.forms.features import FeatureRecipe
 from affectgpt.shards.index import ShardIndex, read_index
@@ -24,80 +21,55 @@ from affectgpt.shards.index import ShardIndex, read_index
 log = logging.getLogger(__name__)
 
 
-class FedByFeatures(Part):
-    """A model whose streams may come as stored features instead of media; a trainer checks them before it starts."""
+class Encoding(Protocol):
+    """The side of a model that features concern: its streams, and the encoders that they are compared with."""
 
-    specs: Mapping[str, StreamSpec]
+    specs: dict[str, StreamSpec]
     media: MediaProfile
-    encoders: nn.ModuleDict
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.keys_in_use: dict[str, FeatureKey] = {}
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
 
-    def feature_key(self, name: str) -> FeatureKey | None:
-        """The key of what a stream's encoder gives, from its weights as they are now.
 
-        Returns:
-            ``None`` for a stream that was configured as ``precomputed``: any features of the right width are its own.
-        """
-        encoder = self.encoder(name)
-        if isinstance(encoder, PrecomputedEncoder):
-            return encoder.key
-        return _key(EncoderFacts.of(encoder), self.specs[name], self.media)
+def feature_key(model: Encoding, name: str) -> FeatureKey | None:
+    """The key of what a stream's encoder gives, from its weights as they are now.
 
-    def on_fit_start(self) -> None:
-        """Compare stored features with the encoders, whose weights a checkpoint may just have brought."""
-        super().on_fit_start()
-        self.keys_in_use = self._check("fit")
+    Returns:
+        ``None`` for a stream that was configured as ``precomputed``: any features of the right width are its own.
+    """
+    encoder = model.encoder(name)
+    if isinstance(encoder, PrecomputedEncoder):
+        return encoder.key
+    return _key(EncoderFacts.of(encoder), model.specs[name], model.media)
 
-    def on_validation_start(self) -> None:
-        """Compare stored features with the encoders, where the trainer does nothing but validate."""
-        super().on_validation_start()
-        if self.trainer.state.fn == "validate":
-            self._check("validate")
 
-    def on_test_start(self) -> None:
-        """Compare stored features with the encoders."""
-        super().on_test_start()
-        self._check("test")
+def check_datamodule(model: Encoding, datamodule: Any, stage: str) -> dict[str, FeatureKey]:
+    """See that whatever a stage of the trainer reads gives each stream of a model what it needs.
 
-    def on_predict_start(self) -> None:
-        """Compare stored features with the encoders."""
-        super().on_predict_start()
-        self._check("predict")
+    Args:
+        model: The model, with the weights that it will run with.
+        datamodule: Whatever feeds it; one without ``indexes`` is not asked.
+        stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note which features the model was trained on."""
-        super().on_save_checkpoint(checkpoint)
-        features = {name: key.to_json() for name, key in self.keys_in_use.items()}
-        checkpoint["affectgpt"] = {**checkpoint.get("affectgpt", {}), "features": features}
+    Returns:
+        The keys of the streams that are taken from stored features.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was trained on features of other encoders."""
-        super().on_load_checkpoint(checkpoint)
-        check_checkpoint(self, checkpoint.get("affectgpt", {}).get("features", {}))
-
-    def _check(self, stage: str) -> dict[str, FeatureKey]:
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        found: dict[str, FeatureKey] = {}
-        for indexes in _indexes(datamodule, stage):
-            used = [check_features(self, index) for index in indexes]
-            for index, keys in zip(indexes, used, strict=True):
-                if keys.keys() != used[0].keys():
-                    raise ConfigError(
-                        f"{indexes[0].place!r} has features of {', '.join(used[0]) or 'nothing'}, and "
-                        f"{index.place!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
-                        "same streams: encode them alike"
-                    )
-                found |= keys
-        return found
+    Raises:
+        ConfigError: If sets that are mixed hold features of different streams; see also ``check_features``.
+        DataError: See ``check_features``.
+    """
+    found: dict[str, FeatureKey] = {}
+    for indexes in _indexes(datamodule, stage):
+        used = [check_features(model, index) for index in indexes]
+        for index, keys in zip(indexes, used, strict=True):
+            if keys.keys() != used[0].keys():
+                raise ConfigError(
+                    f"{indexes[0].place!r} has features of {', '.join(used[0]) or 'nothing'}, and "
+                    f"{index.place!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
+                    "same streams: encode them alike"
+                )
+            found |= keys
+    return found
 
 
 def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
@@ -153,7 +125,7 @@ def stand_ins(
     return found
 
 
-def check_features(model: FedByFeatures, index: ShardIndex) -> dict[str, FeatureKey]:
+def check_features(model: Encoding, index: ShardIndex) -> dict[str, FeatureKey]:
     """See that a shard folder gives each stream of a model what it needs.
 
     Args:
@@ -181,7 +153,7 @@ def check_features(model: FedByFeatures, index: ShardIndex) -> dict[str, Feature
                 f"stream {name!r} has trainable: true, but {index.place!r} holds its features, which would stay "
                 "as they are while the encoder learns; set trainable: false, or train from media"
             )
-        wanted = model.feature_key(name)
+        wanted = feature_key(model, name)
         if wanted is None:
             _check_width(model.encoder(name), name, key, index)
         else:
@@ -190,7 +162,7 @@ def check_features(model: FedByFeatures, index: ShardIndex) -> dict[str, Feature
     return used
 
 
-def check_checkpoint(model: FedByFeatures, saved: Mapping[str, Any]) -> None:
+def check_checkpoint(model: Encoding, saved: Mapping[str, Any]) -> None:
     """See that a model has the encoders whose features a checkpoint was trained on.
 
     Only encoders whose weights lie in files are compared: those of the others are in the checkpoint.
@@ -208,7 +180,7 @@ def check_checkpoint(model: FedByFeatures, saved: Mapping[str, Any]) -> None:
             continue
         standing = isinstance(encoder, PrecomputedEncoder)
         facts = None if standing else facts_of_file(spec.encoder, encoder)
-        wanted = model.feature_key(name) if facts is None else _key(facts, spec, model.media)
+        wanted = feature_key(model, name) if facts is None else _key(facts, spec, model.media)
         # a newer version of the code reads an older checkpoint; the settings of the model were compared already
         if wanted is not None and _network(wanted) != _network(key):
             raise CheckpointError(
@@ -266,7 +238,7 @@ def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
     )
 
 
-def _check_media(model: FedByFeatures, name: str, recipe: FeatureRecipe | None, index: ShardIndex) -> None:
+def _check_media(model: Encoding, name: str, recipe: FeatureRecipe | None, index: ShardIndex) -> None:
     folder, encoder = index.place, model.encoder(name)
     if isinstance(encoder, PrecomputedEncoder):
         raise ConfigError(

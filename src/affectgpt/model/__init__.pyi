@@ -1,1 +1,2 @@
-from .network import AffectGPT as AffectGPT
+from .module import AffectGPT as AffectGPT
+from .network import Network as Network

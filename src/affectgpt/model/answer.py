@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.media.clip import load_clip
@@ -32,10 +34,19 @@ class Answers(Protocol):
 class Answerer(Protocol):
     """The side of a model that answering needs."""
 
-    media: MediaProfile
-    style: PromptStyle
     max_new_tokens: int
-    slots: frozenset[str]
+
+    @property
+    def media(self) -> MediaProfile:
+        """How clips are decoded."""
+
+    @property
+    def style(self) -> PromptStyle:
+        """The wording of the prompt."""
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """What the prompt shows."""
 
     @property
     def device(self) -> torch.device:
@@ -156,3 +167,14 @@ def sentiment_of(labels: Sequence[str]) -> str | None:
         return None
     (first, count), *others = known.most_common()
     return "neutral" if others and others[0][1] == count else first
+
+
+@contextmanager
+def answering(model: nn.Module) -> Iterator[None]:
+    """Eval mode for as long as answers are written: no dropout, no slot left out at random."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,92 @@
+"""What storing and loading need to know of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import nn
+
+from affectgpt.checkpoints.io import compare_keys
+from affectgpt.errors import CheckpointError
+from affectgpt.part import Part
+from affectgpt.prompts.template import PromptStyle
+
+
+class StoredParts(Protocol):
+    """The network of a model: parts that may read weights from files of their own."""
+
+    def parts(self) -> Mapping[str, Part]:
+        """Those parts, by the start of their tensors' names."""
+
+    def restored_keys(self) -> Iterator[str]:
+        """Names in the state dict that need not be in a checkpoint."""
+
+
+class Storable(Protocol):
+    """The side of a model that storing and loading need."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build a model of its arguments."""
+
+    @property
+    def style(self) -> PromptStyle:
+        """The wording of the prompt."""
+
+    @property
+    def network(self) -> StoredParts:
+        """The model's parts."""
+
+    @property
+    def hparams(self) -> Any:
+        """The model's arguments, as plain JSON."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Name to tensor."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
+        """Take tensors over."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name to parameter."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a training checkpoint."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a training checkpoint of another configuration."""
+
+
+def check_names(model: Storable, names: Iterable[str]) -> None:
+    """See that tensors of these names are the model's, and note the parts whose weights are no longer those of a file.
+
+    Raises:
+        CheckpointError: If a name is missing or unknown.
+    """
+    names = list(names)
+    restored = set(model.network.restored_keys())
+    compare_keys(model.state_dict(), names, restored)
+    given = restored.intersection(names)
+    for start, part in model.network.parts().items():
+        if any(name.startswith(start) for name in given):
+            part.keep_weights()  # its own file does not hold what is about to be loaded: the next checkpoint must
+
+
+def fill(model: Storable, tensors: Mapping[str, torch.Tensor], source: str | Path) -> None:
+    """Load tensors whose names have been compared already.
+
+    Args:
+        model: The model.
+        tensors: Name to tensor.
+        source: Where they came from, for the message.
+
+    Raises:
+        CheckpointError: If a tensor has another shape.
+    """
+    try:
+        model.load_state_dict(dict(tensors), strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} does not fit: {error}") from error

@@ -1,0 +1,89 @@
+"""The one file that training writes: what of a model stands in it, and how a model is taken from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint, refuse_imports
+from affectgpt.checkpoints.storable import Storable, check_names, fill
+from affectgpt.errors import CheckpointError
+from affectgpt.files import draft
+from affectgpt.media.profile import MediaProfile
+
+M = TypeVar("M", bound=Storable)
+
+
+def is_file(source: str | Path) -> bool:
+    """Whether a stored model is one file; else it is a folder, or an id on the hub."""
+    return Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth")
+
+
+def save(model: Storable, path: str | Path) -> None:
+    """Write a model as one file; see ``AffectGPT.save_checkpoint``."""
+    checkpoint: dict[str, Any] = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+    model.on_save_checkpoint(checkpoint)
+    with draft(path) as file:
+        torch.save(checkpoint, file)
+
+
+def load(cls: type[M], path: str | Path, *, allow_import: bool) -> M:
+    """Build a model from a file; see ``AffectGPT.from_checkpoint``.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit.
+    """
+    checkpoint = load_checkpoint(path)
+    if not allow_import:
+        refuse_imports(checkpoint["hyper_parameters"], path)
+    model = cls.from_config(checkpoint["hyper_parameters"])
+    model.on_load_checkpoint(checkpoint)
+    fill(model, checkpoint["state_dict"], path)
+    return model
+
+
+def start_from(model: Storable, path: str | Path) -> None:
+    """Take over the weights in a file.
+
+    Raises:
+        CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
+    """
+    checkpoint = load_checkpoint(path)
+    model.on_load_checkpoint(checkpoint)
+    fill(model, checkpoint["state_dict"], path)
+
+
+def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> None:
+    """Note the wording, and leave out frozen weights that the parts read from files of their own.
+
+    Args:
+        model: The model.
+        checkpoint: What is about to be written; changed in place.
+        sharded: Whether the checkpoint is written in shards, which are read back key by key and must have them all.
+    """
+    if "state_dict" in checkpoint and not sharded:
+        restored = set(model.network.restored_keys())
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
+    checkpoint["affectgpt"] = {"format": 1, "style_digest": model.style.digest()}
+
+
+def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another configuration.
+
+    Raises:
+        CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
+    """
+    theirs = checkpoint.get("hyper_parameters", {})
+    # fields that did not exist when the checkpoint was written have their default
+    theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}
+    compare_config(model.hparams, theirs, SAME_MATHS)
+    digest = checkpoint.get("affectgpt", {}).get("style_digest")
+    if not model.style.accepts(digest):
+        raise CheckpointError(
+            f"the wording of the prompt style {model.style.name!r} has changed since the checkpoint was written; "
+            "use the version of affectgpt that wrote it"
+        )
+    if "state_dict" in checkpoint:
+        check_names(model, checkpoint["state_dict"])

@@ -1,0 +1,402 @@
+"""The model as Lightning trains it: steps, logging, optimiser, sharding, and the ways from and to files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from affectgpt.checkpoints import model_folder, training_file
+from affectgpt.checkpoints.config_file import check_arguments, read_config
+from affectgpt.checkpoints.official import convert
+from affectgpt.encoders.base import Encoder
+from affectgpt.encoders.feature_key import FeatureKey
+from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.errors import ConfigError
+from affectgpt.features.feeding import check_checkpoint
+from affectgpt.fusion.base import PreFusion
+from affectgpt.lightning_privates import writes_shards
+from affectgpt.llm.base import LLMHead
+from affectgpt.media.profile import MediaProfile
+from affectgpt.media.speech.base import Asr
+from affectgpt.model.answer import answer_batch, answer_clip, answering
+from affectgpt.model.datamodule_check import DatamoduleCheck
+from affectgpt.model.network import Network, Output
+from affectgpt.model.scores import StageScores
+from affectgpt.part import Part
+from affectgpt.prompts.template import PromptStyle
+from affectgpt.registry import Spec
+from affectgpt.training.optim import OptimSpec, build_optimizer
+from affectgpt.types import Batch, Prediction
+
+
+class AffectGPT(Part):
+    """The model of the paper, composed of registered parts: a ``Network``, and what trains, stores and asks it.
+
+    Args:
+        streams: Stream name to its spec. The name is the stream's slot in the prompt.
+        llm: The language model.
+        prefusion: What joins streams before the LLM; ``none`` for nothing.
+        prefusion_inputs: Streams to join, in order; by default the first visual and the first audio stream.
+        style: Wording of the prompt: ``official`` or ``brief``.
+        max_tokens: Longest sequence, answer included.
+        max_new_tokens: Longest answer when writing.
+        media: How clips are decoded: a named profile (``official``), or the fields of ``MediaProfile``; its sources
+            follow from the streams.
+        optim: Optimiser settings, see ``OptimSpec``.
+        slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
+            random, so that the model also learns to answer without them.
+        slots: What the prompt shows: names of streams, ``multi``, ``subtitle``; by default everything. A stream that is
+            not shown still takes part in the pre-fusion, as long as ``multi`` is.
+        wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
+        official: What the released checkpoint that the model came from said beside its weights, and the shapes of
+            those among them that this model has no use for and carries along; set by ``from_official``.
+        features: Feature shards that the model will be fed from: encoders that they make needless are not loaded, see
+            ``affectgpt.features.feeding.stand_ins``. It belongs to the run, not to the model: a checkpoint loads as
+            the full model.
+
+    Raises:
+        ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
+    """
+
+    network: Network
+    encoders: nn.ModuleDict
+    prefusion: PreFusion
+    llm: LLMHead
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamSpec],
+        llm: Spec | str,
+        prefusion: Spec | str = "attention",
+        prefusion_inputs: Sequence[str] | None = None,
+        style: str = "official",
+        max_tokens: int = 1024,
+        max_new_tokens: int = 128,
+        media: dict[str, Any] | str | MediaProfile | None = None,
+        optim: OptimSpec | None = None,
+        slot_dropout: float = 0.0,
+        wheel: str = "builtin",
+        official: Mapping[str, Any] | None = None,
+        slots: list[str] | None = None,
+        features: str | list[str] | None = None,
+    ) -> None:
+        specs = read_streams(streams)
+        sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
+        profile = replace(MediaProfile.of(media), sources=sources)
+        self.optim = OptimSpec.of(optim)
+        super().__init__()
+        self.hparams.update(
+            {
+                "streams": {name: spec.to_json() for name, spec in specs.items()},
+                "llm": Spec.of(llm).to_json(),
+                "prefusion": Spec.of(prefusion).to_json(),
+                "media": profile.to_json(),
+                "optim": self.optim.to_json(),
+            }
+        )
+        del self.hparams["features"]
+        self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
+        self.slot_dropout = slot_dropout
+        self.max_new_tokens = max_new_tokens
+        network = Network(
+            specs,
+            Spec.of(llm),
+            prefusion=Spec.of(prefusion),
+            prefusion_inputs=prefusion_inputs,
+            style=style,
+            max_tokens=max_tokens,
+            media=profile,
+            slots=slots,
+            features=features,
+            carried=(official or {}).get("carried", {}),
+        )
+        # Both have one table of parts: FSDP2 shards the one module whose forward is called, and stored tensors are
+        # called encoders.*, llm.*, without a "network." in front. So the network itself is no child of this module.
+        object.__setattr__(self, "network", network)
+        self._modules = network._modules
+        self.features_in_use: dict[str, FeatureKey] = {}
+        self._scores = StageScores(wheel)
+
+    @property
+    def specs(self) -> dict[str, StreamSpec]:
+        """Stream name to its spec."""
+        return self.network.specs
+
+    @property
+    def media(self) -> MediaProfile:
+        """How clips are decoded."""
+        return self.network.media
+
+    @property
+    def style(self) -> PromptStyle:
+        """The wording of the prompt."""
+        return self.network.style
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """What the prompt shows."""
+        return self.network.slots
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of a stream."""
+        return self.network.encoder(name)
+
+    def forward(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> Output:
+        """Answer a batch, or compare with its answers; see ``Network.forward``.
+
+        In training, slots are left out at random as ``slot_dropout`` says.
+        """
+        out: Output = self.network(batch, max_new_tokens, hide, self.slot_dropout if self.training else 0.0)
+        return out
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> list[str]:
+        """Write one answer a sample, greedily, as a batch with a key-value cache; see ``forward``."""
+        with answering(self):
+            out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide)
+        return list(out.texts)
+
+    def predict(
+        self,
+        clip: str | Path | bytes,
+        subtitle: str | None = None,
+        *,
+        question: str | None = None,
+        audio: str | Path | bytes | None = None,
+        max_new_tokens: int | None = None,
+        key: str | None = None,
+        face_detector: str | Mapping[str, Any] | None = "centerface",
+        asr: Asr | str | Mapping[str, Any] | None = None,
+    ) -> Prediction:
+        """Answer one clip.
+
+        Args:
+            clip: A media file, or its bytes.
+            subtitle: Spoken words, if known.
+            question: What to ask; by default for all possible emotional states, as published.
+            audio: A separate sound file, instead of the clip's own track.
+            max_new_tokens: Longest answer.
+            key: Name of the clip in messages; by default the file's name.
+            face_detector: What finds the face for a stream that reads ``face``; ``None`` leaves the face out.
+            asr: What hears the words of a clip without subtitle: an ``Asr``, or ``NAME:MODEL`` of ``ASRS``.
+
+        Raises:
+            DataError: If the file cannot be decoded.
+        """
+        with answering(self):
+            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch, with slots left out at random if ``slot_dropout`` says so.
+
+        Raises:
+            ConfigError: If the batch has no answers.
+        """
+        out: Output = self(batch)
+        if out.loss is None:
+            raise ConfigError("a training batch needs answers; the datamodule was asked for none")
+        self.log("train/loss", out.loss.detach(), prog_bar=True, batch_size=len(batch))
+        if out.num_cut:
+            self.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
+        return out.loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and wheel score of one batch."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and wheel score of one batch."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Answers of one batch."""
+        return answer_batch(self, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the wheel score of the epoch."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the wheel score of the epoch."""
+        self._log_scores("test")
+
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """Bring along the check of what feeds the model."""
+        return [DatamoduleCheck()]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a warm-up, see ``OptimSpec``."""
+        optimizer, schedule = build_optimizer(self.named_parameters(), self.optim)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_model(self) -> None:
+        """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
+        if self.device_mesh is None or self.network.is_sharded:
+            return
+        if self.device_mesh["tensor_parallel"].size() > 1:
+            raise ConfigError(
+                f"the strategy asks for tensor parallelism over {self.device_mesh['tensor_parallel'].size()} devices, "
+                "which the model does not have; give data_parallel_size: (all devices), tensor_parallel_size: 1"
+            )
+        from affectgpt.training.sharding import shard_model
+
+        self.network.is_sharded = True
+        shard_model(self, self.network.shard_units(), self.device_mesh["data_parallel"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the wording and the features in use, and leave out frozen weights that the parts read from files."""
+        sharded = self.network.is_sharded and writes_shards(self.trainer.strategy)
+        training_file.add_facts(self, checkpoint, sharded=sharded)
+        checkpoint["affectgpt"]["features"] = {name: key.to_json() for name, key in self.features_in_use.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another configuration, or one that was trained on features of other encoders.
+
+        Raises:
+            CheckpointError: If a setting that changes what is computed, the wording, the names of tensors or the
+                encoders differ.
+        """
+        training_file.check_facts(self, checkpoint)
+        check_checkpoint(self.network, checkpoint.get("affectgpt", {}).get("features", {}))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | str | Path) -> Self:
+        """Build a model from plain JSON, or from a YAML file that holds it (alone, or under ``model``).
+
+        Raises:
+            ConfigError: If the file cannot be read or an argument is unknown.
+        """
+        config = read_config(config)
+        check_arguments(cls, config)
+        return cls(**config)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False) -> Self:
+        """Rebuild a trained model, in eval mode, from the one file (``.ckpt``) that training wrote.
+
+        Parts named ``package.module:Class`` in the file are refused unless ``allow_import`` says that it is trusted.
+
+        Raises:
+            CheckpointError: If the file cannot be read or does not fit.
+        """
+        return training_file.load(cls, path, allow_import=allow_import).eval()
+
+    @classmethod
+    def load(cls, source: str | Path, *, allow_import: bool = False) -> Self:
+        """Load a model, in eval mode, from a ``.ckpt`` file, a folder that ``save_pretrained`` wrote, or a hub id."""
+        read = cls.from_checkpoint if training_file.is_file(source) else cls.from_pretrained
+        return read(source, allow_import=allow_import)
+
+    def start_from(self, source: str | Path) -> None:
+        """Take over the weights of a stored model, to train them further; see ``load``.
+
+        Raises:
+            CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
+        """
+        form = training_file if training_file.is_file(source) else model_folder
+        form.start_from(self, source)
+
+    @classmethod
+    def from_official(
+        cls,
+        checkpoint: str | Path,
+        *,
+        clip: str | Path,
+        hubert: str | Path,
+        llm: str | Path,
+        layout: str | None = None,
+        bert: str | Path | None = None,
+        encoder_dtype: str = "float32",
+        llm_dtype: str = "bfloat16",
+        attention: str = "auto",
+    ) -> Self:
+        """Build the released model, in eval mode, from its checkpoint and the networks that it was trained over.
+
+        The arguments are those of ``affectgpt.checkpoints.official.convert.from_official``.
+
+        Raises:
+            CheckpointError: If the file cannot be read, or does not fit the folders; every difference is listed.
+            ConfigError: If the layout is neither given nor named by the file.
+        """
+        options = {"encoder_dtype": encoder_dtype, "llm_dtype": llm_dtype, "attention": attention}
+        model: Self = convert.from_official(
+            cls, checkpoint, layout, clip=clip, hubert=hubert, llm=llm, bert=bert, **options
+        )
+        return model.eval()
+
+    def save_official(self, path: str | Path) -> None:
+        """Write the trained weights in the released format, for the authors' own code; see ``convert.save_official``.
+
+        Raises:
+            CheckpointError: If the model did not come from a released checkpoint.
+        """
+        convert.save_official(self, path)
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Write the model as one ``.ckpt`` file, which ``from_checkpoint`` reads; optimiser states are not in it."""
+        training_file.save(self, path)
+
+    def save_pretrained(self, folder: str | Path, *, paths: Mapping[str, str] | None = None) -> None:
+        """Write a folder to share: configuration, weights as safetensors, a self-test, and a model card.
+
+        Frozen weights that the parts read from files of their own are not in it; ``paths`` says where whoever loads the
+        model finds them: stream name or ``llm`` to a hub id, in place of the path that was used here.
+
+        Raises:
+            ConfigError: If a name in ``paths`` is no stream and not ``llm``.
+        """
+        model_folder.save(self, Path(folder), paths or {})
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        paths: Mapping[str, str] | None = None,
+        allow_import: bool = False,
+        self_test: bool = True,
+    ) -> Self:
+        """Load a model, in eval mode, that ``save_pretrained`` or ``push_to_hub`` stored, and test it.
+
+        Args:
+            source: A folder, or an id on the hub.
+            revision: Branch, tag or commit on the hub.
+            paths: Where the frozen weights are, if not where the stored configuration says: stream name or ``llm`` to
+                a folder or hub id.
+            allow_import: See ``from_checkpoint``.
+            self_test: Whether to run the stored inputs and compare the outcome; one pass over a short prompt.
+
+        Raises:
+            CheckpointError: If it cannot be read or does not fit, or the self-test has another outcome.
+        """
+        stored = model_folder.read(source, revision, paths or {})
+        return model_folder.load(cls, stored, allow_import=allow_import, run_self_test=self_test).eval()
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, paths: Mapping[str, str] | None = None) -> str:
+        """Store the model on the Hugging Face hub, as ``save_pretrained`` does in a folder; see ``model_folder.push``.
+
+        Raises:
+            ConfigError: If the configuration names a local folder, which nobody else would find.
+            CheckpointError: If the hub refuses or cannot be reached.
+        """
+        return model_folder.push(self, repo_id, private, paths or {})
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        if batch.answers is not None:
+            loss = self(batch).loss
+            self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch))
+        asked = [question == self.style.label_question for question in batch.questions]
+        gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
+        if any(gold) or self.network.is_sharded:  # sharded ranks write together, or not at all
+            self._scores.add(stage, answer_batch(self, batch), gold or [()] * len(batch), self.device)
+
+    def _log_scores(self, stage: str) -> None:
+        for name, value in self._scores.take(stage, self.device).items():
+            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
