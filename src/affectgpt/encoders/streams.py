@@ -76,6 +76,11 @@ def read_streams(streams: Mapping[str, Any]) -> dict[str, StreamSpec]:
     return {name: _named(name, StreamSpec.of(value)) for name, value in streams.items()}
 
 
+def sources_of(specs: Mapping[str, StreamSpec]) -> tuple[str, ...]:
+    """The inputs of a clip that streams read, each once, in the streams' order."""
+    return tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
+
+
 def _named(name: str, spec: StreamSpec) -> StreamSpec:
     if name in (MULTI, "subtitle"):
         raise ConfigError(f"a stream cannot be called {name!r}: the prompt has a place of that name already")

@@ -17,7 +17,7 @@ from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
 from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
-from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import CheckpointError, ConfigError, DataError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
@@ -47,8 +47,7 @@ class EncoderSet(nn.Module):
     ) -> None:
         super().__init__()
         specs = read_streams(streams)
-        self.sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
-        self.media = replace(MediaProfile.of(media), sources=self.sources)
+        self.media = replace(MediaProfile.of(media), sources=sources_of(specs))
         chosen = tuple(specs) if names is None else tuple(names)
         for name in chosen:
             _check_storable(name, specs)
@@ -147,7 +146,7 @@ class EncoderSet(nn.Module):
 
     def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
         found: list[dict[str, Tensor]] = [{} for _ in clips]
-        for source in dict.fromkeys(str(spec.source) for spec in self.specs.values()):
+        for source in sources_of(self.specs):
             shapes = {i: tuple(clip.media[source].shape[1:]) for i, clip in enumerate(clips) if source in clip.media}
             for shape in dict.fromkeys(shapes.values()):
                 rows = [i for i, other in shapes.items() if other == shape]

@@ -16,7 +16,7 @@ from affectgpt.checkpoints.config_file import check_arguments, read_config
 from affectgpt.checkpoints.official import convert
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import FeatureKey
-from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.fusion.base import PreFusion
@@ -87,8 +87,7 @@ class AffectGPT(Part):
         features: str | list[str] | None = None,
     ) -> None:
         specs = read_streams(streams)
-        sources = tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
-        profile = replace(MediaProfile.of(media), sources=sources)
+        profile = replace(MediaProfile.of(media), sources=sources_of(specs))
         self.optim = OptimSpec.of(optim)
         super().__init__()
         self.hparams.update(
