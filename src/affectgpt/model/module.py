@@ -19,7 +19,6 @@ from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import check_checkpoint
-from affectgpt.fusion.base import PreFusion
 from affectgpt.lightning_privates import writes_shards
 from affectgpt.llm.base import LLMHead
 from affectgpt.media.profile import MediaProfile
@@ -66,7 +65,6 @@ class AffectGPT(Part):
 
     network: Network
     encoders: nn.ModuleDict
-    prefusion: PreFusion
     llm: LLMHead
 
     def __init__(
