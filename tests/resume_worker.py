@@ -46,8 +46,19 @@ class Reader(lightning.LightningModule):
 
 
 class SeenLog(Callback):
-    def __init__(self, out: Path, kill_at: int | None, kill_with: int = signal.SIGKILL) -> None:
-        self.out, self.kill_at, self.kill_with = out, kill_at, kill_with
+    """Writes down what is learnt, and kills this process, or its whole group, at a batch and again while it saves."""
+
+    def __init__(
+        self,
+        out: Path,
+        kill_at: int | None,
+        kill_with: int = signal.SIGKILL,
+        kill_rank: int | None = None,
+        group: bool = False,
+        kill_on_save: bool = False,
+    ) -> None:
+        self.out, self.kill_at, self.kill_with, self.kill_rank = out, kill_at, kill_with, kill_rank
+        self.group, self.kill_on_save = group, kill_on_save
         self.batches = 0
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
@@ -55,8 +66,19 @@ class SeenLog(Callback):
         with (self.out / f"seen-{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.batches += 1
-        if self.batches == self.kill_at:
-            os.kill(os.getpid(), self.kill_with)
+        if self.batches == self.kill_at and self.kill_rank in (None, trainer.global_rank):
+            self._kill()
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint) -> None:
+        if self.kill_on_save and self.batches >= self.kill_at:
+            self._kill()
+
+    def teardown(self, trainer, pl_module, stage) -> None:
+        if self.kill_on_save and self.batches >= self.kill_at:
+            self._kill()
+
+    def _kill(self) -> None:
+        (os.killpg if self.group else os.kill)(os.getpgrp() if self.group else os.getpid(), self.kill_with)
 
 
 def main(settings: str) -> None:

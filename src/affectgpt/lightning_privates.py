@@ -34,3 +34,8 @@ def writes_shards(strategy: Any) -> bool:
     other strategies have none.
     """
     return bool(getattr(strategy, "_save_distributed_checkpoint", False))
+
+
+def tell_to_stop(trainer: Any) -> None:
+    """Have the trainer raise its ``SIGTERMException`` after the batch at hand; the public attribute cannot be set."""
+    trainer._signal_connector.received_sigterm = True

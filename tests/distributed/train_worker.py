@@ -6,17 +6,17 @@ Usage: train_worker.py STRATEGY OUT, where STRATEGY is ddp or fsdp2. Rank 0 writ
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
-from torch.utils.data import DataLoader, Dataset
 
-from affectgpt import AffectGPT
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the modules lie that tests share
+
+import tinytrain
 from affectgpt.types import Batch
+from tinytrain import place
 
 STEPS = 4
 SAMPLES_A_STEP = 4
@@ -25,7 +25,7 @@ CONFIG = {
     "llm": {"name": "tiny", "args": {"lora": {"rank": 4, "dropout": 0.0}, "trainable": False}},
     "style": "brief",
     "media": {"num_frames": 2, "num_segments": 2, "frame_height": 32, "frame_width": 32},
-    "optim": {"lr": 3e-3, "warmup_steps": 0},
+    "optim": tinytrain.OPTIM,
 }
 
 
@@ -46,20 +46,6 @@ def make_batch(indices: list[int]) -> Batch:
     )
 
 
-class Batches(Dataset[Batch]):
-    """Rank r of n takes every n-th sample of each step."""
-
-    def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def __getitem__(self, step: int) -> Batch:
-        first = step * SAMPLES_A_STEP
-        return make_batch(list(range(first + self.rank, first + SAMPLES_A_STEP, self.world)))
-
-
 class Losses(lightning.Callback):
     """Collects the loss of every step, averaged over the ranks."""
 
@@ -73,33 +59,16 @@ class Losses(lightning.Callback):
 
 
 def main(strategy_name: str, out: str) -> None:
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    lightning.seed_everything(7)
-    torch.set_num_threads(1)
-    model = AffectGPT.from_config(CONFIG)
-    if strategy_name == "fsdp2":
-        strategy = ModelParallelStrategy(
-            data_parallel_size=world,
-            tensor_parallel_size=1,
-            save_distributed_checkpoint=False,
-            process_group_backend="gloo",
-        )
-    else:
-        strategy = DDPStrategy(process_group_backend="gloo")
+    rank, world = place()
+
+    def make(step: int) -> Batch:
+        """Rank r of n takes every n-th sample of each step."""
+        first = step * SAMPLES_A_STEP
+        return make_batch(list(range(first + rank, first + SAMPLES_A_STEP, world)))
+
     losses = Losses()
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=world,
-        strategy=strategy,
-        max_epochs=1,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[losses],
-    )
-    trainer.fit(model, DataLoader(Batches(rank, world), batch_size=None))
+    trainer = tinytrain.train(CONFIG, range(STEPS), make, [losses], sharded=strategy_name == "fsdp2")
+    model = trainer.lightning_module
     trainer.save_checkpoint(Path(out, f"{strategy_name}.ckpt"))
     sharded = sum(type(p).__name__ == "DTensor" or hasattr(p, "placements") for p in model.parameters())
     if rank == 0:

@@ -97,6 +97,54 @@ def test_sigterm_ends_the_command_with_143_and_a_checkpoint_that_goes_on(shards,
     assert lines == [[0, 0, 0], [0, 1, 1], [0, 2, 2], [0, 3, 3], [0, 4, 4], [1, 0, 5]]  # nothing was learnt twice
 
 
+def stopping_config(out: Path, shards: Path, *, devices: int = 1, saver: dict | None = None, **seen: object) -> Path:
+    """A configuration whose run signals to itself; returns the file."""
+    callbacks = [{"class_path": "resume_worker.SeenLog", "init_args": {"out": str(out), "kill_at": 3, **seen}}]
+    if saver is not None:
+        callbacks.append({"class_path": "ModelCheckpoint", "init_args": {"dirpath": str(out), **saver}})
+    trainer = {"max_epochs": 4, "accelerator": "cpu", "default_root_dir": str(out), "logger": False, "devices": devices}
+    if devices > 1:
+        backend = {"process_group_backend": "gloo"}
+        trainer["strategy"] = {"class_path": "lightning.pytorch.strategies.DDPStrategy", "init_args": backend}
+        trainer["use_distributed_sampler"] = False
+    config = {
+        "trainer": {**trainer, "callbacks": callbacks},
+        "model": resume_worker.TINY,
+        "data": {"name": "mercaption", "args": {"train": str(shards), "batch_size": 2, "num_workers": 2}},
+    }
+    (out / "config.yaml").write_text(yaml.safe_dump(config))
+    return out / "config.yaml"
+
+
+def in_a_group(*args: str) -> int:
+    os.setpgrp()
+    return cli(args)
+
+
+def test_sigterm_to_the_whole_group_ends_with_143_and_a_checkpoint(shards, tmp_path):
+    """Failure 22: as schedulers send it, to the workers too, and with no checkpoint callback in the configuration."""
+    config = stopping_config(tmp_path, shards, kill_with=int(signal.SIGTERM), group=True)
+    assert in_processes(in_a_group, "fit", "--config", str(config)) == [128 + signal.SIGTERM]
+    (written,) = tmp_path.rglob("*.ckpt")
+    assert torch.load(written, weights_only=True)["global_step"] == 3
+
+
+def test_a_second_sigterm_does_not_break_the_saving(shards, tmp_path):
+    """Failure 22."""
+    saver = {"save_last": True, "save_top_k": 0, "save_on_exception": True}
+    config = stopping_config(tmp_path, shards, saver=saver, kill_with=int(signal.SIGTERM), kill_on_save=True)
+    assert in_processes(in_a_group, "fit", "--config", str(config)) == [128 + signal.SIGTERM]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_sigterm_to_one_rank_stops_both_at_the_same_step(shards, tmp_path):
+    """Failure 22."""
+    config = stopping_config(tmp_path, shards, devices=2, kill_with=int(signal.SIGTERM), kill_rank=1, kill_at=2)
+    assert in_processes(cli, ["fit", "--config", str(config)], world=2) == [128 + signal.SIGTERM] * 2
+    (written,) = tmp_path.rglob("*.ckpt")
+    assert torch.load(written, weights_only=True)["global_step"] == 2
+
+
 def test_a_run_killed_while_it_writes_a_checkpoint_leaves_the_one_before(tmp_path):
     """Failure 23; nor does what was begun stay for ever."""
     path = tmp_path / "last.ckpt"

@@ -6,27 +6,28 @@ Usage: guard_worker.py OUT, where OUT is a folder. Rank 0 writes what came out a
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
-from torch.utils.data import DataLoader, Dataset
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the modules lie that tests share
+
+import tinytrain
 from affectgpt import AffectGPT
 from affectgpt.errors import DataError
 from affectgpt.training.finite import FiniteGuard
 from affectgpt.types import Batch
+from tinytrain import place
 
 CONFIG = {
     "streams": {"audio": "tiny-audio"},
-    "llm": {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.0}, "trainable": False}},
+    "llm": tinytrain.LLM,
     "prefusion": "none",
     "style": "brief",
     "media": {"num_segments": 2, "segment_seconds": 0.25},
-    "optim": {"lr": 3e-3, "warmup_steps": 0},
+    "optim": tinytrain.OPTIM,
 }
 
 
@@ -45,53 +46,25 @@ def make_batch(step: int, rank: int, broken: bool) -> Batch:
     )
 
 
-class Batches(Dataset[Batch]):
-    def __init__(self, steps: list[int], broken: set[tuple[int, int]], rank: int) -> None:
-        self.steps, self.broken, self.rank = steps, broken, rank
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, number: int) -> Batch:
-        step = self.steps[number]
-        return make_batch(step, self.rank, (step, self.rank) in self.broken)
-
-
 def train(
     steps: list[int],
-    broken: set[tuple[int, int]],
-    guard: lightning.Callback,
+    broken: set[tuple[int, int]] = frozenset(),
+    *callbacks: lightning.Callback,
     accumulate: int = 1,
-    *,
     sharded: bool = False,
 ) -> AffectGPT:
     """Train from the same start; ``broken`` holds the (step, rank) pairs whose sound has a NaN."""
-    lightning.seed_everything(7)
-    model = AffectGPT.from_config(CONFIG)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    strategy = DDPStrategy(process_group_backend="gloo") if world > 1 else "auto"
-    if sharded:
-        strategy = ModelParallelStrategy(data_parallel_size=world, tensor_parallel_size=1, process_group_backend="gloo")
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=world,
-        strategy=strategy,
-        max_epochs=1,
-        accumulate_grad_batches=accumulate,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[guard],
-    )
-    trainer.fit(model, DataLoader(Batches(steps, broken, rank), batch_size=None))
-    return model
+    rank, _ = place()
+
+    def make(step: int) -> Batch:
+        return make_batch(step, rank, (step, rank) in broken)
+
+    trainer = tinytrain.train(CONFIG, steps, make, callbacks, sharded=sharded, accumulate_grad_batches=accumulate)
+    return trainer.lightning_module
 
 
 def main(out: Path) -> None:
-    torch.set_num_threads(1)
-    rank = int(os.environ["RANK"])
+    rank, _ = place()
     guard = FiniteGuard(max_skipped=1, folder=str(out))
     guarded = train([0, 1, 2], {(1, 1)}, guard).state_dict()
     without = train([0, 2], set(), FiniteGuard(folder=str(out))).state_dict()

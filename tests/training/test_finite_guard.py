@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import lightning
@@ -16,22 +15,17 @@ from torch import nn
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.training.finite import REPORT, FiniteGuard, gradients_are_finite
+from conftest import load_script
+
+train = load_script("tests/training/guard_worker.py").train
 
 WORKER = Path(__file__).with_name("guard_worker.py")
 
 
-@pytest.fixture(scope="module")
-def worker():
-    spec = spec_from_file_location("guard_worker", WORKER)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_broken_step_leaves_no_trace_in_the_weights(worker, tmp_path):
+def test_a_broken_step_leaves_no_trace_in_the_weights(tmp_path):
     guard = FiniteGuard(folder=str(tmp_path))
-    guarded = worker.train([0, 1, 2], {(1, 0)}, guard).state_dict()
-    without = worker.train([0, 2], set(), FiniteGuard(folder=str(tmp_path))).state_dict()
+    guarded = train([0, 1, 2], {(1, 0)}, guard).state_dict()
+    without = train([0, 2], set(), FiniteGuard(folder=str(tmp_path))).state_dict()
     assert guard.num_skipped == 1
     assert all(torch.equal(guarded[name], without[name]) for name in without)
     (line,) = map(json.loads, (tmp_path / REPORT).read_text().splitlines())
@@ -41,23 +35,23 @@ def test_a_broken_step_leaves_no_trace_in_the_weights(worker, tmp_path):
     assert line["ranks"][0]["parameters"]
 
 
-def test_without_the_guard_the_weights_are_lost(worker, tmp_path):
-    weights = worker.train([0, 1, 2], {(1, 0)}, lightning.Callback()).state_dict()
+def test_without_the_guard_the_weights_are_lost(tmp_path):
+    weights = train([0, 1, 2], {(1, 0)}, lightning.Callback()).state_dict()
     assert any(not torch.isfinite(value).all() for value in weights.values())
 
 
-def test_all_batches_of_an_accumulated_step_are_named(worker, tmp_path):
+def test_all_batches_of_an_accumulated_step_are_named(tmp_path):
     guard = FiniteGuard(folder=str(tmp_path))
-    model = worker.train([0, 1, 2, 3], {(1, 0)}, guard, accumulate=2)
+    model = train([0, 1, 2, 3], {(1, 0)}, guard, accumulate=2)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
     (line,) = map(json.loads, (tmp_path / REPORT).read_text().splitlines())
     assert line["ranks"][0]["keys"] == ["step0-rank0", "step1-rank0"]
 
 
-def test_too_many_broken_steps_stop_the_run(worker, tmp_path):
+def test_too_many_broken_steps_stop_the_run(tmp_path):
     guard = FiniteGuard(max_skipped=1, folder=str(tmp_path))
     with pytest.raises(DataError, match=r"stopped at step 2: 2 steps .*max_skipped is 1.*non_finite\.jsonl"):
-        worker.train([0, 1, 2, 3], {(1, 0), (2, 0)}, guard)
+        train([0, 1, 2, 3], {(1, 0), (2, 0)}, guard)
     assert len((tmp_path / REPORT).read_text().splitlines()) == 2
     again = FiniteGuard(max_skipped=1)
     again.load_state_dict(guard.state_dict())

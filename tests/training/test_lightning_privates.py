@@ -11,6 +11,7 @@ from affectgpt.lightning_privates import (
     save_last_checkpoint,
     saved_at_this_step,
     steps_between_checkpoints,
+    tell_to_stop,
     writes_shards,
 )
 
@@ -38,3 +39,10 @@ def test_a_strategy_says_whether_it_writes_shards():
     assert writes_shards(ModelParallelStrategy(save_distributed_checkpoint=True))
     assert not writes_shards(ModelParallelStrategy(save_distributed_checkpoint=False))
     assert not writes_shards(DDPStrategy())
+
+
+def test_a_trainer_that_was_told_to_stop_knows_it():
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, barebones=True)
+    assert not trainer.received_sigterm
+    tell_to_stop(trainer)
+    assert trainer.received_sigterm

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -25,8 +24,8 @@ from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
-from affectgpt.training.last_checkpoint import LastCheckpoint
-from affectgpt.training.whole_file import WholeFileIO
+from affectgpt.training.safeguards import add_safeguards
+from affectgpt.training.stop_signals import StopTogether
 
 EXAMPLE = """\
 example: affectgpt fit --config experiments/real_clips_smollm2.yaml
@@ -36,7 +35,16 @@ example: affectgpt fit --config experiments/real_clips_smollm2.yaml
 
 
 class AffectCLI(LightningCLI):
-    """Lightning's command line, with ``data`` as a registered name and its arguments."""
+    """Lightning's command line, with ``data`` as a registered name and its arguments.
+
+    Args:
+        stop: What takes note of SIGTERM.
+        options: See ``LightningCLI``.
+    """
+
+    def __init__(self, stop: StopTogether, **options: Any) -> None:
+        self.stop = stop
+        super().__init__(**options)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``trainer``, ``model`` and ``data``."""
@@ -56,12 +64,10 @@ class AffectCLI(LightningCLI):
         """
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer; unless told otherwise it writes checkpoints whole or not at all."""
+        """Build the trainer, with what keeps a run from losing anything in silence."""
         trainer = super().instantiate_trainer(**kwargs)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = WholeFileIO()
-        if trainer.checkpoint_callbacks:
-            trainer.callbacks.append(LastCheckpoint())  # type: ignore[attr-defined]
+        if self.subcommand == "fit":
+            add_safeguards(trainer, self.stop, self._get(self.config, "seed_everything"))
         return trainer
 
     def instantiate_classes(self) -> None:
@@ -111,22 +117,25 @@ def run(verb: str, argv: Sequence[str]) -> int:
         callbacks.append(RichProgressBar())
     quiet()
     start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
+    stop = StopTogether()
     try:
-        AffectCLI(
-            AffectGPT,
-            args=[verb, *([] if start is None else ["--config", _model_of(start)]), *argv],
-            seed_everything_default=42,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            save_config_kwargs={"overwrite": True},
-            trainer_defaults={"callbacks": callbacks, "default_root_dir": "runs"},
-            parser_kwargs={
-                "description": f"affectgpt {verb}",
-                "epilog": EXAMPLE,
-                "exit_on_error": False,
-                **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
-            },
-        )
+        with stop.patience():
+            AffectCLI(
+                stop,
+                model_class=AffectGPT,
+                args=[verb, *([] if start is None else ["--config", _model_of(start)]), *argv],
+                seed_everything_default=42,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults={"callbacks": callbacks, "default_root_dir": "runs"},
+                parser_kwargs={
+                    "description": f"affectgpt {verb}",
+                    "epilog": EXAMPLE,
+                    "exit_on_error": False,
+                    **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
+                },
+            )
     except ArgumentError as error:
         raise ConfigError(_first_lines(error)) from error
     except SIGTERMException:  # Lightning would end as if all were well

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,6 +84,16 @@ def collate_asked(samples: list[Asked | BadSample]) -> Batch | list[Asked | BadS
     return collate(clips, questions, None if answers[0] is None else answers)
 
 
+def leave_signals_to_main(worker: int) -> None:
+    """Ignore SIGTERM and SIGINT in a worker.
+
+    Schedulers and terminals send them to the whole process group; the main process would find its workers dead before
+    it could finish the batch and write a checkpoint. Workers end when the main process lets them go, or is gone itself.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class StreamLoader(DataLoader[Asked | BadSample]):
     """Batches of a stream.
 
@@ -112,6 +123,7 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         self._chosen: tuple[int, int] | None = None
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
+            options.setdefault("worker_init_fn", leave_signals_to_main)
         super().__init__(stream, collate_fn=collate_asked, **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:

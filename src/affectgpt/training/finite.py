@@ -1,4 +1,4 @@
-"""Keeps a run alive over a step that is not finite, and stops it before it learns from many."""
+"""Keeps a run alive over a step that is not finite, stops it before there are many, and keeps such weights off disk."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import CheckpointError, ConfigError, DataError, first_few
 from affectgpt.types import Batch
 
 log = logging.getLogger(__name__)
 
 REPORT = "non_finite.jsonl"
 MAX_NAMES = 3
+LARGEST_GRADIENT = 1e18
+"""Above it the square of a gradient overflows in float32, and the moments of Adam with it: the weight never moves
+again."""
 
 
 class FiniteGuard(lightning.Callback):
     """Leaves out an optimiser step whose loss or gradients are not finite, on all ranks alike.
 
     Before each optimiser step the ranks vote: if one of them has a loss or a gradient that is NaN or infinite, none
-    takes the step, and weights and moments stay as they were. The keys of the samples of every rank are written to
-    ``non_finite.jsonl``. One number a step is exchanged.
+    takes the step, and weights and moments stay as they were. So it is for gradients above ``LARGEST_GRADIENT``. The
+    keys of the samples of every rank are written to ``non_finite.jsonl``. One number a step is exchanged, and read
+    once: whether to step must be known before the optimiser is called. ``affectgpt fit`` has one unless its
+    configuration names its own.
+
+    Weights that are not finite are never written into a checkpoint, and end the run with an error.
 
     Args:
         max_skipped: Steps that may be left out in the whole run; one more stops it.
@@ -36,7 +44,9 @@ class FiniteGuard(lightning.Callback):
 
     Raises:
         ConfigError: If ``max_skipped`` is negative, or the precision is ``16-mixed``, whose scaler skips steps itself.
-        DataError: While training, if more steps than ``max_skipped`` are not finite.
+        DataError: While training, if more steps than ``max_skipped`` are not finite, if none was, or if the weights are
+            not finite any more.
+        CheckpointError: If a checkpoint of weights that are not finite is asked for.
     """
 
     def __init__(self, max_skipped: int = 10, folder: str | None = None) -> None:
@@ -45,6 +55,8 @@ class FiniteGuard(lightning.Callback):
         self.max_skipped = max_skipped
         self.folder = folder
         self.num_skipped = 0
+        self._num_taken = 0
+        self._alone = False
         self._losses: list[Tensor] = []
         self._keys: list[str] = []
 
@@ -82,45 +94,96 @@ class FiniteGuard(lightning.Callback):
         """
         losses, keys = torch.stack(self._losses), self._keys
         self._losses, self._keys = [], []
-        finite = torch.isfinite(losses).all() & gradients_are_finite(pl_module.parameters())
+        finite = torch.isfinite(losses).all() & gradients_are_usable(pl_module.parameters())
         votes = trainer.strategy.reduce(finite.float(), reduce_op="sum")
         if int(votes) == trainer.world_size:
+            self._num_taken += 1
             return
         self.num_skipped += 1
-        wrong = [] if finite else [name for name, p in pl_module.named_parameters() if not gradients_are_finite([p])]
+        wrong = [] if finite else [name for name, p in pl_module.named_parameters() if not gradients_are_usable([p])]
         shown = [loss if math.isfinite(loss) else str(loss) for loss in losses.tolist()]  # JSON has no NaN
-        report = self._report(trainer, {"losses": shown, "parameters": wrong[:MAX_NAMES], "keys": keys})
+        report, everyone = self._report(trainer, {"losses": shown, "parameters": wrong[:MAX_NAMES], "keys": keys})
+        samples = first_few(key for rank in everyone for key in rank["keys"])
+        if names := _not_finite(trainer, pl_module):
+            raise DataError(
+                f"training stopped at step {trainer.global_step}: {_weights(names)}, and no step can mend them. The "
+                f"step has the samples {samples}; {report} has more. Go on from an earlier checkpoint with a lower "
+                "optim.lr, or give trainer.gradient_clip_val"
+            )
         if self.num_skipped > self.max_skipped:
             raise DataError(
                 f"training stopped at step {trainer.global_step}: {self.num_skipped} steps had a loss or a gradient "
-                f"that is not finite, and max_skipped is {self.max_skipped}. {report} names the samples of each; look "
-                "at these, then lower optim.lr, or give trainer.gradient_clip_val"
+                f"that is not finite, and max_skipped is {self.max_skipped}. The last has the samples {samples}; "
+                f"{report} names those of each. Look at these, then lower optim.lr, or give trainer.gradient_clip_val"
             )
-        log.warning("step %d is left out: it is not finite; see %s", trainer.global_step, report)
+        log.warning(
+            "step %d is left out: its loss or gradients are not finite; samples %s; see %s",
+            *(trainer.global_step, samples, report),
+        )
         for parameter in pl_module.parameters():
             parameter.grad = None  # an optimiser passes over what has no gradient
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Refuse to end well a run that learnt nothing, or whose weights are lost.
+
+        Raises:
+            DataError: If no step was taken, or the weights are not finite.
+        """
+        if names := _not_finite(trainer, pl_module):
+            raise DataError(
+                f"training ended, but {_weights(names)}; go on from an earlier checkpoint, with a lower optim.lr"
+            )
+        if self.num_skipped and not self._num_taken:
+            raise DataError(
+                f"training ended, but learnt nothing: all its steps ({self.num_skipped}) had a loss or a gradient "
+                f"that is not finite; {self._path(trainer)} names the samples of each"
+            )
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Other ranks may be elsewhere now: a checkpoint is judged without asking them."""
+        self._alone = not isinstance(exception, SIGTERMException)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to write weights that are not finite; every rank must call it.
+
+        Raises:
+            CheckpointError: If a trained weight is NaN or infinite.
+        """
+        if names := _not_finite(trainer, pl_module, alone=self._alone):
+            raise CheckpointError(
+                f"no checkpoint is written at step {trainer.global_step}: {_weights(names)}. Earlier checkpoints are "
+                "as they were; go on from one of them, with a lower optim.lr or with trainer.gradient_clip_val"
+            )
+
     def state_dict(self) -> dict[str, Any]:
-        """How many steps were left out."""
-        return {"num_skipped": self.num_skipped}
+        """How many steps were left out, and how many were taken."""
+        return {"num_skipped": self.num_skipped, "num_taken": self._num_taken}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.num_skipped = state_dict["num_skipped"]
+        self._num_taken = state_dict.get("num_taken", 0)
 
-    def _report(self, trainer: lightning.Trainer, facts: dict[str, Any]) -> Path:
+    def _path(self, trainer: lightning.Trainer) -> Path:
+        return Path(self.folder or trainer.default_root_dir) / REPORT
+
+    def _report(self, trainer: lightning.Trainer, facts: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
         """Add a line about the step, with the facts of every rank."""
         everyone: list[Any] = [facts]
         if trainer.world_size > 1:
             everyone = [None] * trainer.world_size
             torch.distributed.all_gather_object(everyone, facts)
-        path = Path(self.folder or trainer.default_root_dir) / REPORT
+        path = self._path(trainer)
         if trainer.is_global_zero:
             path.parent.mkdir(parents=True, exist_ok=True)
             line = {"step": trainer.global_step, "epoch": trainer.current_epoch, "ranks": everyone}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-        return path
+        return path, everyone
 
 
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -132,9 +195,52 @@ def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> Tensor:
         >>> bool(gradients_are_finite([weight]))
         False
     """
+    return torch.isfinite(_largest(parameters))
+
+
+def gradients_are_usable(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Whether all gradients are finite and not above ``LARGEST_GRADIENT``, as a bool on the device."""
+    return _largest(parameters) <= LARGEST_GRADIENT  # NaN is not
+
+
+def _largest(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Largest magnitude of a gradient on the device, NaN if one is; of shards, this rank's own are looked at."""
     grads = [p.grad.to_local() if isinstance(p.grad, DTensor) else p.grad for p in parameters if p.grad is not None]
     grads = [grad for grad in grads if grad.numel()]  # a rank may hold no row of a small matrix
     if not grads:
-        return torch.tensor(True)
+        return torch.tensor(0.0)
     # a sum of finite numbers may overflow; a largest magnitude cannot
-    return torch.isfinite(torch.stack([norm.float() for norm in torch._foreach_norm(grads, float("inf"))])).all()
+    return torch.stack([norm.float() for norm in torch._foreach_norm(grads, float("inf"))]).max()
+
+
+def _not_finite(trainer: lightning.Trainer, module: nn.Module, *, alone: bool = False) -> list[str]:
+    """Names of trained weights with NaN or infinity, and of running statistics with NaN.
+
+    Ranks that hold the same weights come to the same answer; where they hold shards, all ranks must call it.
+
+    Args:
+        trainer: The trainer.
+        module: The model.
+        alone: Whether other ranks may be elsewhere, so that only this rank's shards are looked at.
+    """
+    named: list[tuple[str, Tensor]] = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    named += [
+        (name, buffer) for name, buffer in module.named_buffers() if name.endswith(("running_mean", "running_var"))
+    ]
+    local = {name: value.to_local() if isinstance(value, DTensor) else value for name, value in named}
+    local = {name: value.detach() for name, value in local.items() if value.numel() and value.is_floating_point()}
+    sharded = any(isinstance(value, DTensor) for _, value in named)
+    names: list[str] = []
+    if local:
+        largest = torch._foreach_norm(list(local.values()), float("inf"))
+        finite = torch.isfinite(torch.stack([norm.float() for norm in largest])).tolist()
+        names = [name for name, fine in zip(local, finite, strict=True) if not fine]
+    if not sharded or alone or trainer.world_size == 1:
+        return names
+    everyone: list[list[str]] = [[] for _ in range(trainer.world_size)]
+    torch.distributed.all_gather_object(everyone, names)
+    return sorted({name for found in everyone for name in found})
+
+
+def _weights(names: list[str]) -> str:
+    return f"{len(names)} weights are not finite ({first_few(names, MAX_NAMES)})"

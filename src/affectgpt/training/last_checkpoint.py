@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.lightning_privates import save_last_checkpoint, saved_at_this_step, steps_between_checkpoints
 
@@ -33,6 +35,20 @@ class LastCheckpoint(Checkpoint):
         for saver in _watching(trainer):
             if saver.every_n_epochs and (trainer.current_epoch + 1) % saver.every_n_epochs == 0:
                 _save(saver, trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Write one where the run is told to stop (SIGTERM), and no callback has saved on its own account."""
+        if not isinstance(exception, SIGTERMException) or trainer.fast_dev_run or trainer.sanity_checking:  # type: ignore[attr-defined]
+            return
+        savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+        if savers and not any(saved_at_this_step(saver, trainer) for saver in savers):
+            saver = next((saver for saver in savers if saver.save_last is True), savers[0])
+            if saver.save_last is True:
+                save_last_checkpoint(saver, trainer)
+            else:
+                trainer.save_checkpoint(Path(saver.dirpath or trainer.default_root_dir, "last.ckpt"))
 
 
 def _save(saver: ModelCheckpoint, trainer: lightning.Trainer) -> None:

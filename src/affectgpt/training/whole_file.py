@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from affectgpt.errors import CheckpointError
+from affectgpt.errors import CheckpointError, first_few
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -33,8 +33,15 @@ class WholeFileIO(TorchCheckpointIO):
             storage_options: Not used, as in Lightning's own.
 
         Raises:
-            CheckpointError: If it cannot be written; what had that name before is still there.
+            CheckpointError: If it cannot be written, or has a weight that is NaN; what had that name before is still
+                there.
         """
+        lost = [name for name, value in checkpoint.get("state_dict", {}).items() if _has_nan(value)]
+        if lost:
+            raise CheckpointError(
+                f"{str(path)!r} is not written: {len(lost)} weights are NaN ({first_few(lost, 3)}); earlier "
+                "checkpoints are as they were: go on from one of them, with a lower optim.lr"
+            )
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -61,3 +68,8 @@ class WholeFileIO(TorchCheckpointIO):
             ) from error
         finally:
             Path(draft).unlink(missing_ok=True)
+
+
+def _has_nan(value: Any) -> bool:
+    # infinity may be meant, as in a stored mask; NaN never is
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and bool(value.isnan().any())
