@@ -18,6 +18,9 @@ LOGGED = ("f1", "precision", "recall", "coverage")
 class StageScores:
     """One wheel score for each stage of the trainer.
 
+    F1 is 0 where no answer is right: the published 0/0 is NaN, which callbacks take for a broken loss, so that early
+    stopping ends the run and no checkpoint is written any more.
+
     Args:
         wheel: ``builtin``, or the folder of the official tables; read at first use.
     """
@@ -58,7 +61,7 @@ class StageScores:
         score.reset()
         if not figures["samples"]:
             return {}
-        return watched(figures)
+        return {name: figures[name] for name in LOGGED}
 
     def _score(self, stage: str) -> Any:
         if stage not in self._scores:
@@ -68,25 +71,3 @@ class StageScores:
             wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
             self._scores[stage] = EmotionWheelScore(wheel, zero_division=0.0)
         return self._scores[stage]
-
-
-def watched(figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The figures of a wheel score as callbacks can watch them: 0 where nothing is right.
-
-    The published F1 of a wheel is 0/0 where precision and recall are 0, and one such wheel makes the mean over all of
-    them NaN. Callbacks take that for a broken loss: early stopping ends the run, and no checkpoint is written any more.
-
-    Args:
-        figures: What ``EmotionWheelScore`` gives, with ``f1_wheel1``, ``precision_wheel1`` and so on.
-
-    Returns:
-        The figures of ``LOGGED``. F1 of a wheel is 0 where its precision and recall are 0; the means are over the
-        wheels that could score a sample, and NaN only if none could.
-    """
-    wheels = sum(name.startswith("f1_wheel") for name in figures)
-    each = {
-        name: torch.stack([figures[f"{name}_wheel{wheel}"] for wheel in range(1, wheels + 1)])
-        for name in ("precision", "recall", "f1")
-    }
-    each["f1"] = each["f1"].masked_fill((each["precision"] == 0) & (each["recall"] == 0), 0.0)
-    return {name: each[name].nanmean() if name in each else figures[name] for name in LOGGED}

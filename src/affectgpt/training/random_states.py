@@ -110,10 +110,11 @@ def draw_states() -> dict[str, Any]:
         True
     """
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
+    key, pos = numpy_state["state"]["key"], numpy_state["state"]["pos"]
     states: dict[str, Any] = {
         "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
-        "numpy": [torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "numpy": {**numpy_state, "state": {"key": torch.from_numpy(key.astype(np.int64)), "pos": int(pos)}},
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -125,8 +126,8 @@ def set_states(states: dict[str, Any]) -> None:
     """Put states back that ``draw_states`` gave."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
-    keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    inner = states["numpy"]["state"]
+    np.random.set_state({**states["numpy"], "state": {**inner, "key": inner["key"].numpy().astype(np.uint32)}})
     torch.set_rng_state(states["torch"].cpu())
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"].cpu())
