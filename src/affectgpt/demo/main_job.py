@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback
 from affectgpt.datamodules.mercaption import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
 from affectgpt.demo.page import write_report
-from affectgpt.demo.pretrain import EncoderPretraining
+from affectgpt.demo.pretrain import encoder_pretraining
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_lines, write_whole
 from affectgpt.manifests.manifest import read_manifest
@@ -169,7 +169,7 @@ def _train(
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
     for name in model.specs:
         model.encoder(name).unfreeze()
-    pretraining = EncoderPretraining(model, label_sets)
+    pretraining = encoder_pretraining(model, label_sets)
     _, before = _fit(pretraining, data, size.pretraining_steps, "training encoders", stages)
     for name in model.specs:
         model.encoder(name).freeze()

@@ -25,16 +25,9 @@ from affectgpt.prompts.template import AnswerEnd
 
 log = logging.getLogger(__name__)
 
-NO_OWN_SAMPLING = {
-    "repetition_penalty": 1.0,
-    "num_beams": 1,
-    "no_repeat_ngram_size": 0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-}
-"""What a model's own settings may say about choosing tokens, set to say nothing: a caller asks for all there is."""
+PLAIN_CHOICE = {"repetition_penalty": 1.0, "num_beams": 1, "no_repeat_ngram_size": 0}
+PLAIN_DRAW = {"min_p": 0.0, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
+"""What a model's own settings may say about choosing tokens, set to say nothing: callers say all there is."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -156,6 +149,7 @@ class HuggingFaceHead(LLMHead):
                 "top_p": sampling.top_p,
                 "top_k": sampling.top_k,
                 "num_return_sequences": sampling.num_answers,
+                **PLAIN_DRAW,
             }
         with seeded(sampling.seed, embeds.device):
             ids: Tensor = self.network.generate(
@@ -166,7 +160,7 @@ class HuggingFaceHead(LLMHead):
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id if config_eos is None else config_eos,
                 synced_gpus=self._is_sharded(),
-                **NO_OWN_SAMPLING,
+                **PLAIN_CHOICE,
                 **drawn,
                 **more,
             )

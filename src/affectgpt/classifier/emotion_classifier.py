@@ -1,0 +1,229 @@
+"""Trains any encoder, pooling and pre-fusion to tell emotions apart, with a plain Lightning trainer.
+
+``B`` batch, ``C`` classes; other shape letters are those of ``affectgpt.types``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from affectgpt.classifier.read_batch import to_batch
+from affectgpt.encoders.base import Encoder
+from affectgpt.encoders.build import build_encoder
+from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.errors import ConfigError, DataError, first_few
+from affectgpt.fusion.base import Pooling
+from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
+from affectgpt.types import SOURCES, Batch, Features
+
+
+@dataclass
+class ClassifiedClip:
+    """What the classifier says of one clip; not frozen, because Lightning copies predictions field by field.
+
+    Attributes:
+        key: The clip's key.
+        labels: Labels of the most likely class.
+        probability: What the classifier gives that class, from 0 to 1.
+    """
+
+    key: str
+    labels: tuple[str, ...]
+    probability: float
+
+
+class EmotionClassifier(lightning.LightningModule):
+    """Encoders, a pooling for each, a pre-fusion, and a linear head over their tokens.
+
+    A class is a set of labels, most often of one; a clip belongs to the class whose labels are the clip's. The loss is
+    cross-entropy. ``load_from_checkpoint`` rebuilds the whole.
+
+    Args:
+        streams: Stream name to its spec, as in ``AffectGPT``. Encoders are frozen unless their stream says
+            ``trainable: true``.
+        classes: Every class: a label, or a list of labels.
+        prefusion: What joins the streams; its tokens stand beside those of the streams. ``none`` for nothing.
+        hidden_dim: Width of a hidden layer in front of the linear one, or ``None`` for none.
+        lr: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        encoders: Encoders that are built already, by stream, to be trained in place. They belong to the run: a
+            checkpoint is rebuilt from ``streams``.
+
+    Raises:
+        ConfigError: If a part is unknown, or parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamSpec | Mapping[str, Any] | str],
+        classes: Sequence[str | Sequence[str]],
+        prefusion: Spec | Mapping[str, Any] | str = "none",
+        hidden_dim: int | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        *,
+        encoders: Mapping[str, Encoder] | None = None,
+    ) -> None:
+        super().__init__()
+        self.specs = read_streams(streams)
+        self.classes = tuple((labels,) if isinstance(labels, str) else tuple(labels) for labels in classes)
+        self.class_of = {frozenset(labels): i for i, labels in enumerate(self.classes)}
+        if len(self.classes) < 2 or len(self.class_of) < len(self.classes):
+            raise ConfigError(f"a classifier needs two classes or more, all different, but got {list(classes)!r}")
+        # Lightning notes the arguments as they are called here: as plain JSON, so that weights_only=True loads them
+        streams = {name: spec.to_json() for name, spec in self.specs.items()}
+        classes = [list(labels) for labels in self.classes]
+        prefusion = Spec.of(prefusion).to_json()
+        self.save_hyperparameters(ignore=["encoders"], logger=False)
+        self.encoders = nn.ModuleDict({name: _encoder(name, spec, encoders) for name, spec in self.specs.items()})
+        widths = {name: self.encoder(name).out_dim for name in self.specs}
+        self.poolings = nn.ModuleDict(
+            {name: POOLINGS.build(spec.pooling, in_dim=widths[name]) for name, spec in self.specs.items()}
+        )
+        self.prefusion = PREFUSIONS.build(prefusion, in_dims=list(widths.values()))
+        token_dims = [self.pooling(name).out_dim for name in self.specs]
+        if self.prefusion.num_tokens:
+            token_dims.append(self.prefusion.out_dim)
+        self.head = _build_head(sum(token_dims), hidden_dim, len(self.classes))
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}_metrics": MetricCollection(
+                    {
+                        "accuracy": MulticlassAccuracy(len(self.classes), average="micro"),
+                        "f1": MulticlassF1Score(len(self.classes), average="macro"),
+                    },
+                    prefix=f"{stage}/",
+                )
+                for stage in ("val", "test")
+            }
+        )
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of a stream."""
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def pooling(self, name: str) -> Pooling:
+        """The pooling of a stream."""
+        pooling = self.poolings[name]
+        assert isinstance(pooling, Pooling)
+        return pooling
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of the classes, float ``[B, C]``.
+
+        Args:
+            batch: Clips; a stream that came as features is not encoded, and one that no clip has counts as zeros.
+
+        Raises:
+            DataError: If the media have another shape than the encoders take.
+        """
+        features = [self._encode(name, batch) for name in self.specs]
+        tokens = [self.pooling(name)(stream) for name, stream in zip(self.specs, features, strict=True)]
+        if self.prefusion.num_tokens:
+            tokens.append(self.prefusion(features))
+        logits: Tensor = self.head(torch.cat([those.mean(1) for those in tokens], dim=-1))
+        return logits
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch, see ``to_batch`` for what a batch may be.
+
+        Raises:
+            DataError: If a clip has labels that are no class.
+        """
+        batch, target = self._with_target(batch)
+        loss = F.cross_entropy(self(batch), target)
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Loss, accuracy and macro F1 of one batch."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Loss, accuracy and macro F1 of one batch."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> list[ClassifiedClip]:
+        """The most likely class of every clip."""
+        batch, _ = to_batch(batch, self.specs)
+        probability, index = self(batch).softmax(-1).max(-1)
+        return [
+            ClassifiedClip(key, self.classes[i], p)
+            for key, i, p in zip(batch.keys, index.tolist(), probability.tolist(), strict=True)
+        ]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over everything that is trainable."""
+        return torch.optim.AdamW(
+            (p for p in self.parameters() if p.requires_grad),
+            lr=self.hparams["lr"],
+            weight_decay=self.hparams["weight_decay"],
+        )
+
+    def _encode(self, name: str, batch: Batch) -> Features:
+        if name in batch.features:
+            return batch.features[name]
+        source = str(self.specs[name].source)
+        if source in batch.media:
+            features: Features = self.encoders[name](batch.media[source], batch.keep[source])
+            return features
+        hidden = torch.zeros(len(batch), 1, self.encoder(name).out_dim, device=self.device)
+        return Features(hidden, torch.zeros(len(batch), 1, dtype=torch.bool, device=self.device))
+
+    def _evaluate(self, stage: str, batch: Any) -> None:
+        batch, target = self._with_target(batch)
+        logits = self(batch)
+        metrics = self.metrics[f"{stage}_metrics"]
+        assert isinstance(metrics, MetricCollection)
+        metrics.update(logits, target)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, target), batch_size=len(batch), sync_dist=True)
+        self.log_dict(metrics, batch_size=len(batch))
+
+    def _with_target(self, given: Any) -> tuple[Batch, Tensor]:
+        """The batch, and the number of each clip's class, int64 ``[B]``."""
+        batch, target = to_batch(given, self.specs)
+        if target is not None:
+            wrong = (target < 0) | (target >= len(self.classes))
+            if wrong.any():
+                raise DataError(f"there are classes 0 to {len(self.classes) - 1}, but not {int(target[wrong][0])}")
+            return batch, target
+        if len(batch.labels) < len(batch):
+            raise DataError("the batch has no labels to learn; give Batch.labels, or pairs of media and class numbers")
+        numbers = [self.class_of.get(frozenset(labels)) for labels in batch.labels]
+        unknown = [i for i, number in enumerate(numbers) if number is None]
+        if unknown:
+            clips = first_few(f"{batch.keys[i]}: {', '.join(batch.labels[i]) or 'no label'}" for i in unknown)
+            known = first_few(", ".join(labels) for labels in self.classes)
+            raise DataError(f"{len(unknown)} clips have labels that are no class: {clips}; the classes are {known}")
+        return batch, torch.tensor(numbers, device=self.device)
+
+
+def _encoder(name: str, spec: StreamSpec, given: Mapping[str, Encoder] | None) -> Encoder:
+    if given is not None:
+        if name not in given:
+            raise ConfigError(f"encoders: there is none for the stream {name!r}; given are {first_few(given)}")
+        return given[name]
+    encoder = build_encoder(spec.encoder)
+    if encoder.modality != SOURCES[str(spec.source)]:
+        raise ConfigError(
+            f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with an encoder that reads "
+            f"{encoder.modality}; change the source or the encoder"
+        )
+    return encoder if spec.trainable else encoder.freeze()
+
+
+def _build_head(in_dim: int, hidden_dim: int | None, num_classes: int) -> nn.Module:
+    if hidden_dim is None:
+        return nn.Linear(in_dim, num_classes)
+    return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, num_classes))
