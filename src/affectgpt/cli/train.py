@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.cli.answers_file import PredictionFile
-from affectgpt.cli.terminal import quiet
+from affectgpt.cli.terminal import quiet, say
 from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.training.resume_report import ResumeReport
+from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.stop_signals import StopTogether
 
@@ -39,11 +42,13 @@ class AffectCLI(LightningCLI):
 
     Args:
         stop: What takes note of SIGTERM.
+        held: Gives back what the run holds, such as locks, when it is closed.
         options: See ``LightningCLI``.
     """
 
-    def __init__(self, stop: StopTogether, **options: Any) -> None:
+    def __init__(self, stop: StopTogether, held: ExitStack, **options: Any) -> None:
         self.stop = stop
+        self.held = held
         super().__init__(**options)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -52,6 +57,11 @@ class AffectCLI(LightningCLI):
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items() if k != "callbacks"})
         parser.add_lightning_class_args(AffectGPT, "model")
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
+        parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="fit: replace the checkpoints of another configuration in the folder",
+        )
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
         )
@@ -67,8 +77,24 @@ class AffectCLI(LightningCLI):
         """Build the trainer, with what keeps a run from losing anything in silence."""
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit":
-            add_safeguards(trainer, self.stop, self._get(self.config, "seed_everything"))
+            config = self.plain_config()
+            folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
+            self.report = ResumeReport(config, lambda line: say(line, err=True))
+            add_safeguards(trainer, self.stop, folder, self.report, config["seed_everything"])
         return trainer
+
+    def plain_config(self) -> dict[str, Any]:
+        """The configuration of the verb as plain values."""
+        parser = self._parser(self.subcommand)
+        plain: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
+        return plain
+
+    def after_fit(self) -> None:
+        """Say it where a resumed run had nothing left to do."""
+        if self.report.resumed_step is not None and self.report.resumed_step == self.trainer.global_step:
+            made = f"{self.trainer.current_epoch} epochs and {self.trainer.global_step} steps"
+            limits = f"trainer.max_epochs={self.trainer.max_epochs}, trainer.max_steps={self.trainer.max_steps}"
+            say(f"nothing to do: the run was finished after {made}; {limits}. Raise them to train on", err=True)
 
     def instantiate_classes(self) -> None:
         """Build the parts; the datamodule gets the model's media profile and style.
@@ -119,9 +145,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
     stop = StopTogether()
     try:
-        with stop.patience():
+        with ExitStack() as held:
+            held.enter_context(stop.patience())
             AffectCLI(
                 stop,
+                held,
                 model_class=AffectGPT,
                 args=[verb, *([] if start is None else ["--config", _model_of(start)]), *argv],
                 seed_everything_default=42,

@@ -10,21 +10,28 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from affectgpt.training.finite import FiniteGuard
 from affectgpt.training.last_checkpoint import LastCheckpoint
 from affectgpt.training.random_states import RandomStates
+from affectgpt.training.resume_report import ResumeReport
+from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.stop_signals import StopTogether
 from affectgpt.training.whole_file import WholeFileIO
 
 log = logging.getLogger(__name__)
 
 
-def add_safeguards(trainer: lightning.Trainer, stop: StopTogether, seed: int | None = None) -> None:
+def add_safeguards(
+    trainer: lightning.Trainer, stop: StopTogether, folder: RunFolder, report: ResumeReport, seed: int | None = None
+) -> None:
     """Add what the configuration did not name itself; what it names stands.
 
-    Checkpoints are written whole or not at all, ``last.ckpt`` is the last, steps that are not finite are left out, and
-    SIGTERM ends the run with a checkpoint that holds the random generators too.
+    Checkpoints are written whole or not at all, into a folder that is this run's alone, ``last.ckpt`` is the last,
+    steps that are not finite are left out, and SIGTERM ends the run with a checkpoint. A checkpoint holds the random
+    generators and the settings of the run, and a resumed run tells what it makes of them.
 
     Args:
         trainer: The trainer.
         stop: What takes note of SIGTERM.
+        folder: What keeps the folder to this run.
+        report: What tells how a run is resumed.
         seed: Seed of the run.
     """
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -32,7 +39,7 @@ def add_safeguards(trainer: lightning.Trainer, stop: StopTogether, seed: int | N
         trainer.strategy.checkpoint_io = WholeFileIO()
     if trainer.checkpoint_callbacks:
         callbacks.append(LastCheckpoint())
-    callbacks[:0] = [stop, RandomStates(seed)]
+    callbacks[:0] = [folder, stop, report, RandomStates(seed)]
     if any(isinstance(callback, FiniteGuard) for callback in callbacks):
         return
     if trainer.precision == "16-mixed":

@@ -1,0 +1,169 @@
+"""Keeps a folder of checkpoints to one run at a time, and to one configuration."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import lightning
+from filelock import FileLock, Timeout
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from affectgpt import __version__
+from affectgpt.checkpoints.io import SAME_MATHS, load_checkpoint
+from affectgpt.errors import AffectGPTError, CheckpointError, ConfigError
+from affectgpt.files import write_whole
+from affectgpt.training.run_settings import Change, changed_settings, settings_of
+
+log = logging.getLogger(__name__)
+
+RECORD = "run.json"
+LOCK = ".run.lock"
+LOCK_SECONDS = 10.0
+"""How long to wait for the lock: workers of a run that was killed hold it for some seconds more."""
+
+MAX_CHANGES = 6
+
+
+class RunFolder(lightning.Callback):
+    """Writes down which run writes into a folder of checkpoints, and refuses another one.
+
+    ``run.json`` gets the settings of the run when it starts. A run with other settings is refused where checkpoints lie
+    already, unless it goes on from one of them; so an experiment never replaces a trained model. While a run lasts, its
+    folder is locked, and a second run that would write the same files is refused. It is a context that gives the locks
+    back.
+
+    Args:
+        config: The configuration of the command line.
+        overwrite: Whether checkpoints of another configuration may be replaced.
+
+    Raises:
+        ConfigError: When training starts, if another run is writing into the folder, or one of another configuration
+            left checkpoints there.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.config = config
+        self.overwrite = overwrite
+        self._locks: list[FileLock] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for lock in self._locks:
+            lock.release()
+        self._locks = []
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Claim the folders; all ranks are refused together."""
+        if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        settings = settings_of(pl_module, trainer.datamodule, self.config)  # type: ignore[attr-defined]
+        savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+        problem: str | None = None
+        if trainer.is_global_zero:
+            try:
+                for folder in dict.fromkeys(checkpoint_folder(saver, trainer) for saver in savers):
+                    if "://" not in str(folder):
+                        self._claim(folder, settings)
+            except AffectGPTError as error:
+                problem = str(error)
+        problem = trainer.strategy.broadcast(problem)
+        if problem is not None:
+            raise ConfigError(problem)
+
+    def _claim(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock(folder)
+        checkpoints = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+        goes_on_from = self.config.get("ckpt_path")
+        goes_on = goes_on_from in ("last", "best", "hpc") or (
+            goes_on_from and Path(goes_on_from).resolve().parent == folder.resolve()
+        )
+        if checkpoints and not goes_on:
+            self._compare(folder, checkpoints[-1], settings)
+        record = {
+            "format": 1,
+            "affectgpt": __version__,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "settings": settings,
+        }
+        write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+    def _lock(self, folder: Path) -> None:
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            record = _read(folder / RECORD)
+            owner = f" (process {record['process']} on {record['host']}, since {record['started']})" if record else ""
+            raise ConfigError(
+                f"another run{owner} is writing checkpoints into {folder}: the two would replace each other's. Wait "
+                "for it, or give this one a folder of its own: trainer.default_root_dir, or dirpath of ModelCheckpoint"
+            ) from None
+        except NotImplementedError:
+            log.warning("%s is on a file system without locks: a second run there would not be noticed", folder)
+            return
+        self._locks.append(lock)
+
+    def _compare(self, folder: Path, newest: Path, settings: Mapping[str, Any]) -> None:
+        changes = _changes_since(folder, newest, settings)
+        if changes and not self.overwrite:
+            more = f"; and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
+            raise ConfigError(
+                f"{folder} holds {newest.name} of a run with another configuration, which this one would replace; "
+                f"{'; '.join(map(str, changes[:MAX_CHANGES]))}{more}. Give this run a folder of its own "
+                f"(trainer.default_root_dir, or dirpath of ModelCheckpoint), go on from the other (--ckpt_path "
+                f"{newest}), or give --overwrite to replace it"
+            )
+        log.warning(
+            "%s holds %s already: this run starts anew and may replace it; to go on from it give --ckpt_path %s",
+            *(folder, newest.name, newest),
+        )
+
+
+def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Path:
+    """Where a callback will write; Lightning decides it only after the first hooks have run."""
+    if saver.dirpath is not None:
+        return Path(saver.dirpath)
+    if not trainer.loggers:
+        return Path(trainer.default_root_dir, "checkpoints")
+    logger = trainer.loggers[0]
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version, "checkpoints")
+
+
+def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> list[Change]:
+    """What differs from the run that wrote the folder; where it left no record, from the model in its checkpoint."""
+    record = _read(folder / RECORD)
+    if record is not None:
+        return changed_settings(record["settings"], settings)
+    try:
+        theirs = load_checkpoint(newest)["hyper_parameters"]
+    except CheckpointError:
+        return [Change("the checkpoint", "not one of ours", "one of ours")]
+    ours = settings["model"]
+    return changed_settings(
+        {"model": {name: theirs.get(name) for name in SAME_MATHS}},
+        {"model": {name: ours.get(name) for name in SAME_MATHS}},
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The record of a run; ``None`` where there is none that can be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(record, dict) and isinstance(record.get("settings"), dict)
+    return record if whole and {"process", "host", "started"} <= record.keys() else None

@@ -1,0 +1,75 @@
+"""The settings of a run as plain JSON, and what differs between those of two runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import lightning
+
+ELSEWHERE = frozenset(
+    {
+        *("accelerator", "devices", "num_nodes", "strategy", "plugins", "default_root_dir", "logger", "callbacks"),
+        *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps", "profiler"),
+        *("num_sanity_val_steps", "barebones", "benchmark", "use_distributed_sampler", "detect_anomaly"),
+    }
+)
+"""Arguments of the trainer that say where a run is made and what is shown of it, not what is learnt."""
+
+FOR_SPEED = frozenset({"num_workers", "pin_memory", "cache_folder", "cache_gigabytes", "cache_decoded"})
+"""Arguments of a datamodule that change how fast it is, not what it gives."""
+
+
+class Change(NamedTuple):
+    """A setting that two runs have otherwise; ``None`` also stands for one that a run does not have."""
+
+    name: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.then!r} then, {self.now!r} now"
+
+
+def settings_of(
+    module: lightning.LightningModule, datamodule: lightning.LightningDataModule | None, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a run is made of, as plain JSON.
+
+    Args:
+        module: The model.
+        datamodule: The data, if they come as a datamodule.
+        config: The configuration of the command line, of which ``trainer``, ``seed_everything``, ``start`` and ``data``
+            are read.
+    """
+    data = dict(config.get("data") or {})
+    if datamodule is not None:
+        data["args"] = dict(datamodule.hparams)
+    settings = {
+        "model": dict(module.hparams),
+        "data": data,
+        "trainer": {name: value for name, value in (config.get("trainer") or {}).items() if name not in ELSEWHERE},
+        "seed_everything": config.get("seed_everything"),
+        "start": config.get("start"),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """Every setting that differs, by its full name; those that only make data come faster do not count.
+
+    Examples:
+        >>> [str(change) for change in changed_settings({"model": {"lr": 1, "n": 2}}, {"model": {"lr": 3, "n": 2}})]
+        ['model.lr: 1 then, 3 now']
+    """
+    return [change for change in _changes("", then, now) if change.name.removeprefix("data.args.") not in FOR_SPEED]
+
+
+def _changes(name: str, then: Any, now: Any) -> Iterator[Change]:
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*then, *now]):
+            yield from _changes(f"{name}.{key}" if name else key, then.get(key), now.get(key))
+    elif then != now:
+        yield Change(name, then, now)

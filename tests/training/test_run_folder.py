@@ -1,0 +1,154 @@
+"""A folder of checkpoints belongs to one run at a time and one configuration; a resumed run says what it took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+
+from affectgpt.cli.main import main
+from affectgpt.training import run_folder
+from affectgpt.training.run_folder import LOCK, RECORD
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def config(shards: Path, out: Path, **trainer: object) -> dict:
+    audio = {"encoder": {"name": "tiny-audio", "args": {"dim": 8, "num_mels": 8, "channels": 4}}}
+    frame = {"encoder": {"name": "tiny-vision", "args": {"size": 16, "dim": 8, "channels": 2}}}
+    saver = {"dirpath": str(out), "save_last": True, "enable_version_counter": False, "every_n_train_steps": 2}
+    return {
+        "model": {
+            "streams": {"audio": audio, "frame": frame},
+            "prefusion": {"name": "none"},
+            "llm": {"name": "tiny", "args": {"dim": 16}},
+            "style": "brief",
+            "media": {
+                "num_frames": 1,
+                "frame_height": 16,
+                "frame_width": 16,
+                "num_segments": 1,
+                "segment_seconds": 0.1,
+            },
+            "optim": {"lr": 1e-3, "warmup_steps": 4},
+        },
+        "data": {"name": "mercaption", "args": {"train": str(shards), "batch_size": 2, "num_workers": 0}},
+        "trainer": {
+            "max_steps": 2,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "default_root_dir": str(out),
+            "callbacks": [{"class_path": "ModelCheckpoint", "init_args": saver}],
+            **trainer,
+        },
+    }
+
+
+def fit(shards: Path, out: Path, *more: str, **trainer: object) -> int:
+    out.mkdir(exist_ok=True)
+    (out / "config.yaml").unlink(missing_ok=True)
+    path = out.parent / "given.yaml"
+    path.write_text(yaml.safe_dump(config(shards, out, **trainer)))
+    return main(["fit", "--config", str(path), *more])
+
+
+def last(out: Path) -> dict:
+    return torch.load(out / "last.ckpt", weights_only=True)
+
+
+def test_another_configuration_never_replaces_a_trained_model(shards, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    record = json.loads((out / RECORD).read_text())
+    assert record["settings"]["model"]["llm"] == {"name": "tiny", "args": {"dim": 16}}
+    before = (out / "last.ckpt").read_bytes()
+    other = "--model.llm.args={dim: 32}"
+    assert fit(shards, out, other) == 1
+    said = capsys.readouterr().err
+    assert "model.llm.args.dim: 16 then, 32 now" in said
+    assert "--ckpt_path" in said
+    assert "--overwrite" in said
+    (out / RECORD).unlink()  # also where only the checkpoint tells
+    assert fit(shards, out, other) == 1
+    assert "model.llm.args.dim: 16 then, 32 now" in capsys.readouterr().err
+    assert (out / "last.ckpt").read_bytes() == before
+    assert fit(shards, out, other, "--overwrite") == 0
+    assert last(out)["hyper_parameters"]["llm"]["args"]["dim"] == 32
+    assert fit(shards, out, other, "--data.args.num_workers=1") == 0, "the same run, made anew"
+    assert fit(shards, tmp_path / "elsewhere") == 0
+
+
+def test_a_second_run_in_the_folder_is_refused_and_the_lock_is_given_back(shards, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    out.mkdir()
+    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.0)
+    with FileLock(out / LOCK):
+        assert fit(shards, out) == 1
+    assert "is writing checkpoints into" in capsys.readouterr().err
+    assert not list(out.glob("*.ckpt"))
+    assert fit(shards, out) == 0
+    assert fit(shards, out, "--data.args.batch_size=0") == 1
+    assert fit(shards, out) == 0
+
+
+def test_what_was_changed_on_resuming_is_in_effect_and_told(shards, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    resume = ["--ckpt_path", str(out / "last.ckpt")]
+    changed = ["--model.optim.lr=0.1", "--model.optim.weight_decay=0", "--model.optim.lr_of={llm: 0.2}"]
+    assert fit(shards, out, *resume, *changed, max_steps=4) == 0
+    said = capsys.readouterr().err
+    assert "going on from" in said
+    assert "step 2" in said
+    assert "model.optim.lr 0.1 (was 0.001)" in said
+    assert "trainer.max_steps 4 (was 2)" in said
+    state = last(out)
+    assert state["hyper_parameters"]["optim"]["lr"] == 0.1
+    groups = state["optimizer_states"][0]["param_groups"]
+    assert {group["initial_lr"] for group in groups} == {0.1, 0.2}
+    assert {group["weight_decay"] for group in groups} == {0.0}
+    assert {round(group["lr"], 6) for group in groups} == {0.1, 0.2}, "at step 4, after the warm-up"
+    moments = state["optimizer_states"][0]["state"]
+    assert all(float(moment["step"]) == 4 for moment in moments.values())
+    names = [name for name in state["state_dict"] if name in dict.fromkeys(state["state_dict"])]
+    sizes = [moments[i]["exp_avg"].shape for group in groups for i in group["params"]]
+    assert sorted(map(tuple, sizes)) == sorted(
+        tuple(state["state_dict"][name].shape) for name in names if not name.startswith("encoders")
+    )
+
+
+def test_what_cannot_be_taken_over_is_refused(shards, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    resume = ["--ckpt_path", str(out / "last.ckpt")]
+    assert fit(shards, out, *resume, "--model.streams.audio.trainable=true", max_steps=4) == 1
+    assert "another 'trainable' or 'lora'" in capsys.readouterr().err
+
+
+def test_the_patience_of_a_resumed_run_is_that_of_its_configuration(shards, tmp_path, capsys):
+    out = tmp_path / "run"
+    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "train/loss", "patience": 3}}
+    (saver,) = config(shards, out)["trainer"]["callbacks"]
+    assert fit(shards, out, callbacks=[stopping, saver]) == 0
+    stopping["init_args"]["patience"] = 5
+    assert fit(shards, out, "--ckpt_path", str(out / "last.ckpt"), callbacks=[stopping, saver], max_steps=4) == 0
+    assert "EarlyStopping.patience 5 (was 3)" in capsys.readouterr().err
+    (state,) = (value for name, value in last(out)["callbacks"].items() if name.startswith("EarlyStopping"))
+    assert state["patience"] == 5
+
+
+def test_a_run_that_was_finished_says_so(shards, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    assert "nothing to do" not in capsys.readouterr().err
+    assert fit(shards, out, "--ckpt_path", str(out / "last.ckpt")) == 0
+    said = capsys.readouterr().err
+    assert "no setting differs" in said
+    assert "nothing to do: the run was finished after" in said
+    assert "trainer.max_steps=2" in said
