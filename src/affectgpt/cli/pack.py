@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             progress=progress.update,
         )
     index = report.index
+    for remark in report.remarks:
+        print(remark)
     if report.num_resumed:
         print(f"went on after {report.num_resumed} clips that an earlier run had done")
     print(
@@ -59,6 +62,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         print(f"left out {len(report.rejects)} ({', '.join(codes)}); {args.out}/rejects.jsonl has the reasons")
     if report.num_noted:
         print(f"{report.num_noted} have notes on damage or doubt in their json (media_notes, manifest_notes)")
+    out = shlex.quote(args.out)
+    print(f"wrote {len(index.shards)} tar(s), index.json and rejects.jsonl to {args.out}; next: affectgpt check {out}")
     if args.json:
         print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
     return 0

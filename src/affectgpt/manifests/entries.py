@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Record, SampleError
 from affectgpt.metrics.labels import is_missing
+from affectgpt.text import clean_label, clean_name, clean_text
 
 Entries: TypeAlias = Iterator[tuple[str, Mapping[str, Any] | SampleError]]
 """Place of an entry (``manifest.csv:7``), and the entry, or what is wrong with it."""
 
 MAX_KEY_BYTES = 80
+MAX_SHOWN = 200
 # What pandas reads as a missing value, by which the published sets are written; case matters: "none" may be a word
 PLACEHOLDERS = frozenset(
     ("nan", "NaN", "-nan", "-NaN", "null", "NULL", "None", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "#N/A N/A")
@@ -30,10 +33,20 @@ _FILES: Mapping[str, frozenset[str]] = {
 }
 
 
+class NotedEntry(dict[str, Any]):
+    """An entry with what its reader took otherwise than it is written.
+
+    Attributes:
+        notes: One sentence for each.
+    """
+
+    notes: tuple[str, ...] = ()
+
+
 def fault(place: str, code: str, message: str, key: str = "") -> SampleError:
     """A fault of an entry, which names its place and, where it is known, its key."""
     who = f" ({key!r})" if key else ""
-    return SampleError(key or place, "manifest", code, f"{place}{who}: {message}")
+    return SampleError(clean_text(key or place), "manifest", code, clean_text(f"{place}{who}: {message}"))
 
 
 def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: bool = False) -> Record:
@@ -48,19 +61,19 @@ def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: boo
     Raises:
         SampleError: If the entry has no good name, a value of the wrong type, or a file that is not there.
     """
-    return _Entry(dict(entry), folder, place, cells).read()
+    return _Entry(entry, folder, place, cells).read()
 
 
 class _Entry:
     """Takes an entry apart; what is left over in the end is extra."""
 
-    def __init__(self, entry: dict[str, Any], folder: Path, place: str, cells: bool) -> None:
-        self.entry = entry
+    def __init__(self, entry: Mapping[str, Any], folder: Path, place: str, cells: bool) -> None:
+        self.entry = dict(entry)
         self.folder = folder
         self.place = place
         self.cells = cells
         self.key = ""
-        self.notes: list[str] = []
+        self.notes: list[str] = list(entry.notes) if isinstance(entry, NotedEntry) else []
 
     def fault(self, code: str, message: str) -> SampleError:
         return fault(self.place, code, message, self.key)
@@ -79,7 +92,7 @@ class _Entry:
             labels=self.take_labels(),
             description=self.take_text("description"),
             split=self.take_text("split"),
-            extra={name: self.plain(name, value) for name, value in self.entry.items()},
+            extra={clean_text(str(name)): self.plain(name, value) for name, value in self.entry.items()},
             notes=tuple(self.notes),
         )
 
@@ -93,48 +106,81 @@ class _Entry:
             return None
         return value
 
+    def cleaned(self, name: str, value: str, clean: Callable[[str], str]) -> str:
+        """A text as it is kept; what cannot be seen or written is taken out, and that is noted."""
+        kept = clean(value)
+        if kept.split() != value.split():
+            self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was taken as {ascii(kept)[:MAX_SHOWN]}")
+        return kept
+
     def take_key(self) -> str:
         key = self.entry.pop("name", None)
         if not isinstance(key, str):
-            raise self.fault("no_name", f"'name' must be a string that names the sample, but is {key!r}")
+            raise self.fault("no_name", f"'name' must be a string that names the sample, but is {_shown(key)}")
+        key = self.cleaned("name", key, clean_name)
         if not _KEY.fullmatch(key) or len(key.encode()) > MAX_KEY_BYTES:
             raise self.fault(
                 "bad_name",
-                f"the name {key!r} cannot be a key in a shard; use letters, digits, '-' and '_' (no dot, slash or "
-                f"space), at most {MAX_KEY_BYTES} bytes",
+                f"the name {_shown(key)} cannot be a key in a shard; use letters, digits, '-' and '_' (no dot, slash "
+                f"or space), at most {MAX_KEY_BYTES} bytes",
             )
         return key
 
     def take_text(self, name: str) -> str | None:
         value = self.take(name)
         if value is not None and not isinstance(value, str):
-            raise self.fault("wrong_type", f"{name!r} must be a string or null, but is {value!r}")
-        return value.strip() or None if value else None
+            raise self.fault("wrong_type", f"{name!r} must be a string or null, but is {_shown(value)}")
+        return self.cleaned(name, value, clean_text).strip() or None if value else None
 
     def take_labels(self) -> tuple[str, ...]:
-        labels = self.take("labels") or []
+        labels = self.take("labels")
+        if labels is None or labels == "":
+            return ()
         if self.cells and isinstance(labels, str):
             labels = _split_labels(labels)
-        if not isinstance(labels, list) or not all(isinstance(label, str) and label.strip() for label in labels):
-            raise self.fault("wrong_type", f"'labels' must be a list of words, such as [\"happy\"], but is {labels!r}")
-        return tuple(label.strip() for label in labels)
+        if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+            kept = tuple(self.cleaned("label", label, clean_label) for label in labels)
+            if all(kept):
+                return kept
+        raise self.fault(
+            "wrong_type", f"'labels' must be a list of words, such as [\"happy\"], but is {_shown(labels)}"
+        )
 
     def take_file(self, name: str) -> Path | None:
         value = self.take(name)
         if value is None or (self.cells and value == ""):
             return None
         if not isinstance(value, str) or not value:
-            raise self.fault("wrong_type", f"{name!r} must be a file name, but is {value!r}")
-        path = self.folder / value
+            raise self.fault("wrong_type", f"{name!r} must be a file name, but is {_shown(value)}")
+        path = self.find(name, value)
         if name == "faces" and path.is_dir():
             return path
         suffix = value.rpartition(".")[2].lower()
         if suffix not in _FILES[name]:
             raise self.fault(
-                "unknown_suffix", f"{name!r} is {value!r}, but must end in one of: {', '.join(sorted(_FILES[name]))}"
+                "unknown_suffix",
+                f"{name!r} is {_shown(value)}, but must end in one of: {', '.join(sorted(_FILES[name]))}",
             )
         if not path.is_file():
-            raise self.fault("missing_file", f"{name!r} names {str(path)!r}, which is no file; check the path")
+            raise self.fault(
+                "missing_file", f"{name!r} names {_shown(str(path), 1000)}, which is no file; check the path"
+            )
+        return path
+
+    def find(self, name: str, value: str) -> Path:
+        """The path of a file; a name whose letters are spelt in two characters on disk, or in one, is the same name."""
+        path = self.folder / value
+        try:
+            if path.exists():
+                return path
+            for form in ("NFC", "NFD"):
+                twin = self.folder / unicodedata.normalize(form, value)
+                if twin.exists():
+                    self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was found as {ascii(twin.name)[:MAX_SHOWN]}")
+                    return twin
+        except OSError as error:  # such as a name that is too long
+            message = f"{name!r} names {_shown(value)}, which cannot be looked for ({error.strerror}); check the path"
+            raise self.fault("missing_file", message) from error
         return path
 
     def plain(self, name: str, value: Any) -> Any:
@@ -142,9 +188,23 @@ class _Entry:
         if is_missing(value):
             return None
         try:
-            return json.loads(json.dumps(value, default=lambda odd: odd.isoformat(), allow_nan=False))
-        except (TypeError, ValueError, AttributeError):
-            raise self.fault("wrong_type", f"{name!r} is {value!r}, which is no plain JSON; leave it out") from None
+            text = json.dumps(value, default=lambda odd: odd.isoformat(), allow_nan=False, ensure_ascii=False)
+            kept = clean_text(text)
+            if kept != text:
+                self.notes.append(f"{clean_text(str(name))} held half an emoji, which became U+FFFD")
+            return json.loads(kept)
+        except (TypeError, ValueError, AttributeError, RecursionError):
+            message = f"{name!r} is {_shown(value)}, which is no plain JSON; leave it out"
+            raise self.fault("wrong_type", message) from None
+
+
+def _shown(value: object, most: int = MAX_SHOWN) -> str:
+    """A value for a message, shortened."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deep to be shown"
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _split_labels(text: str) -> list[str] | str:

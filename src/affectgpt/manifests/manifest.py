@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import parse_json
 from affectgpt.manifests.entries import Entries, fault, read_entry
-from affectgpt.manifests.media_folder import folder_entries
+from affectgpt.manifests.folder_manifest import find_manifest
+from affectgpt.manifests.folder_walk import FolderWalk, describe_unused, walk_folder
+from affectgpt.manifests.media_folder import sort_into_clips
 from affectgpt.manifests.record import Record, SampleError
 from affectgpt.manifests.text_tables import read_text, table_rows
+
+NOT_NAMED = "no sample of the manifest uses them"
 
 
 class Layout(Protocol):
@@ -19,6 +25,25 @@ class Layout(Protocol):
 
     def entries(self, folder: Path) -> Entries:
         """The entries of the data set, with paths relative to the folder."""
+
+    def unused(self, folder: Path) -> Mapping[Path, str]:
+        """Files that no entry uses, relative to the folder, and the reason of each."""
+
+
+@dataclass(frozen=True)
+class ManifestScan:
+    """What a manifest holds.
+
+    Attributes:
+        records: The samples, in order.
+        problems: What is wrong with the other entries.
+        remarks: What a person should know: which file of a folder was taken as the manifest, and how many files of it
+            were not used, by reason.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    problems: list[SampleError] = field(default_factory=list)
+    remarks: tuple[str, ...] = ()
 
 
 def read_manifest(path: str | Path, layout: Layout | None = None) -> list[Record]:
@@ -30,9 +55,11 @@ def read_manifest(path: str | Path, layout: Layout | None = None) -> list[Record
     Args:
         path: ``.jsonl`` (one object a line), ``.csv``, ``.tsv`` or ``.parquet`` (one entry a row), or a folder of
             media.
-        layout: How a folder is laid out, such as ``Mer2025()``; by default each media file in it is a clip.
+        layout: How a folder is laid out, such as ``Mer2025()``; by default the manifest in the folder counts, and if
+            there is none each media file in it is a clip.
 
     Raises:
+        ConfigError: If the kind of file is unknown, or its reader is not installed.
         DataError: At the first entry that does not fit, whose file is missing, or whose key came before.
     """
     records, problems = scan_manifest(path, layout)
@@ -48,10 +75,68 @@ def scan_manifest(path: str | Path, layout: Layout | None = None) -> tuple[list[
         ConfigError: If the kind of file is unknown, or its reader is not installed.
         DataError: If the file cannot be read, or has no entry.
     """
+    scan = survey_manifest(path, layout)
+    return scan.records, scan.problems
+
+
+def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestScan:
+    """Read a manifest as ``scan_manifest`` does, and tell which files of a folder were not used.
+
+    Raises:
+        ConfigError: If the kind of file is unknown, or its reader is not installed.
+        DataError: If the file cannot be read, or has no entry.
+    """
     path = Path(path)
-    entries, folder, cells = _entries(path, layout)
-    records: list[Record] = []
-    problems: list[SampleError] = []
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise DataError(f"manifest {str(path)[:200]!r} cannot be opened: {error.strerror}; check the path") from error
+    if layout is not None:
+        if not is_folder:
+            raise DataError(f"{str(path)!r} is no folder, but layout {layout!r} reads one; give the folder of the set")
+        scan = _collect(layout.entries(path), path, cells=True)
+        remarks = describe_unused(path, layout.unused(path))
+    elif is_folder:
+        scan, remarks = _survey_folder(path)
+    else:
+        scan, remarks = _read_file(path), []
+    if not scan.records and not scan.problems:
+        told = "".join(f"; {remark}" for remark in remarks)
+        raise DataError(f"manifest {str(path)!r} has no entry{told}; write one sample a line, or choose another folder")
+    return ManifestScan(scan.records, scan.problems, tuple(remarks))
+
+
+def _survey_folder(folder: Path) -> tuple[ManifestScan, list[str]]:
+    """What a folder holds: by the manifest in it, or by its media files."""
+    walk = walk_folder(folder)
+    manifest = find_manifest(walk, tuple(_READERS))
+    if manifest is None:
+        found = sort_into_clips(walk)
+        return _collect(found.entries(), folder, cells=False), describe_unused(folder, found.unused)
+    scan = _read_file(folder / manifest)
+    remark = f"{str(folder / manifest)!r} was taken as the manifest of the folder"
+    return scan, [remark, *describe_unused(folder, _not_named(walk, manifest, scan.records))]
+
+
+def _not_named(walk: FolderWalk, manifest: Path, records: list[Record]) -> dict[Path, str]:
+    """The files of a folder that no record uses."""
+    used = {os.path.realpath(path) for record in records for path in record.files()}
+    left = [path for path in walk.files if path != manifest and os.path.realpath(walk.folder / path) not in used]
+    return {**walk.passed_over, **dict.fromkeys(left, NOT_NAMED)}
+
+
+def _read_file(path: Path) -> ManifestScan:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(
+            f"manifest {str(path)!r}: {path.suffix!r} is none of {', '.join(_READERS)}, nor is it a folder"
+        )
+    return _collect(reader(path), path.parent, cells=reader is not _json_lines)
+
+
+def _collect(entries: Entries, folder: Path, *, cells: bool) -> ManifestScan:
+    """The records of the entries, and what is wrong with the others."""
+    scan = ManifestScan()
     first_place: dict[str, str] = {}
     for place, entry in entries:
         try:
@@ -62,29 +147,11 @@ def scan_manifest(path: str | Path, layout: Layout | None = None) -> tuple[list[
                 message = f"the name was used in {first_place[record.key]} already; every sample needs one of its own"
                 raise fault(place, "duplicate_key", message, record.key)
         except SampleError as problem:
-            problems.append(problem)
+            scan.problems.append(problem)
             continue
         first_place[record.key] = place
-        records.append(record)
-    if not records and not problems:
-        raise DataError(f"manifest {str(path)!r} has no entry; write one sample a line, or choose another folder")
-    return records, problems
-
-
-def _entries(path: Path, layout: Layout | None) -> tuple[Entries, Path, bool]:
-    """Entries, the folder that their paths are relative to, and whether they are cells of a table."""
-    if layout is not None:
-        if not path.is_dir():
-            raise DataError(f"{str(path)!r} is no folder, but layout {layout!r} reads one; give the folder of the set")
-        return layout.entries(path), path, True
-    if path.is_dir():
-        return folder_entries(path), path, False
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(
-            f"manifest {str(path)!r}: {path.suffix!r} is none of {', '.join(_READERS)}, nor is it a folder"
-        )
-    return reader(path), path.parent, reader is not _json_lines
+        scan.records.append(record)
+    return scan
 
 
 def _json_lines(path: Path) -> Entries:
@@ -93,21 +160,13 @@ def _json_lines(path: Path) -> Entries:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield place, fault(place, "not_json", f"not JSON ({error}); write one object a line")
+            entry = parse_json(line, "the line")
+        except DataError as error:
+            yield place, fault(place, "not_json", f"{error}; write one object a line")
             continue
         if not isinstance(entry, dict):
             entry = fault(place, "not_an_object", f'{line.strip()[:60]!r} is no JSON object; write {{"name": ...}}')
         yield place, entry
-
-
-def _csv(path: Path) -> Entries:
-    return table_rows(path)
-
-
-def _tsv(path: Path) -> Entries:
-    return table_rows(path)
 
 
 def _parquet(path: Path) -> Entries:
@@ -128,7 +187,7 @@ def _parquet(path: Path) -> Entries:
 
 _READERS: Mapping[str, Callable[[Path], Any]] = {
     ".jsonl": _json_lines,
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": table_rows,
+    ".tsv": table_rows,
     ".parquet": _parquet,
 }

@@ -2,89 +2,184 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from affectgpt.errors import DataError
-from affectgpt.manifests.entries import MAX_KEY_BYTES, Entries, fault
-from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from affectgpt.files import parse_json
+from affectgpt.manifests.entries import MAX_KEY_BYTES, PLACEHOLDERS, Entries, NotedEntry, fault
+from affectgpt.manifests.folder_walk import FolderWalk
+from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from affectgpt.manifests.subtitles import SUBTITLE_SUFFIXES, read_subtitle
 from affectgpt.manifests.text_tables import read_text
+from affectgpt.text import clean_name, clean_text
 
+_MEDIA = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 _MOVING = VIDEO_SUFFIXES - PICTURE_SUFFIXES
-_SIDE_FILES = ("json", "txt", "srt")
-_SRT_TIME = re.compile(r"^\d+:\d\d:\d\d[,.]\d+ --> .*$")
+_SIDE_FILES = SUBTITLE_SUFFIXES | {"json", "txt", FACES_SUFFIX}
+# u1.en.srt, u1.pt-BR.srt, u1.en.forced.srt, u1.mp4.srt: what recognisers and downloaders put between name and suffix
+_ADDED = re.compile(rf"[a-z]{{2,3}}([-_][A-Za-z0-9]{{2,8}})*|forced|auto|orig|default|{'|'.join(sorted(_MEDIA))}")
+_FOUND_BY_PATH = ("name", "file", "video", "audio", "faces")
+
+NO_CLIP = "they belong to no clip"
+BESIDE_VIDEO = "pictures beside a video of their name"
 
 
-def folder_entries(folder: Path) -> Entries:
-    """Entries of all media files below a folder, sorted by name; hidden files and folders are passed over.
+@dataclass(frozen=True)
+class MediaFolder:
+    """A folder of media files, sorted into clips.
 
-    Files of one name are one clip: ``a.mp4`` is the video, ``a.wav`` beside it the sound, ``a.faces.npy`` the face
-    crops, ``a.txt`` or ``a.srt`` the subtitle, and ``a.json`` an object with any keys of a manifest (``labels``,
-    ``description``, ...). The sample is named by its path: ``dia 1/utt0.mp4`` is ``dia_1-utt0``.
+    Attributes:
+        folder: The folder.
+        clips: Path of a clip without its suffix to its media and side files, relative to the folder.
+        unused: Every other file to the reason.
     """
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            groups[(inside.parent / inside.name.removesuffix(".faces.npy")).with_suffix("").as_posix()].append(inside)
-    for stem, paths in groups.items():
-        media = [path for path in paths if _suffix(path) in VIDEO_SUFFIXES | AUDIO_SUFFIXES]
-        if media:
-            place = str(folder / media[0])
+
+    folder: Path
+    clips: Mapping[str, Sequence[Path]]
+    unused: Mapping[Path, str]
+
+    def entries(self) -> Entries:
+        """An entry for each clip, sorted by path.
+
+        Files of one name are one clip: ``a.mp4`` is the video, ``a.wav`` beside it the sound, ``a.faces.npy`` the face
+        crops, ``a.txt``, ``a.srt``, ``a.vtt`` or ``a.ass`` the subtitle (also ``a.en.srt`` and ``a.mp4.srt``), and
+        ``a.json`` an object with any keys of a manifest (``labels``, ``description``, ...). The sample is named by its
+        path: ``dia 1/utt0.mp4`` is ``dia_1-utt0``.
+        """
+        for stem, paths in self.clips.items():
+            media = [path for path in paths if _suffix(path) in _MEDIA]
+            place = str(self.folder / media[0])
             try:
-                yield place, _entry(folder, stem, media, paths)
+                yield place, _entry(self.folder, stem, media, [path for path in paths if path not in media])
             except _AmbiguousError as error:
                 yield place, fault(place, "ambiguous", str(error))
             except DataError as error:
                 yield place, fault(place, "bad_side_file", str(error))
 
 
+def sort_into_clips(walk: FolderWalk) -> MediaFolder:
+    """Find the clips of a folder, and the side files of each."""
+    media: dict[str, list[Path]] = defaultdict(list)
+    for path in walk.files:
+        if _suffix(path) in _MEDIA:
+            media[_stem(path)].append(path)
+    clips: dict[str, list[Path]] = {}
+    unused: dict[Path, str] = dict(walk.passed_over)
+    for stem, paths in media.items():
+        moving = [path for path in paths if _suffix(path) in _MOVING]
+        pictures = [path for path in paths if _suffix(path) in PICTURE_SUFFIXES]
+        if moving:
+            unused |= dict.fromkeys(pictures, BESIDE_VIDEO)
+        clips[stem] = [path for path in paths if not moving or path not in pictures]
+    for path in walk.files:
+        if _suffix(path) not in _MEDIA:
+            clip = _clip_of(path, clips)
+            if clip is None:
+                unused[path] = NO_CLIP
+            else:
+                clips[clip].append(path)
+    return MediaFolder(walk.folder, clips, unused)
+
+
 class _AmbiguousError(Exception):
     """Two files that could be the same part of a clip."""
 
 
-def _entry(folder: Path, stem: str, media: list[Path], paths: list[Path]) -> dict[str, Any]:
-    by_suffix = {_suffix(path): path for path in paths}
-    entry: dict[str, Any] = {}
-    for suffix in _SIDE_FILES:
-        if suffix in by_suffix:
-            entry |= _side_file(suffix, read_text(folder / by_suffix[suffix]), folder / by_suffix[suffix])
-    moving = [path for path in media if _suffix(path) in _MOVING]
-    pictures = [path for path in media if _suffix(path) in PICTURE_SUFFIXES]
-    sounds = [path for path in media if _suffix(path) in AUDIO_SUFFIXES]
-    for kind, found in (("video", moving or pictures), ("audio", sounds)):
-        if len(found) > 1:
-            raise _AmbiguousError(
-                f"{' and '.join(path.name for path in found)} are both the {kind} of {stem!r}; rename one"
-            )
-        if found:
-            entry[kind] = found[0].as_posix()
-    faces = Path(f"{stem}.faces.npy")
-    if faces in paths:
-        entry["faces"] = faces.as_posix()
+def _entry(folder: Path, stem: str, media: Sequence[Path], side_files: Sequence[Path]) -> NotedEntry:
+    found: dict[str, list[Path]] = {
+        "video": [path for path in media if _suffix(path) in VIDEO_SUFFIXES],
+        "audio": [path for path in media if _suffix(path) in AUDIO_SUFFIXES],
+        "faces": [path for path in side_files if _suffix(path) == FACES_SUFFIX],
+    }
     key = re.sub(r"[^\w-]", "_", stem.replace("/", "-"))
     while len(key.encode()) > MAX_KEY_BYTES:
         key = key[1:]  # the end tells the clips of a folder apart
-    return {**entry, "name": key, "file": media[0].as_posix()}
+    by_path: dict[str, Any] = {"name": key, "file": clean_text(media[0].as_posix())}
+    for kind, paths in found.items():
+        if len(paths) > 1:
+            raise _AmbiguousError(f"{_names(paths)} are both the {kind} of {stem!r}; rename one")
+        if paths:
+            by_path[kind] = paths[0].as_posix()
+    said, words_of = _side_words(folder, side_files)
+    notes = [
+        f"{name!r} in its .json is {said[name]!r}, but what lies in the folder counts"
+        for name in _FOUND_BY_PATH
+        if name in said and said[name] != by_path.get(name)
+    ]
+    subtitle = said.get("subtitle")
+    if isinstance(subtitle, str) and subtitle.strip() and subtitle.strip() not in PLACEHOLDERS:
+        others = [path for path, words in words_of.items() if words != _words(subtitle)]
+        if others:
+            notes.append(f"the subtitle is that of the .json; other words were passed over: {_names(others)}")
+    elif len(set(words_of.values())) > 1:
+        raise _AmbiguousError(
+            f"{_names(list(words_of))} give different subtitles of {stem!r}; keep one, or write 'subtitle' into "
+            f"{Path(stem).name}.json"
+        )
+    elif words_of:
+        said["subtitle"] = next(iter(words_of.values()))
+    entry = NotedEntry({**said, **by_path})
+    entry.notes = tuple(notes)
+    return entry
 
 
-def _side_file(suffix: str, text: str, path: Path) -> dict[str, Any]:
-    if suffix == "txt":
-        return {"subtitle": text}
-    if suffix == "srt":
-        lines = [line.strip() for line in text.splitlines()]
-        return {"subtitle": " ".join(s for s in lines if s and not s.isdecimal() and not _SRT_TIME.match(s))}
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{str(path)!r} is no JSON ({error}); mend it, or rename it") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{str(path)!r} holds no object with the keys of a manifest; mend it, or rename it")
-    return found
+def _side_words(folder: Path, side_files: Sequence[Path]) -> tuple[dict[str, Any], dict[Path, str]]:
+    """What the json file says, and the words of every file that has some."""
+    objects: dict[Path, dict[str, Any]] = {}
+    words: dict[Path, str] = {}
+    for path in side_files:
+        suffix = _suffix(path)
+        if suffix == "json":
+            found = parse_json(read_text(folder / path), str(folder / path))
+            if not isinstance(found, dict):
+                raise DataError(
+                    f"{str(folder / path)!r} holds no object with the keys of a manifest; mend it, or rename it"
+                )
+            if isinstance(found.get("text"), str) and isinstance(found.get("segments"), list):
+                words[path] = _words(found["text"])  # a transcript, as Whisper writes it
+            else:
+                objects[path] = found
+        elif suffix == "txt":
+            words[path] = _words(read_text(folder / path))
+        elif suffix in SUBTITLE_SUFFIXES:
+            words[path] = read_subtitle(folder / path)
+    if len(objects) > 1:
+        raise _AmbiguousError(f"{_names(list(objects))} are of the same clip; keep one")
+    said = dict(next(iter(objects.values()), {}))
+    return said, {path: text for path, text in words.items() if text}
+
+
+def _clip_of(path: Path, clips: Mapping[str, object]) -> str | None:
+    """The clip that a side file belongs to, by its name; ``None`` if there is none."""
+    if _suffix(path) not in _SIDE_FILES:
+        return None
+    stem = _stem(path)
+    while stem not in clips:
+        base, dot, added = stem.rpartition(".")
+        if not dot or not _ADDED.fullmatch(added):
+            return None
+        stem = base
+    return stem
+
+
+def _stem(path: Path) -> str:
+    """Path without suffix; letters in one spelling, since macOS and others spell the same name in two ways."""
+    return clean_name(path.as_posix()[: -len(_suffix(path)) - 1] if _suffix(path) else path.as_posix())
 
 
 def _suffix(path: Path) -> str:
-    return path.suffix.lower().lstrip(".")
+    name = path.name.lower()
+    return FACES_SUFFIX if name.endswith(f".{FACES_SUFFIX}") else path.suffix.lower().lstrip(".")
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return " and ".join(path.name for path in paths)

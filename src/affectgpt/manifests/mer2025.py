@@ -12,10 +12,14 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.manifests.entries import Entries, fault
 from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from affectgpt.manifests.text_tables import table_rows
+from affectgpt.text import clean_name
 
 SUBTITLES = "subtitle_chieng.csv"
 _Table: TypeAlias = dict[str, tuple[str, dict[str, str]]]
 _PARTS = ("audio", "faces", "subtitle")
+_TRACKS = {"openset": "track2_train_{}.csv", "reason": "track3_train_{}.csv"}
+NOT_NAMED = "no table of the subset names them"
+OTHER_FILE = "no part of the subset"
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,7 @@ class Mer2025:
         Raises:
             DataError: If a table or the folder of videos is missing, or has not the right columns.
         """
-        tables: dict[str, _Table] = {}
-        faults: list[SampleError] = []
-        for column, track in (("openset", "track2"), ("reason", "track3")):
-            path = folder / f"{track}_train_{self.subset}.csv"
-            if path.is_file():
-                tables[column], found = _read_table(path, column)
-                faults += found
-        if not tables:
-            raise DataError(_no_tables(folder, self.subset))
+        tables, faults = self._tables(folder)
         subtitles: _Table = {}
         if "subtitle" not in self.ignore:
             subtitles, found = _read_table(folder / SUBTITLES, self.subtitle)
@@ -98,6 +94,38 @@ class Mer2025:
         for problem in faults:
             yield problem.key, problem
 
+    def unused(self, folder: Path) -> dict[Path, str]:
+        """The clips, sounds and face crops that the tables do not name, and other files of the folder.
+
+        Raises:
+            DataError: See ``entries``.
+        """
+        names = {name for table in self._tables(folder)[0].values() for name in table}
+        parts = {"video": "video", "audio": "audio", "openface_face": "faces"}
+        found = {
+            path.relative_to(folder): NOT_NAMED
+            for part, ignored in parts.items()
+            if ignored not in self.ignore
+            for path in _listing(folder / part)
+            if clean_name(path.stem).removesuffix("_aligned") not in names and clean_name(path.name) not in names
+        }
+        read = {track.format(self.subset) for track in _TRACKS.values()} | {SUBTITLES}
+        others = [path for path in _listing(folder) if path.is_file() and path.name not in read]
+        return found | {path.relative_to(folder): OTHER_FILE for path in others}
+
+    def _tables(self, folder: Path) -> tuple[dict[str, _Table], list[SampleError]]:
+        """Column of the labels and of the descriptions to the table of the subset, and the faults of the tables."""
+        tables: dict[str, _Table] = {}
+        faults: list[SampleError] = []
+        for column, track in _TRACKS.items():
+            path = folder / track.format(self.subset)
+            if path.is_file():
+                tables[column], found = _read_table(path, column)
+                faults += found
+        if not tables:
+            raise DataError(_no_tables(folder, self.subset))
+        return tables, faults
+
 
 def _read_table(path: Path, column: str) -> tuple[_Table, list[SampleError]]:
     """Name to place and row, and the faults of the table: a name that comes twice with different words."""
@@ -106,12 +134,13 @@ def _read_table(path: Path, column: str) -> tuple[_Table, list[SampleError]]:
     for place, row in table_rows(path, column):
         if isinstance(row, SampleError):
             faults.append(row)
-        elif row.get("name", "") in rows and row != rows[row["name"]][1]:
-            first = rows[row["name"]][0]
-            message = f"the name was used in {first} already, with another {column!r}; remove one"
-            faults.append(fault(place, "duplicate_key", message, row["name"]))
+            continue
+        name = clean_name(row.get("name", ""))
+        if name in rows and row != rows[name][1]:
+            message = f"the name was used in {rows[name][0]} already, with another {column!r}; remove one"
+            faults.append(fault(place, "duplicate_key", message, name))
         else:
-            rows.setdefault(row.get("name", ""), (place, row))
+            rows.setdefault(name, (place, row))
     return rows, faults
 
 
@@ -121,7 +150,7 @@ def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, list[str]]:
     wanted = set(suffixes)
     for path in _listing(folder):
         if path.suffix.lower().lstrip(".") in wanted:
-            found[path.stem].append(f"{folder.name}/{path.name}")
+            found[clean_name(path.stem)].append(f"{folder.name}/{path.name}")
     return found
 
 

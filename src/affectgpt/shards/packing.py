@@ -11,7 +11,7 @@ from typing import Any
 import av
 
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.manifests.manifest import Layout, scan_manifest
+from affectgpt.manifests.manifest import Layout, ManifestScan, survey_manifest
 from affectgpt.manifests.record import Record, SampleError
 from affectgpt.media.isolation import map_in_order
 from affectgpt.shards.forms.frames import FORM, FramesRecipe
@@ -32,12 +32,14 @@ class PackReport:
         num_noted: Samples that were taken although something in them had to be skipped (``media_notes`` in their json
             member) or was taken otherwise than it is written (``manifest_notes``).
         num_resumed: Samples, taken or rejected, that an interrupted run had done before.
+        remarks: Which file of a folder was taken as the manifest, and how many were not used, by reason.
     """
 
     index: ShardIndex
     rejects: tuple[SampleError, ...]
     num_noted: int
     num_resumed: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def pack(
@@ -103,7 +105,8 @@ def pack(
         overwrite=overwrite,
         restart=restart,
     ) as writer:
-        records, rejects = _select(manifest, layout, split, labelled_only, skip_bad)
+        scan = _select(manifest, layout, split, labelled_only, skip_bad)
+        records = scan.records
         identities = [record.identity() for record in records]
         num_resumed = writer.resume(identities)
         _check_room(writer, records[num_resumed:], recipe)
@@ -119,14 +122,15 @@ def pack(
             if progress is not None:
                 progress(done + 1, len(records))
         origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
-        index, listed, total = writer.finish(origin, rejects)
-    return PackReport(index, listed, total.noted, num_resumed)
+        index, listed, total = writer.finish(origin, scan.problems)
+    return PackReport(index, listed, total.noted, num_resumed, scan.remarks)
 
 
 def _select(
     manifest: str | Path, layout: Layout | None, split: str | None, labelled_only: bool, skip_bad: bool
-) -> tuple[list[Record], list[SampleError]]:
-    records, rejects = scan_manifest(manifest, layout)
+) -> ManifestScan:
+    scan = survey_manifest(manifest, layout)
+    records, rejects = scan.records, scan.problems
     if rejects and not skip_bad:
         raise rejects[0]
     if split is not None:
@@ -137,7 +141,7 @@ def _select(
     if labelled_only:
         rejects += [_unlabelled(record) for record in records if not (record.labels or record.description)]
         records = [record for record in records if record.labels or record.description]
-    return records, rejects
+    return ManifestScan(records, rejects, scan.remarks)
 
 
 def _unlabelled(record: Record) -> SampleError:
