@@ -69,6 +69,28 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(
     assert sorted(clips.parent.iterdir()) == before
 
 
+def test_a_folder_says_what_was_not_used_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "my clips", tmp_path / "my shards"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).write_bytes(make_clip(0.3))
+    (folder / "notes.md").write_text("x")
+    assert main(["pack", str(folder), str(out), "--workers", "0"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("was not used (they belong to no clip): 1 .md; such as 'notes.md'")
+    assert said[1].startswith("packed 2 samples")
+    assert said[-1].startswith(f"next: affectgpt check '{out}', then affectgpt fit")
+    write_manifest(folder, [{"name": "half", "video": "a.mp4", "subtitle": "oh \ud83d", "odd\ud83d": ["\ude00"]}])
+    assert main(["pack", str(folder), str(out), "--workers", "0", "--overwrite"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{str(folder / 'manifest.jsonl')!r} was taken as the manifest of the folder"
+    assert said[1].startswith("2 files in")
+    assert "packed 1 samples" in said[2]
+    assert "1 have notes" in said[3]
+
+
 def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

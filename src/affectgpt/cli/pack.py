@@ -63,7 +63,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if report.num_noted:
         print(f"{report.num_noted} have notes on damage or doubt in their json (media_notes, manifest_notes)")
     out = shlex.quote(args.out)
-    print(f"wrote {len(index.shards)} tar(s), index.json and rejects.jsonl to {args.out}; next: affectgpt check {out}")
+    print(f"next: affectgpt check {out}, then affectgpt fit --config CONFIG.yaml --data.args.train {out}")
     if args.json:
         print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
     return 0
