@@ -15,6 +15,7 @@ from affectgpt.bench.gold_check import Truth, check_truth
 from affectgpt.bench.predictions import Answers, is_same_content, read_predictions
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
+from affectgpt.metrics.final_answer import SENTIMENT_KEYS, read_answer
 from affectgpt.metrics.functional import (
     Summands,
     hit_rate_summands,
@@ -66,7 +67,7 @@ class Pairing:
                     f"{self.answers.source} holds sentiments only; {self.test_set.title} is scored on emotion labels"
                 )
             # A missing answer is none of the three, and so wrong (strict) or not positive (official).
-            texts = ["" if is_missing(text) else str(text) for text in self.values.values()]
+            texts = ["" if is_missing(text) else _sentiment_in(str(text)) for text in self.values.values()]
             return Reading(self.test_set, wheel, mode, [], truth, texts, [])
         labels, unreadable = self._labels(mode, extractor)
         sentiments = sentiment_reader.read(labels) if self.test_set.task == "sentiment" else None
@@ -90,6 +91,8 @@ class Pairing:
 
     def _labels_of(self, value: Any, mode: Mode) -> list[str]:
         if not self.answers.is_free_text:
+            if isinstance(value, str) and (reply := read_answer(value)).is_wrapped:
+                value = reply.text if reply.items is None else list(reply.items)
             found = parse_labels(value, mode=mode)
             wrong = next((label for label in found if not isinstance(label, str)), None)
             if wrong is not None or None in found:
@@ -176,6 +179,14 @@ def read_pairing(
     _refuse_gold(answers, truth, is_named=column is not None)
     missing = _match(answers, truth, mode)
     return Pairing(test_set, answers, truth, {name: answers.values.get(name) for name in truth.values}, missing)
+
+
+def _sentiment_in(text: str) -> str:
+    """The sentiment as it was written, without thoughts, tags and JSON around it."""
+    reply = read_answer(text, SENTIMENT_KEYS)
+    if not reply.is_wrapped:
+        return text
+    return " ".join([reply.text] if reply.items is None else reply.items).strip().lower()
 
 
 def _refuse_gold(answers: Answers, truth: Answers, *, is_named: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.metrics.final_answer import read_answer
 
 Mode = Literal["official", "strict"]
 
@@ -53,7 +54,8 @@ def parse_labels(value: Any, mode: str = "strict") -> list[str]:
     """Read the emotion labels out of one answer.
 
     ``strict`` understands the trained answer sentence ("The character's emotional state is happy, sad."), lists
-    written as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``. Its
+    written as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``, and what
+    reasoning models write (thoughts, answer tags, fences, JSON objects: see ``final_answer.read_answer``). Its
     labels are lower-case, single-spaced, without repeats, in order of appearance; ``None``, NaN and empty text give
     an empty list.
 
@@ -119,7 +121,11 @@ def _strict(value: Any) -> Iterable[str]:
 
 def _from_text(text: str) -> Iterable[str]:
     text = unicodedata.normalize("NFKC", text.translate(_ASCII)).translate(_ASCII).strip()
-    listed = _from_json(text)
+    listed: Sequence[Any] | None = _from_json(text)
+    if listed is None:
+        reply = read_answer(text)
+        if reply.is_wrapped:
+            text, listed = reply.text, reply.items if reply.items is not None else _from_json(reply.text)
     if listed is not None:
         for item in listed:
             yield from _strict(item)

@@ -19,6 +19,7 @@ from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.base import Asr
 from affectgpt.media.speech.transcribe import transcribe_clip
 from affectgpt.metrics import EmotionWheel, parse_labels
+from affectgpt.metrics.final_answer import read_answer
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.registry import FACE_DETECTORS, Spec
 from affectgpt.types import Batch, Prediction
@@ -146,7 +147,7 @@ def to_prediction(
         key=key,
         text=text,
         labels=labels,
-        description=None if labels_asked else text,
+        description=None if labels_asked else read_answer(text).text,
         sentiment=sentiment_of(labels),
         used=used,
         missing=missing or {},

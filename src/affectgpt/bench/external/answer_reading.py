@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from affectgpt.metrics.final_answer import read_answer
+
 _BRACES = re.compile(r"\{[^}]*\}")
-_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u201e\uff1a", '\'\'""":')
 
@@ -45,8 +45,7 @@ def final_answer(text: str) -> str:
         >>> final_answer("<think>A or B?</think><answer>Valence: 0.7</answer>")
         'Valence: 0.7'
     """
-    tagged = _ANSWER.findall(text)
-    return (tagged[-1] if tagged else _THOUGHT.sub("", text)).strip()
+    return read_answer(text).text.strip()
 
 
 def read_mapping(text: str) -> Mapping[str, Any] | None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from affectgpt.errors import ConfigError
+from affectgpt.metrics.final_answer import read_answer
 
 UNKNOWN = "unknown"
 """The sentiment of an answer that could not be read; both scoring modes take it for none of the three."""
+
+_MAX_WORDS = 4
 
 
 class Reader(ABC):
@@ -47,7 +50,13 @@ class Reader(ABC):
 
 
 class LabelExtractor(Reader):
-    """Reads emotion labels out of answers."""
+    """Reads emotion labels out of answers.
+
+    Whoever reads, thoughts (``<think>``) are taken off before, and tags, fences and JSON around the answer opened; see
+    ``affectgpt.metrics.final_answer``.
+    """
+
+    version = 2
 
     def extract(self, answers: Sequence[Any]) -> list[list[str]]:
         """The labels of every answer, lower-case, without repeats.
@@ -59,9 +68,22 @@ class LabelExtractor(Reader):
             ConfigError: If a single text was passed.
             DataError: If an answer is something else.
         """
-        found = self._extract(_as_samples(answers))
+        found = self._extract([self._final(answer) for answer in _as_samples(answers)])
         self._counts.update(answers=len(found), empty=sum(not labels for labels in found))
         return found
+
+    def _final(self, answer: Any) -> Any:
+        """An answer without the thoughts before it; a list, where it is written as JSON."""
+        if not isinstance(answer, str):
+            return answer
+        reply = read_answer(answer)
+        if reply.thoughts:
+            self._counts["with_thoughts"] += 1
+        if reply.items is None:
+            return reply.text if reply.is_wrapped else answer
+        # One long text in JSON is an answer to be read; anything else is labels.
+        is_text = len(reply.items) == 1 and len(reply.items[0].split()) > _MAX_WORDS
+        return reply.items[0] if is_text else list(reply.items)
 
     @abstractmethod
     def _extract(self, answers: Sequence[Any]) -> list[list[str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from affectgpt.metrics.final_answer import SENTIMENT_KEYS, read_answer
 from affectgpt.metrics.labels import parse_labels
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]*)[\]\u3011]")
 _CUT_LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]+)$")
 # What small models like to answer instead: "The main character is happy and excited."
@@ -32,7 +32,10 @@ def read_label_answer(text: str) -> list[str] | None:
         >>> read_label_answer("I am only a language model and so I cannot feel what this person feels") is None
         True
     """
-    text = _THOUGHT.sub("", text).strip()
+    reply = read_answer(text)
+    text = reply.text.strip()
+    if reply.items is not None:
+        return _if_labels(parse_labels(list(reply.items)))
     if not text:
         return None
     listed = _LIST.search(text)
@@ -55,7 +58,8 @@ def read_sentiment_answer(text: str) -> str | None:
         >>> read_sentiment_answer("Output: **Positive**."), read_sentiment_answer("positive or negative") is None
         ('positive', True)
     """
-    text = _THOUGHT.sub("", text).strip().lower()
+    reply = read_answer(text, SENTIMENT_KEYS)
+    text = (reply.text if reply.items is None else " ".join(reply.items)).strip().lower()
     for part in (text.split("\n")[0], text):
         named = set(_SENTIMENT.findall(part))
         if named:
