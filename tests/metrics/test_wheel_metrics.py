@@ -150,3 +150,26 @@ def test_strict_sentiment_counts_abstaining_as_wrong():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises((ConfigError, DataError), match=message):
         call()
+
+
+@pytest.mark.parametrize("label", ["\ufeffhappy", "hap\u200bpy", "happy\u00ad", "\u202ahappy\u202c", "happy\u200d"])
+@pytest.mark.parametrize("mode", ["official", "strict"])
+def test_invisible_characters_do_not_hide_a_label(label, mode):
+    assert WHEEL.group(label) == "happy"
+    scores = plain(emotion_wheel_score([[label]], [["joy"]], WHEEL, mode=mode))
+    assert (scores["f1"], scores["coverage"]) == (1, 1)
+    assert emotion_hit_rate([["happy"]], [label], WHEEL, mode=mode)["hit_rate"] == 1
+    assert unseen_words([[label]], WHEEL, mode=mode) == {}
+    said = label.replace("happy", "positive").replace("hap\u200bpy", "pos\u200bitive")
+    score = SentimentScore(mode)
+    score.update([said], [1.0])
+    assert score.compute()["accuracy"] == 1
+
+
+def test_look_alike_letters_and_neutral_are_read_in_mode_strict():
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in "happy")
+    assert emotion_wheel_score([[wide]], [["joy"]], WHEEL, mode="strict")["f1"] == 1
+    assert emotion_wheel_score([["neu\u200btral"]], [["neutral"]], WHEEL, mode="strict")["f1"] == 1
+    assert WHEEL.valence("neu\u00adtral") == "neutral"
+    twins = emotion_wheel_score([["re\u0301volte\u0301"]], [["r\u00e9volt\u00e9"]], WHEEL, mode="strict")
+    assert twins["f1"] == 1  # no vocabulary has it, and yet it is the same word

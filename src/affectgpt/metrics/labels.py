@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.final_answer import read_answer
+from affectgpt.text import clean_label
 
 Mode = Literal["official", "strict"]
 
@@ -34,7 +35,10 @@ _SENTENCE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n\s*\n")
 _SEPARATORS = re.compile(r"[,;|/\n&]|\s(?:and|or|as well as)\s|^(?:and|or)\s", re.IGNORECASE)
 _ITEM_MARK = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•·])\s*")
-_EDGES = " \t\r\n'\"`[](){}<>.:!?*_"
+_EDGES = " \t\r\n'\"`[](){}<>.:!?*_\ufffd"  # the last stands for half an emoji
+# What one reading leaves may have to be read again, such as "- 1. happy"; no answer of a person or a model needs more.
+_MOST_READINGS = 8
+_MOST_NESTED = 500  # lists within lists; a list that holds itself has no end
 _NOTHING = frozenset({"", "none", "nan", "null", "n/a"})
 
 
@@ -56,8 +60,8 @@ def parse_labels(value: Any, mode: str = "strict") -> list[str]:
     ``strict`` understands the trained answer sentence ("The character's emotional state is happy, sad."), lists
     written as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``, and what
     reasoning models write (thoughts, answer tags, fences, JSON objects: see ``final_answer.read_answer``). Its
-    labels are lower-case, single-spaced, without repeats, in order of appearance; ``None``, NaN and empty text give
-    an empty list.
+    labels are lower-case, single-spaced, without invisible characters and repeats, in order of appearance; ``None``,
+    NaN and empty text give an empty list. Labels that were read once are read again as they are.
 
     ``official`` repeats the published scoring code of MER-UniBench: a list is returned untouched; from a text one
     leading ``[`` and one trailing ``]`` are dropped, and it is split at commas and at straight quotes of both kinds.
@@ -69,8 +73,8 @@ def parse_labels(value: Any, mode: str = "strict") -> list[str]:
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If the value is no answer (a number, a mapping; in ``official`` also a tuple and the text ``[``,
-            on which the published code stops).
+        DataError: If the value is no answer (a number, a mapping, hundreds of lists within lists; in ``official``
+            also a tuple and the text ``[``, on which the published code stops).
 
     Examples:
         >>> parse_labels("The character's emotional state is anxious, a bit sad and surprised.")
@@ -92,8 +96,8 @@ def _official(value: Any) -> list[str]:
         return []
     if not isinstance(value, str):
         raise DataError(
-            f"labels are {value!r} ({type(value).__name__}); mode 'official' reads a text or a list of texts, "
-            "mode 'strict' other sequences too"
+            f"labels are {repr(value)[:200]} ({type(value).__name__}); mode 'official' reads a text or a list of "
+            "texts, mode 'strict' other sequences too"
         )
     text = value[1:] if value.startswith("[") else value
     if value and not text:
@@ -104,28 +108,52 @@ def _official(value: Any) -> list[str]:
 
 def is_missing(value: Any) -> bool:
     """Whether the value is ``None`` or NaN."""
-    return value is None or (isinstance(value, float) and value != value)
+    return value is None or (isinstance(value, (float, np.floating)) and bool(value != value))
 
 
 def _strict(value: Any) -> Iterable[str]:
-    if is_missing(value):
-        return
-    if isinstance(value, str):
-        yield from _from_text(value)
-    elif isinstance(value, Iterable) and not isinstance(value, (bytes, dict)):
-        for item in value:
-            yield from _strict(item)
-    else:
-        raise DataError(f"labels are {value!r} ({type(value).__name__}); expected a text or a sequence of texts")
+    open_lists = [iter([value])]  # a stack and no recursion, whose limit is Python's and not ours
+    while open_lists:
+        for item in open_lists[-1]:
+            if isinstance(item, str):
+                yield from _from_text(item)
+            elif not is_missing(item):
+                open_lists.append(_members(item))
+                if len(open_lists) > _MOST_NESTED:
+                    raise DataError(f"labels are more than {_MOST_NESTED} lists within lists; give one list of texts")
+                break
+        else:
+            open_lists.pop()
 
 
-def _from_text(text: str) -> Iterable[str]:
-    text = unicodedata.normalize("NFKC", text.translate(_ASCII)).translate(_ASCII).strip()
+def _members(value: Any) -> Iterator[Any]:
+    try:
+        if not isinstance(value, (bytes, bytearray, Mapping)):
+            return iter(np.atleast_1d(value).tolist() if isinstance(value, np.ndarray) else value)
+    except TypeError:  # a number
+        pass
+    raise DataError(f"labels are {repr(value)[:200]} ({type(value).__name__}); expected a text or a sequence of texts")
+
+
+def _from_text(text: str, readings: int = 1) -> Iterable[str]:
+    for label in _read_once(text):
+        if readings == _MOST_READINGS or _is_settled(label):
+            yield label
+        else:
+            yield from _from_text(label, readings + 1)
+
+
+@lru_cache(maxsize=1 << 16)  # labels repeat
+def _is_settled(label: str) -> bool:
+    """Whether reading the label again gives the label."""
+    return list(_read_once(label)) == [label]
+
+
+def _read_once(text: str) -> Iterable[str]:
+    text = _one_spelling(text)
     listed: Sequence[Any] | None = _from_json(text)
     if listed is None:
-        reply = read_answer(text)
-        if reply.is_wrapped:
-            text, listed = reply.text, reply.items if reply.items is not None else _from_json(reply.text)
+        text, listed = _answer_in(text)
     if listed is not None:
         for item in listed:
             yield from _strict(item)
@@ -134,9 +162,27 @@ def _from_text(text: str) -> Iterable[str]:
     if sentence is not None:
         text = _SENTENCE_END.split(sentence.group(1), maxsplit=1)[0]
     for piece in _SEPARATORS.split(text):
-        label = " ".join(_ITEM_MARK.sub("", piece).strip(_EDGES).lower().split())
+        label = clean_label(_ITEM_MARK.sub("", piece).strip(_EDGES).lower())
         if label not in _NOTHING:
             yield label
+
+
+def _one_spelling(text: str) -> str:
+    """The text with one spelling of each letter, bracket, quote and comma, and without what nobody sees."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    return "\n".join(map(clean_label, text.translate(_ASCII).splitlines())).translate(_ASCII).strip()
+
+
+def _answer_in(text: str) -> tuple[str, Sequence[Any] | None]:
+    """What a reasoning model answers in the end: a text, or what its JSON lists."""
+    try:
+        reply = read_answer(text)
+    except RecursionError:  # hundreds of brackets are no JSON
+        return text, None
+    if not reply.is_wrapped:
+        return text, None
+    return reply.text, reply.items if reply.items is not None else _from_json(reply.text)
 
 
 def _from_json(text: str) -> list[Any] | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from affectgpt.errors import DataError
 from affectgpt.metrics.labels import Mode, parse_labels
 from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel
+from affectgpt.text import clean_label
 
 Ints = npt.NDArray[np.int64]
 
@@ -114,7 +115,7 @@ class LabelEncoder:
             return found
         if not strict:
             return -1
-        plain = " ".join(label.lower().split())
+        plain = " ".join(clean_label(label).lower().split())
         size = len(self._wheel.labels)
         return size if plain == NEUTRAL else size + 1 + self._unseen.setdefault(plain, len(self._unseen))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from affectgpt.metrics.functional.overlap import Overlap, count_overlap
 from affectgpt.metrics.labels import check_mode, parse_labels
 from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel, as_samples, check_wheel
+from affectgpt.text import clean_label
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def label_words(answers: Sequence[Any], mode: str = "official") -> Counter[str]:
     """
     known_mode = check_mode(mode)
     return Counter(
-        label.lower().strip()
+        clean_label(label).lower()
         for answer in as_samples(answers)
         for label in (answer if isinstance(answer, (list, tuple)) else parse_labels(answer, mode=known_mode))
     )

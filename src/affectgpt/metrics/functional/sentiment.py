@@ -11,6 +11,7 @@ from torch import Tensor
 from affectgpt.errors import DataError
 from affectgpt.metrics.labels import Mode, check_mode
 from affectgpt.metrics.wheel.emotion_wheel import as_samples
+from affectgpt.text import clean_label, clean_name
 
 ANSWERS = ("negative", "neutral", "positive", "other")
 """What an answer can be; the true sign is one of the first three."""
@@ -142,6 +143,8 @@ def _answer(text: object, mode: Mode, position: int) -> int:
         if mode == "strict":
             raise DataError(f"prediction {position} is {text!r}; expected positive, negative or neutral")
         return _OTHER
+    if not text.isascii():
+        text = clean_label(text) if mode == "strict" else clean_name(text)
     plain = text.strip(" \t\n.'\"[]").lower() if mode == "strict" else text
     return ANSWERS.index(plain) if plain in ANSWERS[:3] else _OTHER
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from affectgpt.errors import ConfigError
 from affectgpt.metrics.wheel.valence import group_valence
+from affectgpt.text import clean_label, clean_name
 
 NEUTRAL = "neutral"
 """The label that is in no wheel; the strict modes make it a group of its own."""
@@ -134,11 +135,15 @@ class EmotionWheel:
         """The label's index in ``labels``, or ``None``.
 
         Args:
-            label: Any label; case and outer spaces do not matter.
-            fold: Also try it with hyphens, underscores and spaces taken for one another or left out.
+            label: Any label; case, outer spaces and invisible characters do not matter.
+            fold: Also try it with full-width and other look-alike letters taken for plain ones, and with hyphens,
+                underscores and spaces taken for one another or left out.
         """
         plain = label.lower().strip()
         found = self._index.get(plain)
+        if found is None and not plain.isascii():
+            plain = (clean_label if fold else clean_name)(label).lower()
+            found = self._index.get(plain)
         if found is None and fold:
             pieces = plain.replace("-", " ").replace("_", " ").split()
             found = next((self._index[v] for j in (" ", "-", "") if (v := j.join(pieces)) in self._index), None)
@@ -150,7 +155,7 @@ class EmotionWheel:
 
     def valence(self, label: str) -> Literal["positive", "negative", "neutral"] | None:
         """Whether a label's level-1 groups are mostly pleasant, mostly unpleasant or neither; ``None`` if unknown."""
-        if label.lower().strip() == NEUTRAL:
+        if clean_label(label).lower() == NEUTRAL:
             return "neutral"
         groups = [self.group(label, wheel) for wheel in range(1, self.num_wheels + 1)]
         known = [group_valence(group) for group in groups if group is not None]
