@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.npz import read_npz
+from affectgpt.metrics.zipped import open_zip
 
 FOLDER_VARIABLE = "AFFECTGPT_WHEEL_FOLDER"
 NUM_WHEELS = 5
@@ -19,6 +21,18 @@ WHERE = (
     "they are in the folder AffectGPT/emotion_wheel of github.com/zeroQiaoba/AffectGPT; put "
     f"{', '.join(FILES)} into one folder, and pass it as folder or set {FOLDER_VARIABLE}"
 )
+
+MAX_WORKBOOK_BYTES = 4 << 20
+"""The most that a workbook may unpack to; the authors' largest has 0.3 MB."""
+
+MAX_PART_BYTES = 1 << 18
+"""The most that a part of it may unpack to which is neither a sheet nor its words."""
+
+MAX_ROWS = 10_000
+"""The most rows of a sheet; the authors' longest has a few hundred."""
+
+MAX_COLUMNS = 200
+"""The most columns of a sheet."""
 
 Words = Mapping[str, frozenset[str]]
 Ring = Mapping[str, str]
@@ -61,13 +75,17 @@ def _mapping(path: Path) -> WordTables:
             for key in ("format_mapping", "raw_mapping")
         )
         of_wheel = [arrays["wheel_map_whole"][f"wheel{w}"] for w in range(1, NUM_WHEELS + 1)]
-        wheels = tuple((dict(levels["level1"]), dict(levels["level2"])) for levels in of_wheel)
+        wheels = tuple((_ring(levels["level1"]), _ring(levels["level2"])) for levels in of_wheel)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
             f"{path} is not the authors' mapping (format_mapping, raw_mapping, wheel_map_whole): {error!r}; it is in "
             "the folder MER2026/MER2026_Track2/emotion_wheel of github.com/zeroQiaoba/MERTools"
         ) from error
     return WordTables(forms, synonyms, wheels)
+
+
+def _ring(placed: Mapping[Any, Any]) -> Ring:
+    return {str(word): str(group) for word, group in placed.items()}
 
 
 def _forms(path: Path) -> Words:
@@ -123,6 +141,7 @@ def _ring_words(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _sheet(path: Path) -> list[tuple[Any, ...]]:
+    """The rows of the first sheet, each as long as the first one, which holds the names of the columns."""
     try:
         import openpyxl
     except ModuleNotFoundError as error:
@@ -130,13 +149,33 @@ def _sheet(path: Path) -> list[tuple[Any, ...]]:
             "the official wheel is read with openpyxl, which is not installed; pip install 'affectgpt[wheel]'"
         ) from error
     try:
+        with open_zip(path, _most_bytes_of, MAX_WORKBOOK_BYTES):
+            pass
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = list(book.worksheets[0].iter_rows(values_only=True))
-        book.close()
+        with closing(book):
+            rows = _rows(book.worksheets[0])
+    except DataError as error:
+        raise DataError(f"{path} is no table of the authors: {error}; {WHERE}") from None
     except Exception as error:
         raise DataError(f"{path} cannot be read as a spreadsheet: {type(error).__name__}: {error}; {WHERE}") from error
     if not rows:
         raise DataError(f"{path} is empty; {WHERE}")
+    return rows
+
+
+def _most_bytes_of(part: str) -> int:
+    return MAX_WORKBOOK_BYTES if part.startswith(("xl/worksheets/", "xl/sharedStrings")) else MAX_PART_BYTES
+
+
+def _rows(sheet: Any) -> list[tuple[Any, ...]]:
+    # A sheet declares its size itself, and every row would be filled up to it.
+    sheet.reset_dimensions()
+    rows: list[tuple[Any, ...]] = []
+    for row in sheet.iter_rows(values_only=True):
+        width = len(rows[0]) if rows else len(row)
+        if len(rows) == MAX_ROWS or width > MAX_COLUMNS:
+            raise DataError(f"its first sheet has more than {MAX_ROWS:,} rows or {MAX_COLUMNS} columns")
+        rows.append((*row, *(None,) * (width - len(row)))[:width])
     return rows
 
 
