@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.readers import add_readers, make_readers
 from affectgpt.cli.terminal import pick_device, quiet
+from affectgpt.cli.untrained import refuse_untrained
 from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     partner = ("--data", args.data) if args.model else ("--gold", args.gold)
     if not partner[1]:
         raise ConfigError(f"{'--model' if args.model else '--predictions'} needs {partner[0]} as well")
+    for path in args.model or ():
+        if Path(path).suffix in (".yaml", ".yml"):
+            how = "Name a checkpoint (runs/.../last.ckpt) or a saved folder"
+            refuse_untrained("bench", f"{path} describes a model, but has no trained weights", how, allowed=False)
     if not args.out:
         raise ConfigError("give --out, the folder for answers and report")
     from rich.console import Console

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import quiet
+from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 
 if TYPE_CHECKING:
     from affectgpt.features import EncodeReport, EncoderSet
@@ -32,6 +33,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     first = not int(os.environ.get("RANK", 0))
     with Progress("encoding", "clips") if first else nullcontext() as progress:
         encoders = _encoders(args).to(_device(args.device))
+        _refuse_random_weights(args, encoders)
         if progress is not None:
             for line in _plan(args, encoders):
                 progress.say(line)
@@ -66,7 +68,7 @@ def _plan(args: argparse.Namespace, encoders: EncoderSet) -> Iterator[str]:
         assert key is not None
         seed = ""
         if not key.encoder.from_file and not _is_checkpoint(args.model):
-            seed = f"; its weights are random, those of a model with seed {args.seed}"
+            seed = f"; its weights are random, those of a model with seed_everything {_seed(args)}"
         yield f"  {name}: {key.encoder.kind}, {key.encoder.width} wide, key {key.digest}{seed}"
 
 
@@ -78,8 +80,36 @@ def _encoders(args: argparse.Namespace) -> EncoderSet:
     names = args.streams.split(",") if args.streams else None
     if _is_checkpoint(args.model):
         return EncoderSet.from_checkpoint(args.model, names, allow_import=args.allow_import)
-    lightning.seed_everything(args.seed, verbose=False)
+    lightning.seed_everything(_seed(args), verbose=False)
     return EncoderSet.from_config(args.model, names)
+
+
+def _seed(args: argparse.Namespace) -> int:
+    """The seed that ``fit`` would build the same model with: that of the configuration, or 42."""
+    if args.seed is not None:
+        return int(args.seed)
+    import yaml
+
+    config = yaml.safe_load(Path(args.model).read_text(encoding="utf-8"))
+    seed = config.get("seed_everything", 42) if isinstance(config, dict) else 42
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else 42
+
+
+def _refuse_random_weights(args: argparse.Namespace, encoders: EncoderSet) -> None:
+    from affectgpt.features.feeding import feature_key
+
+    if _is_checkpoint(args.model):
+        return
+    for name in encoders.specs:
+        key = feature_key(encoders, name)
+        if key is not None and not key.encoder.from_file:
+            refuse_untrained(
+                "encode",
+                f"the encoder of stream {name!r} in {args.model} names no weights, and random ones say next to nothing",
+                "Name a checkpoint in place of the configuration, or weights for the encoder (affectgpt parts); "
+                "--untrained if it is meant",
+                allowed=args.untrained,
+            )
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -129,7 +159,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bad-sample-budget", type=float, default=0.001, help="fraction of bad clips that may be left out (0.001)"
     )
-    parser.add_argument("--seed", type=int, default=42, help="seed of encoders with random weights, as for fit (42)")
+    parser.add_argument(
+        "--seed", type=int, help="seed of encoders with random weights; by default seed_everything of the configuration"
+    )
+    parser.add_argument("--untrained", action="store_true", help=UNTRAINED_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
     parser.add_argument("--restart", action="store_true", help="throw an unfinished run away")
     parser.add_argument("--allow-import", action="store_true", help="import parts that the checkpoint names as code")

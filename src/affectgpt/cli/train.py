@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.terminal import quiet, say
+from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import feature_folders
@@ -62,9 +63,26 @@ class AffectCLI(LightningCLI):
             action="store_true",
             help="fit: replace the checkpoints of another configuration in the folder",
         )
+        parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
         )
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse to answer or score with a model that has no trained weights.
+
+        Raises:
+            ConfigError: If neither a checkpoint nor a stored model is named.
+        """
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit" and config.ckpt_path is None and config.start is None:
+            refuse_untrained(
+                str(self.subcommand),
+                "the configuration describes a model, but no trained weights are named",
+                "Name them with --ckpt_path runs/.../last.ckpt, or --start FOLDER for a shared model; --untrained "
+                "if it is meant",
+                allowed=config.untrained,
+            )
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as it was given.
