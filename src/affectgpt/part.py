@@ -8,7 +8,14 @@ import json
 from typing import Any, Self
 
 import lightning
+import torch
 from torch import nn
+
+from affectgpt.types import Features
+
+# here, and not beside the class: types.py is read without torch, and nobody has features without parts
+torch.export.register_dataclass(Features, serialized_type_name="affectgpt.types.Features")
+torch.serialization.add_safe_globals([Features])  # two tensors; the inputs that a saved program of torch.export holds
 
 
 class Part(lightning.LightningModule):

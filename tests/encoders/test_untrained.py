@@ -87,3 +87,9 @@ def test_a_local_file_goes_before_the_weights_of_the_name(tmp_path: Path) -> Non
     assert encoder.restored_prefixes() == ["network."]
     with pytest.raises(CheckpointError, match="no weight file"):
         TimmEncoder("test_vit.r160_in1k", checkpoint_path="none.pt")
+
+
+def test_a_watched_encoder_compiles_as_one_graph() -> None:
+    encoder = build_encoder(TINY).freeze()
+    torch._dynamo.reset()
+    use(torch.compile(encoder, fullgraph=True, backend="eager"))

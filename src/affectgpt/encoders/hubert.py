@@ -70,27 +70,25 @@ class SpeechEncoder(Encoder):
             min_samples=_receptive_field(config.conv_kernel, config.conv_stride),
         )
         self.network = load_network(owner, AutoModel, path, revision, dtype, config=config)
+        # A layer reads what the one before gave. Hooks average it over time at once, where output_hidden_states would
+        # hold every layer of the network in memory (and gives its last entry before the closing layer norm in
+        # transformers 5, after it in transformers 4). They stay in place: a compiled graph cannot set and remove them.
+        self._earlier: list[Tensor] = []
+        network_layers = list(self.network.encoder.layers)
+        for layer in network_layers[len(network_layers) - layers + 1 :]:
+            layer.register_forward_pre_hook(self._note)
 
     def forward(self, media: Tensor, keep: Tensor) -> Features:
         """Encode float32 segments ``[B, S, N]``; see ``Encoder.forward``."""
-        waveform = self.preprocess(media, keep)
-        earlier: list[Tensor] = []
-
-        def remember(_module: nn.Module, _args: Any, output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
-            earlier.append(hidden.mean(1))
-
-        # Hooks average over time at once, where output_hidden_states would hold every layer of the network in memory
-        # (and gives its last entry before the closing layer norm in transformers 5, after it in transformers 4).
-        watched = list(self.network.encoder.layers)[-self.layers : -1]
-        handles = [layer.register_forward_hook(remember) for layer in watched]
-        try:
-            last: Tensor = self.network(waveform).last_hidden_state
-        finally:
-            for handle in handles:
-                handle.remove()
-        vectors = torch.stack([*earlier, last.mean(1)]).mean(0)
+        self._earlier.clear()
+        last: Tensor = self.network(self.preprocess(media, keep)).last_hidden_state
+        vectors = torch.stack([*self._earlier, last.mean(1)]).mean(0)
+        self._earlier.clear()
         return Features(vectors.unflatten(0, keep.shape), keep)
+
+    def _note(self, _layer: nn.Module, args: tuple[Any, ...]) -> None:
+        """Forward pre-hook: keep what the layer before gave, averaged over time, ``[B*S, D]``."""
+        self._earlier.append(args[0].mean(1))
 
     def shard_units(self) -> list[nn.Module]:
         """The transformer's layers."""
