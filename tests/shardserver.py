@@ -14,7 +14,10 @@ class ShardServer(ThreadingHTTPServer):
 
     ``faults`` maps a file's name to what happens at its next requests, one after the other: an HTTP status; ``("drop",
     n)`` closes the connection after n bytes; ``("hang", n)`` sends no more after n bytes; ``("send", content)`` gives
-    other bytes. Afterwards all is well. ``requests`` are the (name, first byte asked for) that came in.
+    other bytes; ``("endless", limit)`` sends without an end or a length, up to the limit; ``("slow", seconds)`` waits
+    so long after each byte; ``("length", text)`` gives the length as that text; ``("redirect", url)`` leads elsewhere.
+    Afterwards all is well. ``requests`` are the (name, first byte asked for) that came in, ``sent`` the bytes of
+    endless answers.
     """
 
     daemon_threads = True
@@ -25,6 +28,7 @@ class ShardServer(ThreadingHTTPServer):
         self.ranges = ranges
         self.faults: dict[str, list] = defaultdict(list)
         self.requests: list[tuple[str, int]] = []
+        self.sent = 0
         self.closing = threading.Event()
 
     @property
@@ -42,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ShardServer
 
     def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
+        name = self.path.partition("?")[0].rpartition("/")[2]
         asked = self.headers.get("Range", "")
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
         self.server.requests.append((name, start))
@@ -53,11 +57,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(fault if isinstance(fault, int) else 404)
             return
         kind, value = fault or ("", None)
+        if kind == "redirect":
+            self.send_response(302)
+            self.send_header("Location", value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = value if kind == "send" else path.read_bytes()
         body = content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if kind != "endless":
+            self.send_header("Content-Length", value if kind == "length" else str(len(body)))
         self.end_headers()
+        if kind == "endless":
+            while self.server.sent < value:
+                self.server.sent += self.wfile.write(bytes(2**16))
+            return
+        if kind == "slow":
+            for byte in body:
+                if self.server.closing.wait(value):
+                    break
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+            return
         self.wfile.write(body[:value] if kind in ("drop", "hang") else body)
         self.wfile.flush()
         if kind == "hang":

@@ -92,7 +92,7 @@ def test_lasting_trouble_is_an_error_and_nothing_is_lost(tmp_path):
     with stand_in("[sad]") as (url, seen):
         assert get_extractor("llm", base_url=url, **args).extract(["first", "second"]) == [["calm"], ["sad"]]
         assert len(seen) == 1
-    with pytest.raises(DataError, match=r"no answer in 2 tries; the last time: URLError"):
+    with pytest.raises(DataError, match=r"no answer in 2 tries; the last time: ConnectError"):
         get_extractor("llm", base_url="http://127.0.0.1:9/v1", **args).extract(["new"])
 
 

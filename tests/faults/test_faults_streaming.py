@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
 import time
 from dataclasses import replace
 
 import fsspec
 import pytest
+import yaml
 
+from affectgpt.cli.main import main
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.datamodules.stream_loader import WORKER_TIMEOUT_SECONDS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
-from affectgpt.shards import read_index
+from affectgpt.shards import Sample, ShardWriter, read_index
 from affectgpt.shards.cache import ShardCache
-from affectgpt.shards.remote import Patience
 from affectgpt.streaming import ShardStream
+from affectgpt.web import Patience
 from processes import in_processes
 from shardserver import serving
-from streamrun import MEDIA, fit
+from streamrun import MEDIA, SaveEverywhere, fit
+from tinyencoders import tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FIRST, LAST = "shard-000000.tar", "shard-000003.tar"
@@ -71,7 +76,7 @@ def test_a_dropped_connection_is_resumed_by_range_where_the_server_can(shards, c
 def test_a_fetch_that_was_killed_goes_on_where_it_was(server, shards, cache):
     shard = read_index(shards).shards[0]
     cache.folder.mkdir()
-    (cache.folder / f"{shard.sha256}.part").write_bytes((shards / FIRST).read_bytes()[:4096])
+    (cache.folder / f"{shard.sha256}-{os.getuid()}.part").write_bytes((shards / FIRST).read_bytes()[:4096])
     assert keys(server.url, cache) == ALL
     assert server.fetched(FIRST) == [4096]
 
@@ -96,7 +101,7 @@ def test_a_busy_server_is_asked_again(server, cache):
         ([403], "answers 403.*your access"),
         ([503] * 3, "given up after 3 attempts without progress; the last: the server answers 503"),
         ([("hang", 0)] * 3, "given up after 3 attempts without progress; the last: .*timed out"),
-        ([("drop", 0)] * 3, r"given up after 3 attempts.*ended after 0 of \d+ bytes"),
+        ([("drop", 0)] * 3, r"given up after 3 attempts.*after 0 of \d+ bytes"),
     ],
 )
 def test_a_shard_that_cannot_be_had_is_an_error_and_never_a_shorter_epoch(server, cache, faults, words):
@@ -134,15 +139,16 @@ def test_another_digest_is_fetched_once_more_and_then_refused(server, cache):
     (server.folder / LAST).write_bytes(content)
     with pytest.raises(DataError, match=r"has sha256 .* but the index says .*, twice"):
         keys(server.url, cache)
-    assert not any(path.stat().st_size for path in cache.folder.glob(f"{read_index(server.url).shards[-1].sha256}.*"))
+    assert not any(path.stat().st_size for path in cache.folder.glob(f"{read_index(server.url).shards[-1].sha256}*"))
 
 
 def test_an_index_that_is_missing_or_broken_is_an_error(server, cache):
     (server.folder / "index.json").write_text('{"format": ')
     with pytest.raises(DataError, match=r"index\.json' cannot be read"):
         keys(server.url, cache)
-    with pytest.raises(DataError, match="answers 404"):
-        keys(server.url.replace("/set", "/set/none.here?x=1").replace("none.here", "a") + "/b", cache)
+    (server.folder / "index.json").unlink()
+    with pytest.raises(DataError, match=r"/set/index\.json: the server answers 404"):
+        keys(server.url + "/?x=1", cache)
 
 
 def test_the_cache_stays_below_its_size_and_keeps_what_was_used_last(server, shards, cache):
@@ -178,8 +184,6 @@ def test_two_ranks_with_workers_share_one_cache_and_train(server, tmp_path):
         (tmp_path / f"{number}.json").write_text(json.dumps([keys for _, keys, _ in seen]))
 
     def both() -> None:
-        import os
-
         rank(os.environ["LOCAL_RANK"])
 
     assert in_processes(both, world=2) == [0, 0]
@@ -245,3 +249,131 @@ def test_a_worker_that_hangs_is_given_up(shards, monkeypatch):
     monkeypatch.setattr("affectgpt.datamodules.stream_loader.WORKER_TIMEOUT_SECONDS", 1.0)
     with pytest.raises(DataError, match="no batch came from the workers for 1 s"):
         list(data.train_dataloader())
+    for worker in multiprocessing.active_children():  # it ignores SIGTERM, and would hold the process for ever
+        worker.join(20)
+        assert not worker.is_alive()
+
+
+def test_no_more_is_written_than_the_index_says(server, cache):
+    """A server that never ends, or sends another file, fills neither disk nor memory."""
+    shard = read_index(server.folder).shards[0]
+    server.faults[FIRST] = [("endless", 2**28)]
+    with pytest.raises(DataError, match=f"goes on after the {shard.bytes} bytes that the index says"):
+        cache.path(read_index(server.url), shard)
+    assert server.sent < 2**25  # what the sockets hold, not what the server would send
+    assert sum(path.stat().st_size for path in cache.folder.iterdir()) == 0
+
+
+def test_an_index_has_a_bound(server, monkeypatch):
+    monkeypatch.setattr("affectgpt.shards.bounds.MAX_INDEX_BYTES", 2**20)
+    server.faults["index.json"] = [("endless", 2**28)]
+    with pytest.raises(DataError, match="more than 1,048,576 bytes"):
+        read_index(server.url)
+    assert server.sent < 2**25
+    (server.folder / "index.json").write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(DataError, match="MAX_INDEX_BYTES"):
+        read_index(server.folder)
+
+
+def test_a_server_that_dribbles_is_given_up(server, cache):
+    server.faults[FIRST] = [("slow", 0.02)] * 3
+    stingy = replace(cache, patience=replace(HASTE, timeout_seconds=1.0))
+    with pytest.raises(DataError, match=r"after 3 attempts.*bytes a second came, less than 10,000"):
+        stingy.path(read_index(server.url), read_index(server.folder).shards[0])
+
+
+def test_a_length_that_is_no_number_is_trouble_with_the_server(server, cache):
+    server.faults[FIRST] = [("length", "abc")]
+    assert keys(server.url, cache) == ALL
+    server.faults[LAST] = [("length", "abc")] * 3
+    shutil.rmtree(cache.folder)
+    with pytest.raises(DataError, match="was given up after 3 attempts"):
+        cache.path(read_index(server.url), read_index(server.folder).shards[-1])
+
+
+def test_redirects_are_followed_and_not_in_circles(server, cache):
+    server.faults[FIRST] = [("redirect", f"{server.url}/{FIRST}?signed=1")]
+    assert keys(server.url, cache) == ALL
+    server.faults["index.json"] = [("redirect", f"{server.url}/index.json")] * 30
+    with pytest.raises(DataError, match="redirects"):
+        read_index(server.url)
+
+
+def test_a_shard_that_was_altered_in_the_cache_is_fetched_again(server, cache, shards):
+    assert keys(server.url, cache) == ALL
+    shard = read_index(shards).shards[0]
+    path = cache.folder / f"{shard.sha256}.tar"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    assert keys(server.url, cache) == ALL
+    assert path.read_bytes() == (shards / FIRST).read_bytes()
+    assert server.fetched(FIRST) == [0, 0]
+    os.utime(path)  # touched but not altered: digested once, and known again
+    assert keys(server.url, cache) == ALL
+    assert server.fetched(FIRST) == [0, 0]
+    assert path.stat().st_mtime < 1.3e9
+
+
+def test_another_user_of_the_cache_reads_and_fetches(server, cache, monkeypatch):
+    assert keys(server.url, cache) == ALL
+
+    def not_owner(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", not_owner)
+    monkeypatch.setattr(os, "getuid", lambda: 4321)
+    (cache.folder / f"{read_index(server.url).shards[0].sha256}.tar").unlink()
+    assert keys(server.url, cache) == ALL
+    assert server.fetched(FIRST) == [0, 0]
+    assert server.fetched(LAST) == [0]
+
+
+def test_the_cache_keeps_to_the_umask(server, tmp_path):
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
+        cache = ShardCache(tmp_path / f"cache-{mask:o}", patience=HASTE)
+        earlier = os.umask(mask)
+        try:
+            assert keys(server.url, cache) == ALL
+        finally:
+            os.umask(earlier)
+        assert {path.stat().st_mode & 0o777 for path in cache.folder.iterdir()} == {mode}
+
+
+@pytest.mark.parametrize("fault", [404, 503, ("drop", 0), ("send", b"no index")])
+def test_messages_hold_no_secrets(server, fault, caplog, monkeypatch):
+    monkeypatch.setattr("affectgpt.web.time.sleep", lambda seconds: None)
+    server.faults["index.json"] = [fault] * 6
+    caplog.set_level("DEBUG", logger="affectgpt")
+    address = server.url.replace("http://", "http://me:pass-word@") + "?X-Signature=sig-nature"
+    with pytest.raises(DataError) as caught:
+        read_index(address)
+    said = f"{caught.value} {caught.value.__cause__} {caplog.text}"
+    assert "index.json" in said
+    assert not [word for word in ("pass-word", "sig-nature") if word in said]
+
+
+def test_what_is_written_holds_no_secrets(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFECTGPT_CACHE", str(tmp_path / "cache"))
+    address = server.url.replace("http://", "http://me:pass-word@") + "?X-Signature=sig-nature"
+    fit(address, max_epochs=1, default_root_dir=tmp_path, callbacks=[SaveEverywhere(tmp_path)])
+    assert main(["check", address, "--out", str(tmp_path / "check.json")]) == 0
+    config = {
+        "model": tiny_config(),
+        "data": {"name": "mercaption", "args": {"train": [{"path": address}], "batch_size": 2, "num_workers": 0}},
+        "trainer": {"accelerator": "cpu", "max_steps": 1, "logger": False, "enable_progress_bar": False},
+    }
+    (tmp_path / "given.yaml").write_text(yaml.safe_dump(config))
+    assert (
+        main(["fit", "--config", str(tmp_path / "given.yaml"), f"--trainer.default_root_dir={tmp_path / 'run'}"]) == 0
+    )
+    (tmp_path / "given.yaml").unlink()
+    assert "http://127.0.0.1" in (tmp_path / "run" / "config.yaml").read_text()
+    with ShardWriter(tmp_path / "made") as writer:
+        writer.write(Sample("a", {"mp4": b"1"}))
+        writer.finish({"source": address})
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and "served" not in path.parts:
+            content = path.read_bytes()
+            assert b"pass-word" not in content, path
+            assert b"sig-nature" not in content, path

@@ -14,11 +14,14 @@ import pytest
 
 from affectgpt.cli.main import main
 from affectgpt.errors import DataError
+from affectgpt.media import MediaProfile
 from affectgpt.shards import Sample, ShardWriter, read_index
 from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.check import check_shards
 from affectgpt.shards.index import ShardIndex
-from affectgpt.shards.remote import Patience
+from affectgpt.streaming import ShardStream
+from affectgpt.web import Patience
+from clipmaker import make_clip
 from shardserver import serving
 
 
@@ -151,3 +154,49 @@ def test_a_set_on_a_server_is_checked_from_its_url(folder: Path, tmp_path: Path)
         faults = check_shards(server.url, cache=cache).faults
     assert [(fault.shard, fault.code) for fault in faults] == [("shard-000001.tar", "not_fetched")]
     assert "the server answers 404" in faults[0].message
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_verdict_is_shown_where_the_report_cannot_be_written(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    damaged: bool,
+) -> None:
+    if damaged:
+        (folder / "shard-000003.tar").unlink()
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("affectgpt.cli.check.write_whole", refuse)
+    assert main(["check", str(folder)]) == int(damaged)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("1 fault(s); " if damaged else "all is well; ")
+    reason = f"could not be written to {folder / 'check.json'} ({error.strerror}); give another place with --out FILE"
+    assert last.endswith(reason)
+    assert main(["check", str(folder), "--json"]) == int(damaged)
+    assert json.loads(capsys.readouterr().out)["ok"] is not damaged
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(make_clip(0.2))
+    assert main(["check", "--media", str(clip), "--out", str(tmp_path / "r.jsonl")]) == 0
+    assert "1 ok, 0 with notes, 0 refused" in (shown := capsys.readouterr().out)
+    assert "give another place with --out FILE" in shown
+
+
+def test_local_shards_need_no_home_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(*_: object, **__: object) -> str:
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    monkeypatch.delenv("AFFECTGPT_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
+    assert main(["check", str(folder)]) == 0
+    assert len(list(ShardStream(folder, MediaProfile(num_frames=1)))) == 10
+    with serving(folder) as server:
+        assert main(["check", server.url, "--out", str(folder / "r.json")]) == 1
+    assert "AFFECTGPT_CACHE" in capsys.readouterr().err

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import threading
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
+
+import httpx2
 
 from affectgpt.chat.base import ChatModel, seed_of
 from affectgpt.chat.sampling import Sampling
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.web import Patience, TryAgainError, again, open_client, refusal, requested
 
-_LONGEST_WAIT_SECONDS = 60.0
+MAX_ANSWER_BYTES = 16 * 2**20
 _SHOWN = 300
-
-
-class _TryAgainError(Exception):
-    """Something that may pass: a cut connection, an overloaded server, an answer that is no JSON."""
-
-    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_seconds = wait_seconds
 
 
 class ServerModel(ChatModel):
@@ -97,13 +88,13 @@ class ServerModel(ChatModel):
             if stop.is_set():
                 return None
             try:
-                return self._answer(prompt, sampling)
+                return self._answer(client, prompt, sampling)
             except Exception:
                 stop.set()
                 raise
 
         failure: BaseException | None = None
-        with ThreadPoolExecutor(self.num_parallel) as pool:
+        with open_client(self.timeout_seconds) as client, ThreadPoolExecutor(self.num_parallel) as pool:
             jobs = {pool.submit(answer, prompt): i for i, prompt in enumerate(prompts)}
             try:
                 for job in as_completed(jobs):
@@ -117,7 +108,7 @@ class ServerModel(ChatModel):
         if failure is not None:
             raise failure
 
-    def _answer(self, prompt: str, sampling: Sampling) -> str:
+    def _answer(self, client: httpx2.Client, prompt: str, sampling: Sampling) -> str:
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -129,53 +120,43 @@ class ServerModel(ChatModel):
         if sampling.repetition_penalty != 1.0:
             # vLLM's name for it, beside llama.cpp's; servers that know neither say so, or leave it out.
             body |= {"repetition_penalty": sampling.repetition_penalty, "repeat_penalty": sampling.repetition_penalty}
-        wait_seconds = self.backoff_seconds
-        for num_left in range(self.num_retries, -1, -1):
-            try:
-                return self._once(json.dumps(body).encode())
-            except _TryAgainError as error:
-                if num_left == 0:
-                    raise DataError(
-                        f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last time: {error}. What "
-                        "was answered before is in the cache: run again to go on from there"
-                    ) from error
-                time.sleep(min(error.wait_seconds or wait_seconds, _LONGEST_WAIT_SECONDS))
-                wait_seconds *= 2
-        raise AssertionError("the last try returns or raises")
+        patience = Patience(self.timeout_seconds, self.num_retries + 1, self.backoff_seconds)
+        try:
+            return again(lambda: self._once(client, body), patience)
+        except TryAgainError as error:
+            raise DataError(
+                f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last time: {error}. What "
+                "was answered before is in the cache: run again to go on from there"
+            ) from error
 
-    def _once(self, body: bytes) -> str:
-        request = urllib.request.Request(f"{self.base_url}/chat/completions", body, method="POST")
-        request.add_header("Content-Type", "application/json")
-        if self.api_key_env is not None:
-            # Not passed on to another host if the server redirects.
-            request.add_unredirected_header("Authorization", f"Bearer {os.environ.get(self.api_key_env, '')}")
+    def _once(self, client: httpx2.Client, body: Mapping[str, Any]) -> str:
+        # Not passed on to another host if the server redirects.
+        key = {"Authorization": f"Bearer {os.environ.get(self.api_key_env, '')}"} if self.api_key_env else {}
+        content = bytearray()
+        with requested(client, "POST", f"{self.base_url}/chat/completions", json=body, headers=key) as response:
+            for piece in response.iter_bytes():
+                content.extend(piece)
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise DataError(f"{self.base_url} answers with more than {MAX_ANSWER_BYTES:,} bytes; check it")
+        text = content.decode("utf-8", "replace")
+        if not response.is_success:
+            raise self._refusal(response, text[:_SHOWN].strip())
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_seconds) as response:
-                text = response.read().decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _TryAgainError(f"{type(error).__name__}: {error}") from error
-        try:
-            content = json.loads(text)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise _TryAgainError(f"its answer is no chat completion: {text[:_SHOWN]!r}") from error
-        if content is not None and not isinstance(content, str):
-            raise _TryAgainError(f"its answer holds no text: {content!r:.{_SHOWN}}")
-        return content or ""
+            answer = json.loads(text)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise TryAgainError(f"its answer is no chat completion: {text[:_SHOWN]!r}") from error
+        if answer is not None and not isinstance(answer, str):
+            raise TryAgainError(f"its answer holds no text: {answer!r:.{_SHOWN}}")
+        return answer or ""
 
-    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
-        try:
-            said = error.read().decode("utf-8", "replace")[:_SHOWN].strip()
-        except (OSError, http.client.HTTPException):
-            said = ""
-        reason = f"HTTP {error.code} {error.reason}: {said}"
-        if error.code in {408, 409, 425, 429} or error.code >= 500:
-            pause = error.headers.get("Retry-After", "")
-            return _TryAgainError(reason, float(pause) if pause.isdigit() else None)
+    def _refusal(self, response: httpx2.Response, said: str) -> Exception:
+        busy = refusal(response, said)
+        if busy is not None:
+            return busy
         advice = {
             401: "set the key: api_key_env names the environment variable that holds it",
             403: "the key may not use this model",
             404: "check base_url (most end in /v1) and the model's name",
-        }.get(error.code, "the server does not take this request")
+        }.get(response.status_code, "the server does not take this request")
+        reason = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
         return ConfigError(f"{self.base_url} refuses model {self.model!r} with {reason} ({advice})")

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.terminal import say
 from affectgpt.files import write_whole
+from affectgpt.web import without_secrets
 
 if TYPE_CHECKING:
     from affectgpt.shards.check import ShardCheck
@@ -36,18 +38,29 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.shards.check import check_shards
 
     with Progress("checking", "MB") as progress:
-        progress.say(f"checking {args.folder}: every byte against its index" + (", decoding it" if args.decode else ""))
+        shown = without_secrets(args.folder)
+        progress.say(f"checking {shown}: every byte against its index" + (", decoding it" if args.decode else ""))
         found = check_shards(
             args.folder, decode=args.decode, progress=lambda done, total: progress.update(done // 10**6, total // 10**6)
         )
-    report = Path(args.out) if args.out else found.index.folder / "check.json"
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n"
-    write_whole(report, text)
+    written = save_report(Path(args.out) if args.out else found.index.folder / "check.json", text)
     if args.json:
-        print(text, end="")
+        say(text, end="")
+        say(written, err=True)
     else:
-        _show(found, report)
+        _show(found, written)
     return int(bool(found.faults))
+
+
+def save_report(path: Path, text: str) -> str:
+    """Write a report, or say why not: the verdict that took so long to find must not be lost with it."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        reason = error.strerror or error
+        return f"the report could not be written to {path} ({reason}); give another place with --out FILE"
+    return f"report: {path}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,15 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(found: ShardCheck, report: Path) -> None:
+def _show(found: ShardCheck, written: str) -> None:
     index, counts = found.index, found.counts
     hours = counts.seconds / 3600
-    print(
-        f"{index.url or index.folder}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end=""
-    )
-    print(f"{index.bytes / 1e6:.1f} MB, {hours:.2f} h ({counts.seconds / max(found.samples, 1):.1f} s a clip)")
+    say(f"{index.place}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end="")
+    say(f"{index.bytes / 1e6:.1f} MB, {hours:.2f} h ({counts.seconds / max(found.samples, 1):.1f} s a clip)")
     origin = ", ".join(f"{name}: {value}" for name, value in index.provenance.items() if value)
-    print(f"packed by {index.tool or 'an unknown tool'}; {origin or 'no provenance'}")
+    say(f"packed by {index.tool or 'an unknown tool'}; {origin or 'no provenance'}")
     _bars("has", counts.modalities, found.samples)
     if found.missing:
         _bars("lacks", found.missing, found.samples)
@@ -83,22 +94,22 @@ def _show(found: ShardCheck, report: Path) -> None:
         more = f", the first {_TOP_LABELS} of {len(labels)}" if len(labels) > _TOP_LABELS else ""
         _bars(f"labels{more}", dict(list(labels.items())[:_TOP_LABELS]), max(labels.values()))
     if counts.noted:
-        print(f"{counts.noted} samples have notes on damage or doubt (media_notes, manifest_notes)")
+        say(f"{counts.noted} samples have notes on damage or doubt (media_notes, manifest_notes)")
     if found.rejects:
         left_out = ", ".join(f"{count} {code}" for code, count in found.rejects.items())
-        print(f"left out when it was packed: {left_out}")
+        say(f"left out when it was packed: {left_out}")
     for fault in found.faults[:_SHOWN_FAULTS]:
         where = f"{fault.shard} {fault.key}".strip()
-        print(f"FAULT {fault.code} [{where}]: {fault.message}")
+        say(f"FAULT {fault.code} [{where}]: {fault.message}")
     if len(found.faults) > _SHOWN_FAULTS:
-        print(f"... and {len(found.faults) - _SHOWN_FAULTS} more faults")
-    print(f"{len(found.faults)} fault(s); report: {report}" if found.faults else f"all is well; report: {report}")
+        say(f"... and {len(found.faults) - _SHOWN_FAULTS} more faults")
+    say(f"{f'{len(found.faults)} fault(s)' if found.faults else 'all is well'}; {written}")
 
 
 def _bars(title: str, counts: Mapping[str, int], full: int) -> None:
-    print(f"\n{title}")
+    say(f"\n{title}")
     width = max(map(len, counts), default=0)
     for name, count in counts.items():
         eighths = round(8 * _BAR_WIDTH * count / full) if full else 0
         bar = "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
-        print(f"  {name:<{width}}  {bar:<{_BAR_WIDTH}}  {count}")
+        say(f"  {name:<{width}}  {bar:<{_BAR_WIDTH}}  {count}")

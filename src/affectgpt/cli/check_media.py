@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from affectgpt.cli.check import save_report
 from affectgpt.cli.progress import Progress
 from affectgpt.errors import DataError
-from affectgpt.files import write_lines
 
 
 def run(argv: Sequence[str]) -> int:
@@ -32,16 +33,18 @@ def run(argv: Sequence[str]) -> int:
         for result in check_files(files, args.workers):
             results.append(result)
             progress.update(len(results), len(files))
-    write_lines(args.out, (json.dumps(result.to_json(), ensure_ascii=False) for result in results))
+    lines = (json.dumps(result.to_json(), ensure_ascii=False) + "\n" for result in results)
+    written = save_report(Path(args.out), "".join(lines))
     if args.json:
         print(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
+        print(written, file=sys.stderr)
     else:
         for result in results:
             _show(result.to_json())
         counts = Counter(result.verdict for result in results)
         hours = sum(result.duration_seconds or 0 for result in results) / 3600
         print(f"{counts['ok']} ok, {counts['notes']} with notes, {counts['refused']} refused; ", end="")
-        print(f"{hours:.2f} h; report: {args.out}")
+        print(f"{hours:.2f} h; {written}")
     return int(any(result.verdict == "refused" for result in results))
 
 

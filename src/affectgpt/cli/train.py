@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.checkpoints.config_file import stored_config
@@ -30,12 +30,23 @@ from affectgpt.training.resume_report import ResumeReport
 from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.stop_signals import StopTogether
+from affectgpt.web import strip_secrets
 
 EXAMPLE = """\
 example: affectgpt fit --config experiments/real_clips_smollm2.yaml
          affectgpt fit --config FILE --start affectgpt-face
          affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
 """
+
+
+class CleanConfigFile(SaveConfigCallback):
+    """Writes ``config.yaml`` without passwords and signatures of addresses; whoever runs it again gives them again."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **options: Any) -> None:
+        clean = config.clone()
+        for name, value in config.items():
+            clean[name] = strip_secrets(value)
+        super().__init__(parser, clean, **options)
 
 
 class AffectCLI(LightningCLI):
@@ -173,6 +184,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
                 seed_everything_default=42,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
+                save_config_callback=CleanConfigFile,
                 save_config_kwargs={"overwrite": True},
                 trainer_defaults={"callbacks": callbacks, "default_root_dir": "runs"},
                 parser_kwargs={

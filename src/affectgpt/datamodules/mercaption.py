@@ -16,12 +16,13 @@ from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.prompts.wordings import get_style
-from affectgpt.shards.cache import ShardCache, default_cache_folder
+from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.index import ShardIndex, read_index
 from affectgpt.shards.remote import is_remote
 from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.resume import Bookmark
 from affectgpt.streaming.stream import ShardStream
+from affectgpt.web import strip_secrets, without_secrets
 
 ORDER_VERSION = 1
 """Changes when the same arguments give another order."""
@@ -110,9 +111,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.drop_last = drop_last
         self.mix_shards = mix_shards
-        self.cache = ShardCache(
-            Path(cache_folder) if cache_folder else default_cache_folder(), int(cache_gigabytes * 2**30)
-        )
+        self.cache = ShardCache(Path(cache_folder) if cache_folder else None, int(cache_gigabytes * 2**30))
         self.cache_decoded = cache_decoded
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.budget = BadSampleBudget(bad_sample_budget)
@@ -120,6 +119,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self._fetched: dict[str, ShardIndex] = {}
         self._streams: dict[tuple[str, int, int], ShardStream] = {}
         self.save_hyperparameters(logger=False)
+        self.hparams.update(strip_secrets(dict(self.hparams)))  # they are written into checkpoints
 
     def indexes(self, stage: str) -> list[ShardIndex]:
         """The indexes of a stage's folders.
@@ -134,9 +134,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         indexes = [self._index(folder) for folder in self.sets[stage]]
         forms = {index.form: folder for index, folder in zip(indexes, self.sets[stage], strict=True)}
         if "features" in forms and len(forms) > 1:
+            found = ", ".join(f"{without_secrets(folder)!r} has {form}" for form, folder in forms.items())
             raise ConfigError(
-                f"{stage} mixes forms: {', '.join(f'{folder!r} has {form}' for form, folder in forms.items())}; "
-                "a batch holds features or media, so encode all sets or none"
+                f"{stage} mixes forms: {found}; a batch holds features or media, so encode all sets or none"
             )
         return indexes
 
@@ -268,9 +268,13 @@ def _weights_of(stage: str, given: Any) -> dict[str, float | None]:
     for entry in entries:
         entry = {"path": entry} if isinstance(entry, str) else entry
         if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or {*entry} - {"path", "weight"}:
-            raise ConfigError(f"{stage}: a set is given as {{'path': FOLDER, 'weight': NUMBER}}, not as {entry!r}")
+            raise ConfigError(
+                f"{stage}: a set is given as {{'path': FOLDER, 'weight': NUMBER}}, not as {strip_secrets(entry)!r}"
+            )
         if entry["path"] in sets:
-            raise ConfigError(f"{stage}: the folder {entry['path']!r} is given twice; raise its weight instead")
+            raise ConfigError(
+                f"{stage}: the folder {without_secrets(entry['path'])!r} is given twice; raise its weight instead"
+            )
         weight = entry.get("weight")
         sets[entry["path"]] = None if weight is None else float(weight)
     if stage != "train" and len(sets) > 1:

@@ -140,8 +140,9 @@ class StreamLoader(DataLoader[Asked | BadSample]):
             self._stream.clips.set_epoch(self._chosen[0], self._stream.clips.whole, self._chosen[1])
         elif self._begin is not None:
             self._begin(self._stream.clips)
+        batches = super().__iter__()
         try:
-            for batch in super().__iter__():
+            for batch in batches:
                 yield self._mended(batch) if isinstance(batch, list) else batch
         except DataError as error:
             # torch passes a worker's error on with the worker's traceback as its message; ours would keep the workers
@@ -150,6 +151,8 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         except RuntimeError as error:
             if not str(error).startswith("DataLoader timed out"):
                 raise
+            for worker in getattr(batches, "_workers", ()):  # they ignore SIGTERM, and Python would wait for their end
+                worker.kill()
             raise DataError(
                 f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
                 "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"

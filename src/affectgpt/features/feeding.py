@@ -81,7 +81,7 @@ def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
     """
     indexes = [index for found in _indexes(datamodule, stage) for index in found]
     every = bool(indexes) and all(index.form == "features" for index in indexes)
-    return [index.place for index in indexes] if every else None
+    return [index.url or str(index.folder) for index in indexes] if every else None
 
 
 def stand_ins(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,9 +18,10 @@ from threading import Thread
 from filelock import FileLock, Timeout
 
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import cache_folder
+from affectgpt.files import cache_folder, digest_of_file
 from affectgpt.shards.index import ShardIndex, ShardInfo
-from affectgpt.shards.remote import Patience, fetch_file, join_url
+from affectgpt.shards.remote import fetch_file, join_url
+from affectgpt.web import Patience, without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +38,17 @@ class ShardCache:
     A shard is fetched under another name, by one process while the others wait, and takes its name once its digest is
     right. When room is needed, the shards that were used longest ago go; whoever has one open can read it to its end.
 
+    What was verified has a time of change that follows from its digest, so that a file that was altered since is
+    noticed without reading it; the time of last access says when it was used. Several users may share the folder: each
+    fetches under names of their own, and reads what others fetched.
+
     Attributes:
-        folder: Where shards are kept.
+        folder: Where shards are kept; ``None`` for ``default_cache_folder()``.
         max_bytes: Size that the folder stays below.
         patience: How long a fetch is tried.
     """
 
-    folder: Path = field(default_factory=default_cache_folder)
+    folder: Path | None = None
     max_bytes: int = 64 * 2**30
     patience: Patience = field(default_factory=Patience)
 
@@ -68,67 +75,108 @@ class ShardCache:
         """
         if not index.url:
             return index.folder / shard.name
-        path = self.folder / f"{shard.sha256}.tar"
-        if self._has(path, shard):
+        folder = self.folder or default_cache_folder()
+        path = folder / f"{shard.sha256}.tar"
+        if _is_whole(path, shard):
             return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if self._has(path, shard):  # another process was faster
-                return path
-            draft = path.with_suffix(".part")
-            self._make_room(shard.bytes, draft)
-            url = join_url(index.url, shard.name)
-            log.info("fetching %s (%.1f MB)", url, shard.bytes / 1e6)
-            try:
+        draft = path.with_name(f"{shard.sha256}-{os.getuid()}.part")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _lock(draft.with_suffix(".lock")):
+                if _is_whole(path, shard):  # another process was faster
+                    return path
+                self._make_room(folder, shard.bytes, draft)
+                url = join_url(index.url, shard.name)
+                log.info("fetching %s (%.1f MB)", without_secrets(url), shard.bytes / 1e6)
                 fetch_file(url, draft, shard.bytes, shard.sha256, self.patience)
-            except OSError as error:
-                raise DataError(
-                    f"{str(draft)!r} cannot be written: {error}; free some space, or move the cache"
-                ) from error
-            draft.replace(path)
+                _mark_verified(draft, shard.sha256)
+                draft.replace(path)
+        except OSError as error:
+            raise DataError(
+                f"the shard cache {str(folder)!r} cannot be written ({error}); free some space, or give another folder "
+                "as cache_folder or in the environment variable AFFECTGPT_CACHE"
+            ) from error
         return path
 
-    @staticmethod
-    def _has(path: Path, shard: ShardInfo) -> bool:
-        """Whether a shard is there, whole; it counts as used now."""
-        try:
-            os.utime(path)
-            return path.stat().st_size == shard.bytes
-        except FileNotFoundError:
-            return False
-
-    def _make_room(self, needed: int, draft: Path) -> None:
-        with FileLock(self.folder / "room.lock"):
-            files = {path: path.stat() for path in self._files()}
+    def _make_room(self, folder: Path, needed: int, draft: Path) -> None:
+        with _lock(folder / f"room-{os.getuid()}.lock"):
+            files = _files(folder)
             files.pop(draft, None)
             total = sum(stat.st_size for stat in files.values())
-            for path in sorted(files, key=lambda path: files[path].st_mtime):
+            for path in sorted(files, key=lambda path: files[path].st_atime_ns):
                 if total + needed <= self.max_bytes:
                     break
-                if self._remove(path):
+                if _remove(path):
                     total -= files[path].st_size
-            free = shutil.disk_usage(self.folder).free
+            free = shutil.disk_usage(folder).free
             if free < needed:
                 raise DataError(
-                    f"the shard cache {str(self.folder)!r} has {free / 1e6:.0f} MB of free disk, but the next shard "
+                    f"the shard cache {str(folder)!r} has {free / 1e6:.0f} MB of free disk, but the next shard "
                     f"has {needed / 1e6:.0f} MB; free some space, or give another cache_folder"
                 )
 
-    def _files(self) -> Iterator[Path]:
-        for pattern in ("*.tar", "*.part"):
-            yield from self.folder.glob(pattern)
 
-    @staticmethod
-    def _remove(path: Path) -> bool:
-        """Remove a file unless it is being fetched."""
-        if path.suffix == ".part":
-            try:
-                with FileLock(path.with_suffix(".lock"), timeout=0):
-                    path.unlink(missing_ok=True)
-            except Timeout:
+def _is_whole(path: Path, shard: ShardInfo) -> bool:
+    """Whether a shard is there as it was verified; it counts as used now."""
+    try:
+        stat = path.stat()
+        if stat.st_size != shard.bytes:
+            return False
+        if stat.st_mtime_ns != _verified_ns(shard.sha256):
+            if _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) != shard.sha256:
+                log.warning("%s was altered since it was fetched; it is fetched again", path)
                 return False
+            _mark_verified(path, shard.sha256)
+        else:
+            with suppress(PermissionError):  # of another user
+                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _verified_ns(sha256: str) -> int:
+    """The time of change that marks a file as verified: some second between 2001 and 2010."""
+    return (10**9 + int(sha256[:7], 16)) * 10**9
+
+
+def _mark_verified(path: Path, sha256: str) -> None:
+    with suppress(PermissionError):  # of another user: it is digested once in each process
+        os.utime(path, ns=(time.time_ns(), _verified_ns(sha256)))
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    """Sha256 of a file, read once in each process as long as it does not change."""
+    return digest_of_file(path)
+
+
+def _lock(path: Path) -> FileLock:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return FileLock(path, mode=0o666 & ~mask)
+
+
+def _files(folder: Path) -> dict[Path, os.stat_result]:
+    """What is kept and what is being fetched; another process may remove some meanwhile."""
+    found = {}
+    for pattern in ("*.tar", "*.part"):
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                found[path] = path.stat()
+    return found
+
+
+def _remove(path: Path) -> bool:
+    """Remove a file unless it is being fetched, or another user's in a folder where only they may remove it."""
+    try:
+        if path.suffix == ".part":
+            with FileLock(path.with_suffix(".lock"), timeout=0):
+                path.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
-        return True
+    except (Timeout, PermissionError):
+        return False
+    return True
 
 
 class ReadAhead:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,15 +15,16 @@ from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.files import digest_of_file
 from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.bounds import MAX_MEMBER_BYTES
 from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe
 from affectgpt.shards.index import ShardIndex, ShardInfo, read_index, read_index_alone
 from affectgpt.shards.journal import Counts
 from affectgpt.shards.read import decode_sample, split_name
 from affectgpt.shards.remote import is_remote
+from affectgpt.shards.tar_headers import scan_members
 from affectgpt.shards.write import REJECTS_FILE
-
-_BLOCK_BYTES = 2**20
+from affectgpt.web import strip_secrets
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ShardCheck:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the content of ``check.json``."""
         return {
-            "folder": self.index.url or str(self.index.folder),
+            "folder": self.index.place,
             "ok": not self.faults,
             "form": self.index.form,
             "shards": len(self.index.shards),
@@ -77,7 +79,7 @@ class ShardCheck:
             "noted": self.counts.noted,
             "missing": dict(self.missing),
             "rejects": dict(self.rejects),
-            "provenance": dict(self.index.provenance),
+            "provenance": strip_secrets(self.index.provenance),
             "tool": self.index.tool,
             "faults": [asdict(fault) for fault in self.faults],
         }
@@ -203,19 +205,18 @@ class _Reader:
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Key and members of each sample; the members of one sample stand together, as WebDataset has it."""
     current: tuple[str, dict[str, bytes]] | None = None
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            if not member.isfile():
-                continue
-            key, suffix = split_name(member.name)
+    with path.open("rb") as file:
+        for name, offset, size in scan_members(file):
+            key, suffix = split_name(name)
             if current is None or current[0] != key:
                 if current is not None:
                     yield current
                 current = (key, {})
-            file = tar.extractfile(member)
-            current[1][suffix] = b"" if file is None else file.read()
-            if len(current[1][suffix]) != member.size:
-                raise tarfile.ReadError(f"{member.name} is cut")
+            if suffix in current[1]:
+                raise tarfile.ReadError(f"{name!r} is in it twice")
+            if size > MAX_MEMBER_BYTES:
+                raise tarfile.ReadError(f"{name!r} has {size:,} bytes, more than {MAX_MEMBER_BYTES:,}")
+            current[1][suffix] = os.pread(file.fileno(), size, offset)
     if current is not None:
         yield current
 

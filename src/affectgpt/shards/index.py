@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from affectgpt.errors import DataError
+from affectgpt.shards import bounds
 from affectgpt.shards.remote import fetch_bytes, is_remote, join_url
+from affectgpt.web import without_secrets
 
 INDEX_FILE = "index.json"
 FORMAT = "affectgpt-shards"
@@ -35,6 +38,26 @@ class ShardInfo:
     sha256: str
     first_key: str
     last_key: str
+
+    @classmethod
+    def of(cls, saved: Any) -> ShardInfo:
+        """Read plain JSON that somebody else may have written.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If it is no mapping.
+            ValueError: If a value cannot be one: a name that leads out of the folder, a size below zero.
+        """
+        num_bytes = bounds.whole(saved["bytes"], bounds.MIN_SAMPLE_BYTES, bounds.MAX_SHARD_BYTES)
+        most = min(num_bytes // bounds.MIN_SAMPLE_BYTES, bounds.MAX_SAMPLES_PER_SHARD)
+        return cls(
+            name=bounds.tar_name(saved["name"]),
+            samples=bounds.whole(saved["samples"], 1, most),
+            bytes=num_bytes,
+            sha256=bounds.sha256(saved["sha256"]),
+            first_key=bounds.text(saved["first_key"]),
+            last_key=bounds.text(saved["last_key"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +92,8 @@ class ShardIndex:
 
     @property
     def place(self) -> str:
-        """The folder or URL where the index was read."""
-        return self.url or str(self.folder)
+        """The folder or URL where the index was read, for messages and reports: without a password or a signature."""
+        return without_secrets(self.url) or str(self.folder)
 
     @property
     def samples(self) -> int:
@@ -115,7 +138,8 @@ def read_index(folder: str | Path) -> ShardIndex:
     """
     if is_remote(folder):
         path = join_url(str(folder), INDEX_FILE)
-        return replace(parse_index(fetch_bytes(path), Path(), path), url=str(folder))
+        content = fetch_bytes(path, bounds.MAX_INDEX_BYTES)
+        return replace(parse_index(content, Path(), without_secrets(path)), url=str(folder))
     index = read_index_alone(folder)
     _check_files(index)
     return index
@@ -130,6 +154,11 @@ def read_index_alone(folder: str | Path) -> ShardIndex:
     folder = Path(folder)
     path = folder / INDEX_FILE
     try:
+        if path.stat().st_size > bounds.MAX_INDEX_BYTES:
+            raise DataError(
+                f"{str(path)!r} has {path.stat().st_size:,} bytes, but an index has {bounds.MAX_INDEX_BYTES:,} at most "
+                "(MAX_INDEX_BYTES); pack the set again in larger shards"
+            )
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{str(folder)!r} is no shard folder: it has no {INDEX_FILE}; make one with pack") from error
@@ -151,7 +180,7 @@ def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
     """
     try:
         saved = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path!r} cannot be read ({error}); fetch it again, or pack the set again") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise DataError(f"{path!r} is not the index of a shard folder (its 'format' is not {FORMAT!r})")
@@ -162,18 +191,19 @@ def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
         )
     try:
         index = ShardIndex(
-            shards=tuple(_shard(entry) for entry in saved["shards"]),
-            labels=saved["labels"],
-            modalities=saved["modalities"],
-            duration_seconds=float(saved["duration_seconds"]),
-            provenance=saved["provenance"],
-            tool=saved["tool"],
-            form=saved.get("form", "media"),
-            recipe=saved.get("recipe", {}),
+            shards=tuple(map(ShardInfo.of, saved["shards"])),
+            labels=_counts(saved["labels"]),
+            modalities=_counts(saved["modalities"]),
+            duration_seconds=bounds.seconds(saved["duration_seconds"]),
+            provenance=_mapping(saved["provenance"]),
+            tool=bounds.text(saved["tool"]),
+            form=bounds.text(saved.get("form", "media")),
+            recipe=_mapping(saved.get("recipe", {})),
             folder=folder,
         )
+        _check_names(index.shards)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path!r} is incomplete ({error!r}); pack the set again") from error
+        raise DataError(f"{path!r} is incomplete or broken ({error!r}); pack the set again") from error
     if not index.shards or index.samples != saved.get("samples"):
         raise DataError(
             f"{path!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
@@ -182,11 +212,21 @@ def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
     return index
 
 
-def _shard(entry: Mapping[str, Any]) -> ShardInfo:
-    shard = ShardInfo(**{item.name: entry[item.name] for item in fields(ShardInfo)})
-    if shard.samples < 1 or "/" in shard.name or "\\" in shard.name:
-        raise ValueError(f"shard {shard.name!r} with {shard.samples} samples")
-    return shard
+def _check_names(shards: Sequence[ShardInfo]) -> None:
+    for what, values in (("name", [s.name for s in shards]), ("sha256", [s.sha256 for s in shards])):
+        if len({*values}) < len(values):
+            twice = next(value for value, count in Counter(values).items() if count > 1)
+            raise ValueError(f"two shards have the {what} {twice!r}")
+
+
+def _counts(saved: Any) -> dict[str, int]:
+    return {bounds.text(name): bounds.whole(count, 0, 2**53) for name, count in _mapping(saved).items()}
+
+
+def _mapping(saved: Any) -> dict[str, Any]:
+    if not isinstance(saved, dict):
+        raise TypeError(f"{saved!r:.200} is no mapping")
+    return saved
 
 
 def _check_files(index: ShardIndex) -> None:

@@ -182,7 +182,7 @@ class Journal:
 
 def _entry(line: Mapping[str, Any]) -> Entry:
     return Entry(
-        shard=ShardInfo(**line["shard"]),
+        shard=ShardInfo.of(line["shard"]),
         inputs=line["inputs"],
         chain=line["chain"],
         counts=Counts.of(line["counts"]),

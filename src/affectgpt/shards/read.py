@@ -16,6 +16,7 @@ from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFI
 from affectgpt.media.clip import load_clip
 from affectgpt.media.faces.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
+from affectgpt.shards.bounds import MAX_JSON_BYTES, MAX_MEMBER_BYTES
 from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
 from affectgpt.shards.forms.frames import read_frames
 from affectgpt.shards.tar_headers import scan_members
@@ -47,7 +48,7 @@ class ShardReader:
         try:
             for name, offset, size in scan_members(self._file):
                 self._add(name, offset, size)
-        except (OSError, ValueError, tarfile.TarError) as error:
+        except (OSError, tarfile.TarError) as error:
             self._file.close()
             raise DataError(f"shard {str(path)!r} cannot be read ({error}); fetch it again, or pack again") from error
         if len(self._samples) != num_samples:
@@ -83,9 +84,16 @@ class ShardReader:
             Its key, and its members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
 
         Raises:
+            SampleError: If a member is too large to be read into memory.
             DataError: If the shard ends too early.
         """
         key, members = self._samples[position]
+        for suffix, (_, size) in members.items():
+            most = MAX_JSON_BYTES if suffix == "json" else MAX_MEMBER_BYTES
+            if size > most:
+                name = "MAX_JSON_BYTES" if suffix == "json" else "MAX_MEMBER_BYTES"
+                message = f"sample {key!r}: its member {suffix!r} has {size:,} bytes, more than {most:,} ({name})"
+                raise SampleError(key, "load", "too_large", f"{message} [shard {str(self.path)!r}]")
         content = {}
         for suffix, (offset, size) in members.items():
             content[suffix] = os.pread(self._file.fileno(), size, offset)
@@ -113,6 +121,8 @@ class ShardReader:
         key, suffix = split_name(name)
         if not self._samples or self._samples[-1][0] != key:
             self._samples.append((key, {}))
+        if suffix in self._samples[-1][1]:
+            raise tarfile.ReadError(f"{name!r} is in it twice")
         self._samples[-1][1][suffix] = (offset, size)
 
 

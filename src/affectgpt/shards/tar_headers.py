@@ -1,54 +1,104 @@
-"""Finds the members of a tar without reading their content."""
+"""Finds the members of a tar without reading their content, and believes none of its sizes."""
 
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 BLOCK = 512
+MAX_EXTENDED_BYTES = 2**16
+"""Size of a header beyond the plain one, which holds a long name; ``tarfile`` reads it into memory."""
+
 _PLAIN_FILE = (b"0", b"\0")
 _NO_FILE = (b"1", b"2", b"3", b"4", b"5", b"6")
+_EXTENDED = (b"x", b"g", b"L", b"K", b"X")
+_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 
 
 def scan_members(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
-    """Name, offset of the content and size of every file in a tar.
+    """Name, offset of the content and size of every file in a tar, in order, those before a fault included.
 
     Three times faster than ``tarfile``, which counts where every worker opens every shard that its rank reads.
-    Headers other than the plain ones that WebDataset writes (long names, sizes above 8 GB) are left to ``tarfile``.
+    Headers other than the plain ones that WebDataset writes (long names, sizes above 8 GB) are left to ``tarfile``,
+    after a look at the sizes that they claim.
 
     Raises:
-        tarfile.TarError: If it is no tar, or ends too early.
+        tarfile.TarError: If it is no tar, ends too early, or has a size that cannot be.
     """
+    found = 0
+    for place, header, length in _headers(file):
+        kind = header[156:157]
+        if (kind not in _PLAIN_FILE and kind not in _NO_FILE) or header[124] & 0x80:
+            for _ in _headers(file):  # all sizes, before tarfile believes one
+                pass
+            yield from islice(_scan_slowly(file), found, None)
+            return
+        if kind in _PLAIN_FILE:
+            name, prefix = (_text(header[a:b], place) for a, b in ((0, 100), (345, 500)))
+            is_ustar = header[257:262] == b"ustar"
+            found += 1
+            yield f"{prefix}/{name}" if prefix and is_ustar else name, place + BLOCK, length
+
+
+def _headers(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
+    """Place, header and size of the content of all members; each lies within the file, and behind the one before."""
     size = os.fstat(file.fileno()).st_size
     place = 0
-    found = []
     while True:
         header = os.pread(file.fileno(), BLOCK, place)
         if not header.strip(b"\0"):  # the end; a tar without an end mark ends with its file
-            break
-        kind = header[156:157]
-        if len(header) < BLOCK or (kind not in _PLAIN_FILE and kind not in _NO_FILE) or header[124] & 0x80:
-            yield from _scan_slowly(file)
             return
-        if int(header[148:156].strip(b" \0") or b"0", 8) != sum(header) - sum(header[148:156]) + 8 * 32:
+        if len(header) < BLOCK:
+            raise tarfile.ReadError(f"it ends after {size} bytes, in the middle of a header")
+        if _octal(header[148:156], place) != sum(header) - sum(header[148:156]) + 8 * 32:
             raise tarfile.ReadError(f"the header at byte {place} is broken")
-        length = int(header[124:136].strip(b" \0") or b"0", 8)
-        place += BLOCK
-        if place + length > size:
+        kind = header[156:157]
+        length = int.from_bytes(header[125:136], "big") if header[124] == 0x80 else _octal(header[124:136], place)
+        held = 0 if kind in _NO_FILE else length
+        if place + BLOCK + held > size:
             raise tarfile.ReadError(f"it ends after {size} bytes, in the middle of a member")
-        if kind in _PLAIN_FILE:
-            name, prefix = (header[a:b].partition(b"\0")[0].decode() for a, b in ((0, 100), (345, 500)))
-            is_ustar = header[257:262] == b"ustar"
-            found.append((f"{prefix}/{name}" if prefix and is_ustar else name, place, length))
-            place += -(-length // BLOCK) * BLOCK
-    yield from found
+        if kind in _EXTENDED and length > MAX_EXTENDED_BYTES:
+            raise tarfile.ReadError(
+                f"the header at byte {place} goes on for {length} bytes, more than {MAX_EXTENDED_BYTES} "
+                "(MAX_EXTENDED_BYTES)"
+            )
+        yield place, header, length
+        place += BLOCK + -(-held // BLOCK) * BLOCK
+
+
+def _octal(field: bytes, place: int) -> int:
+    digits = _OCTAL.fullmatch(field)
+    if digits is None:  # int() would also take a sign, and tarfile a number below zero
+        raise tarfile.ReadError(f"the header at byte {place} is broken: {field!r} is no size")
+    return int(digits[1] or b"0", 8)
+
+
+def _text(field: bytes, place: int) -> str:
+    try:
+        return field.partition(b"\0")[0].decode()
+    except UnicodeDecodeError as error:
+        raise tarfile.ReadError(f"the header at byte {place} is broken: its name is not UTF-8") from error
 
 
 def _scan_slowly(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    size = os.fstat(file.fileno()).st_size
+    last = -1
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        for member in tar:
-            if member.isfile():
-                yield member.name, member.offset_data, member.size
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.issparse():
+                    raise tarfile.ReadError(f"{member.name!r} is a sparse file, whose size is not that of its content")
+                # a record of an extended header may overrule the plain one
+                if member.offset <= last or member.size < 0 or member.offset_data + member.size > size:
+                    raise tarfile.ReadError(f"the header at byte {member.offset} is broken")
+                last = member.offset
+                if member.isfile():
+                    member.name.encode()
+                    yield member.name, member.offset_data, member.size
+    except (ValueError, OverflowError, RecursionError, EOFError) as error:
+        raise tarfile.ReadError(f"a header is broken ({error!r})") from error

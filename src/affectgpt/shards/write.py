@@ -21,6 +21,7 @@ from affectgpt.manifests.record import SampleError
 from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
 from affectgpt.shards.journal import Counts, Entry, Journal, chain
 from affectgpt.shards.tar_writer import Sample, TarWriter
+from affectgpt.web import strip_secrets
 
 REJECTS_FILE = "rejects.jsonl"
 _TOOL = f"affectgpt {__version__}"
@@ -205,7 +206,7 @@ class ShardWriter:
                 labels=total.sorted_labels(),
                 modalities=dict(total.modalities),
                 duration_seconds=total.seconds,
-                provenance=dict(provenance or {}),
+                provenance=strip_secrets(provenance or {}),
                 tool=_TOOL,
                 form=self._form,
                 recipe=self._recipe,

@@ -1,0 +1,86 @@
+"""What somebody else's index may say: strings that become paths, and numbers that become sizes."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+MAX_INDEX_BYTES = 32 * 2**20
+"""Size of an ``index.json``: about 150,000 shards, 38 TB in shards of 256 MB."""
+MAX_SHARD_BYTES = 2**40
+"""Size of a tar."""
+MAX_SAMPLES_PER_SHARD = 10**6
+"""Samples in a tar; an epoch's order takes memory for those of the shards that are mixed."""
+MIN_SAMPLE_BYTES = 1024
+"""Least size of a sample in a tar: the header of its json member, and the block that holds it."""
+MAX_MEMBER_BYTES = 2**31
+"""Size of a member that is read into memory."""
+MAX_JSON_BYTES = 16 * 2**20
+"""Size of the json member of a sample."""
+
+_TAR_NAME = re.compile(r"[\w-][\w.-]{0,200}\.tar")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def tar_name(value: Any) -> str:
+    """A name that becomes a path: of a tar in the folder itself.
+
+    Raises:
+        ValueError: If it is another.
+
+    Examples:
+        >>> tar_name("shard-000000.tar")
+        'shard-000000.tar'
+        >>> tar_name("../shard.tar")
+        Traceback (most recent call last):
+        ValueError: '../shard.tar' is no plain name of a tar
+    """
+    if not isinstance(value, str) or not _TAR_NAME.fullmatch(value):
+        raise ValueError(f"{value!r:.200} is no plain name of a tar")
+    return value
+
+
+def sha256(value: Any) -> str:
+    """A digest, which names files in the cache.
+
+    Raises:
+        ValueError: If it is not 64 hexadecimal digits, as ``hashlib`` writes them.
+    """
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"{value!r:.200} is no sha256 of 64 hexadecimal digits")
+    return value
+
+
+def whole(value: Any, least: int, most: int) -> int:
+    """A number that becomes a size or a count.
+
+    Raises:
+        ValueError: If it is not a whole number from ``least`` to ``most``.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{value!r:.200} is no whole number from {least:,} to {most:,}")
+    return value
+
+
+def seconds(value: Any) -> float:
+    """A length of time.
+
+    Raises:
+        ValueError: If it is not a finite number from 0 on.
+    """
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r:.200} is no length in seconds")
+    return float(value)
+
+
+def text(value: Any) -> str:
+    """A key or another short text, which may stand in messages and reports.
+
+    Raises:
+        ValueError: If it is no text in UTF-8 of at most 1,000 characters.
+    """
+    if not isinstance(value, str) or len(value) > 1000:
+        raise ValueError(f"{value!r:.200} is no text of at most 1,000 characters")
+    value.encode()  # half an emoji is a ValueError too
+    return value
