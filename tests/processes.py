@@ -21,8 +21,13 @@ def settings_for(out: Path, **options: object) -> str:
     return str(path)
 
 
-def in_processes(target: Callable[..., object], *args: object, world: int = 1) -> list[int | None]:
-    """Run in processes of their own, one for each rank; the modules they need are imported already."""
+def in_processes(
+    target: Callable[..., object], *args: object, world: int = 1, kill_last: bool = False
+) -> list[int | None]:
+    """Run in processes of their own, one for each rank; the modules they need are imported already.
+
+    With ``kill_last`` the last rank is killed when the others have ended.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -33,6 +38,8 @@ def in_processes(target: Callable[..., object], *args: object, world: int = 1) -
         process.start()
         processes.append(process)
     for process in processes:
+        if kill_last and process is processes[-1]:
+            process.kill()
         process.join(120)
     assert all(process.exitcode is not None for process in processes), "a process hangs"
     return [process.exitcode for process in processes]

@@ -26,6 +26,10 @@ class DataError(AffectGPTError, ValueError):
     """A clip, a manifest, a shard, a table or a prediction file is broken or missing."""
 
 
+class RankError(AffectGPTError, RuntimeError):
+    """Another rank of a distributed run has stopped or is gone."""
+
+
 class MediaError(DataError):
     """A media file cannot be used.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +144,22 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_step(shards, tmp_path):
     assert in_processes(cli, ["fit", "--config", str(config)], world=2) == [128 + signal.SIGTERM] * 2
     (written,) = tmp_path.rglob("*.ckpt")
     assert torch.load(written, weights_only=True)["global_step"] == 2
+
+
+def test_a_killed_rank_is_named(shards, tmp_path, capfd):
+    """Failure 22."""
+    config = stopping_config(tmp_path, shards, devices=2, kill_with=int(signal.SIGKILL), kill_rank=1, kill_at=2)
+    assert in_processes(cli, ["fit", "--config", str(config)], world=2) == [1, -signal.SIGKILL]
+    words = r"error: rank 1 \(process \d+ on \S+, last seen at step \d\) is gone: .*--ckpt_path"
+    assert re.search(words, capfd.readouterr().err)
+
+
+def test_a_stopped_rank_does_not_hold_the_other_for_ever_and_is_named(shards, tmp_path, capfd):
+    """Failure 22."""
+    config = stopping_config(tmp_path, shards, devices=2, kill_with=int(signal.SIGSTOP), kill_rank=1, kill_at=2)
+    command = ["fit", "--config", str(config), "--rank_timeout=4"]
+    assert in_processes(cli, command, world=2, kill_last=True) == [1, -signal.SIGKILL]
+    assert re.search(r"error: rank 1 \(process \d+ on .*gave no sign of life for 4 s", capfd.readouterr().err)
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_leaves_the_one_before(tmp_path):

@@ -14,6 +14,9 @@ from affectgpt.cli.main import main
 from affectgpt.datamodules.stream_loader import AskedStream
 from affectgpt.errors import CheckpointError, DataError
 from affectgpt.training.finite import LARGEST_GRADIENT, FiniteGuard, gradients_are_usable
+from affectgpt.training.rank_watch import RankWatch
+from affectgpt.training.resume_report import ResumeReport
+from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.stop_signals import StopTogether
 from affectgpt.training.whole_file import WholeFileIO
@@ -71,7 +74,8 @@ def test_weights_alone_are_not_written_with_nan_either(tmp_path):
 
 def test_the_guard_is_on_by_default_and_given_ones_stand():
     trainer = lightning.Trainer(logger=False, accelerator="cpu", callbacks=[FiniteGuard(max_skipped=3)])
-    add_safeguards(trainer, StopTogether())
+    watch = RankWatch(1.0, print)
+    add_safeguards(trainer, StopTogether(), RunFolder({}), ResumeReport({}, print), watch)
     assert [guard.max_skipped for guard in trainer.callbacks if isinstance(guard, FiniteGuard)] == [3]
 
 

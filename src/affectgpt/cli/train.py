@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,10 +23,11 @@ from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.terminal import quiet, say
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.encoders.precomputed import PrecomputedEncoder
-from affectgpt.errors import ConfigError
+from affectgpt.errors import ConfigError, RankError
 from affectgpt.features.feeding import feature_folders
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
 from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
@@ -74,6 +76,9 @@ class AffectCLI(LightningCLI):
             action="store_true",
             help="fit: replace the checkpoints of another configuration in the folder",
         )
+        parser.add_argument(
+            "--rank_timeout", type=float, default=300.0, help="fit: seconds after which a silent rank ends the run"
+        )
         parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
@@ -109,7 +114,8 @@ class AffectCLI(LightningCLI):
             config = self.plain_config()
             folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
             self.report = ResumeReport(config, lambda line: say(line, err=True))
-            add_safeguards(trainer, self.stop, folder, self.report, config["seed_everything"])
+            self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
+            add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
         return trainer
 
     def plain_config(self) -> dict[str, Any]:
@@ -117,6 +123,19 @@ class AffectCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         plain: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
         return plain
+
+    def fit(self, model: AffectGPT, **options: Any) -> None:
+        """Train; an error that came from another rank names it.
+
+        Raises:
+            RankError: If another rank is gone.
+        """
+        try:
+            self.trainer.fit(model, **options)
+        except Exception as error:
+            if self.watch.lost is not None:
+                raise RankError(self.watch.lost) from error
+            raise
 
     def after_fit(self) -> None:
         """Say it where a resumed run had nothing left to do."""
@@ -199,6 +218,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except SIGTERMException:  # Lightning would end as if all were well
         return 128 + signal.SIGTERM
     return 0
+
+
+def _end_process(message: str) -> None:
+    """End at once: the main thread waits for a rank that will not answer."""
+    say(f"error: {message}", err=True)
+    os._exit(1)
 
 
 def _model_of(source: str) -> str:

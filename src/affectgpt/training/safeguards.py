@@ -10,6 +10,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from affectgpt.training.finite import FiniteGuard
 from affectgpt.training.last_checkpoint import LastCheckpoint
 from affectgpt.training.random_states import RandomStates
+from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
 from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.stop_signals import StopTogether
@@ -19,7 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def add_safeguards(
-    trainer: lightning.Trainer, stop: StopTogether, folder: RunFolder, report: ResumeReport, seed: int | None = None
+    trainer: lightning.Trainer,
+    stop: StopTogether,
+    folder: RunFolder,
+    report: ResumeReport,
+    watch: RankWatch,
+    seed: int | None = None,
 ) -> None:
     """Add what the configuration did not name itself; what it names stands.
 
@@ -32,6 +38,7 @@ def add_safeguards(
         stop: What takes note of SIGTERM.
         folder: What keeps the folder to this run.
         report: What tells how a run is resumed.
+        watch: What notices that a rank is lost.
         seed: Seed of the run.
     """
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -39,7 +46,7 @@ def add_safeguards(
         trainer.strategy.checkpoint_io = WholeFileIO()
     if trainer.checkpoint_callbacks:
         callbacks.append(LastCheckpoint())
-    callbacks[:0] = [folder, stop, report, RandomStates(seed)]
+    callbacks[:0] = [watch, folder, stop, report, RandomStates(seed)]
     if any(isinstance(callback, FiniteGuard) for callback in callbacks):
         return
     if trainer.precision == "16-mixed":
