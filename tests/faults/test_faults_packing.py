@@ -222,7 +222,9 @@ def test_too_little_space_is_said_before_the_work_begins(
 
 
 def children(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    """The processes that any thread of a process started."""
+    lists = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {int(child) for path in lists if path.exists() for child in path.read_text().split()}
 
 
 def is_alive(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import warnings
 from pathlib import Path
 
 import pysubs2
@@ -33,9 +34,11 @@ def read_subtitle(path: Path) -> str:
     kind = path.suffix.lower().lstrip(".")
     cues = _cues_by_blocks(text, kind) if kind in ("srt", "vtt") else text
     try:
-        found = pysubs2.SSAFile.from_string(
-            cues, format_="srt" if kind in ("srt", "vtt") else kind, keep_html_tags=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are of layers and margins
+            found = pysubs2.SSAFile.from_string(
+                cues, format_="srt" if kind in ("srt", "vtt") else kind, keep_html_tags=True
+            )
     except Exception as error:  # whatever a parser stumbles over is the file's fault
         raise DataError(f"{str(path)!r} cannot be read as .{kind} ({error}); mend it, or remove it") from error
     found.sort()

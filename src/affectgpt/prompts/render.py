@@ -11,6 +11,7 @@ from torch import Tensor
 
 from affectgpt.errors import ConfigError
 from affectgpt.prompts.template import Field, PromptStyle, Segment, Slot, Text
+from affectgpt.text import clean_text
 
 IGNORE = -100
 """Label of a token that is not learnt."""
@@ -77,9 +78,18 @@ class Renderer:
             keys: Names of the samples, for messages.
 
         Raises:
-            ConfigError: If a sample does not fit into ``max_tokens`` even without its subtitle.
+            ConfigError: If there is no sample, one does not fit into ``max_tokens`` even without its subtitle, or a
+                question, a subtitle or an answer is no text.
         """
+        if not questions:
+            raise ConfigError("there is no sample to render; a batch holds at least one question")
         keys = keys if keys is not None else [str(i) for i in range(len(questions))]
+        questions = [_text(words, "question", key) for words, key in zip(questions, keys, strict=True)]
+        subtitles = [
+            None if words is None else _text(words, "subtitle", key) for words, key in zip(subtitles, keys, strict=True)
+        ]
+        if answers is not None:
+            answers = [_text(words, "answer", key) for words, key in zip(answers, keys, strict=True)]
         layouts = [
             self.style.layout(names, subtitle=self.style.has_words(names, words))
             for names, words in zip(slots, subtitles, strict=True)
@@ -188,6 +198,13 @@ class Renderer:
             keep[i, start:end] = True
             labels[i, middle:end] = torch.tensor(tail, dtype=torch.long)
         return PromptIds(ids, keep, labels if training else None, index, slots, num_cut)
+
+
+def _text(words: object, what: str, key: str) -> str:
+    """A text that a tokenizer takes: half an emoji, as programs leave it when they cut a text, becomes U+FFFD."""
+    if not isinstance(words, str):
+        raise ConfigError(f"sample {key!r}: the {what} must be a text, but is {words!r}")
+    return clean_text(words)
 
 
 def _text_runs(layout: Sequence[Segment], fields: Mapping[str, str]) -> list[str | Slot]:
