@@ -52,6 +52,39 @@ def test_separate_sound_and_both_places_of_face_crops_are_found(tmp_path: Path) 
         assert [i for i in range(9) if samples[i].faces] == [2]
 
 
+def test_faces_in_both_places_are_all_found_and_doubtful_matches_are_counted(tmp_path: Path) -> None:
+    folder, names = make_processed(tmp_path, "meld")
+    touch(folder / "openface_face" / f"{names[0]}.npy")
+    touch(folder / "openface_face" / names[1] / f"{names[1]}.npy")
+    touch(folder / "subvideo" / f"{names[2]}.avi")
+    (folder / "subvideo" / f"{names[3]}.mp4").rename(folder / "subvideo" / f"{names[3]}.mkv")
+    rows = [*((one, f"w {one}") for one in names), ("\ufeff" + names[4], "again"), (names[5], ""), ("other", "x")]
+    write_csv(folder / "transcription-engchi-polish.csv", ("name", "english"), rows)
+    found = read_set("meld", tmp_path)
+    assert found.differences == ()
+    assert [i for i, sample in enumerate(found.samples) if sample.faces] == [0, 1]
+    assert [found.samples[i].video.suffix for i in (2, 3)] == [".mp4", ".mkv"]
+    assert [found.samples[i].subtitle for i in (4, 5)] == ["again", None]
+    notes = " | ".join(found.notes)
+    assert f"other words for 2 names a second time ({names[4]!r}, {names[5]!r})" in notes
+    assert f"several files for 1 names ({names[2]!r})" in notes
+    assert "1 of 2610 samples have no spoken words" in notes
+    assert "2 of 2610 clips have face crops" in notes
+
+
+def test_names_that_look_the_same_are_the_same_in_gold_words_and_files(tmp_path: Path) -> None:
+    folder, names = make_processed(tmp_path, "ovmerdplus", 3)
+    odd = [names[0] + "\u200b", "cafe\u0301", names[2]]
+    write_csv(folder / "ovlabel.csv", ("name", "openset"), [(one, "[]") for one in odd])
+    write_csv(folder / "subtitle_eng.csv", ("name", "sentence"), [("caf\u00e9", "x"), (names[0], "y"), (names[2], "z")])
+    (folder / "video" / f"{names[1]}.mp4").rename(folder / "video" / "cafe\u0301.mp4")
+    found = read_set("ovmerdplus", folder, allow_partial=True)
+    assert [difference.kind for difference in found.differences] == ["count"]
+    assert [(one.key, one.subtitle, one.video is not None) for one in found.samples] == [
+        ("caf\u00e9", "x", True), (names[0], "y", True), (names[2], "z", True),
+    ]  # fmt: skip
+
+
 def test_earlier_names_in_the_authors_copies_are_understood(tmp_path: Path) -> None:
     folder, _ = make_processed(tmp_path, "mer2024", 4)
     (folder / "transcription_merge.csv").rename(folder / "transcription-merge.csv")
@@ -82,6 +115,7 @@ def test_windows_text_of_meld_is_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_text("utf-8").encode("cp1252"))
     found = read_set("meld", path, media=False, allow_partial=True)
     assert found.samples[0].gold == "joy"
+    assert found.notes == ("test_sent_emo.csv is not UTF-8 and was read as Windows-1252",)
 
 
 @pytest.mark.parametrize(("name", "table"), [("mosi", "label.csv"), ("sims", "label.csv"), ("simsv2", "meta.csv")])

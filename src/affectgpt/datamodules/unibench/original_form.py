@@ -13,6 +13,7 @@ from affectgpt.datamodules.unibench.set_tables import read_rows
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
 from affectgpt.manifests.record import AUDIO_SUFFIXES
+from affectgpt.text import clean_label, clean_name
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
         DataError: If a file is missing or damaged, or names are repeated.
     """
     place = folder / layout.labels
-    rows = list(_READERS[layout.form](place))
-    keys = [layout.name.format(**row.fields) for row in rows]
+    notes: list[str] = []
+    rows = list(_READERS[layout.form](place, notes))
+    keys = [clean_name(layout.name.format(**row.fields)) for row in rows]
     check_keys(keys, place)
     if not media:
         gold = tuple(BenchSample(key, row.gold) for key, row in zip(keys, rows, strict=True))
-        return BenchSet(test_set, place, "original", gold)
+        return BenchSet(test_set, place, "original", gold, (), tuple(notes))
     samples = []
     for key, row in zip(keys, rows, strict=True):
         clip = next((p for p in (folder / form.format(**row.fields) for form in layout.clip) if p.is_file()), None)
@@ -54,36 +56,38 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
         example = layout.clip[0].format(**rows[keys.index(absent[0])].fields)
         message = f"{len(absent)} clips are not in {folder} (such as {example}): {first_few(absent)}"
         differences.append(Difference("media", message, absent))
-    notes = []
     num_heard = sum(sample.audio is not None for sample in samples)
     if num_heard:
         notes.append(f"{num_heard} clips are sound alone: this distribution has no video cut to the utterance")
+    wordless = sum(row.words is None for row in rows)
+    if wordless:
+        notes.append(f"{wordless} of {len(rows)} samples have no spoken words")
     if test_set.language == "zh":
         notes.append("the spoken words are Chinese; the authors give the model their own English translation")
     return BenchSet(test_set, place, "original", tuple(samples), tuple(differences), tuple(notes))
 
 
-def _read_meld(place: Path) -> Iterator[_Row]:
-    for row in read_rows(place, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")):
+def _read_meld(place: Path, notes: list[str]) -> Iterator[_Row]:
+    for row in read_rows(place, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID"), notes):
         fields = {"dialogue": row["dialogue_id"].strip(), "utterance": row["utterance_id"].strip()}
-        yield _Row(fields, row["emotion"].strip().lower(), row["utterance"].strip() or None)
+        yield _Row(fields, clean_label(row["emotion"]).lower(), row["utterance"].strip() or None)
 
 
-def _read_mmsa(place: Path) -> Iterator[_Row]:
-    for row in read_rows(place, ("video_id", "clip_id", "text", "label", "mode")):
+def _read_mmsa(place: Path, notes: list[str]) -> Iterator[_Row]:
+    for row in read_rows(place, ("video_id", "clip_id", "text", "label", "mode"), notes):
         if row["mode"].strip().lower() == "test":
             fields = {"video": row["video_id"].strip(), "clip": row["clip_id"].strip()}
             gold = as_score(row["label"], "_".join(fields.values()), place)
             yield _Row(fields, gold, row["text"].strip() or None)
 
 
-def _read_sims_index(place: Path) -> Iterator[_Row]:
+def _read_sims_index(place: Path, notes: list[str]) -> Iterator[_Row]:
     """``label_M.csv`` beside ``test_index.csv`` (row numbers of the split) and ``Translation.csv`` (English words)."""
-    rows = read_rows(place, ("video_id", "clip_id", "label"))
+    rows = read_rows(place, ("video_id", "clip_id", "label"), notes)
     folder = place.parents[1]
     words: dict[tuple[str, str], str] = {}
     if (folder / "Translation.csv").is_file():
-        for row in read_rows(folder / "Translation.csv", ("video_id", "clip_id", "English")):
+        for row in read_rows(folder / "Translation.csv", ("video_id", "clip_id", "English"), notes):
             words[row["video_id"].strip(), row["clip_id"].strip()] = row["english"].strip()
     index = folder / "test_index.csv"
     for entry in read_rows(index, ("index",)):
@@ -100,16 +104,16 @@ _TURN = re.compile(r"^\[[\d.]+ - [\d.]+\]\s+(\S+)\s+(\w+)\s")
 _SAID = re.compile(r"^(\S+) \[[\d.]+-[\d.]+\]:\s*(.*)$")
 
 
-def _read_iemocap(place: Path) -> Iterator[_Row]:
+def _read_iemocap(place: Path, notes: list[str]) -> Iterator[_Row]:
     """A folder of evaluations, one file a dialogue; the words lie beside it in ``transcriptions``."""
     words: dict[str, str] = {}
     for path in sorted((place.parent / "transcriptions").glob("Ses*.txt")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in _lines(path, notes):
             said = _SAID.match(line.strip())
             if said:
                 words[said.group(1)] = said.group(2).strip()
     for path in sorted(place.glob("Ses*.txt")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in _lines(path, notes):
             turn = _TURN.match(line)
             if turn and turn.group(2) in IEMOCAP_LABELS:
                 utterance = turn.group(1)
@@ -117,7 +121,15 @@ def _read_iemocap(place: Path) -> Iterator[_Row]:
                 yield _Row(fields, IEMOCAP_LABELS[turn.group(2)], words.get(utterance) or None)
 
 
-_READERS: Mapping[str, Callable[[Path], Iterator[_Row]]] = {
+def _lines(path: Path, notes: list[str]) -> list[str]:
+    """Lines of a text file; what is not UTF-8 is shown as U+FFFD, and noted."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    if "\ufffd" in text:
+        notes.append(f"{path.name} is not UTF-8; what could not be read stands as U+FFFD")
+    return text.splitlines()
+
+
+_READERS: Mapping[str, Callable[[Path, list[str]], Iterator[_Row]]] = {
     "meld": _read_meld,
     "mmsa": _read_mmsa,
     "sims-index": _read_sims_index,

@@ -15,6 +15,7 @@ from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
 from affectgpt.manifests.record import AUDIO_SUFFIXES
 from affectgpt.metrics.npz import read_npz
+from affectgpt.text import clean_label, clean_name
 
 
 def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, media: bool) -> BenchSet:
@@ -30,16 +31,19 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
         DataError: If a file is missing or damaged, or names are repeated.
     """
     place = folder / layout.labels
-    gold = _gold_of_npz(test_set, layout, place) if layout.corpus else _gold_of_csv(layout, folder)
+    notes: list[str] = []
+    gold = _gold_of_npz(test_set, layout, place) if layout.corpus else _gold_of_csv(layout, folder, notes)
     check_keys(gold, place)
     if not media:
-        return BenchSet(test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()))
+        return BenchSet(
+            test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()), (), tuple(notes)
+        )
     # Earlier copies of the authors' write some names without "_new", or with a hyphen.
     subtitles = _existing(folder, layout.subtitles, layout.subtitles.replace("_", "-"))
     video = _existing(folder, layout.video, layout.video.removesuffix("_new"))
-    words = read_words(subtitles, layout.words)
-    videos = files_by_name(video)
-    sounds = files_by_name(folder / layout.audio, AUDIO_SUFFIXES)
+    words = read_words(subtitles, layout.words, notes)
+    videos = files_by_name(video, notes=notes)
+    sounds = files_by_name(folder / layout.audio, AUDIO_SUFFIXES, notes)
     faces = _faces(folder / FACES_FOLDER, list(gold))
     samples = tuple(
         BenchSample(key, value, words.get(key), videos.get(key), sounds.get(key), faces.get(key))
@@ -54,7 +58,11 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
         differences.append(
             Difference("subtitles", f"{len(unsaid)} samples have no row in {subtitles}: {first_few(unsaid)}", unsaid)
         )
-    notes = [] if video.name == layout.video else [f"the clips are those of {video.name}, not of {layout.video}"]
+    wordless = sum(key in words and words[key] is None for key in gold)
+    if wordless:
+        notes.append(f"{wordless} of {len(gold)} samples have no spoken words: their cell is empty")
+    if video.name != layout.video:
+        notes.append(f"the clips are those of {video.name}, not of {layout.video}")
     for what, found in (("a sound file of their own", sounds), ("face crops", faces)):
         num_found = sum(key in found for key in gold)
         if num_found < len(gold):
@@ -77,7 +85,7 @@ def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dic
         )
     gold: dict[str, str | float] = {}
     for name, entry in corpus.items():
-        key = str(name)
+        key = clean_name(str(name))
         if layout.name_at is not None:
             position, letter = layout.name_at
             if key[position : position + 1] != letter:
@@ -85,29 +93,31 @@ def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dic
         if not isinstance(entry, Mapping) or layout.value not in entry:
             raise DataError(f"{place}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
         value = entry[layout.value]
+        if key in gold:
+            raise DataError(f"{place} names the sample {key!r} more than once, in letters that look the same")
         gold[key] = _label(test_set, value, key, place) if layout.value == "emo" else as_score(value, key, place)
     return gold
 
 
 def _label(test_set: TestSet, value: Any, key: str, place: Path) -> str:
     if isinstance(value, str):
-        return value.strip()
+        return clean_label(value)
     if isinstance(value, int | np.integer) and 0 <= int(value) < len(test_set.labels):
         return test_set.labels[int(value)]
     many = len(test_set.labels)
     raise DataError(f"{place}, sample {key!r}: the gold label is {value!r}; expected a word, or a number below {many}")
 
 
-def _gold_of_csv(layout: ProcessedLayout, folder: Path) -> dict[str, str | float]:
+def _gold_of_csv(layout: ProcessedLayout, folder: Path, notes: list[str]) -> dict[str, str | float]:
     """Open labels, in the order of the table of spoken words, which names the samples."""
     place = folder / layout.labels
-    rows = read_rows(place, ("name", layout.value))
-    check_keys((row["name"].strip() for row in rows), place)
-    gold = {row["name"].strip(): row[layout.value].strip() for row in rows}
+    rows = read_rows(place, ("name", layout.value), notes)
+    check_keys((clean_name(row["name"]) for row in rows), place)
+    gold = {clean_name(row["name"]): row[layout.value].strip() for row in rows}
     order_from = folder / layout.subtitles
     if not order_from.is_file():
         return dict(gold)
-    order = [row["name"].strip() for row in read_rows(order_from, ("name",))]
+    order = [clean_name(row["name"]) for row in read_rows(order_from, ("name",))]
     unlabelled = [key for key in order if key not in gold]
     if unlabelled:
         raise DataError(f"{order_from} names {len(unlabelled)} samples that {place} does not: {first_few(unlabelled)}")
@@ -115,7 +125,9 @@ def _gold_of_csv(layout: ProcessedLayout, folder: Path) -> dict[str, str | float
 
 
 def _faces(folder: Path, keys: list[str]) -> dict[str, Path]:
-    """Face crops: ``NAME.npy``, or ``NAME/NAME.npy``."""
+    """Face crops: ``NAME.npy``, or else ``NAME/NAME.npy``; a folder may hold both forms."""
     found = files_by_name(folder, frozenset({"npy"}))
-    nested = {} if found or not folder.is_dir() else {key: folder / key / f"{key}.npy" for key in keys}
-    return found or {key: path for key, path in nested.items() if path.is_file()}
+    if folder.is_dir():
+        nested = {key: folder / key / f"{key}.npy" for key in keys if key not in found}
+        found |= {key: path for key, path in nested.items() if path.is_file()}
+    return found
