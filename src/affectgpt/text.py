@@ -57,6 +57,26 @@ def clean_name(text: str) -> str:
     return text.strip() if _is_plain(text) else _visible(text, "NFC").strip()
 
 
+def mixed_scripts(text: str) -> str | None:
+    r"""The scripts that one word takes its letters from, where Latin, Greek and Cyrillic letters look alike.
+
+    Returns:
+        Such as ``"CYRILLIC and LATIN"``, or ``None`` where every word keeps to one of them.
+
+    Examples:
+        >>> mixed_scripts("h\u0430ppy"), mixed_scripts("happy \u0440\u0430\u0434")
+        ('CYRILLIC and LATIN', None)
+    """
+    if text.isascii():
+        return None
+    for word in text.split():
+        scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in word if letter.isalpha()}
+        mixed = sorted(scripts & {"LATIN", "GREEK", "CYRILLIC"})
+        if len(mixed) > 1:
+            return " and ".join(mixed)
+    return None
+
+
 def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and "  " not in text and text == text.strip()
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Record, SampleError
 from affectgpt.metrics.labels import is_missing
-from affectgpt.text import clean_label, clean_name, clean_text
+from affectgpt.text import clean_label, clean_name, clean_text, mixed_scripts
 
 Entries: TypeAlias = Iterator[tuple[str, Mapping[str, Any] | SampleError]]
 """Place of an entry (``manifest.csv:7``), and the entry, or what is wrong with it."""
@@ -51,6 +51,9 @@ def fault(place: str, code: str, message: str, key: str = "") -> SampleError:
 
 def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: bool = False) -> Record:
     """Make a record of an entry.
+
+    Half an emoji becomes U+FFFD; invisible characters leave names and labels; both are noted, and so are words that
+    mix letters of scripts that look alike.
 
     Args:
         entry: ``name``, ``video`` or ``audio``, and the other keys of a manifest.
@@ -111,6 +114,9 @@ class _Entry:
         kept = clean(value)
         if kept.split() != value.split():
             self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was taken as {ascii(kept)[:MAX_SHOWN]}")
+        scripts = None if clean is clean_text else mixed_scripts(kept)
+        if scripts is not None:
+            self.notes.append(f"{name} {ascii(kept)[:MAX_SHOWN]} mixes letters of {scripts} in one word")
         return kept
 
     def take_key(self) -> str:
