@@ -39,3 +39,45 @@ def writes_shards(strategy: Any) -> bool:
 def tell_to_stop(trainer: Any) -> None:
     """Have the trainer raise its ``SIGTERMException`` after the batch at hand; the public attribute cannot be set."""
     trainer._signal_connector.received_sigterm = True
+
+
+def batches_begun(trainer: Any) -> int:
+    """Batches of the present epoch that training has begun, those before a resumed checkpoint included."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
+
+def count_epoch_as_begun(trainer: Any) -> None:
+    """Set the counts of epochs to those of a run in the middle of one.
+
+    Resumed at the end of an epoch, Lightning 2.6 loses count of the epochs that were begun; a checkpoint written in the
+    next one would then pass for the end of it, and its batches be learnt again.
+    """
+    progress = trainer.fit_loop.epoch_progress
+    for count in (progress.total, progress.current):
+        vars(count).update(ready=count.completed + 1, started=count.completed + 1, processed=count.completed)
+
+
+def batches_in(checkpoint: Any) -> dict[str, Any]:
+    """The progress within the epoch that a checkpoint restores: ``current`` counts, and ``is_last_batch``."""
+    progress: dict[str, Any] = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return progress
+
+
+def epochs_in(checkpoint: Any) -> dict[str, int]:
+    """The counts of epochs that a checkpoint restores: ``ready``, ``started``, ``processed`` and ``completed``."""
+    counts: dict[str, int] = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    return counts
+
+
+def move_batches(checkpoint: Any, by: int, *, is_last: bool) -> None:
+    """Have a checkpoint restore another number of batches of the epoch as made.
+
+    Args:
+        checkpoint: Changed in place.
+        by: What is added to each count.
+        is_last: Whether the epoch is then over.
+    """
+    progress = batches_in(checkpoint)
+    for name in ("ready", "started", "processed", "completed"):
+        progress["current"][name] += by
+    progress["is_last_batch"] = is_last

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import lightning
+import lightning.pytorch.demos.boring_classes
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
 from affectgpt.lightning_privates import (
     WRITTEN_FOR,
+    batches_begun,
+    batches_in,
+    count_epoch_as_begun,
+    epochs_in,
+    move_batches,
     save_last_checkpoint,
     saved_at_this_step,
     steps_between_checkpoints,
@@ -46,3 +53,30 @@ def test_a_trainer_that_was_told_to_stop_knows_it():
     assert not trainer.received_sigterm
     tell_to_stop(trainer)
     assert trainer.received_sigterm
+
+
+class Counting(lightning.pytorch.demos.boring_classes.BoringModel):
+    """Notes the counts while it is trained."""
+
+    def training_step(self, batch, batch_idx):
+        self.begun = [*getattr(self, "begun", []), batches_begun(self.trainer)]
+        return super().training_step(batch, batch_idx)
+
+
+def test_the_counts_of_the_loops_are_where_they_were(tmp_path):
+    model = Counting()
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, max_epochs=2, limit_train_batches=3, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(model)
+    assert model.begun == [1, 2, 3, 1, 2, 3]
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    checkpoint = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    assert batches_in(checkpoint)["current"] == dict.fromkeys(("ready", "started", "processed", "completed"), 3)
+    assert epochs_in(checkpoint) == dict.fromkeys(("ready", "started", "processed", "completed"), 2)
+    move_batches(checkpoint, -2, is_last=False)
+    assert batches_in(checkpoint)["current"]["completed"] == 1
+    assert batches_in(checkpoint)["is_last_batch"] is False
+    count_epoch_as_begun(trainer)
+    assert vars(trainer.fit_loop.epoch_progress.current) == {"ready": 3, "started": 3, "processed": 2, "completed": 2}

@@ -10,6 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from affectgpt.cli.terminal import say
 from affectgpt.files import write_lines
 from affectgpt.types import Prediction
 
@@ -43,5 +44,6 @@ class PredictionFile(Callback):
         if trainer.world_size > 1:
             path = path.with_name(f"{path.stem}.rank{trainer.global_rank}{path.suffix}")
         write_lines(path, self._lines)
-        print(f"wrote {len(self._lines)} answers to {path}")
+        say(f"wrote {len(self._lines)} answers to {path}")
+        say(f"next: affectgpt score SET {path} GOLD.csv")
         self._lines = []

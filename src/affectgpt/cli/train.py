@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,17 +15,20 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.cli.answers_file import PredictionFile
+from affectgpt.cli.parser_errors import explain
 from affectgpt.cli.terminal import quiet, say
+from affectgpt.cli.train_help import EXAMPLE, short_help
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError, RankError
 from affectgpt.features.feeding import feature_folders
+from affectgpt.files import write_whole
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
 from affectgpt.training.rank_watch import RankWatch
@@ -33,12 +37,6 @@ from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.stop_signals import StopTogether
 from affectgpt.web import strip_secrets
-
-EXAMPLE = """\
-example: affectgpt fit --config experiments/real_clips_smollm2.yaml
-         affectgpt fit --config FILE --start affectgpt-face
-         affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
-"""
 
 
 class CleanConfigFile(SaveConfigCallback):
@@ -83,6 +81,18 @@ class AffectCLI(LightningCLI):
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the arguments.
+
+        Raises:
+            ConfigError: If a key or a value is wrong; valid ones are named.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            known = self._subcommand_parsers[args[0]].get_defaults(skip_validation=True)
+            raise ConfigError(explain(str(error), known.keys())) from error
 
     def before_instantiate_classes(self) -> None:
         """Refuse to answer or score with a model that has no trained weights.
@@ -138,11 +148,37 @@ class AffectCLI(LightningCLI):
             raise
 
     def after_fit(self) -> None:
-        """Say it where a resumed run had nothing left to do."""
+        """Say what was written and what comes next, or that a resumed run had nothing left to do."""
+        if not self.trainer.is_global_zero:
+            return
         if self.report.resumed_step is not None and self.report.resumed_step == self.trainer.global_step:
             made = f"{self.trainer.current_epoch} epochs and {self.trainer.global_step} steps"
             limits = f"trainer.max_epochs={self.trainer.max_epochs}, trainer.max_steps={self.trainer.max_steps}"
             say(f"nothing to do: the run was finished after {made}; {limits}. Raise them to train on", err=True)
+            return
+        savers = [saver for saver in self.trainer.checkpoint_callbacks if isinstance(saver, ModelCheckpoint)]
+        written = [path for saver in savers for path in (saver.best_model_path, saver.last_model_path) if path]
+        if written:
+            say(f"wrote {', '.join(dict.fromkeys(written))}")
+            say(f"next: affectgpt predict clip.mp4 --checkpoint {written[0]}")
+
+    def after_validate(self) -> None:
+        """Leave the figures in a file."""
+        self._write_figures("validate")
+
+    def after_test(self) -> None:
+        """Leave the figures in a file."""
+        self._write_figures("test")
+
+    def _write_figures(self, verb: str) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        path = Path(self.trainer.default_root_dir, f"{verb}.json")
+        checkpoint = str(self.trainer.ckpt_path or self.config[self.subcommand].start or "untrained")
+        write_whole(path, json.dumps({"checkpoint": checkpoint, "figures": figures}, indent=2) + "\n")
+        say(f"wrote {path}")
+        say(f"next: affectgpt bench --model {checkpoint} --data FOLDER --out FOLDER")
 
     def instantiate_classes(self) -> None:
         """Build the parts; the datamodule gets the model's media profile and style.
@@ -178,6 +214,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     Raises:
         ConfigError: If the configuration or an argument is wrong.
     """
+    if {"-h", "--help"} & {*argv}:
+        say(short_help(verb))
+        return 0
+    argv = ["--help" if arg == "--help-all" else arg for arg in argv]
     flags = [piece for arg in argv for piece in (arg.split("=", 1) if arg.startswith("--") else [arg])]
     for flag, path in pairwise(flags):
         if flag in ("--config", "-c") and not Path(path).is_file():
@@ -185,7 +225,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
         if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
             raise ConfigError(f"no checkpoint at {path}")
     _check_media(flags)
-    start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():
         callbacks.append(RichProgressBar())
@@ -213,8 +252,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
                     **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
                 },
             )
-    except ArgumentError as error:
-        raise ConfigError(_first_lines(error)) from error
     except SIGTERMException:  # Lightning would end as if all were well
         return 128 + signal.SIGTERM
     return 0
@@ -249,8 +286,3 @@ def _check_media(flags: Sequence[str]) -> None:
             )
         if media is not None:
             return
-
-
-def _first_lines(error: Exception) -> str:
-    text = str(error)
-    return text[: text.index("\nusage:")] if "\nusage:" in text else text

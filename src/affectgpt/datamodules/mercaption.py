@@ -146,6 +146,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         """
+        stage = str(getattr(stage, "value", stage))  # Lightning gives an enum, whose name belongs in no message
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)):
             if name != "val" or stage == "validate" or self.sets["val"]:
                 self._stream(name)

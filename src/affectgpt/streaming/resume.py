@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.errors import CheckpointError
+from affectgpt.lightning_privates import batches_begun, batches_in, count_epoch_as_begun, epochs_in, move_batches
 from affectgpt.streaming.bad_samples import REPORT_FILE, BadSampleBudget
 from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.streaming.stream import ShardStream
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 
 MEET_EVERY_BATCHES = 50
 """How often the ranks tell each other what they found bad."""
-
-BATCH_PROGRESS = "epoch_loop.batch_progress"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Bookmark(lightning.Callback):
             stream.set_epoch(0 if self._trainer is None else self._trainer.current_epoch, stream.whole)
             return
         epoch = self._trainer.current_epoch
-        made = self._trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        made = batches_begun(self._trainer)
         if self._expected and (epoch, made) not in self._expected:
             raise CheckpointError(
                 f"the checkpoint stopped in epoch {self._expected[0][0]} after {self._expected[0][1]} batches, but "
@@ -94,10 +93,7 @@ class Bookmark(lightning.Callback):
                 "from another checkpoint"
             )
         self._expected = ()
-        # Resumed at the end of an epoch, Lightning 2.6 loses count of the epochs that were begun; a checkpoint written
-        # in the next one would then pass for the end of it, and its batches be learnt again.
-        for count in (self._trainer.fit_loop.epoch_progress.total, self._trainer.fit_loop.epoch_progress.current):
-            vars(count).update(ready=count.completed + 1, started=count.completed + 1, processed=count.completed)
+        count_epoch_as_begun(self._trainer)
         if self._leg is None or self._leg.epoch != epoch:
             self._leg, self._reserve_used = Leg(epoch, stream.whole), 0
         stream.set_epoch(epoch, self._leg.plan, made - self._leg.offset, self._reserve_used)
@@ -159,11 +155,9 @@ class Bookmark(lightning.Callback):
         Raises:
             CheckpointError: If it stopped in the middle of an epoch, and what was not read yet cannot be told.
         """
-        loops = checkpoint["loops"]["fit_loop"]
-        progress = loops[BATCH_PROGRESS]
-        made = progress["current"]["processed"]
+        made = batches_in(checkpoint)["current"]["processed"]
         if self._saved is None:
-            epochs = loops["epoch_progress"]["current"]
+            epochs = epochs_in(checkpoint)
             if made and epochs["processed"] < epochs["ready"]:
                 raise CheckpointError(
                     f"the checkpoint stopped in the middle of epoch {epochs['processed']}, after {made} batches, but "
@@ -190,14 +184,18 @@ class Bookmark(lightning.Callback):
                 f"this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches="
                 f"{limit} what is left of its epoch is not defined; leave it out, or use the same"
             )
+        # Lightning ends the epoch when its count of made batches reaches the length of a whole epoch here, so it must
+        # begin where just the batches that are left are missing:
+        #     offset = steps of a whole epoch here - steps of what is left       (made when the new leg begins)
+        #     read of a leg = made - its offset                                  (batches of its own plan)
+        #     left = pieces of the old plan behind its first read x batch_size x world_size samples, and the reserve of
+        #            each rank but for the used ones that stood in for bad samples
         used = self._saved["reserve_used"]
         left = leg.plan.rest(read, used) if unfinished else ()
         plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
         self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
-        for name in ("ready", "started", "processed", "completed"):
-            progress["current"][name] += self._leg.offset - made
+        move_batches(checkpoint, self._leg.offset - made, is_last=plan.steps == 0)
         self._expected = ((leg.epoch, self._leg.offset), *(() if plan.steps else ((leg.epoch + 1, 0),)))
-        progress["is_last_batch"] = plan.steps == 0
         log.info(
             "the checkpoint was written on %d ranks with batches of %d: the %d samples that are left of epoch %d are "
             "read in %d batches on each of %d ranks",

@@ -58,5 +58,7 @@ def _save(saver: ModelCheckpoint, trainer: lightning.Trainer) -> None:
 
 def _watching(trainer: lightning.Trainer) -> list[ModelCheckpoint]:
     """The callbacks that keep a last checkpoint and may pass over one that is due."""
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return []
     found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     return [saver for saver in found if saver.save_last is True and saver.monitor is not None]

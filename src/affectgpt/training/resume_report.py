@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
 from affectgpt.errors import CheckpointError
+from affectgpt.lightning_privates import batches_in
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.training.run_settings import Change, changed_settings, settings_of
 
@@ -150,7 +151,7 @@ def _settings_without_record(checkpoint: Mapping[str, Any], now: Mapping[str, An
 
 
 def _report(trainer: lightning.Trainer, checkpoint: Mapping[str, Any], changes: list[Change]) -> list[str]:
-    done = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+    done = batches_in(checkpoint)["current"]["processed"]
     groups = [group for state in checkpoint.get("optimizer_states", ()) for group in state["param_groups"]]
     rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(group["lr"] for group in groups))
     restored = ["weights", f"moments of {sum(len(group['params']) for group in groups)} tensors"]

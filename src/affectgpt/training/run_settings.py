@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import lightning
 
+from affectgpt.web import strip_secrets
+
 ELSEWHERE = frozenset(
     {
         *("accelerator", "devices", "num_nodes", "strategy", "plugins", "default_root_dir", "logger", "callbacks"),
@@ -35,7 +37,7 @@ class Change(NamedTuple):
 def settings_of(
     module: lightning.LightningModule, datamodule: lightning.LightningDataModule | None, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a run is made of, as plain JSON.
+    """What a run is made of, as plain JSON without passwords and signatures of addresses.
 
     Args:
         module: The model.
@@ -53,7 +55,7 @@ def settings_of(
         "seed_everything": config.get("seed_everything"),
         "start": config.get("start"),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    plain: dict[str, Any] = strip_secrets(json.loads(json.dumps(settings, default=str)))
     return plain
 
 

@@ -1,0 +1,78 @@
+"""The help of the verbs that take a configuration: our own arguments first, and short."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+
+VERBS = {
+    "fit": "Train a model from a configuration.",
+    "validate": "Loss and wheel score of a trained model on the validation shards of a configuration.",
+    "test": "Loss and wheel score of a trained model on the test shards of a configuration.",
+    "predict": "Answer the shards of a configuration with a trained model; predict --help is about media files.",
+}
+EXAMPLE = """\
+example: affectgpt fit --config experiments/real_clips_smollm2.yaml
+         affectgpt fit --config FILE --start affectgpt-face
+         affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
+"""
+OWN = {
+    "--config FILE": "a configuration in YAML; a second one is laid over the first",
+    "--print_config": "print the whole configuration, and stop",
+    "--ckpt_path FILE": "fit: go on from this checkpoint; validate, test, predict: the trained model",
+    "--start MODEL": "a saved folder, .ckpt or hub id: the model to train on from",
+    "--seed_everything N": "seed of everything random (42)",
+    "--overwrite": "fit: replace the checkpoints of another configuration in the folder",
+    "--rank_timeout S": "fit: seconds after which a silent rank ends the run (300)",
+    "--untrained": "validate, test, predict: use random weights all the same",
+}
+OF_TRAINER = {
+    "max_epochs, max_steps": "how long",
+    "devices, num_nodes, strategy": "where: 1, 8; 1, 4; ddp, ...",
+    "precision": "32-true, bf16-mixed, ...",
+    "accumulate_grad_batches, gradient_clip_val": "how a step is made",
+    "default_root_dir": "folder of the run",
+    "callbacks, logger": "classes by name, with their arguments",
+}
+
+
+def short_help(verb: str) -> str:
+    """What a verb takes, ours first; the hundred arguments of the trainer are a further call away."""
+    from affectgpt.datamodules import MERCaptionDataModule
+    from affectgpt.model import AffectGPT
+    from affectgpt.training.optim import OptimSpec
+
+    lines = [f"usage: affectgpt {verb} --config FILE [--KEY VALUE ...]", "", VERBS[verb], ""]
+    lines += _table("", OWN)
+    lines += ["", "model, as --model.NAME VALUE:", *_table("", arguments_of(AffectGPT))]
+    lines += ["", "optimiser, as --model.optim.NAME VALUE:", *_table("", arguments_of(OptimSpec))]
+    lines += ["", "data, as --data.name NAME and --data.args.NAME VALUE; for mercaption:"]
+    lines += _table("", arguments_of(MERCaptionDataModule))
+    lines += ["", "trainer, as --trainer.NAME VALUE; the most used:", *_table("", OF_TRAINER)]
+    return "\n".join([*lines, "", f"every argument: affectgpt {verb} --help-all", "", EXAMPLE])
+
+
+def arguments_of(cls: type) -> dict[str, str]:
+    """Each argument of a class with the first sentence that its docstring says about it.
+
+    Examples:
+        >>> from affectgpt.training.optim import OptimSpec
+        >>> arguments_of(OptimSpec)["lr"]
+        'Learning rate after the warm-up.'
+    """
+    found: dict[str, str] = {}
+    section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", inspect.getdoc(cls) or "", re.MULTILINE)
+    for entry in re.split(r"\n(?=    \w)", "" if section is None else section.group(1).rstrip()):
+        name, _, text = " ".join(entry.split()).partition(": ")
+        sentence, stop, _ = text.partition(". ")
+        found[name] = (sentence + ("." if stop else "")).replace("``", "")
+    return found
+
+
+def _table(indent: str, rows: dict[str, str]) -> Iterator[str]:
+    width = min(30, max(map(len, rows)))
+    for name, text in rows.items():
+        start = f"{indent}  {name:<{width}}  "
+        yield from textwrap.wrap(start + text, 110, subsequent_indent=" " * (len(indent) + width + 4))
