@@ -10,7 +10,7 @@ from typing import Any
 
 from affectgpt.cli.new_part import KINDS, write_new_part
 from affectgpt.cli.part_states import PartState, state_of
-from affectgpt.cli.terminal import make_console, say
+from affectgpt.cli.terminal import make_console, say, shown
 from affectgpt.registry import Entry, Registry
 
 REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind in KINDS.values()}
@@ -35,7 +35,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FOLDER", help="where --new writes (a folder of the part's name)")
     args = parser.parse_args(argv)
     if args.new:
-        folder = write_new_part(*args.new, args.out)
+        kind, name = args.new
+        folder = write_new_part(kind, name, args.out)
         say(f"wrote {folder}; next: pip install -e '{folder}[dev]' && pytest {folder}")
         return 0
     kinds = [args.kind] if args.kind else list(REGISTRIES)
@@ -67,5 +68,5 @@ def _show(listed: Mapping[str, Sequence[tuple[Entry, PartState | None]]], as_jso
             table.add_column(column, overflow="fold")
         for entry, state in entries:
             said = [] if state is None else [f"{state.state}: {state.note}" if state.note else state.state]
-            table.add_row(entry.name, entry.owner, entry.target, *said)
+            table.add_row(*map(shown, (entry.name, entry.owner, entry.target, *said)))
         console.print(table, "")
