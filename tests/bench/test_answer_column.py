@@ -48,11 +48,11 @@ def test_several_columns_that_could_be_the_answer_are_refused_until_one_is_named
     with pytest.raises(DataError, match=rf"several columns could be the answer: .*{answer}.*name one with --column"):
         score("meld", path, gold)
     result = score("meld", path, gold, column=answer, resamples=0)
-    assert (result["hit_rate"], result["answers"], result["gold_column"]) == (0.0, answer, "label")
+    assert (result.hit_rate, result.answers, result.gold_column) == (0.0, answer, "label")
     with pytest.raises(DataError, match="several columns"):
         compare("meld", path, path, gold, column_a=answer)
     other = write_csv(tmp_path / "other.csv", ("name", "openset"), WRONG.items())
-    assert compare("meld", path, other, gold, column_a=answer)["difference"] == 0
+    assert compare("meld", path, other, gold, column_a=answer).difference.value == 0
     with pytest.raises(DataError, match=r"has no column 'predikt' \(--column\)"):
         score("meld", path, gold, column="predikt")
 
@@ -60,7 +60,7 @@ def test_several_columns_that_could_be_the_answer_are_refused_until_one_is_named
 def test_a_gold_column_is_no_answer_and_an_answer_no_gold_column(tmp_path: Path) -> None:
     both = write_csv(tmp_path / "b.csv", ("name", "gold", "pred"), [(n, GOLD[n], WRONG[n]) for n in GOLD])
     result = score("meld", both, both, resamples=0)
-    assert (result["answers"], result["gold_column"], result["hit_rate"]) == ("pred", "gold", 0.0)
+    assert (result.answers, result.gold_column, result.hit_rate) == ("pred", "gold", 0.0)
     twice = write_csv(tmp_path / "t.csv", ("name", "label", "gold"), [(n, WRONG[n], GOLD[n]) for n in GOLD])
     with pytest.raises(DataError, match="several columns could be the gold label: label, gold; name one with --gold-"):
         read_gold(twice)
@@ -91,7 +91,7 @@ def test_the_gold_file_itself_is_refused_as_predictions(tmp_path: Path, gold: Pa
     again = write_rows(tmp_path / "again.jsonl", [{"name": n, "label": v} for n, v in reversed(GOLD.items())])
     with pytest.raises(DataError, match="every value in the column 'label' is the gold label of"):
         score("meld", again, gold)
-    assert score("meld", again, gold, column="label", resamples=0)["hit_rate"] == 1.0
+    assert score("meld", again, gold, column="label", resamples=0).hit_rate == 1.0
 
 
 def test_a_folder_of_predictions_may_hold_the_gold_labels(tmp_path: Path, gold: Path, capsys) -> None:
@@ -126,7 +126,7 @@ def test_our_own_answers_hold_one_answer_in_several_forms(tmp_path: Path, gold: 
     path = write_rows(tmp_path / "predictions.jsonl", rows)
     assert read_predictions(path).column == "labels"
     assert read_predictions(path, want_sentiment=True).column == "sentiment"
-    assert score("meld", path, gold, resamples=0)["hit_rate"] == 0.0
+    assert score("meld", path, gold, resamples=0).hit_rate == 0.0
 
 
 def test_a_column_of_another_name_is_read_by_what_it_holds(tmp_path: Path, gold: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_column_of_another_name_is_read_by_what_it_holds(tmp_path: Path, gold:
     with pytest.raises(DataError, match="name the column of the answers with --column"):
         score("meld", path, gold)
     result = score("meld", path, gold, column="Said", resamples=0)
-    assert (result["hit_rate"], result["extractor"]["name"]) == (1.0, "template")
+    assert (result.hit_rate, result.extractor["name"]) == (1.0, "template")
     lists = write_rows(tmp_path / "l.jsonl", [{"name": n, "said": [v]} for n, v in GOLD.items()])
-    assert score("meld", lists, gold, column="said", resamples=0)["hit_rate"] == 1.0
+    assert score("meld", lists, gold, column="said", resamples=0).hit_rate == 1.0
 
 
 def test_the_gold_is_read_once(tmp_path: Path, gold: Path, monkeypatch) -> None:
@@ -173,4 +173,4 @@ def test_answers_of_other_benchmarks_are_one_column_too(tmp_path: Path) -> None:
 def test_names_that_look_alike_are_one_name(tmp_path: Path) -> None:
     gold = write_csv(tmp_path / "gold.csv", ("name", "label"), [("caf\u00e9", "joy")])
     mine = write_csv(tmp_path / "mine.csv", ("name", "openset"), [("\ufeffcafe\u0301 ", "happy")])
-    assert score("meld", mine, gold, resamples=0)["hit_rate"] == 1.0
+    assert score("meld", mine, gold, resamples=0).hit_rate == 1.0

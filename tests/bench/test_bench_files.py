@@ -19,6 +19,7 @@ from affectgpt.bench.gold import find_gold
 from affectgpt.bench.npz_writer import write_openset, write_sentiments
 from affectgpt.bench.prediction_search import find_candidates, natural_order
 from affectgpt.bench.selection import means_by_checkpoint, read_validation, select
+from affectgpt.bench.system_result import HonestChoice, Selection
 from affectgpt.cli.main import main
 from affectgpt.cli.score import run as score_verb
 from affectgpt.errors import ConfigError, DataError
@@ -203,12 +204,12 @@ def test_the_chat_model_that_reads_labels_is_named_on_the_command_line(tmp_path:
 def test_a_set_s_own_labels_are_gold_for_score_too(tmp_path: Path) -> None:
     table = make_meld_csv(tmp_path / "test_sent_emo.csv", [("test_dia0_utt0", "joy"), ("test_dia0_utt1", "anger")])
     path = write_openset(tmp_path / "x-openset.npz", {"test_dia0_utt0": ["happy"], "test_dia0_utt1": ["calm"]})
-    assert score("meld", path, table, resamples=0)["score"] == 0.5
+    assert score("meld", path, table, resamples=0).score == 0.5
     folder, names = make_processed(tmp_path, "sims", 5, media=False)
     moods = write_sentiments(tmp_path / "x-sentiment.npz", dict.fromkeys(names, "positive"))
-    assert score("sims", moods, folder, resamples=0)["accuracy"] == 0.5  # -1, -0.5, (0), 0.5, 1
+    assert score("sims", moods, folder, resamples=0).accuracy == 0.5  # -1, -0.5, (0), 0.5, 1
     plain = write_csv(tmp_path / "mine" / "label.csv", ("name", "label"), [(name, 1.0) for name in names])
-    assert score("sims", moods, plain, resamples=0)["accuracy"] == 1.0
+    assert score("sims", moods, plain, resamples=0).accuracy == 1.0
     assert find_gold([f"sims={plain}"], tmp_path / "gold")["sims"].path == plain
 
 
@@ -258,32 +259,31 @@ def test_order_of_checkpoints() -> None:
     assert sorted(names, key=natural_order) == [names[3], names[4], names[2], names[1], "last"]
 
 
-def results(scores: dict[str, float]) -> dict[str, dict[str, object]]:
-    return {name: {"dataset": "meld", "score": value} for name, value in scores.items()}
-
-
 def test_selection_rules(tmp_path: Path) -> None:
-    found = results({"ep9": 0.5, "ep10": 0.4, "ep8": 0.5})
-    assert select("last", found)[0] == "ep10"
-    chosen, selection = select("official", found)
-    assert chosen == "ep8"  # the first of equals
-    assert selection["optimistic"]
-    assert selection["honest"] == {"rule": "last", "chosen": "ep10", "score": 0.4}
-    assert list(selection["candidates"]) == ["ep8", "ep9", "ep10"]
+    found = {"ep9": 0.5, "ep10": 0.4, "ep8": 0.5}
+    assert select("last", found, "meld").chosen == "ep10"
+    selection = select("official", found, "meld")
+    assert selection.chosen == "ep8"  # the first of equals
+    assert selection.optimistic
+    assert selection.honest == HonestChoice("last", "ep10", 0.4)
+    assert selection.to_json()["honest"] == {"rule": "last", "chosen": "ep10", "score": 0.4}
+    assert list(selection.candidates) == ["ep8", "ep9", "ep10"]
     validation = {"": {"ep8": 0.1, "ep9": 0.3, "ep10": 0.2}}
-    assert select("best-on-validation", found, validation)[0] == "ep9"
-    assert select("official", found, validation)[1]["honest"]["chosen"] == "ep9"
-    assert select("best-on-validation", found, {"meld": {"ep8": 1, "ep9": 0, "ep10": 0}, "sims": {}})[0] == "ep8"
-    assert select("official", results({"a": float("nan"), "b": 0.0}))[0] == "b"
+    assert select("best-on-validation", found, "meld", validation).chosen == "ep9"
+    assert select("official", found, "meld", validation).honest.chosen == "ep9"
+    scores = {"meld": {"ep8": 1, "ep9": 0, "ep10": 0}, "sims": {}}
+    assert select("best-on-validation", found, "meld", scores).chosen == "ep8"
+    assert select("official", {"a": float("nan"), "b": 0.0}, "meld").chosen == "b"
     with pytest.raises(ConfigError, match="needs validation scores"):
-        select("best-on-validation", found)
+        select("best-on-validation", found, "meld")
     with pytest.raises(ConfigError, match="no selection rule is called 'best'"):
-        select("best", found)
+        select("best", found, "meld")
     with pytest.raises(DataError, match="lack ep10; they have ep8, ep9"):
-        select("best-on-validation", found, {"meld": {"ep8": 1, "ep9": 0}})
-    both = [{"selection": {"candidates": c}} for c in ({"ep9": 0.2, "ep10": 0.4}, {"ep10": 0.6, "ep9": 0.9, "x": 1})]
+        select("best-on-validation", found, "meld", {"meld": {"ep8": 1, "ep9": 0}})
+    tables = ({"ep9": 0.2, "ep10": 0.4}, {"ep10": 0.6, "ep9": 0.9, "x": 1})
+    both = [Selection("last", "ep10", table) for table in tables]
     assert means_by_checkpoint(both) == pytest.approx({"ep9": 0.55, "ep10": 0.5})
-    assert means_by_checkpoint([*both, {}]) == means_by_checkpoint(both[:1]) == {}
+    assert means_by_checkpoint([*both, None]) == means_by_checkpoint(both[:1]) == {}
     path = tmp_path / "v.json"
     for text, message in (("[1]", "expected checkpoint names"), ('{"a": "x"}', "expected checkpoint"), ("{", "is not")):
         path.write_text(text)
@@ -303,17 +303,17 @@ def test_many_sets_and_systems_are_scored_at_once(tmp_path: Path) -> None:
             write_openset(tmp_path / "p" / f"results-{name}" / system / "ep1-openset.npz", labels)
     bench = Benchmark(tmp_path / "out", allow_partial=True, resamples=0, wheel=EmotionWheel.builtin())
     found = bench.score_files([tmp_path / "p"], [tmp_path / "sets"])
-    assert [(r["system"], r["dataset"]) for r in found] == [
+    assert [(r.system, r.result.dataset) for r in found] == [
         ("bad", "meld"),
         ("bad", "mosi"),
         ("good", "meld"),
         ("good", "mosi"),
     ]
-    assert found[2]["score"] == 1.0 > found[0]["score"]
-    assert found[3]["sentiment_reader"]["name"] == "lexicon"
-    assert [d["kind"] for d in found[0]["data"]["differences"]] == ["count"]
+    assert found[2].result.score == 1.0 > found[0].result.score
+    assert found[3].result.sentiment_reader["name"] == "lexicon"
+    assert [d["kind"] for d in found[0].data["differences"]] == ["count"]
     same = score("meld", tmp_path / "p/results-meld/good/ep1-openset.npz", tmp_path / "out/gold/meld.csv", resamples=0)
-    assert same["score"] == found[2]["score"]
+    assert same.score == found[2].result.score
     with pytest.raises(DataError, match="predictions for mosi, but no gold labels"):
         bench.score_files([tmp_path / "p"], [tmp_path / "sets/meld-process"])
     strict = Benchmark(tmp_path / "out", resamples=0)

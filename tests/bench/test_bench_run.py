@@ -21,6 +21,7 @@ from affectgpt import AffectGPT
 from affectgpt.bench.answer_log import AnswerLog
 from affectgpt.bench.benchmark import Benchmark
 from affectgpt.bench.checkpoint_scores import scores_in_checkpoints
+from affectgpt.bench.system_result import SystemResult
 from affectgpt.cli.main import main
 from affectgpt.datamodules import UniBenchDataModule
 from affectgpt.errors import CheckpointError, ConfigError, DataError
@@ -113,7 +114,7 @@ bench.run([folder + "/ckpt/epoch=1.ckpt"], data, system="me", progress=progress)
 
 
 def test_a_killed_run_goes_on_where_it_stopped_with_the_same_result(folder: Path, tmp_path: Path) -> None:
-    def benchmark(out: Path) -> dict[str, object]:
+    def benchmark(out: Path) -> SystemResult:
         data = UniBenchDataModule(str(folder / "sets"), ["meld"], batch_size=2, num_workers=0, allow_partial=True)
         bench = Benchmark(out, resamples=0, allow_partial=True)
         return bench.run([folder / "ckpt/epoch=1.ckpt"], data, system="me")[0]
@@ -131,7 +132,7 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_result(folder: Path
     counts = Counter(row["key"] for row in after if "text" in row)
     assert set(counts.values()) == {1}
     assert len(counts) == 8
-    assert resumed["score"] == whole["score"]
+    assert resumed.result.score == whole.result.score
     texts = [
         {
             row["key"]: row["text"]
@@ -142,7 +143,7 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_result(folder: Path
     ]
     assert texts[0] == texts[1]
     # A third run asks for nothing but the broken clip.
-    assert benchmark(tmp_path / "a")["answered_by"] == resumed["answered_by"]
+    assert benchmark(tmp_path / "a").answered_by == resumed.answered_by
     assert Counter(row["key"] for row in rows(log) if "text" in row) == counts
 
 
@@ -154,9 +155,9 @@ def test_a_clip_that_was_mended_is_asked_again(folder: Path, tmp_path: Path) -> 
     data = UniBenchDataModule(str(tmp_path / "sets"), num_workers=0, allow_partial=True)
     bench = Benchmark(tmp_path / "out", resamples=0, allow_partial=True)
     checkpoint = [folder / "ckpt/epoch=1.ckpt"]
-    assert list(bench.run(checkpoint, data, system="me")[0]["failed_answers"]) == [names[1]]
+    assert list(bench.run(checkpoint, data, system="me")[0].failed_answers) == [names[1]]
     broken.write_bytes(whole)
-    assert bench.run(checkpoint, data, system="me")[0]["failed_answers"] == {}
+    assert bench.run(checkpoint, data, system="me")[0].failed_answers == {}
 
 
 def test_several_checkpoints_are_selected_and_kept_apart(folder: Path, tmp_path: Path, capsys) -> None:
@@ -229,8 +230,8 @@ def test_a_folder_to_share_is_answered_with_too(folder: Path, tmp_path: Path) ->
     data = UniBenchDataModule(str(folder / "sets"), ["sims"], num_workers=0, allow_partial=True)
     bench = Benchmark(tmp_path / "out", resamples=0, allow_partial=True)
     shared, file = (bench.run([p], data, system="me")[0] for p in (tmp_path / "mine", folder / "ckpt/epoch=1.ckpt"))
-    assert shared["checkpoint"] == "mine"
-    assert shared["score"] == file["score"]
+    assert shared.checkpoint == "mine"
+    assert shared.result.score == file.result.score
 
 
 def test_answers_of_another_checkpoint_or_question_are_not_taken(tmp_path: Path) -> None:

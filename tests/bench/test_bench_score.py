@@ -52,24 +52,25 @@ def prediction_files(folder):
 def test_every_file_shape_gives_the_same_result(tmp_path, gold):
     wheel = EmotionWheel.builtin()
     for path in prediction_files(tmp_path):
-        result = json.loads(json.dumps(score(dataset="meld", predictions=path, gold=gold, wheel=wheel)))
-        assert (result["metric"], result["wheel"], result["mode"]) == ("hit_rate", "builtin", "official")
-        assert result["score"] == result["hit_rate"] == pytest.approx(2 / 3)
-        assert (result["samples"], result["samples_wheel1"], result["expected_samples"]) == (4, 3, 2610)
-        assert result["unseen_words"] == [["zzz", 1], ["neutral", 1]]
-        assert result["coverage"] == pytest.approx(4 / 6)
-        assert result["strict"]["hit_rate"] == pytest.approx(3 / 4)
-        assert result["strict"]["hit_f1"] < result["strict"]["hit_rate"]
+        result = score(dataset="meld", predictions=path, gold=gold, wheel=wheel)
+        flat = json.loads(json.dumps(result.to_json()))
+        assert (result.metric, result.wheel, result.mode) == ("hit_rate", "builtin", "official")
+        assert result.score == result.hit_rate == flat["score"] == flat["hit_rate"] == pytest.approx(2 / 3)
+        assert (result.samples, flat["samples_wheel1"], result.expected_samples) == (4, 3, 2610)
+        assert flat["unseen_words"] == [["zzz", 1], ["neutral", 1]]
+        assert result.coverage == pytest.approx(4 / 6)
+        assert result.strict.hit_rate == pytest.approx(3 / 4)
+        assert result.strict.hit_f1 < result.strict.hit_rate
 
 
 def test_sentiment_sets_take_sentiments_or_labels(tmp_path):
     gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [("a", 0.8), ("b", -1), ("c", 0), ("d", -0.2)])
     rows = [("a", "positive"), ("b", "negative"), ("c", "neutral"), ("d", "neutral")]
     given = score("CMU-MOSI", write_csv(tmp_path / "s.csv", ["name", "sentiment"], rows), gold)
-    assert (given["metric"], given["weighted_f1"], given["samples"], given["dropped"]) == ("weighted_f1", 1.0, 3, 1)
-    assert given["strict"]["accuracy"] == pytest.approx(2 / 3)
+    assert (given.metric, given.weighted_f1, given.samples, given.dropped) == ("weighted_f1", 1.0, 3, 1)
+    assert given.strict.accuracy == pytest.approx(2 / 3)
     read = score("mosi", write_csv(tmp_path / "l.csv", ["name", "openset"], LABELS.items()), gold)
-    assert (read["answers"], read["accuracy"]) == ("openset", pytest.approx(2 / 3))
+    assert (read.answers, read.accuracy) == ("openset", pytest.approx(2 / 3))
     bad = write_csv(tmp_path / "bad.csv", ["name", "label"], [("a", "joy")])
     with pytest.raises(DataError, match=r"bad\.csv, sample 'a': the gold score is 'joy'"):
         score("mosi", write_csv(tmp_path / "one.csv", ["name", "sentiment"], rows[:1]), bad)
@@ -81,8 +82,8 @@ def test_open_labels(tmp_path):
     )
     preds = write_jsonl(tmp_path / "p.jsonl", [{"name": "a", "labels": ["happy"]}, {"name": "b", "labels": ["sad"]}])
     result = score("ovmerdplus", preds, gold)
-    assert (result["metric"], result["precision"], result["samples_wheel1"]) == ("f1", 1.0, 1)
-    assert result["score"] == result["f1"] > result["strict"]["f1"] > 0
+    assert (result.metric, result.precision, result.wheels[0].samples) == ("f1", 1.0, 1)
+    assert result.score == result.f1 > result.strict.f1 > 0
 
 
 def test_scores_come_with_an_interval(tmp_path):
@@ -90,14 +91,15 @@ def test_scores_come_with_an_interval(tmp_path):
     gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [(name, "joy") for name in names])
     rows = [(name, "happy" if i % 2 else "angry") for i, name in enumerate(names)]
     half = write_csv(tmp_path / "half.csv", ["name", "openset"], rows)
-    result = json.loads(json.dumps(score("meld", half, gold, resamples=2000, seed=3)))
-    interval = result["interval"]
-    assert (result["score"], interval["resamples"], interval["seed"], interval["confidence"]) == (0.5, 2000, 3, 0.95)
-    assert interval["low"] == pytest.approx(0.5 - 1.96 * 0.5 / 200**0.5, abs=0.01)
-    assert interval["high"] == pytest.approx(0.5 + 1.96 * 0.5 / 200**0.5, abs=0.01)
-    assert result["strict"]["interval"]["low"] == pytest.approx(interval["low"], abs=0.01)
+    result = score("meld", half, gold, resamples=2000, seed=3)
+    interval = result.interval
+    assert json.loads(json.dumps(result.to_json()))["interval"]["low"] == interval.low
+    assert (result.score, interval.resamples, result.seed, interval.confidence) == (0.5, 2000, 3, 0.95)
+    assert interval.low == pytest.approx(0.5 - 1.96 * 0.5 / 200**0.5, abs=0.01)
+    assert interval.high == pytest.approx(0.5 + 1.96 * 0.5 / 200**0.5, abs=0.01)
+    assert result.strict.interval.low == pytest.approx(interval.low, abs=0.01)
     without = score("meld", half, gold, resamples=0)
-    assert without["interval"] is without["strict"]["interval"] is None
+    assert without.interval is without.strict.interval is None
     with pytest.raises(ConfigError, match="resamples is -1"):
         score("meld", half, gold, resamples=-1)
 
@@ -113,13 +115,14 @@ def test_two_systems_are_compared_on_the_same_samples(tmp_path, dataset):
     for spoilt in (40, 50):  # the second system also fails where the first does
         words = [wrong[word] if i < spoilt else word for i, (word, _) in enumerate(truth)]
         files.append(write_csv(tmp_path / f"{spoilt}.csv", ["name", "openset"], zip(names, words, strict=True)))
-    result = json.loads(json.dumps(compare(dataset, *files, gold, mode="strict")))
-    assert result["a"]["score"] == pytest.approx(score(dataset, files[0], gold, mode="strict")["score"])
-    assert result["b"]["score"] == pytest.approx(score(dataset, files[1], gold, mode="strict")["score"])
-    assert result["difference"] == pytest.approx(result["a"]["score"] - result["b"]["score"])
-    assert 0 < result["interval"]["low"] < result["difference"] < result["interval"]["high"] < 0.2
-    assert result["a"]["interval"]["low"] < result["b"]["interval"]["high"]  # which unpaired intervals would not tell
-    assert (result["samples"], result["a_better"]) == (100, pytest.approx(1, abs=0.01))
+    result = compare(dataset, *files, gold, mode="strict")
+    assert json.loads(json.dumps(result.to_json()))["difference"] == result.difference.value
+    assert result.a.score.value == pytest.approx(score(dataset, files[0], gold, mode="strict").score)
+    assert result.b.score.value == pytest.approx(score(dataset, files[1], gold, mode="strict").score)
+    assert result.difference.value == pytest.approx(result.a.score.value - result.b.score.value)
+    assert 0 < result.difference.low < result.difference.value < result.difference.high < 0.2
+    assert result.a.score.low < result.b.score.high  # which unpaired intervals would not tell
+    assert (result.samples, result.a_better) == (100, pytest.approx(1, abs=0.01))
     short = write_csv(tmp_path / "short.csv", ["name", "openset"], [("clip0", "happy")])
     with pytest.raises(DataError, match=r"99 names of the gold have no prediction in .*short\.csv"):
         compare(dataset, files[0], short, gold)
@@ -130,8 +133,8 @@ def test_names_must_match(tmp_path, gold):
     with pytest.raises(DataError, match=r"2 names of the gold have no prediction in .*wanting\.csv: 'c', 'd'"):
         score("meld", wanting, gold)
     strict = score("meld", wanting, gold, mode="strict")
-    assert strict["missing_predictions"] == ["c", "d"]
-    assert (strict["empty_predictions"], strict["hit_rate"]) == (2, 0.25)
+    assert strict.missing_predictions == ("c", "d")
+    assert (strict.empty_predictions, strict.hit_rate) == (2, 0.25)
     extra = write_csv(tmp_path / "extra.csv", ["name", "openset"], [*LABELS.items(), ("e", "sad"), ("f", "sad")])
     for mode in ("official", "strict"):
         with pytest.raises(DataError, match=r"2 names of .*extra\.csv are not in the gold: 'e', 'f'"):
@@ -179,7 +182,7 @@ def test_marks_that_end_a_line_elsewhere_do_not_end_one_in_a_file(tmp_path):
     lines.write_text(json.dumps({"name": "a", "text": text}, ensure_ascii=False) + "\n", encoding="utf-8")
     table = write_csv(tmp_path / "x.csv", ["name", "text"], [("a", text)])
     assert read_predictions(lines).values == read_predictions(table).values == {"a": text}
-    assert score("meld", lines, one)["hit_rate"] == 1.0
+    assert score("meld", lines, one).hit_rate == 1.0
 
 
 class Evil:
@@ -206,9 +209,9 @@ def test_the_published_meld_figure(shared, tmp_path):
     gold = write_csv(tmp_path / "g.csv", ["name", "label"], [(r["name"], r["gold"]) for r in rows])
     preds = write_csv(tmp_path / "p.csv", ["name", "openset"], [(r["name"], r["openset_ckpt30"]) for r in rows])
     result = score("meld", preds, gold, EmotionWheel.official(shared / "data" / "emotion_wheel"))
-    assert round(100 * result["score"], 2) == 55.65
-    assert (result["samples"], result["expected_samples"], result["wheel"]) == (2610, 2610, "official-2025")
-    assert (round(result["interval"]["low"], 2), round(result["interval"]["high"], 2)) == (0.53, 0.58)
+    assert round(100 * result.score, 2) == 55.65
+    assert (result.samples, result.expected_samples, result.wheel) == (2610, 2610, "official-2025")
+    assert (round(result.interval.low, 2), round(result.interval.high, 2)) == (0.53, 0.58)
 
 
 def test_a_constant_answer_games_the_hit_rate_but_not_its_companion(shared, tmp_path):
@@ -224,10 +227,10 @@ def test_a_constant_answer_games_the_hit_rate_but_not_its_companion(shared, tmp_
         return score("meld", path, gold, wheel, resamples=0)
 
     model, seven = answer(None), answer("happy, sad, angry, surprised, fearful, disgusted, neutral")
-    assert round(100 * seven["score"], 2) == 98.27
-    assert answer("joy, sadness, anger, surprise, fear, disgust, neutral")["score"] == 1
+    assert round(100 * seven.score, 2) == 98.27
+    assert answer("joy, sadness, anger, surprise, fear, disgust, neutral").score == 1
     # The companion counts what the answer names beside the truth.
-    assert [round(100 * x["hit_f1"], 2) for x in (model, seven)] == [41.01, 32.12]
+    assert [round(100 * x.hit_f1, 2) for x in (model, seven)] == [41.01, 32.12]
 
 
 def test_sentiments_are_read_by_the_lexicon_unless_told(shared, tmp_path):
@@ -239,11 +242,11 @@ def test_sentiments_are_read_by_the_lexicon_unless_told(shared, tmp_path):
         name = column.split("_")[0]
         path = write_csv(tmp_path / f"{name}.csv", ["name", name], [(r["name"], r[column]) for r in rows])
         figures[name] = score("sims", path, gold, resamples=0)
-    assert (figures["sentiment"]["sentiment_reader"], round(100 * figures["sentiment"]["score"], 2)) == (None, 88.49)
+    assert (figures["sentiment"].sentiment_reader, round(100 * figures["sentiment"].score, 2)) == (None, 88.49)
     read = figures["openset"]
-    assert read["sentiment_reader"]["name"] == "lexicon"
-    assert sum(read["sentiment_reader"]["counts"][x] for x in ("positive", "negative", "neutral")) == len(rows)
-    assert abs(read["score"] - figures["sentiment"]["score"]) < 0.01  # within a point of the released sentiments
+    assert read.sentiment_reader["name"] == "lexicon"
+    assert sum(read.sentiment_reader["counts"][x] for x in ("positive", "negative", "neutral")) == len(rows)
+    assert abs(read.score - figures["sentiment"].score) < 0.01  # within a point of the released sentiments
     wheel = score("sims", tmp_path / "openset.csv", gold, resamples=0, sentiment_reader="wheel")
-    assert wheel["sentiment_reader"]["settings"] == {"wheel": "builtin"}
-    assert wheel["score"] < read["score"]
+    assert wheel.sentiment_reader["settings"] == {"wheel": "builtin"}
+    assert wheel.score < read.score

@@ -120,9 +120,9 @@ def test_files_of_reasoning_models_are_scored_by_their_answers(tmp_path: Path, c
     else:
         path.write_text("".join(json.dumps({"name": n, column: t}) + "\n" for n, t in texts.items()))
     result = score("meld", path, gold, resamples=0)
-    assert (result["hit_rate"], result["labels"], result["strict"]["labels"]) == (1.0, 3, 3)
-    if result["extractor"]:
-        assert result["extractor"]["counts"]["with_thoughts"] == 2
+    assert (result.hit_rate, result.labels, result.strict.labels) == (1.0, 3, 3)
+    if result.extractor:
+        assert result.extractor["counts"]["with_thoughts"] == 2
 
 
 def test_sentiments_of_reasoning_models(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_sentiments_of_reasoning_models(tmp_path: Path) -> None:
         ("b", '{"reason": "x", "sentiment": "negative"}'),
     ]
     path = write_csv(tmp_path / "p.csv", ("name", "sentiment"), rows)
-    assert score("mosi", path, gold, resamples=0)["accuracy"] == 1.0
+    assert score("mosi", path, gold, resamples=0).accuracy == 1.0
     assert [read_sentiment_answer(text) for _, text in rows] == ["positive", "negative"]
 
 

@@ -48,7 +48,7 @@ def test_clips_without_a_prediction_are_refused_or_listed(tmp_path, gold, suffix
     with pytest.raises(DataError, match=r"2 names of the gold have no prediction .*'b', 'c'.*Mode 'strict' counts"):
         score("meld", path, gold)
     result = score("meld", path, gold, mode="strict", resamples=0)
-    assert (result["missing_predictions"], result["hit_rate"]) == (["b", "c"], pytest.approx(1 / 3))
+    assert (result.missing_predictions, result.hit_rate) == (("b", "c"), pytest.approx(1 / 3))
 
 
 def test_a_name_given_twice_is_refused_in_predictions_and_gold(tmp_path, gold):
@@ -89,12 +89,12 @@ def test_labels_of_every_shape_are_read_counted_or_refused_by_name(tmp_path, gol
         with pytest.raises(DataError, match=rf"p\.{suffix}, sample 'a': "):
             score("meld", path, gold)
     else:
-        assert score("meld", path, gold, resamples=0)["labels"] == official + 2
+        assert score("meld", path, gold, resamples=0).labels == official + 2
     result = score("meld", path, gold, mode="strict", resamples=0)
-    assert result["labels"] == strict + 2
-    assert result["empty_predictions"] == (strict == 0)
+    assert result.labels == strict + 2
+    assert result.empty_predictions == (strict == 0)
     unreadable = value in (3, ["happy", 4], {"labels": ["happy"]})
-    assert result["unreadable_predictions"] == (["a"] if unreadable else [])
+    assert result.unreadable_predictions == (("a",) if unreadable else ())
 
 
 def test_a_raw_answer_that_is_no_text_is_listed_or_refused(tmp_path, gold):
@@ -103,16 +103,16 @@ def test_a_raw_answer_that_is_no_text_is_listed_or_refused(tmp_path, gold):
     with pytest.raises(DataError, match=r"raw\.npz, sample 'b': the answer is 7 \(int\); expected a text"):
         score("meld", path, gold)
     result = score("meld", path, gold, mode="strict", resamples=0)
-    assert (result["unreadable_predictions"], result["hit_rate"]) == (["b"], pytest.approx(2 / 3))
-    assert "sample 'b'" in result["official"]["error"]
+    assert (result.unreadable_predictions, result.hit_rate) == (("b",), pytest.approx(2 / 3))
+    assert "sample 'b'" in result.other_error
 
 
 def test_sentiments_that_are_none_are_counted(tmp_path):
     gold = write(tmp_path / "gold.csv", {"a": 1, "b": -1, "c": -2, "d": 0.4}, "label")
     path = write(tmp_path / "p.npz", {"a": "positive", "b": "mixed", "c": math.nan, "d": 3}, "sentiment")
     official, strict = (score("mosi", path, gold, mode=mode, resamples=0) for mode in ("official", "strict"))
-    assert official["unknown_answers"] == strict["unknown_answers"] == 3
-    assert (official["accuracy"], strict["accuracy"]) == (0.75, 0.25)
+    assert official.unknown_answers == strict.unknown_answers == 3
+    assert (official.accuracy, strict.accuracy) == (0.75, 0.25)
 
 
 def test_a_gold_score_out_of_range_or_missing_is_listed_or_refused(tmp_path):
@@ -120,8 +120,8 @@ def test_a_gold_score_out_of_range_or_missing_is_listed_or_refused(tmp_path):
     gold = write(tmp_path / "gold.csv", values, "label")
     path = write(tmp_path / "p.csv", dict.fromkeys(values, "positive"), "sentiment")
     result = score("sims", path, gold, resamples=0)
-    assert (result["gold_out_of_range"], result["gold_missing"]) == (["b", "e"], ["c", "d"])
-    assert "2 samples have no gold value: 'c', 'd'" in result["strict"]["error"]
+    assert (result.gold_out_of_range, result.gold_missing) == (("b", "e"), ("c", "d"))
+    assert "2 samples have no gold value: 'c', 'd'" in result.other_error
     with pytest.raises(DataError, match=r"gold\.csv: 2 samples have no gold value: .*mode 'official'"):
         score("sims", path, gold, mode="strict")
     full = write(tmp_path / "full.csv", {"a": "0.4", "b": "-7"}, "label")
@@ -137,7 +137,7 @@ def test_a_gold_label_that_is_missing_unknown_or_a_list_is_told(tmp_path, gold):
     path = write(tmp_path / "p.csv", WORDS, "openset")
     write(gold, {"a": "joy", "b": "", "c": "boredom"}, "label")
     result = score("meld", path, gold, resamples=0)
-    assert (result["gold_missing"], result["gold_unknown"]) == (["b"], ["c"])
+    assert (result.gold_missing, result.gold_unknown) == (("b",), ("c",))
     with pytest.raises(DataError, match="1 samples have no gold value: 'b'"):
         score("meld", path, gold, mode="strict")
     listed = write(tmp_path / "gold.jsonl", {**GOLD, "b": ["anger"]}, "label")

@@ -5,4 +5,8 @@ from .predictions import read_gold as read_gold
 from .predictions import read_predictions as read_predictions
 from .published import published_rows as published_rows
 from .report.report_files import write_report as write_report
+from .result import SetResult as SetResult
 from .scoring import score as score
+from .system_result import Comparison as Comparison
+from .system_result import Selection as Selection
+from .system_result import SystemResult as SystemResult

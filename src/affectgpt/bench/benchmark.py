@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from affectgpt.bench.prediction_search import Candidate, check_places, find_cand
 from affectgpt.bench.run import CheckpointRunner, Progress, name_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
+from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
@@ -74,7 +76,7 @@ class Benchmark:
 
     def score_files(
         self, predictions: Places, gold: Places, name: str | None = None, tell: Told | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[SystemResult]:
         """Score prediction files.
 
         Args:
@@ -84,9 +86,7 @@ class Benchmark:
             tell: Is told what is scored next.
 
         Returns:
-            One result for each system and set, as ``score`` returns it, with ``system``, ``checkpoint``,
-            ``predictions`` (the file), ``data`` (where the gold comes from) and, where there were several checkpoints,
-            ``selection``.
+            One result for each system and set; where there were several checkpoints, that of the selected one.
 
         Raises:
             ConfigError: If a set, a mode or a reader does not exist.
@@ -113,13 +113,12 @@ class Benchmark:
             raise DataError(
                 f"there are predictions for {', '.join(lacking)}, but no gold labels; add them, or name other sets"
             )
-        groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        groups: dict[tuple[str, str], dict[str, SystemResult]] = {}
         for candidate in candidates:
             if tell is not None:
                 tell(f"{candidate.test_set.title}: {candidate.path}")
             result = self._score(candidate, found[candidate.test_set.name], self.column)
-            if search.passed_over:
-                result["passed_over"] = {str(path): reason for path, reason in search.passed_over.items()}
+            result = replace(result, passed_over={str(path): why for path, why in search.passed_over.items()})
             groups.setdefault((candidate.system, candidate.test_set.name), {})[candidate.checkpoint] = result
         return self._selected(groups)
 
@@ -131,7 +130,7 @@ class Benchmark:
         system: str,
         progress: Progress | None = None,
         **options: Any,
-    ) -> list[dict[str, Any]]:
+    ) -> list[SystemResult]:
         """Answer test sets with checkpoints, and score the answers.
 
         What was answered before, by the same checkpoint and to the same question, is not asked again.
@@ -144,8 +143,8 @@ class Benchmark:
             options: Further arguments of ``CheckpointRunner``.
 
         Returns:
-            As ``score_files``; also ``answered_by`` (what decided the answers) and ``failed_answers`` (samples that
-            could not be read, with the reasons; each counts as an empty answer).
+            As ``score_files``; also what decided the answers (``answered_by``), and the samples that could not be read
+            (``failed_answers``), each of which counts as an empty answer.
 
         Raises:
             CheckpointError: If a checkpoint cannot be read.
@@ -157,23 +156,25 @@ class Benchmark:
         if repeated:
             raise ConfigError(f"several checkpoints are called {', '.join(sorted(repeated))}; rename the files")
         gold = {name: as_gold(bench_set, self.out / "gold") for name, bench_set in data.sets.items()}
-        groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        groups: dict[tuple[str, str], dict[str, SystemResult]] = {}
         for path in sorted((Path(p) for p in checkpoints), key=lambda p: natural_order(name_of(p))):
             runner = CheckpointRunner(path, data, self.out / "answers", system=system, progress=progress, **options)
             for name, bench_set in data.sets.items():
                 answered = runner.answer(bench_set, self.extractor, self.sentiment_reader)
                 candidate = Candidate(bench_set.test_set, system, runner.name, answered.predictions)
-                result = self._score(candidate, gold[name], None)
-                result |= {
-                    "extractor": answered.extractor,
-                    "sentiment_reader": answered.sentiment_reader,
-                    "answered_by": dict(answered.identity),
-                    "failed_answers": dict(answered.unreadable),
-                }
+                scored = self._score(candidate, gold[name], None)
+                result = replace(
+                    scored,
+                    result=replace(
+                        scored.result, extractor=answered.extractor, sentiment_reader=answered.sentiment_reader
+                    ),
+                    answered_by=dict(answered.identity),
+                    failed_answers=dict(answered.unreadable),
+                )
                 groups.setdefault((system, name), {})[runner.name] = result
         return self._selected(groups)
 
-    def _score(self, candidate: Candidate, gold: Gold, column: str | None) -> dict[str, Any]:
+    def _score(self, candidate: Candidate, gold: Gold, column: str | None) -> SystemResult:
         result = score(
             candidate.test_set.name,
             candidate.path,
@@ -185,20 +186,19 @@ class Benchmark:
             sentiment_reader=self.sentiment_reader,
             column=column,
         )
-        return result | {
-            "system": candidate.system,
-            "checkpoint": candidate.checkpoint,
-            "predictions": str(candidate.path),
-            "data": dict(gold.record),
-        }
+        return SystemResult(result, candidate.system, candidate.checkpoint, str(candidate.path), data=dict(gold.record))
 
-    def _selected(self, groups: Mapping[tuple[str, str], dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    def _selected(self, groups: Mapping[tuple[str, str], dict[str, SystemResult]]) -> list[SystemResult]:
         order = list(TEST_SETS)
         selected = []
-        for (_, _), results in sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))):
+        for (_, dataset), results in sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))):
             if len(results) == 1:
                 selected.append(next(iter(results.values())))
                 continue
-            chosen, selection = select(self.rule, results, self.validation)
-            selected.append(results[chosen] | {"selection": selection})
+            scores = {name: one.result.score for name, one in results.items()}
+            selection = select(self.rule, scores, dataset, self.validation)
+            if selection.honest is not None:
+                interval = results[selection.honest.chosen].result.interval
+                selection = replace(selection, honest=replace(selection.honest, interval=interval))
+            selected.append(replace(results[selection.chosen], selection=selection))
         return selected

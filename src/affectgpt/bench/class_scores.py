@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from affectgpt.bench.match_samples import Reading
+from affectgpt.bench.result import ClassFigures
 from affectgpt.metrics.functional import emotion_sample_scores
 from affectgpt.metrics.functional.sentiment import ANSWERS, sentiment_counts
 from affectgpt.metrics.labels import is_missing, parse_labels
 
 
-def scores_by_class(reading: Reading) -> list[dict[str, Any]]:
+def scores_by_class(reading: Reading) -> tuple[ClassFigures, ...]:
     """What the score is made of, class by class, the most frequent class first.
 
     Returns:
-        Per class ``label``, ``samples`` and figures: of one true label per sample ``hit_rate`` (mean over the wheels
+        Per class these figures: of one true label per sample ``hit_rate`` (mean over the wheels
         that place the class, ``None`` where none does); of sentiments, and of true label lists by the level-1 groups
         of wheel 1, ``precision``, ``recall`` and ``f1``.
     """
@@ -28,7 +29,7 @@ def scores_by_class(reading: Reading) -> list[dict[str, Any]]:
     return _of_labels(reading) if reading.test_set.task == "discrete" else _of_groups(reading)
 
 
-def _of_labels(reading: Reading) -> list[dict[str, Any]]:
+def _of_labels(reading: Reading) -> tuple[ClassFigures, ...]:
     scores = emotion_sample_scores(reading.labels, reading.target, reading.wheel, mode=reading.mode)
     hits, keep = scores.hits.numpy(), scores.keep.numpy()
     if reading.mode == "strict":
@@ -41,11 +42,11 @@ def _of_labels(reading: Reading) -> list[dict[str, Any]]:
         kept = keep[chosen].sum(0)
         placed = kept > 0
         value = float((hits[chosen].sum(0)[placed] / kept[placed]).mean()) if placed.any() else None
-        found.append({"label": label, "samples": len(chosen), "hit_rate": value})
+        found.append(ClassFigures(label, len(chosen), {"hit_rate": value}))
     return _sorted(found)
 
 
-def _of_sentiments(reading: Reading) -> list[dict[str, Any]]:
+def _of_sentiments(reading: Reading) -> tuple[ClassFigures, ...]:
     table = sentiment_counts(reading.sentiments or [], reading.target, reading.mode).double()
     negative, neutral, positive, other = range(len(ANSWERS))
     signed = table[[negative, positive]]
@@ -61,7 +62,7 @@ def _of_sentiments(reading: Reading) -> list[dict[str, Any]]:
     return _sorted(found)
 
 
-def _of_groups(reading: Reading) -> list[dict[str, Any]]:
+def _of_groups(reading: Reading) -> tuple[ClassFigures, ...]:
     cache: dict[str, str | None] = {}
 
     def groups(answer: Any) -> set[str]:
@@ -81,15 +82,14 @@ def _of_groups(reading: Reading) -> list[dict[str, Any]]:
     return _sorted(_named(g, int(t), float(both), float(p), float(t)) for g, (t, p, both) in tally.items())
 
 
-def _named(label: str, samples: int, right: float, answered: float, true: float) -> dict[str, Any]:
-    return {
-        "label": label,
-        "samples": samples,
+def _named(label: str, samples: int, right: float, answered: float, true: float) -> ClassFigures:
+    figures = {
         "precision": right / answered if answered else 0.0,
         "recall": right / true if true else 0.0,
         "f1": 2 * right / (answered + true) if answered + true else 0.0,
     }
+    return ClassFigures(label, samples, figures)
 
 
-def _sorted(classes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(classes, key=lambda row: (-row["samples"], row["label"]))
+def _sorted(classes: Iterable[ClassFigures]) -> tuple[ClassFigures, ...]:
+    return tuple(sorted(classes, key=lambda one: (-one.samples, one.label)))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, read_labels
 from affectgpt.bench.match_samples import read_pairing
 from affectgpt.bench.scoring import default_readers
+from affectgpt.bench.system_result import ComparedSystem, Comparison, SkillDifference
 from affectgpt.datamodules.unibench.sets import get_test_set
-from affectgpt.metrics.functional import Interval, PairedDifference, bootstrap_difference
+from affectgpt.metrics.functional import bootstrap_difference
 from affectgpt.metrics.labels import check_mode
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
 
@@ -31,7 +30,7 @@ def compare(
     column_a: str | None = None,
     column_b: str | None = None,
     gold_column: str | None = None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare two systems on one test set: both are scored on the same bootstrap resamples of its samples.
 
     Args:
@@ -50,11 +49,8 @@ def compare(
         gold_column: The column of the gold labels in a plain table.
 
     Returns:
-        Plain JSON: ``dataset``, ``metric``, ``mode``, ``wheel``, ``samples``, ``seed``; ``a`` and ``b`` with
-        ``predictions`` (the file), ``score``, ``interval`` and ``missing_predictions``; ``difference`` (a minus b),
-        its ``interval``, and ``a_better``, the share of resamples in which a is higher; for sets with one true label
-        ``hit_skill`` likewise. Values are fractions. An interval of the difference that holds 0 means that these
-        samples do not tell the systems apart.
+        The scores of both (``a`` and ``b``), the difference with its interval, and for sets with one true label the
+        difference of the hit rates above chance.
 
     Raises:
         ConfigError: If data set, mode or wheel do not exist, or ``resamples`` is not positive.
@@ -70,43 +66,25 @@ def compare(
     readers = default_readers(extractor, sentiment_reader, wheel)
     first, second = (pairing.read(wheel, known_mode, *readers) for pairing in pairings)
     found = bootstrap_difference(first.summands(), second.summands(), resamples, seed=seed)
-    systems = {
-        name: {
-            "predictions": pairing.answers.source,
-            "answers": pairing.answers.column,
-            "score": interval.value,
-            "interval": _ends(interval),
-            "missing_predictions": list(pairing.missing),
-        }
-        for name, pairing, interval in zip("ab", pairings, (found.first, found.second), strict=True)
-    }
-    skill = {}
+    a, b = (
+        ComparedSystem(pairing.answers.source, pairing.answers.column, interval, tuple(pairing.missing))
+        for pairing, interval in zip(pairings, (found.first, found.second), strict=True)
+    )
+    skill = None
     if test_set.task == "discrete":
         above = bootstrap_difference(first.skill_summands(), second.skill_summands(), resamples, seed=seed)
-        skill = {"hit_skill": {"a": above.first.value, "b": above.second.value, **_difference(above)}}
-    return {
-        "dataset": test_set.name,
-        "title": test_set.title,
-        "metric": test_set.metric,
-        "mode": known_mode,
-        "wheel": wheel.name,
-        "samples": len(first.target),
-        "seed": seed,
-        **systems,
-        **_difference(found),
-        **skill,
-    }
-
-
-def _difference(found: PairedDifference) -> dict[str, Any]:
-    return {
-        "difference": found.difference.value,
-        "interval": _ends(found.difference),
-        "a_better": found.first_better,
-    }
-
-
-def _ends(interval: Interval) -> dict[str, Any]:
-    ends = asdict(interval)
-    del ends["value"]
-    return ends
+        skill = SkillDifference(above.first.value, above.second.value, above.difference, above.first_better)
+    return Comparison(
+        dataset=test_set.name,
+        title=test_set.title,
+        metric=test_set.metric,
+        mode=known_mode,
+        wheel=wheel.name,
+        samples=len(first.target),
+        seed=seed,
+        a=a,
+        b=b,
+        difference=found.difference,
+        a_better=found.first_better,
+        hit_skill=skill,
+    )

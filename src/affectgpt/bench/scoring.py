@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from affectgpt.bench.class_scores import scores_by_class
@@ -12,9 +12,11 @@ from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extract
 from affectgpt.bench.extract.base import Reader
 from affectgpt.bench.gold import Gold
 from affectgpt.bench.match_samples import Reading, read_pairing
+from affectgpt.bench.result import Figures, SetResult, figures_from
 from affectgpt.datamodules.unibench.sets import get_test_set
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional import (
+    Interval,
     Summands,
     bootstrap_interval,
     emotion_hit_rate,
@@ -41,7 +43,7 @@ def score(
     sentiment_reader: str | SentimentReader = "lexicon",
     column: str | None = None,
     gold_column: str | None = None,
-) -> dict[str, Any]:
+) -> SetResult:
     """Score predictions on one test set.
 
     Args:
@@ -61,13 +63,8 @@ def score(
         gold_column: The column of the gold labels in a plain table; by default the only one that is called as they are.
 
     Returns:
-        Plain JSON: ``dataset``, ``metric`` (the set's own figure), ``score`` (its value), ``interval`` (``low``,
-        ``high``, ``confidence``, ``resamples``, ``undefined``, ``seed``; ``None`` without resamples), for sets with one
-        true label ``hit_skill_interval`` likewise, every figure of the mode by name, ``mode``, ``wheel``, ``samples``
-        and other counts, ``expected_samples`` of the published split, ``missing_predictions``,
-        ``unreadable_predictions``, ``gold_missing``, ``gold_out_of_range``, ``gold_unknown`` (names of samples),
-        ``per_class``, ``frequent_words`` and ``unseen_words`` (the most frequent ones, with counts), ``extractor`` and
-        ``sentiment_reader`` (their ``record()``, where they were used). Values are fractions.
+        The result, frozen: the set's own figure and all others as attributes, as fractions; ``to_json()`` gives them
+        flat.
 
     Raises:
         ConfigError: If data set, mode, wheel or a reader do not exist, or ``resamples`` is negative.
@@ -80,32 +77,37 @@ def score(
     readers = default_readers(extractor, sentiment_reader, wheel)
     before = [reader.record()["counts"] for reader in readers]
     pairing = read_pairing(test_set, predictions, gold, known_mode, column, gold_column)
-    other: Mode = next(m for m in MODES if m != known_mode)
     answers = pairing.answers
-    result: dict[str, Any] = {
-        "dataset": test_set.name,
-        "title": test_set.title,
-        "metric": test_set.metric,
-        "score": None,
-        "interval": None,
-        "mode": known_mode,
-        "wheel": wheel.name,
-        "answers": answers.column,
-        "gold_column": pairing.truth.column or None,
-        "gold_samples": len(pairing.truth.values),
-        "expected_samples": test_set.num_samples,
-        "missing_predictions": list(pairing.missing),
-    }
-    result |= _figures(pairing.read(wheel, known_mode, *readers), resamples, seed)
-    result["score"] = result[test_set.metric]
+    figures = _figures(pairing.read(wheel, known_mode, *readers), resamples, seed)
     used = (answers.is_free_text, test_set.task == "sentiment" and not answers.is_sentiment)
-    for name, reader, counts, is_used in zip(("extractor", "sentiment_reader"), readers, before, used, strict=True):
-        result[name] = _record_of(reader, counts) if is_used else None
+    records = [
+        _record_of(reader, counts) if is_used else None
+        for reader, counts, is_used in zip(readers, before, used, strict=True)
+    ]
+    other_mode: Mode = next(m for m in MODES if m != known_mode)
+    other, other_error = None, None
     try:
-        result[other] = _figures(pairing.read(wheel, other, *readers), resamples, seed)
+        other = _figures(pairing.read(wheel, other_mode, *readers), resamples, seed)
     except DataError as error:
-        result[other] = {"error": str(error)}
-    return result
+        other_error = str(error)
+    return SetResult(
+        **{entry.name: getattr(figures, entry.name) for entry in fields(figures)},
+        dataset=test_set.name,
+        title=test_set.title,
+        metric=test_set.metric,
+        score=getattr(figures, test_set.metric),
+        mode=known_mode,
+        wheel=wheel.name,
+        answers=answers.column,
+        gold_column=pairing.truth.column or None,
+        gold_samples=len(pairing.truth.values),
+        expected_samples=test_set.num_samples,
+        missing_predictions=tuple(pairing.missing),
+        extractor=records[0],
+        sentiment_reader=records[1],
+        other=other,
+        other_error=other_error,
+    )
 
 
 def default_readers(
@@ -136,7 +138,7 @@ def _record_of(reader: Reader, before: Mapping[str, int]) -> dict[str, Any]:
     return record | {"counts": {name: number for name, number in counts.items() if number}}
 
 
-def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
+def _figures(reading: Reading, resamples: int, seed: int) -> Figures:
     labels, wheel, mode = reading.labels, reading.wheel, reading.mode
     discrete = reading.test_set.task == "discrete"
     found: Mapping[str, Any]
@@ -147,22 +149,18 @@ def _figures(reading: Reading, resamples: int, seed: int) -> dict[str, Any]:
         if discrete:
             found = {**found, **emotion_hit_rate(labels, reading.target, wheel, mode=mode)}
     words, unseen = label_words(labels, mode), unseen_words(labels, wheel, mode)
-    skill = {"hit_skill_interval": _interval(reading.skill_summands(), resamples, seed)} if discrete else {}
-    return {
-        **{name: value.item() for name, value in found.items()},
-        "interval": _interval(reading.summands(), resamples, seed),
-        **skill,
-        "per_class": scores_by_class(reading),
-        "frequent_words": [list(pair) for pair in words.most_common(NUM_WORDS)],
-        "unseen_words": [list(pair) for pair in unseen.most_common(NUM_WORDS)],
-        "unreadable_predictions": list(reading.unreadable),
-        **reading.truth.problems,
-    }
+    return figures_from(
+        {name: value.item() for name, value in found.items()},
+        interval=_interval(reading.summands(), resamples, seed),
+        hit_skill_interval=_interval(reading.skill_summands(), resamples, seed) if discrete else None,
+        seed=seed,
+        per_class=scores_by_class(reading),
+        frequent_words=tuple(words.most_common(NUM_WORDS)),
+        unseen_words=tuple(unseen.most_common(NUM_WORDS)),
+        unreadable_predictions=tuple(reading.unreadable),
+        **{name: tuple(samples) for name, samples in reading.truth.problems.items()},
+    )
 
 
-def _interval(summands: Summands, resamples: int, seed: int) -> dict[str, Any] | None:
-    if not resamples:
-        return None
-    found = asdict(bootstrap_interval(summands, resamples, seed=seed)) | {"seed": seed}
-    del found["value"]
-    return found
+def _interval(summands: Summands, resamples: int, seed: int) -> Interval | None:
+    return bootstrap_interval(summands, resamples, seed=seed) if resamples else None

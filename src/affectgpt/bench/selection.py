@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.bench.prediction_search import natural_order
+from affectgpt.bench.system_result import HonestChoice, Selection
 from affectgpt.datamodules.unibench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 
@@ -57,9 +58,7 @@ def read_validation(path: str | os.PathLike[str]) -> Validation:
     return by_set
 
 
-def select(
-    rule: str, results: Mapping[str, Mapping[str, Any]], validation: Validation | None = None
-) -> tuple[str, dict[str, Any]]:
+def select(rule: str, scores: Mapping[str, float], dataset: str, validation: Validation | None = None) -> Selection:
     """Choose a checkpoint for one set.
 
     ``last`` takes the last one in the natural order of names. ``best-on-validation`` takes the best by validation
@@ -68,41 +67,35 @@ def select(
 
     Args:
         rule: The rule.
-        results: Checkpoint to what ``score`` returned for it.
+        scores: Checkpoint to its score on the test set.
+        dataset: Name of the set.
         validation: Validation scores, where there are any.
-
-    Returns:
-        The chosen checkpoint, and the ``selection`` of a report: ``rule``, ``chosen``, ``candidates`` (name to score),
-        ``optimistic``, and for ``official`` ``honest`` (``rule``, ``chosen``, ``score``).
 
     Raises:
         ConfigError: See ``check_rule``.
         DataError: If a checkpoint has no validation score, or there is none to choose from.
     """
     check_rule(rule, validation)
-    if not results:
+    if not scores:
         raise DataError("there is no checkpoint to choose from")
-    names = sorted(results, key=natural_order)
-    scores = {name: results[name]["score"] for name in names}
-    selection: dict[str, Any] = {"rule": rule, "chosen": "", "candidates": scores, "optimistic": rule == "official"}
-    if rule == "official":
-        honest_rule = "last" if validation is None else "best-on-validation"
-        honest = _honest(honest_rule, names, results[names[0]]["dataset"], validation)
-        # the first of equals, as the published script; a score that is undefined is worse than any
-        selection["chosen"] = max(names, key=lambda name: -1.0 if scores[name] != scores[name] else scores[name])
-        selection["honest"] = {"rule": honest_rule, "chosen": honest, "score": scores[honest]}
-    else:
-        selection["chosen"] = _honest(rule, names, results[names[0]]["dataset"], validation)
-    return selection["chosen"], selection
+    names = sorted(scores, key=natural_order)
+    candidates = {name: scores[name] for name in names}
+    if rule != "official":
+        return Selection(rule, _honest(rule, names, dataset, validation), candidates)
+    honest_rule = "last" if validation is None else "best-on-validation"
+    honest = _honest(honest_rule, names, dataset, validation)
+    # the first of equals, as the published script; a score that is undefined is worse than any
+    chosen = max(names, key=lambda name: -1.0 if scores[name] != scores[name] else scores[name])
+    return Selection(rule, chosen, candidates, HonestChoice(honest_rule, honest, scores[honest]))
 
 
-def means_by_checkpoint(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def means_by_checkpoint(selections: Sequence[Selection | None]) -> dict[str, float]:
     """For one system the mean over its sets of each checkpoint that answers all of them, in natural order.
 
     Empty unless there are several sets, each with a selection.
     """
-    tables = [result["selection"]["candidates"] for result in results if "selection" in result]
-    if len(tables) < 2 or len(tables) < len(results):
+    tables = [one.candidates for one in selections if one is not None]
+    if len(tables) < 2 or len(tables) < len(selections):
         return {}
     shared = sorted(set.intersection(*(set(table) for table in tables)), key=natural_order)
     return {name: sum(table[name] for table in tables) / len(tables) for name in shared}

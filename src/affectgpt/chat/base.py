@@ -10,6 +10,7 @@ from typing import Any
 from affectgpt.chat.answer_cache import AnswerCache
 from affectgpt.chat.sampling import Sampling
 from affectgpt.files import digest_of
+from affectgpt.text import clean_text
 
 
 class ChatModel(ABC):
@@ -55,8 +56,7 @@ class Asker:
             ConfigError: See ``ChatModel.complete``.
             DataError: See ``ChatModel.complete`` and ``AnswerCache``.
         """
-        if not texts:
-            return []
+        texts = [clean_text(text) for text in texts]  # half an emoji can neither be sent nor stored
         key_of = {text: self._key(text) for text in dict.fromkeys(texts)}
         answers = self.cache.get(key_of.values())
         self.num_cached += sum(key in answers for key in key_of.values())
@@ -64,7 +64,7 @@ class Asker:
         prompts = [fill(self.template, text) for text in new]
         for position, answer in self.model.complete(prompts, self.sampling) if prompts else ():
             key = key_of[new[position]]
-            answers[key] = self.cache.put(key, answer)
+            answers[key] = self.cache.put(key, clean_text(answer))
             self.num_asked += 1
         return [answers[key_of[text]] for text in texts]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.readers import add_readers, make_readers
-from affectgpt.cli.terminal import pick_device, quiet
+from affectgpt.cli.terminal import make_console, pick_device, quiet, say, shown
 from affectgpt.cli.untrained import refuse_untrained
 from affectgpt.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from affectgpt.bench.benchmark import Benchmark
     from affectgpt.bench.selection import Validation
+    from affectgpt.bench.system_result import Selection, SystemResult
 
 EXAMPLES = """\
 The nine sets, their metrics, and where to get them:
@@ -59,16 +60,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
             refuse_untrained("bench", f"{path} describes a model, but has no trained weights", how, allowed=False)
     if not args.out:
         raise ConfigError("give --out, the folder for answers and report")
-    from rich.console import Console
-
     from affectgpt.bench.report import write_report
 
-    console = Console(stderr=True)
+    console = make_console(err=True)
     benchmark = _benchmark(args)
     results = _answer(args, benchmark, console) if args.model else _score(args, benchmark, console)
     _show(results)
     page = write_report(results, args.out, title=args.title)
-    print(f"wrote {page} (and report.json, report.md, report.csv)")
+    say(f"wrote {shown(page)} (and report.json, report.md, report.csv)")
     return 0
 
 
@@ -112,16 +111,16 @@ def _validation(args: argparse.Namespace) -> Validation | None:
         raise
 
 
-def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
+def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[SystemResult]:
     return benchmark.score_files(
         args.predictions,
         args.gold,
         args.name,
-        tell=lambda what: console.print(f"scoring {what}", highlight=False, soft_wrap=True),
+        tell=lambda what: console.print(shown(f"scoring {what}")),
     )
 
 
-def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[dict[str, Any]]:
+def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[SystemResult]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from affectgpt.bench.run import name_of
@@ -143,19 +142,19 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
     )
     for one in data.sets.values():
         for difference in one.differences:
-            console.print(f"  {one.test_set.title}: {difference.message}", highlight=False)
+            console.print(shown(f"  {one.test_set.title}: {difference.message}"))
     first = Path(args.model[0])
     system = args.name or (name_of(first) if len(args.model) == 1 else first.resolve().parent.name)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console, transient=True) as bar:
             tasks: dict[tuple[str, str], Any] = {}
 
             def tell(checkpoint: str, name: str, done: int, total: int) -> None:
                 if (checkpoint, name) not in tasks:
-                    tasks[checkpoint, name] = bar.add_task(f"{checkpoint} {name}", total=total)
+                    tasks[checkpoint, name] = bar.add_task(shown(f"{checkpoint} {name}"), total=total)
                     if done > 0:
-                        console.print(f"{checkpoint}, {name}: {done} of {total} answers are there already")
+                        console.print(shown(f"{checkpoint}, {name}: {done} of {total} answers are there already"))
                 bar.update(tasks[checkpoint, name], completed=done)
 
             results = benchmark.run(
@@ -170,51 +169,54 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from here")
         raise
-    for result in results:
-        for key, reason in list(result["failed_answers"].items())[:5]:
-            console.print(f"{result['title']}, {key} counts as an empty answer: {reason}", highlight=False)
+    for answered in results:
+        for key, reason in list((answered.failed_answers or {}).items())[:5]:
+            console.print(shown(f"{answered.result.title}, {key} counts as an empty answer: {reason}"))
     return results
 
 
-def _show(results: Sequence[Mapping[str, Any]]) -> None:
+def _show(results: Sequence[SystemResult]) -> None:
     """One line a system and set, and the plain mean of each system."""
     from affectgpt.bench.selection import means_by_checkpoint
 
-    wheels = ", ".join(sorted({str(result["wheel"]) for result in results}))
-    print(f"mode {results[0]['mode']}, wheel {wheels}; in percent, with 95 % intervals")
-    for system in dict.fromkeys(str(result["system"]) for result in results):
-        print(system)
-        own = [result for result in results if result["system"] == system]
-        for result in own:
-            interval = result.get("interval")
-            low, high = (100 * interval["low"], 100 * interval["high"]) if interval else (None, None)
-            spread = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
-            failed = len(result.get("failed_answers") or ())
-            notes = [f"{failed} clips could not be read, and count as empty"] if failed else []
-            if result["gold_samples"] != result["expected_samples"]:
-                notes.append(f"{result['gold_samples']:,} clips, published {result['expected_samples']:,}")
-            notes += [_selection_note(result["selection"])] if "selection" in result else []
-            notes += [f"answers in column {result['answers']!r}"]
-            note = f"  ({'; '.join(notes)})" if notes else ""
-            print(f"  {result['title']:<11} {result['metric']:<12} {100 * result['score']:6.2f}{spread}{note}")
+    wheels = ", ".join(sorted({one.result.wheel for one in results}))
+    say(f"mode {results[0].result.mode}, wheel {shown(wheels)}; in percent, with 95 % intervals")
+    for system in dict.fromkeys(one.system for one in results):
+        say(shown(system))
+        own = [one for one in results if one.system == system]
+        for one in own:
+            result, interval = one.result, one.result.interval
+            spread = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval is not None else ""
+            note = shown("; ".join(_notes(one)))
+            say(f"  {result.title:<11} {result.metric:<12} {100 * result.score:6.2f}{spread}  ({note})")
         if len(own) > 1:
-            mean = sum(result["score"] for result in own) / len(own)
-            print(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
-            means = means_by_checkpoint(own)
+            mean = sum(one.result.score for one in own) / len(own)
+            say(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
+            means = means_by_checkpoint([one.selection for one in own])
             if means:
                 best, last = max(means, key=lambda name: means[name]), list(means)[-1]
-                print(
-                    f"  one checkpoint for all sets: last, {last}: {100 * means[last]:.2f}; best on the test sets, "
-                    f"{best}: {100 * means[best]:.2f}"
+                say(
+                    f"  one checkpoint for all sets: last, {shown(last)}: {100 * means[last]:.2f}; best on the test "
+                    f"sets, {shown(best)}: {100 * means[best]:.2f}"
                 )
 
 
-def _selection_note(selection: Mapping[str, Any]) -> str:
-    chosen = f"{selection['chosen']}, {selection['rule']} of {len(selection['candidates'])} checkpoints"
-    honest = selection.get("honest")
-    if not honest:
+def _notes(one: SystemResult) -> list[str]:
+    result = one.result
+    notes = [f"{len(one.failed_answers)} clips could not be read, and count as empty"] if one.failed_answers else []
+    if result.gold_samples != result.expected_samples:
+        notes.append(f"{result.gold_samples:,} clips, published {result.expected_samples:,}")
+    if one.selection is not None:
+        notes.append(_selection_note(one.selection))
+    return [*notes, f"answers in column {result.answers!r}"]
+
+
+def _selection_note(selection: Selection) -> str:
+    chosen = f"{selection.chosen}, {selection.rule} of {len(selection.candidates)} checkpoints"
+    honest = selection.honest
+    if honest is None:
         return chosen
-    return f"{chosen}: optimistic; {honest['rule']}, {honest['chosen']}: {100 * honest['score']:.2f}"
+    return f"{chosen}: optimistic; {honest.rule}, {honest.chosen}: {100 * honest.score:.2f}"
 
 
 def _list_sets(data: Sequence[str] | None) -> None:

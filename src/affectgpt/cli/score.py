@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from affectgpt.cli.terminal import say, shown
 from affectgpt.files import write_whole
+
+if TYPE_CHECKING:
+    from affectgpt.bench.result import SetResult
+    from affectgpt.bench.system_result import Comparison
+    from affectgpt.metrics.functional import Interval
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -27,10 +32,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from affectgpt.bench import compare, score, write_report
     from affectgpt.bench.gold import Gold, read_labels
-    from affectgpt.bench.report.content import without_nan
+    from affectgpt.bench.system_result import SystemResult
     from affectgpt.cli.readers import make_readers
     from affectgpt.datamodules.unibench.sets import get_test_set
     from affectgpt.metrics import EmotionWheel
+    from affectgpt.pages.escaping import for_json
 
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
     extractor, reader = make_readers(args, wheel)
@@ -38,24 +44,24 @@ def run(verb: str, argv: Sequence[str]) -> int:
     test_set = get_test_set(args.dataset)
     gold = Gold(Path(args.gold), read_labels(test_set, args.gold, args.gold_column))
     result = score(args.dataset, args.predictions, gold, column=args.column, **options)
+    comparison = None
     if args.against:
         options |= {"column_a": args.column, "column_b": args.against_column}
-        result["comparison"] = compare(args.dataset, args.predictions, args.against, gold, **options)
-    # A figure that is not defined (0/0 in mode official) is null: JSON has no NaN.
-    text = json.dumps(without_nan(result), indent=2, ensure_ascii=False, allow_nan=False)
+        comparison = compare(args.dataset, args.predictions, args.against, gold, **options)
+    text = for_json(result.to_json() | ({} if comparison is None else {"comparison": comparison.to_json()}))
     if args.out:
         write_whole(args.out, text + "\n")
-    system = args.name or Path(args.predictions).stem
-    page = write_report([{**result, "system": system}], args.report, args.title) if args.report else None
+    system = SystemResult(result, args.name or Path(args.predictions).stem, comparison=comparison)
+    page = write_report([system], args.report, args.title) if args.report else None
     if args.json:
-        print(text)
+        say(text)
         return 0
     _show(result)
-    if args.against:
-        _show_comparison(result["comparison"])
+    if comparison is not None:
+        _show_comparison(comparison)
     for path in (args.out, page):
         if path:
-            print(f"wrote {path}")
+            say(f"wrote {shown(path)}")
     return 0
 
 
@@ -95,45 +101,42 @@ def _folder(wheel: str) -> str | None:
     return None if wheel == "official" else wheel
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: SetResult) -> None:
     from affectgpt.bench.gold_check import PROBLEMS
 
-    source = f"{result['mode']}, wheel {result['wheel']}, answers in column {result['answers']!r}"
-    print(
-        f"{result['dataset']}: {result['metric']} {_with_ends(result['score'], result['interval']).strip()} ({source})"
-    )
-    for name, value in result.items():
+    source = f"{result.mode}, wheel {shown(result.wheel)}, answers in column {shown(result.answers)!r}"
+    say(f"{result.dataset}: {result.metric} {_with_ends(result.score, result.interval).strip()} ({source})")
+    for name, value in result.to_json().items():
         if isinstance(value, bool) or name == "score" or "_wheel" in name:
             continue
         if isinstance(value, float):
-            print(f"  {name:<24} {_with_ends(value, result.get(f'{name}_interval'))}")
+            say(f"  {name:<24} {_with_ends(value, result.hit_skill_interval if name == 'hit_skill' else None)}")
         elif isinstance(value, int):
-            print(f"  {name:<24} {value:7d}")
-    per_wheel = [
-        (result[f"{result['metric']}_wheel{w}"], n)
-        for w in range(1, 6)
-        if (n := result.get(f"samples_wheel{w}")) is not None
-    ]
+            say(f"  {name:<24} {value:7d}")
+    per_wheel = [(one.figures[result.metric], one.samples) for one in result.wheels if result.metric in one.figures]
     if per_wheel:
-        print("  by wheel                 " + ", ".join(f"{100 * value:.2f} of {n}" for value, n in per_wheel))
-    for name in ("extractor", "sentiment_reader"):
-        if result[name]:
-            print(f"  {name.replace('_', ' '):<24} {result[name]['name']}, version {result[name]['version']}")
-    if result["unseen_words"]:
-        print("  unseen words             " + ", ".join(f"{word} ({n})" for word, n in result["unseen_words"][:8]))
+        say("  by wheel                 " + ", ".join(f"{100 * value:.2f} of {n}" for value, n in per_wheel))
+    for name, record in (("extractor", result.extractor), ("sentiment reader", result.sentiment_reader)):
+        if record:
+            say(f"  {name:<24} {record['name']}, version {record['version']}")
+    if result.unseen_words:
+        say("  unseen words             " + ", ".join(f"{shown(word)} ({n})" for word, n in result.unseen_words[:8]))
     for name in ("missing_predictions", "unreadable_predictions", *PROBLEMS):
-        if result[name]:
-            print(f"  {name.replace('_', ' '):<24} {len(result[name])}: {', '.join(result[name][:5])}")
+        names = getattr(result, name)
+        if names:
+            say(f"  {name.replace('_', ' '):<24} {len(names)}: {', '.join(map(shown, names[:5]))}")
 
 
-def _show_comparison(found: dict[str, Any]) -> None:
-    print(f"against {found['b']['predictions']}, on the same resamples, in points")
-    for name, one in ((found["metric"], found), ("hit_skill", found.get("hit_skill"))):
-        if one:
-            difference = _with_ends(one["difference"], one["interval"])
-            print(f"  {name:<24} {difference}, ahead in {100 * one['a_better']:.1f} % of the resamples")
+def _show_comparison(found: Comparison) -> None:
+    say(f"against {shown(found.b.predictions)}, on the same resamples, in points")
+    sides = [(found.metric, found.difference, found.a_better)]
+    if found.hit_skill is not None:
+        sides.append(("hit_skill", found.hit_skill.difference, found.hit_skill.a_better))
+    for name, difference, better in sides:
+        ends = _with_ends(difference.value, difference)
+        say(f"  {name:<24} {ends}, ahead in {100 * better:.1f} % of the resamples")
 
 
-def _with_ends(value: float, interval: dict[str, Any] | None) -> str:
-    ends = f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]" if interval else ""
+def _with_ends(value: float, interval: Interval | None) -> str:
+    ends = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval is not None else ""
     return f"{100 * value:7.2f}{ends}"

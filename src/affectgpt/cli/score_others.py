@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from affectgpt.bench.external.tasks import OTHERS
+from affectgpt.cli.terminal import say, shown
 from affectgpt.files import write_whole
+from affectgpt.pages.escaping import for_json
 
 
 def run(argv: Sequence[str]) -> int:
@@ -23,36 +24,36 @@ def run(argv: Sequence[str]) -> int:
 
     result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system, args.column)
     if args.out:
-        write_whole(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_whole(args.out, for_json(result) + "\n")
     if args.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        say(for_json(result))
     else:
         _show(result)
         if args.out:
-            print(f"wrote {args.out}")
+            say(f"wrote {shown(args.out)}")
     return 0
 
 
 def _show(result: Mapping[str, Any]) -> None:
     counted = f"{result['samples']} of {result['expected_samples']} samples"
-    print(f"{result['title']}: {result['metric']} {100 * result['score']:.2f} ({result['mode']}, {counted})")
+    say(f"{result['title']}: {result['metric']} {100 * result['score']:.2f} ({result['mode']}, {counted})")
     if result["answers"]:
-        print(f"  answers in column {result['answers']!r}")
+        say(f"  answers in column {shown(result['answers'])!r}")
     other = next(mode for mode in ("strict", "official") if mode in result)
-    print(f"  {'figure':<20} {result['mode']:>9} {other:>9}")
+    say(f"  {'figure':<20} {result['mode']:>9} {other:>9}")
     for name, value in result.items():
         if isinstance(value, float) and name != "score":
-            print(f"  {name:<20} {100 * value:9.2f} {100 * result[other][name]:9.2f}")
+            say(f"  {name:<20} {100 * value:9.2f} {100 * result[other][name]:9.2f}")
         elif isinstance(value, dict) and name.startswith("by_"):
-            print(f"  {name:<20} " + ", ".join(f"{part} {100 * figure:.2f}" for part, figure in value.items()))
+            say(f"  {name:<20} " + ", ".join(f"{part} {100 * figure:.2f}" for part, figure in value.items()))
     for name, what in (("unreadable", "could not be read"), ("missing", "have no answer")):
         keys = [key for key in result[name] if name == "missing" or key not in result["missing"]]
         if keys:
-            print(f"  {len(keys)} {what}: {', '.join(keys[:5])}")
+            say(f"  {len(keys)} {what}: {', '.join(map(shown, keys[:5]))}")
     if result["formula"]:
-        print(f"  {result['metric']}: {result['formula']}")
+        say(f"  {result['metric']}: {result['formula']}")
     if result["listed"]:
-        print(f"  AffectGPT is listed with {100 * result['listed']['score']:.2f} by {result['listed']['source']}")
+        say(f"  AffectGPT is listed with {100 * result['listed']['score']:.2f} by {result['listed']['source']}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import math
 from typing import Any
 
-from affectgpt.bench.report.markdown import cell_of
+from affectgpt.bench.report.content import Report
+from affectgpt.bench.system_result import SystemResult
+from affectgpt.pages.escaping import for_csv
 
 CSV_COLUMNS = (
     *("system", "inputs", "kind", "dataset", "metric", "mode", "wheel", "score", "low", "high", "strict_score"),
@@ -15,47 +17,49 @@ CSV_COLUMNS = (
 )
 
 
-def to_csv(content: Mapping[str, Any]) -> str:
+def to_csv(report: Report) -> str:
     """One row for every system (ours and published ones) and set, and for its mean; figures in percent."""
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    metric_of = {test_set["dataset"]: test_set["metric"] for test_set in content["sets"]}
-    for result in content["results"]:
-        writer.writerow(_csv_row(result, cell_of(content, result)))
-    for system in content["systems"]:
-        writer.writerow(
-            {
-                **{"system": system["system"], "kind": "scored here", "dataset": "mean", "metric": "mean"},
-                **{"score": _number(system["mean"]), "honest_score": _number(system["honest_mean"])},
-                "optimistic": system["optimistic"],
-            }
-        )
-    for row in content["published"]:
-        named = {"system": row["system"], "inputs": row["inputs"], "kind": "published", "source": row["source"]}
-        for dataset, score in row["scores"].items():
+    metric_of = {test_set.name: test_set.metric for test_set in report.sets}
+    for result in report.results:
+        writer.writerow(_csv_row(report, result))
+    for row in report.systems:
+        named = {"system": for_csv(row.system), "kind": "scored here", "dataset": "mean", "metric": "mean"}
+        scores = {"score": _number(row.mean), "honest_score": _number(row.honest_mean)}
+        writer.writerow({**named, **scores, "optimistic": row.optimistic})
+    for line in report.published:
+        named = {"system": for_csv(line.system), "inputs": line.inputs, "kind": "published", "source": line.source}
+        for dataset, score in line.scores.items():
             writer.writerow({**named, "dataset": dataset, "metric": metric_of[dataset], "score": _number(score)})
-        writer.writerow({**named, "dataset": "mean", "metric": "mean", "score": _number(row["mean"])})
+        writer.writerow({**named, "dataset": "mean", "metric": "mean", "score": _number(line.mean)})
     return out.getvalue()
 
 
-def _csv_row(result: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
-    strict = result if result["mode"] == "strict" else result.get("strict") or {}
+def _csv_row(report: Report, one: SystemResult) -> dict[str, Any]:
+    result, cell = one.result, report.cell_of(one)
+    strict = result if result.mode == "strict" else result.other
     return {
-        **{key: result.get(key, "") for key in ("system", "dataset", "metric", "mode", "wheel", "expected_samples")},
+        "system": for_csv(one.system),
+        "dataset": result.dataset,
+        "metric": result.metric,
+        "mode": result.mode,
+        "wheel": for_csv(result.wheel),
+        "expected_samples": "" if result.expected_samples is None else result.expected_samples,
         "kind": "scored here",
-        "score": _number(result["score"]),
-        "low": _number(cell["low"]),
-        "high": _number(cell["high"]),
-        "strict_score": _number(strict.get(result["metric"])),
-        "coverage": _number(result.get("coverage")),
-        "samples": result.get("gold_samples", ""),
-        "missing": len(result.get("missing_predictions") or ()),
-        "rule": cell["rule"] or "",
-        "optimistic": cell["optimistic"],
-        "honest_score": _number(cell["honest"]),
+        "score": _number(cell.score),
+        "low": _number(cell.low),
+        "high": _number(cell.high),
+        "strict_score": _number(strict.figure(result.metric) if strict is not None else None),
+        "coverage": _number(result.coverage),
+        "samples": "" if result.gold_samples is None else result.gold_samples,
+        "missing": len(result.missing_predictions),
+        "rule": cell.rule or "",
+        "optimistic": cell.optimistic,
+        "honest_score": _number(cell.honest),
     }
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.4f}"
+    return "" if value is None or not math.isfinite(value) else f"{100 * value:.4f}"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from affectgpt.bench.result import Figures, SetResult
+from affectgpt.bench.system_result import SystemResult
+from affectgpt.pages.escaping import one_line
 
 TITLES: Mapping[str, str] = {
     "hit_rate": "hit rate",
@@ -47,27 +51,24 @@ WHEEL_SCORE: Mapping[str, str] = {"discrete": "hit_rate", "open": "f1"}
 """Task to the figure that is formed per wheel."""
 
 
-def counts_of(result: Mapping[str, Any]) -> list[tuple[str, int]]:
+def counts_of(one: SystemResult) -> list[tuple[str, int]]:
     """Title and number of what was counted; names by how many there are."""
     found = []
     for key, title in COUNTS.items():
-        value = result.get(key)
+        value = getattr(one if key == "failed_answers" else one.result, key)
         if value is not None:
-            found.append((title, len(value) if isinstance(value, (list, dict)) else int(value)))
+            found.append((title, value if isinstance(value, int) else len(value)))
     return found
 
 
-def wheels_of(result: Mapping[str, Any], task: str) -> list[tuple[int, float | None, int, int]]:
+def wheels_of(result: SetResult, task: str) -> list[tuple[int, float | None, int, int]]:
     """Per wheel its number, score, samples that count, and samples that it skips."""
     if task not in WHEEL_SCORE:
         return []
-    rows = []
-    for wheel in range(1, 100):
-        kept = result.get(f"samples_wheel{wheel}")
-        if kept is None:
-            break
-        rows.append((wheel, result.get(f"{WHEEL_SCORE[task]}_wheel{wheel}"), kept, result.get("samples", kept) - kept))
-    return rows
+    return [
+        (number, one.figures.get(WHEEL_SCORE[task]), one.samples, (result.samples or one.samples) - one.samples)
+        for number, one in enumerate(result.wheels, start=1)
+    ]
 
 
 @dataclass(frozen=True)
@@ -89,35 +90,37 @@ class Figure:
     strict_ends: str
 
 
-def figures_of(result: Mapping[str, Any], task: str) -> list[Figure]:
+def figures_of(result: SetResult, task: str) -> list[Figure]:
     """The figures of a result that a report shows, in both modes."""
-    own = result["mode"]
-    other = result.get("strict" if own == "official" else "official") or {}
-    modes = (result, other) if own == "official" else (other, result)
+    modes = (result, result.other) if result.mode == "official" else (result.other, result)
     found = []
     for name in SHOWN[task]:
-        if any(name in mode for mode in modes):
-            cells = [(mode.get(name), _ends(mode, name, result["metric"])) for mode in modes]
+        cells = [(_value(mode, name), _ends(mode, name, result.metric)) for mode in modes]
+        if any(value is not None for value, _ in cells):
             found.append(Figure(TITLES[name], *cells[0], *cells[1]))
     return found
 
 
-def _ends(mode: Mapping[str, Any], name: str, metric: str) -> str:
-    interval = mode.get("interval" if name == metric else f"{name}_interval") or {}
-    return between(interval.get("low"), interval.get("high"))
+def _value(mode: Figures | None, name: str) -> float | None:
+    return None if mode is None else mode.figure(name)
+
+
+def _ends(mode: Figures | None, name: str, metric: str) -> str:
+    interval = None if mode is None else mode.interval_of(name, metric)
+    return "" if interval is None else between(interval.low, interval.high)
 
 
 def percent(value: float | None) -> str:
     """A fraction in percent with two decimals, as papers print it."""
-    return ABSENT if value is None else f"{100 * value:.2f}"
+    return ABSENT if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
 
 
 def between(low: float | None, high: float | None) -> str:
     """The ends of an interval, in percent; empty if there is none."""
-    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    return "" if low is None or high is None or low != low or high != high else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def shown(text: object, most: int = 32) -> str:
     """A label as it can be shown: on one line, printable, not too long."""
-    plain = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(text).split()))
+    plain = one_line(text)
     return plain if len(plain) <= most else plain[: most - 1] + "…"

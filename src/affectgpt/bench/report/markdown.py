@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from affectgpt.bench.report.content import Cell, Report, mean_title
 from affectgpt.bench.report.figure_names import (
     ABSENT,
     TITLES,
@@ -15,23 +15,25 @@ from affectgpt.bench.report.figure_names import (
     shown,
     wheels_of,
 )
-from affectgpt.bench.selection import RULES
+from affectgpt.bench.report.sentences import comparison_of, how_made, selection_head, selection_rows, single_checkpoints
+from affectgpt.bench.result import ClassFigures
+from affectgpt.bench.system_result import SystemResult
+from affectgpt.pages.escaping import for_markdown
 
 NUM_WORDS = 12
 
 
-def to_markdown(content: Mapping[str, Any]) -> str:
+def to_markdown(report: Report) -> str:
     """The tables of the report, for a repository or a reply to reviewers."""
-    parts = [f"# {content['title']}", f"Made on {content['made']} with affectgpt {content['affectgpt']}. Percent."]
-    parts += [f"> **Note.** {warning}" for warning in content["warnings"]]
-    parts += ["## Beside the published rows", _main_table(content)]
-    parts += [f"- {s['citation']}, {s['place']}. {s['note']}" for s in content["sources"]]
-    selected = [result for result in content["results"] if result.get("selection")]
-    if selected:
-        parts += ["## Which checkpoint", _table(selection_head(), selection_rows(content))]
-        parts += single_checkpoints(content)
-    for result in content["results"]:
-        parts += _set_section(content, result)
+    parts = [f"# {for_markdown(report.title)}", f"Made on {report.made} with affectgpt {report.version}. Percent."]
+    parts += [f"> **Note.** {for_markdown(doubt)}" for doubt in report.doubts]
+    parts += ["## Beside the published rows", _main_table(report)]
+    parts += [f"- {for_markdown(s.citation)}, {for_markdown(s.place)}. {for_markdown(s.note)}" for s in report.sources]
+    if any(one.selection for one in report.results):
+        parts += ["## Which checkpoint", _table(selection_head(), selection_rows(report))]
+        parts += [for_markdown(line) for line in single_checkpoints(report)]
+    for one in report.results:
+        parts += _set_section(report, one)
     return "\n\n".join(_join_lists(parts)) + "\n"
 
 
@@ -45,155 +47,72 @@ def _join_lists(parts: Iterable[str]) -> list[str]:
     return joined
 
 
-def _main_table(content: Mapping[str, Any]) -> str:
-    sets = content["sets"]
+def _main_table(report: Report) -> str:
+    sets = report.sets
     several = len(sets) > 1
-    head = ["system", *(s["title"] for s in sets), *([mean_title(content)] if several else [])]
-    rows = []
-    for system in content["systems"]:
-        cells = [system["cells"].get(s["dataset"]) for s in sets]
-        rows.append(
-            [f"**{system['system']}**", *map(_scored, cells), _optimistic(system["mean"], system["optimistic"])]
-        )
-        if any(cell and cell["low"] is not None for cell in cells):
-            ends = [between(cell["low"], cell["high"]) if cell else "" for cell in cells]
-            rows.append(["95 % interval", *ends, *([""] if several else [])])
-        if system["optimistic"]:
-            honest = [percent(cell["honest"]) if cell else "" for cell in cells]
-            rows.append(["honest figure", *honest, *([percent(system["honest_mean"])] if several else [])])
-    for row in content["published"]:
-        inputs = f" ({row['inputs']})" if row["inputs"] else ""
-        scores = [percent(row["scores"].get(s["dataset"])) for s in sets]
-        rows.append([f"{row['system']}{inputs}", *scores, *([percent(row["mean"])] if several else [])])
-    return _table(head, rows)
-
-
-def mean_title(content: Mapping[str, Any]) -> str:
-    """Heading of the column of means."""
-    number = len(content["sets"])
-    return "mean" if number == 9 else f"mean of {number}"
-
-
-def _scored(cell: Mapping[str, Any] | None) -> str:
-    return ABSENT if cell is None else _optimistic(cell["score"], cell["optimistic"])
-
-
-def _optimistic(value: float | None, optimistic: bool) -> str:
-    return percent(value) + (" †" if optimistic and value is not None else "")
-
-
-def selection_head() -> list[str]:
-    """Headings for ``selection_rows``."""
-    return ["system", "set", "chosen", "by", "score", "all candidates", "honest figure", "gain by the choice"]
-
-
-def selection_rows(content: Mapping[str, Any]) -> list[list[str]]:
-    """Per result that was selected: what was chosen, by which rule, and what an honest rule gives."""
-    rows = []
-    for result in content["results"]:
-        selection = result.get("selection")
-        if not selection:
-            continue
-        cell = cell_of(content, result)
-        candidates = [score for score in (selection.get("candidates") or {}).values() if score is not None]
-        spread = (
-            f"{len(candidates)}: {percent(min(candidates))} to {percent(max(candidates))}" if candidates else ABSENT
-        )
-        honest, gain = "the score itself", ""
-        if cell["optimistic"]:
-            known = selection.get("honest") or {}
-            how = known.get("rule")
-            honest = percent(cell["honest"])
-            if known:
-                honest += f" ({RULES.get(how, how) if how else known.get('chosen', 'not said how')})"
-            if cell["honest"] is not None and cell["score"] is not None:
-                gain = f"{100 * (cell['score'] - cell['honest']):+.2f}"
-        rule = RULES[selection["rule"]] + (" †" if cell["optimistic"] else "")
-        title = str(result.get("title", result["dataset"]))
-        score = percent(result["score"])
-        rows.append([result["system"], title, str(selection.get("chosen", ABSENT)), rule, score, spread, honest, gain])
-    return rows
-
-
-def single_checkpoints(content: Mapping[str, Any]) -> list[str]:
-    """Per system with several checkpoints on all sets, what the mean is if one of them is used for all."""
+    head = ["system", *(s.title for s in sets), *([mean_title(report)] if several else [])]
     lines = []
-    for system in content["systems"]:
-        means = {name: mean for name, mean in system["one_checkpoint"].items() if mean is not None}
-        if means:
-            listed = ", ".join(f"{name} {percent(mean)}" for name, mean in means.items())
-            best = max(means, key=lambda name: means[name])
-            lines.append(f"{system['system']}, one checkpoint for all sets: {listed}; best on the test sets {best}.")
-    return lines
+    for row in report.systems:
+        cells = [row.cells.get(s.name) for s in sets]
+        mean = [percent(row.honest_mean)] if several else []
+        lines.append([f"**{for_markdown(row.system)}**", *(percent(cell.honest) if cell else ABSENT for cell in cells)])
+        lines[-1] += mean
+        ends = [between(cell.honest_low, cell.honest_high) if cell else "" for cell in cells]
+        if any(ends):
+            lines.append(["95 % interval", *ends, *([""] if several else [])])
+        if row.optimistic:
+            best = [_optimistic(cell) for cell in cells]
+            lines.append(["best on the test set †", *best, *([f"{percent(row.mean)} †"] if several else [])])
+    for line in report.published:
+        name = f"{for_markdown(line.system)} ({line.inputs})" if line.inputs else for_markdown(line.system)
+        scores = [percent(line.scores.get(s.name)) for s in sets]
+        lines.append([name, *scores, *([percent(line.mean)] if several else [])])
+    return _rows([[for_markdown(cell) for cell in head], ["---"] * len(head), *lines])
 
 
-def cell_of(content: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What stands in the main table for a result."""
-    system = next(s for s in content["systems"] if s["system"] == result["system"])
-    cell: Mapping[str, Any] = system["cells"][result["dataset"]]
-    return cell
+def _optimistic(cell: Cell | None) -> str:
+    return f"{percent(cell.score)} †" if cell is not None and cell.optimistic else ""
 
 
-def _set_section(content: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    task = next(s["task"] for s in content["sets"] if s["dataset"] == result["dataset"])
-    parts = [f"## {result.get('title', result['dataset'])}, {result['system']}", "; ".join(how_made(result)) + "."]
-    parts += [text] if (text := comparison_of(result)) else []
+def _set_section(report: Report, one: SystemResult) -> list[str]:
+    result = one.result
+    task = next(s.task for s in report.sets if s.name == result.dataset)
+    title = f"{result.title or result.dataset}, {one.system}"
+    parts = [f"## {for_markdown(title)}", for_markdown("; ".join(how_made(one)) + ".")]
+    parts += [for_markdown(text)] if (text := comparison_of(one)) else []
     rows = [
         [f.title, percent(f.official), f.official_ends, percent(f.strict), f.strict_ends]
         for f in figures_of(result, task)
     ]
     parts.append(_table(["figure", "official", "95 % interval", "strict", "95 % interval"], rows))
-    parts.append(", ".join(f"{title} {number:,}" for title, number in counts_of(result)) + ".")
+    parts.append(", ".join(f"{title} {number:,}" for title, number in counts_of(one)) + ".")
     wheels = wheels_of(result, task)
     if wheels:
         rows = [[f"{w}", percent(score), f"{kept:,}", f"{skipped:,}"] for w, score, kept, skipped in wheels]
         parts.append(_table(["wheel", "score", "samples", "skipped"], rows))
-    if result.get("per_class"):
-        parts.append(_class_table(result["per_class"]))
-    for key, what in (("frequent_words", "Most frequent labels"), ("unseen_words", "Outside the vocabulary")):
-        if result.get(key):
-            parts.append(f"{what}: " + ", ".join(f"{shown(word)} ({n:,})" for word, n in result[key][:NUM_WORDS]) + ".")
+    if result.per_class:
+        parts.append(_class_table(result.per_class))
+    for words, what in (
+        (result.frequent_words, "Most frequent labels"),
+        (result.unseen_words, "Outside the vocabulary"),
+    ):
+        if words:
+            parts.append(
+                f"{what}: " + ", ".join(f"{for_markdown(shown(w))} ({n:,})" for w, n in words[:NUM_WORDS]) + "."
+            )
     return parts
 
 
-def _class_table(classes: Sequence[Mapping[str, Any]]) -> str:
-    names = [name for name in classes[0] if name not in ("label", "samples")]
-    rows = [[shown(c["label"]), f"{c['samples']:,}", *(percent(c.get(name)) for name in names)] for c in classes]
+def _class_table(classes: Sequence[ClassFigures]) -> str:
+    names = list(classes[0].figures)
+    rows = [[shown(c.label), f"{c.samples:,}", *(percent(c.figures.get(name)) for name in names)] for c in classes]
     return _table(["class", "samples", *("F1" if name == "f1" else TITLES.get(name, name) for name in names)], rows)
 
 
-def comparison_of(result: Mapping[str, Any]) -> str:
-    """The difference to another system on the same resamples, in words; empty if none was compared."""
-    found = result.get("comparison")
-    if not found:
-        return ""
-    parts = []
-    for name, one in ((found["metric"], found), ("hit_skill", found.get("hit_skill"))):
-        if one:
-            ends = between(one["interval"]["low"], one["interval"]["high"])
-            parts.append(f"{TITLES[name]} {100 * one['difference']:+.2f} points ({ends})")
-    return f"Against {found['b']['predictions']}, on the same resamples: {', '.join(parts)}."
-
-
-def how_made(result: Mapping[str, Any]) -> list[str]:
-    """Wheel, mode and readers of a result, as phrases."""
-    phrases = [f"mode {result['mode']}"]
-    if result["metric"] != "weighted_f1":
-        phrases.append(f"wheel {result['wheel']}")
-    elif not result.get("sentiment_reader"):
-        phrases.append("sentiments as the file has them")
-    for key, what in (("extractor", "labels read by"), ("sentiment_reader", "sentiment read by")):
-        record = result.get(key)
-        if isinstance(record, Mapping):
-            phrases.append(f"{what} {record['name']} (version {record.get('version', '?')})")
-        elif record:
-            phrases.append(f"{what} {record}")
-    interval = result.get("interval")
-    if interval:
-        phrases.append(f"interval of {interval['resamples']:,} resamples, seed {interval.get('seed', 0)}")
-    return phrases
-
-
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    cells = [[for_markdown(cell) for cell in line] for line in (head, *rows)]
+    return _rows([cells[0], ["---"] * len(head), *cells[1:]])
+
+
+def _rows(lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

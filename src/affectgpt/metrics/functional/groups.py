@@ -162,7 +162,7 @@ def label_groups(
     of_preds, of_target = (GroupSets(_masks(batch, bits), byte_starts, *own(batch)) for batch in batches)
     counted = [number for batch in batches for number in _label_counts(batch, wheel)]
     num_kin = _num_kin(wheel)
-    hashed = [num_kin + zlib.crc32(word.encode()) % NUM_UNSEEN_SLOTS for word in encoder.unseen]
+    hashed = [num_kin + zlib.crc32(word.encode("utf-8", "surrogatepass")) % NUM_UNSEEN_SLOTS for word in encoder.unseen]
     slots = np.array([*range(num_kin), *hashed], dtype=np.int64)
     num_empty = int((np.diff(batches[0].starts) == 0).sum())
     return Groups(of_preds, of_target, np.array(counted, dtype=np.int64), num_empty, slots, num_slots(wheel, mode))

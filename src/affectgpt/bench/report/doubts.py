@@ -1,0 +1,60 @@
+"""What keeps the figures of a report from standing beside the published ones, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from affectgpt.bench.gold_check import PROBLEMS
+from affectgpt.bench.system_result import SystemResult
+
+PUBLISHED_WHEEL = "official-2025"
+
+_COUNTED: Mapping[str, str] = {
+    "missing_predictions": "samples have no prediction and count as empty",
+    "unreadable_predictions": "predictions could not be read and count as empty",
+    **{key: f"samples {what}" for key, what in PROBLEMS.items()},
+}
+
+
+def doubts_of(results: Sequence[SystemResult]) -> Iterable[str]:
+    """What a reader must know to judge the figures."""
+    own = [one.result for one in results]
+    wheels = sorted({r.wheel for r in own if r.wheel != PUBLISHED_WHEEL and r.metric != "weighted_f1"})
+    if wheels:
+        yield (
+            f"Emotion labels were compared with the wheel {', '.join(wheels)}. The published rows were made with "
+            f"{PUBLISHED_WHEEL}; figures of the two differ by some points and must not be compared."
+        )
+    if any(r.mode != "official" for r in own):
+        yield "Some figures are of mode strict. The published rows are of mode official."
+    optimistic = sum(one.selection is not None and one.selection.optimistic for one in results)
+    if optimistic:
+        yield (
+            f"For {optimistic} of {len(results)} figures the checkpoint was chosen that is best on the test set (rule "
+            "official, as AffectGPT's published row). These figures are optimistic and marked with a dagger; the "
+            "honest ones stand before them."
+        )
+    for one in results:
+        yield from _of_one(one)
+
+
+def _of_one(one: SystemResult) -> Iterable[str]:
+    result = one.result
+    where = f"{one.system} on {result.title or result.dataset}"
+    found, expected = result.gold_samples, result.expected_samples
+    if found is not None and expected is not None and found != expected:
+        yield f"{where}: scored on {found:,} samples; the published split has {expected:,}."
+    for key, what in _COUNTED.items():
+        names = getattr(result, key)
+        if names:
+            yield f"{where}: {len(names):,} {what}."
+    if one.failed_answers:
+        yield f"{where}: {len(one.failed_answers):,} samples could not be answered and count as empty."
+    if result.other_error is not None:
+        yield f"{where}: no figures of mode {result.other_mode}, because {result.other_error}."
+    if one.passed_over:
+        yield f"{where}: {len(one.passed_over):,} files hold gold labels and were not taken for predictions."
+    for message in [d["message"] for d in one.data.get("differences", ()) if d["kind"] != "count"]:
+        yield f"{where}: {message}."
+    for note in one.data.get("notes", ()):
+        yield f"{where}: {note}."

@@ -1,0 +1,82 @@
+"""What page and Markdown say in the same words: how a figure was made, and which checkpoint it is of."""
+
+from __future__ import annotations
+
+import math
+
+from affectgpt.bench.report.content import Report
+from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
+from affectgpt.bench.selection import RULES
+from affectgpt.bench.system_result import SystemResult
+
+
+def how_made(one: SystemResult) -> list[str]:
+    """Checkpoint, wheel, mode, columns and readers of a result, as phrases."""
+    result, phrases = one.result, []
+    if one.selection is not None:
+        choice = f"checkpoint {one.selection.chosen}, {RULES[one.selection.rule]}"
+        phrases.append(f"{choice}: these figures are optimistic" if one.selection.optimistic else choice)
+    phrases.append(f"mode {result.mode}")
+    if result.metric != "weighted_f1":
+        phrases.append(f"wheel {result.wheel}")
+    elif not result.sentiment_reader:
+        phrases.append("sentiments as the file has them")
+    if result.answers:
+        phrases.append(f"answers in column {result.answers}")
+    for record, what in ((result.extractor, "labels read by"), (result.sentiment_reader, "sentiment read by")):
+        if record:
+            phrases.append(f"{what} {record['name']} (version {record.get('version', '?')})")
+    if result.interval is not None:
+        phrases.append(f"interval of {result.interval.resamples:,} resamples, seed {result.seed}")
+    return phrases
+
+
+def comparison_of(one: SystemResult) -> str:
+    """The difference to another system on the same resamples, in words; empty if none was compared."""
+    found = one.comparison
+    if found is None:
+        return ""
+    sides = [(found.metric, found.difference)]
+    sides += [] if found.hit_skill is None else [("hit_skill", found.hit_skill.difference)]
+    parts = [f"{TITLES[name]} {100 * d.value:+.2f} points ({between(d.low, d.high)})" for name, d in sides]
+    return f"Against {found.b.predictions}, on the same resamples: {', '.join(parts)}."
+
+
+def selection_head() -> list[str]:
+    """Headings for ``selection_rows``."""
+    return ["system", "set", "honest figure", "by", "all candidates", "chosen", "score", "gain by the choice"]
+
+
+def selection_rows(report: Report) -> list[list[str]]:
+    """Per result that was selected: the honest figure and its rule, and what a choice on the test set adds to it."""
+    rows = []
+    for one in report.results:
+        selection = one.selection
+        if selection is None:
+            continue
+        cell = report.cell_of(one)
+        known = [score for score in selection.candidates.values() if math.isfinite(score)]
+        spread = f"{len(known)}: {percent(min(known))} to {percent(max(known))}" if known else ABSENT
+        by, chosen, gain = RULES[selection.rule], selection.chosen, ""
+        if selection.optimistic:
+            honest = selection.honest
+            by = ABSENT if honest is None else f"{RULES.get(honest.rule, honest.rule)}: {honest.chosen}"
+            chosen = f"{selection.chosen}, {RULES[selection.rule]} †"
+            if cell.honest is not None and cell.score is not None:
+                gain = f"{100 * (cell.score - cell.honest):+.2f}"
+        title = one.result.title or one.result.dataset
+        score = percent(cell.score) + (" †" if cell.optimistic else "")
+        rows.append([one.system, title, percent(cell.honest), by, spread, chosen, score, gain])
+    return rows
+
+
+def single_checkpoints(report: Report) -> list[str]:
+    """Per system with several checkpoints on all sets, what the mean is if one of them is used for all."""
+    lines = []
+    for row in report.systems:
+        means = {name: mean for name, mean in row.one_checkpoint.items() if math.isfinite(mean)}
+        if means:
+            listed = ", ".join(f"{name} {percent(mean)}" for name, mean in means.items())
+            best = max(means, key=lambda name: means[name])
+            lines.append(f"{row.system}, one checkpoint for all sets: {listed}; best on the test sets {best}.")
+    return lines
