@@ -234,7 +234,7 @@ def test_half_an_emoji_and_escapes_do_not_end_a_scoring(tmp_path, capsys):
     assert main([*argv, "--json"]) == 0
     words = [word for word, _ in json.loads(capsys.readouterr().out)["unseen_words"]]
     assert words == [word for word, _ in json.loads((tmp_path / "o.json").read_text("utf-8"))["unseen_words"]]
-    assert "\x1b]0;evil\x07" in words
+    assert any("evil" in word for word in words)
     texts = tmp_path / "texts.jsonl"
     texts.write_text("".join(json.dumps({"name": r["name"], "text": r["labels"][0]}) + "\n" for r in rows))
     for extractor in ("template", "lexicon"):

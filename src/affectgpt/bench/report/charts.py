@@ -33,7 +33,7 @@ def draw_sets(report: Report, reference: PublishedLine | None) -> bytes:
     """
     sets, systems = report.sets, report.systems[:_MOST_SYSTEMS]
     figure, axes = new_figure(
-        8.4, 1.1 + 0.42 * len(sets) + 0.16 * len(sets) * (len(systems) - 1), grid="x", extra=EXTRA
+        7.4, 1.1 + 0.42 * len(sets) + 0.16 * len(sets) * (len(systems) - 1), grid="x", extra=EXTRA
     )
     for number, (row, color) in enumerate(zip(systems, _COLORS, strict=False)):
         shift = (number - (len(systems) - 1) / 2) * 0.62 / len(systems)

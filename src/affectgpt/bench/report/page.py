@@ -9,7 +9,7 @@ from affectgpt.bench.report.charts import draw_sets
 from affectgpt.bench.report.content import Report, mean_title
 from affectgpt.bench.report.figure_names import TITLES, between, percent
 from affectgpt.bench.report.page_sets import set_section
-from affectgpt.bench.report.page_tables import main_table, plain_table
+from affectgpt.bench.report.page_tables import SIDEWAYS, main_table, plain_table
 from affectgpt.bench.report.sentences import selection_head, selection_rows, single_checkpoints
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
@@ -35,7 +35,7 @@ $main_table
 $sources</section>
 $selection
 <section><h2>Set by set</h2><p>Dots are scores, bars their 95&nbsp;% intervals.$hollow</p>
-<div class="scroll"><img class="wide" alt="Scores by test set" src="$sets"></div></section>
+$sideways<div class="scroll"><img class="wide" alt="Scores by test set" src="$sets"></div></section>
 $details
 <section><h2>How to read the figures</h2><dl class="terms">$terms</dl></section>
 </main>
@@ -78,6 +78,7 @@ def to_page(report: Report) -> str:
         if optimistic
         else "",
         hollow=" Hollow dots are checkpoints that were chosen on the test set." if optimistic else "",
+        sideways=SIDEWAYS,
         main_table=main_table(report),
         sources=_sources(report),
         sets=data_address(draw_sets(report, reference), "image/png"),
@@ -151,5 +152,5 @@ def _selection(report: Report) -> str:
     return (
         "<section><h2>Which checkpoint</h2><p>Choosing the best of several checkpoints on the test set, as the "
         "published row does, adds points that a user of the model does not get.</p>"
-        f"{plain_table(selection_head(), rows, text_columns=(0, 1, 3, 4, 5))}{single}</section>"
+        f"{SIDEWAYS}{plain_table(selection_head(), rows, (0, 1, 3, 4, 5), 'choices')}{single}</section>"
     )

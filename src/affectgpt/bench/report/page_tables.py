@@ -13,6 +13,10 @@ NEAR = (("AffectGPT", "AVT"), ("AffectGPT", "VT"), ("AffectGPT", "AT"), ("Emotio
 """Published rows that are shown without a click."""
 
 
+SIDEWAYS = '<p class="sideways">&harr; scrolls sideways</p>'
+"""Said above what is too wide for a narrow screen."""
+
+
 def main_table(report: Report) -> str:
     """Our systems beside published rows, most of these behind a click."""
     sets = report.sets
@@ -25,8 +29,9 @@ def main_table(report: Report) -> str:
     lines = {(line.system, line.inputs): _published_row(line, sets) for line in report.published}
     near = "".join(lines.pop(name) for name in NEAR if name in lines)
     rest, number = "".join(lines.values()), len(lines)
+    hint = SIDEWAYS if len(sets) > 2 else ""
     return (
-        f'<div class="scroll"><table class="scores">{head}<tbody>{own}{near}</tbody></table></div>'
+        f'{hint}<div class="scroll"><table class="scores">{head}<tbody>{own}{near}</tbody></table></div>'
         f'<details><summary>{number} more published rows</summary><div class="scroll"><table class="scores">{head}'
         f"<tbody>{rest}</tbody></table></div></details>"
     )
@@ -61,7 +66,9 @@ def _published_row(line: PublishedLine, sets: Sequence[TestSet]) -> str:
     return f'<tr><td title="{for_html(line.source)}">{for_html(line.system)}{inputs}</td>{scores}{mean}</tr>'
 
 
-def plain_table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
+def plain_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,), kind: str = "plain"
+) -> str:
     """A table that scrolls within itself; columns that are no text stand to the right."""
     kinds = ["" if i in text_columns else ' class="num"' for i in range(len(head))]
     top = "".join(f"<th{kind}>{for_html(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
@@ -69,4 +76,4 @@ def plain_table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns
         f"<tr>{''.join(f'<td{kind}>{for_html(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
