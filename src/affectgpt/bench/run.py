@@ -183,21 +183,12 @@ def _inputs_of(model: AffectGPT) -> dict[str, Any]:
 
 def _answer(model: AffectGPT, batch: Batch, max_new_tokens: int | None) -> list[Prediction]:
     """Answer a batch; in halves where the device's memory does not hold it."""
-    import torch
-
     from affectgpt.model.answer import answer_batch
+    from affectgpt.training.memory import in_halves
 
-    try:
-        return answer_batch(model, batch, max_new_tokens)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
-            raise
-    torch.cuda.empty_cache()
-    middle = len(batch) // 2
-    return [
-        *_answer(model, batch.part(0, middle), max_new_tokens),
-        *_answer(model, batch.part(middle, len(batch)), max_new_tokens),
-    ]
+    return in_halves(
+        lambda part: answer_batch(model, batch.part(part.start, part.stop), max_new_tokens), batch.keys, model.device
+    )
 
 
 def name_of(checkpoint: str | Path) -> str:

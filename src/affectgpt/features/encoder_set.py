@@ -18,10 +18,11 @@ from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
 from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
-from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import Spec
+from affectgpt.training.memory import in_halves
 from affectgpt.types import Clip
 
 log = logging.getLogger(__name__)
@@ -132,17 +133,7 @@ class EncoderSet(nn.Module):
         Raises:
             DataError: If the device has too little memory for one clip.
         """
-        try:
-            return self._encode(clips)
-        except torch.OutOfMemoryError as error:
-            if len(clips) == 1:
-                raise DataError(
-                    f"clip {clips[0].key!r} does not fit into the memory of {self.device} ({error}); take fewer or "
-                    "smaller frames, or weights in half precision (dtype)"
-                ) from error
-        log.warning("%d clips do not fit into the memory of %s; trying half as many", len(clips), self.device)
-        half = len(clips) // 2
-        return self.encode(clips[:half]) + self.encode(clips[half:])
+        return in_halves(lambda part: self._encode(clips[part]), [clip.key for clip in clips], self.device)
 
     def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
         found: list[dict[str, Tensor]] = [{} for _ in clips]

@@ -1,4 +1,7 @@
-"""Poolings: the feature vectors of one stream become a fixed number of tokens."""
+"""Poolings: the feature vectors of one stream become a fixed number of tokens.
+
+``B`` batch, ``T`` steps of the stream, ``D`` width of the vectors.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ class MeanPooling(Pooling):
 
     def forward(self, features: Features) -> Tensor:
         """Average the real steps; see ``Pooling.forward``."""
-        pooled = masked_mean(self.real_steps(features), features.keep)
-        return pooled[:, None].expand(-1, self.num_tokens, -1)
+        pooled_BD = masked_mean(self.real_steps(features), features.keep)
+        return pooled_BD[:, None].expand(-1, self.num_tokens, -1)
 
 
 class AttentionPooling(Pooling):
@@ -44,10 +47,10 @@ class AttentionPooling(Pooling):
 
     def forward(self, features: Features) -> Tensor:
         """Weight and add the real steps; see ``Pooling.forward``."""
-        steps = self.real_steps(features)
-        weights = self.weights(self.score(steps).squeeze(-1), features.keep)
-        pooled = (weights[..., None] * steps).sum(1)
-        return pooled[:, None].expand(-1, self.num_tokens, -1)
+        steps_BTD = self.real_steps(features)
+        weights_BT = self.weights(self.score(steps_BTD).squeeze(-1), features.keep)
+        pooled_BD = (weights_BT[..., None] * steps_BTD).sum(1)
+        return pooled_BD[:, None].expand(-1, self.num_tokens, -1)
 
     def weights(self, scores: Tensor, keep: Tensor) -> Tensor:
         """Weights ``[B, T]`` from scores ``[B, T]``; ``keep`` ``[B, T]`` is ``True`` for real steps."""

@@ -1,4 +1,7 @@
-"""Pre-fusions: several streams become common tokens in front of the LLM."""
+"""Pre-fusions: several streams become common tokens in front of the LLM.
+
+``B`` batch, ``T`` steps of a stream, ``S`` streams, ``D`` width of the widest stream.
+"""
 
 from __future__ import annotations
 
@@ -62,18 +65,18 @@ class AttentionPreFusion(PreFusion):
     def forward(self, streams: Sequence[Features]) -> Tensor:
         """Weight and add the streams; see ``PreFusion.forward``."""
         steps = self.real_steps(streams)
-        present = torch.stack([stream.keep.any(1) for stream in streams], dim=1)
-        embedded = torch.stack(
+        present_BS = torch.stack([stream.keep.any(1) for stream in streams], dim=1)
+        embedded_BSD = torch.stack(
             [
                 embed(masked_mean(step, stream.keep))
                 for embed, step, stream in zip(self.embeds, steps, streams, strict=True)
             ],
             dim=1,
         )
-        embedded = embedded * present[..., None]
-        weights = self.weights(self.score(self.mix(embedded.flatten(1))), present)
-        fused = (weights[..., None] * embedded).sum(1)
-        return fused[:, None].expand(-1, self.num_tokens, -1)
+        embedded_BSD = embedded_BSD * present_BS[..., None]
+        weights_BS = self.weights(self.score(self.mix(embedded_BSD.flatten(1))), present_BS)
+        fused_BD = (weights_BS[..., None] * embedded_BSD).sum(1)
+        return fused_BD[:, None].expand(-1, self.num_tokens, -1)
 
     def weights(self, scores: Tensor, present: Tensor) -> Tensor:
         """Weights ``[B, streams]`` from scores; ``present`` is ``True`` where the sample has the stream."""
@@ -136,10 +139,10 @@ class QFormerPreFusion(PreFusion):
         Raises:
             DataError: If the streams are longer than ``max_steps`` together, or do not fit ``in_dims``.
         """
-        steps = torch.cat(
+        steps_BTD = torch.cat(
             [embed(step) for embed, step in zip(self.embeds, self.real_steps(streams), strict=True)], dim=1
         )
-        tokens: Tensor = self.qformer(steps, torch.cat([stream.keep for stream in streams], dim=1))
+        tokens: Tensor = self.qformer(steps_BTD, torch.cat([stream.keep for stream in streams], dim=1))
         return tokens
 
 

@@ -1,4 +1,7 @@
-"""The Q-Former: learned queries that read a stream through cross-attention."""
+"""The Q-Former: learned queries that read a stream through cross-attention.
+
+``B`` batch, ``T`` steps of the stream, ``D`` its width, ``Q`` queries, ``H`` width of the queries.
+"""
 
 from __future__ import annotations
 
@@ -79,13 +82,13 @@ class QFormer(nn.Module):
                 f"Q-Former: the stream has {num_steps} steps, but the position table ends at {self.max_steps}; "
                 "sample fewer frames or segments, or build it with a larger max_steps"
             )
-        steps = steps + self.position_embedding.weight[:num_steps].to(steps.dtype)
-        heard = keep.any(1)
+        steps_BTD = steps + self.position_embedding.weight[:num_steps].to(steps.dtype)
+        heard_B = keep.any(1)
         # A row without any real step would divide by nothing in the attention: it reads padding, and is zeroed after.
         read = self.network(
             query_embeds=self.query_tokens.expand(len(steps), -1, -1),
-            encoder_hidden_states=steps,
-            encoder_attention_mask=(keep | ~heard[:, None]).long(),
+            encoder_hidden_states=steps_BTD,
+            encoder_attention_mask=(keep | ~heard_B[:, None]).long(),
         )
-        tokens: Tensor = read.last_hidden_state
-        return tokens * heard[:, None, None]
+        tokens_BQH: Tensor = read.last_hidden_state
+        return tokens_BQH * heard_B[:, None, None]

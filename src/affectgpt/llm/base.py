@@ -93,8 +93,8 @@ class LLMHead(Part):
         Args:
             embeds: Float ``[B, L, E]``.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
-            labels: int64 ``[B, L]``; -100 where nothing is to be learnt. The label at a place is foretold by the
-                output of the place before.
+            labels: int64 ``[B, L]``; -100 where nothing is to be learnt. The output at position t predicts the
+                label at t + 1.
             sample_ids: int64 ``[B, L]`` where rows hold several samples, one after the other: tokens of one sample
                 have the same number. No sample then sees another, positions begin at 0 in each, and a sample's first
                 token is never learnt. ``None``: one sample a row.

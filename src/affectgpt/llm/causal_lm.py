@@ -72,7 +72,7 @@ class HuggingFaceHead(LLMHead):
             return LLMOutput(loss=None, logits=self.network(**seen).logits)
         if sample_ids is not None:
             labels = hide_first_labels(labels, number_runs(sample_ids, keep))
-        # the token at one place is told by the logits of the place before; no other logits are computed
+        # the logits at position t predict the token at t + 1; those at other positions are not computed
         learnt = (labels[:, 1:] != IGNORE).any(0).nonzero().squeeze(1)
         logits = self.network(**seen, logits_to_keep=learnt).logits
         loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, learnt + 1].flatten(), ignore_index=IGNORE)

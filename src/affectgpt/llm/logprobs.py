@@ -25,7 +25,7 @@ class AnswerLogProbs:
     """Natural logarithms of the probability that a model gives to answers.
 
     Attributes:
-        tokens: float32 ``[B, L]``: of the token at its place, given all before it; 0 where the label is -100.
+        tokens: float32 ``[B, L]``: at position t, of the label there given all before it; 0 where the label is -100.
         learnt: Bool ``[B, L]``; ``True`` where the label is a token.
         sums: float32, one number a sample: ``[B]``, or for packed rows all samples in their order, rows first.
     """
@@ -70,7 +70,7 @@ def chunked_logprobs(hidden: Tensor, labels: Tensor, to_logits: Callable[[Tensor
 
     Args:
         hidden: ``[B, L, E]``, what the model's output layer reads.
-        labels: int64 ``[B, L]``; -100 where nothing is asked. The first column foretells nothing and is not read.
+        labels: int64 ``[B, L]``; -100 where nothing is asked. The first column is not read: nothing predicts it.
         to_logits: The output layer, ``[M, E]`` to ``[M, V]``.
         vocabulary: V, from which the size of a piece follows.
 

@@ -14,7 +14,7 @@ LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """Size and place of the adapters; the defaults are the published ones (paper, appendix B).
+    """Size of the adapters, and the layers they sit on; the defaults are the published ones (paper, appendix B).
 
     Attributes:
         rank: Inner width of an adapter.

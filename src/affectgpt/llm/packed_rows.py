@@ -129,5 +129,5 @@ def block_mask(sample_ids: Tensor) -> Tensor:
 
 
 def hide_first_labels(labels: Tensor, sample_ids: Tensor) -> Tensor:
-    """Labels without those of first tokens, which nothing in their own sample foretells: int64 ``[B, L]``."""
+    """Labels with -100 at the first token of every sample, which nothing in that sample predicts: int64 ``[B, L]``."""
     return labels.masked_fill(starts_of(sample_ids), IGNORE)

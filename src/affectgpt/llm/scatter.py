@@ -1,4 +1,7 @@
-"""Puts feature tokens into the placeholders of a prompt, after counting both."""
+"""Puts feature tokens into the placeholders of a prompt, after counting both.
+
+``B`` batch, ``L`` tokens of the prompt, ``K`` tokens of a slot, ``E`` width of the LLM, ``P`` samples with the slot.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,15 @@ def check_slots(
             one sample's features into another sample's prompt.
     """
     for i, name in enumerate(slots):
-        found = (slot_index == i + 1).sum(1)
-        expected = torch.tensor([num_tokens[name] if there else 0 for there in present[name]])
-        wrong = (found != expected).nonzero()
+        found_B = (slot_index == i + 1).sum(1)
+        expected_B = torch.tensor([num_tokens[name] if there else 0 for there in present[name]])
+        wrong = (found_B != expected_B).nonzero()
         if len(wrong):
             row = int(wrong[0])
             raise AlignmentError(
-                f"sample {keys[row]!r}: the prompt has {int(found[row])} placeholders for slot {name!r}, but "
-                f"{int(expected[row])} feature tokens are there to fill them ({len(wrong)} of {len(keys)} samples are "
-                "affected); the prompt must be rendered with the num_tokens of the pooling or pre-fusion in use"
+                f"sample {keys[row]!r}: the prompt has {int(found_B[row])} placeholders for slot {name!r}, but "
+                f"{int(expected_B[row])} feature tokens are there to fill them ({len(wrong)} of {len(keys)} samples "
+                "are affected); the prompt must be rendered with the num_tokens of the pooling or pre-fusion in use"
             )
 
 
@@ -65,7 +68,7 @@ def scatter_slots(
     for i, name in enumerate(slots):
         rows = [row for row, there in enumerate(present[name]) if there]
         # indices made on the CPU: a boolean mask on the device would wait for it
-        index = torch.tensor(rows, dtype=torch.long).to(embeds.device, non_blocking=True)
-        values = tokens[name].index_select(0, index).to(embeds.dtype)
-        embeds = embeds.masked_scatter((slot_index == i + 1).unsqueeze(-1), values)
+        rows_P = torch.tensor(rows, dtype=torch.long).to(embeds.device, non_blocking=True)
+        values_PKE = tokens[name].index_select(0, rows_P).to(embeds.dtype)
+        embeds = embeds.masked_scatter((slot_index == i + 1).unsqueeze(-1), values_PKE)
     return embeds
