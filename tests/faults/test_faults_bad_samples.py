@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import lightning
 import pytest
+import webdataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import resume_worker
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.manifests.record import SampleError
 from affectgpt.media import MediaProfile
+from affectgpt.model import AffectGPT
+from affectgpt.shards.check import check_shards
+from affectgpt.shards.read import load_sample
 from affectgpt.streaming import ShardStream
 from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.stream import BadSample
+from clipmaker import make_wav
 from processes import in_processes, settings_for
 from streamrun import MEDIA, SaveEverywhere, fit
+from tinyencoders import tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+WAV = make_wav(0.2)
 ALL = {f"clip{number}" for number in range(10)}
 
 
@@ -137,3 +150,118 @@ def test_a_clip_without_a_target_counts_as_bad(corpus, tmp_path):
     pack(manifest, tmp_path / "shards", samples_per_shard=4)
     fit(str(tmp_path / "shards"), max_epochs=2, data={"bad_sample_budget": 0.1}, default_root_dir=tmp_path)
     assert report(tmp_path)["clip3"]["code"] == "no_target"
+
+
+def with_facts(shards: Path, folder: Path, changes: dict[str, bytes]) -> Path:
+    """A copy of the shards in which some clips have another json member."""
+    folder.mkdir()
+    saved = json.loads((shards / "index.json").read_text())
+    for entry in saved["shards"]:
+        path = folder / entry["name"]
+        with webdataset.TarWriter(str(path), encoder=False, mtime=0) as tar:
+            for sample in webdataset.WebDataset(str(shards / path.name), shardshuffle=False):
+                tar.write({**sample, "json": changes.get(sample["__key__"], sample["json"])})
+        entry["bytes"], entry["sha256"] = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "index.json").write_text(json.dumps(saved))
+    return folder
+
+
+ODD_FACTS = [
+    b"true",
+    b"5",
+    b"null",
+    b"[1]",
+    b"",
+    b"\xff",
+    b"[" * 100_000,
+    b'{"labels": true}',
+    b'{"labels": 5}',
+    b'{"labels": [NaN]}',
+    b'{"labels": ["happy", true]}',
+    b'{"labels": [["happy"]]}',
+    b'{"labels": {"happy": 1}}',
+    b'{"labels": [" "]}',
+    b'{"labels": ["half \\ud83d"]}',
+    b'{"labels": "happy"}',
+    b'{"labels": ["happy"], "subtitle": 5}',
+    b'{"labels": ["happy"], "subtitle": "half \\ud83d"}',
+    b'{"labels": ["happy"], "description": ["x"]}',
+    b'{"labels": ["happy"], "description": NaN}',
+    b'{"labels": ["happy"], "extra": 3}',
+    b'{"labels": ["happy"], "extra": {"faces_channels": 5}, "stored": {}}',
+    b'{"labels": ["happy"], "duration_seconds": NaN}',
+    b'{"labels": ["happy"], "stored": 5}',
+]
+
+
+@pytest.mark.parametrize("content", ODD_FACTS)
+def test_whatever_stands_in_the_json_of_a_sample_is_its_own_fault(shards, tmp_path, content):
+    folder = with_facts(shards, tmp_path / "odd", {"clip2": content})
+    stream = ShardStream(folder, MediaProfile.of(MEDIA), tolerant=True)
+    samples = list(AskedStream(stream, "hybrid", answered=True))
+    bad = [sample for sample in samples if isinstance(sample, BadSample)]
+    assert [sample.key for sample in bad] == ["clip2"]
+    assert "clip2" in bad[0].reason
+    assert len(samples) == 10
+    codes = [fault.code for fault in check_shards(folder, decode=True).faults]
+    assert codes[0] in ("bad_json", "undecodable", "wrong_key", "empty_member")
+
+
+FIELDS = st.sampled_from(["labels", "subtitle", "description", "extra", "missing", "stored", "duration_seconds", "x"])
+LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=4)
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner), max_leaves=12))
+@settings(max_examples=200, deadline=None)
+def test_any_json_gives_a_clip_or_the_fault_of_its_sample(value):
+    members = {"json": json.dumps(value).encode(), "wav": WAV}
+    try:
+        clip = load_sample("clip", members, MediaProfile.of(MEDIA), None, "here")
+    except SampleError:
+        return
+    assert all(isinstance(label, str) for label in clip.labels)
+    assert clip.description is None or isinstance(clip.description, str)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_odd_samples_below_the_budget_end_no_training(shards, tmp_path, num_workers):
+    odd = {"clip2": b'{"labels": [NaN]}', "clip5": b'{"labels": ["half \\ud83d"]}'}
+    folder = with_facts(shards, tmp_path / "odd", odd)
+    options = {"train": str(folder), "max_epochs": 4, "num_workers": num_workers, "default_root_dir": tmp_path}
+    seen = fit(**options, data={"bad_sample_budget": 0.2})
+    assert {key for _, keys, _ in seen for key in keys} <= ALL - {"clip2", "clip5"}
+    assert set(report(tmp_path)) == {"clip2", "clip5"}
+    with pytest.raises(DataError, match="2 of 10 samples are bad"):
+        fit(**options, data={"bad_sample_budget": 0.1})
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_description_that_no_prompt_holds_is_a_bad_sample(shards, tmp_path, num_workers):
+    facts = {"labels": ["sad"], "description": "so " * 2000, "key": "clip2"}
+    folder = with_facts(shards, tmp_path / "long", {"clip2": json.dumps(facts).encode()})
+    model = AffectGPT.from_config(tiny_config())
+
+    def train(budget: float) -> None:
+        media = model.media.to_json()
+        data = MERCaptionDataModule(
+            str(folder),
+            batch_size=2,
+            num_workers=num_workers,
+            media=media,
+            style="brief",
+            task="description",
+            bad_sample_budget=budget,
+        )
+        options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = lightning.Trainer(
+            accelerator="cpu", max_epochs=2, default_root_dir=tmp_path, enable_model_summary=False, **options
+        )
+        trainer.fit(model, data)
+
+    train(0.2)
+    found = report(tmp_path)
+    assert set(found) == {"clip2"}
+    assert found["clip2"]["code"] == "does_not_fit"
+    assert "max_tokens=1024" in found["clip2"]["reason"]
+    with pytest.raises(DataError, match=r"clip2.*max_tokens=1024"):
+        train(0.0)

@@ -25,6 +25,7 @@ from affectgpt.shards import pack, read_index
 from affectgpt.shards.check import check_shards
 from affectgpt.shards.forms.frames import FramesRecipe
 from affectgpt.shards.journal import Counts, Entry, Journal
+from affectgpt.shards.probe import Prepare
 from affectgpt.streaming import ShardStream
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
@@ -320,3 +321,49 @@ def test_harmed_shards_are_noticed(
         with pytest.raises(DataError, match=r"shard-000001\.tar"):
             read_index(folder)
     assert code in [fault.code for fault in check_shards(folder).faults]
+
+
+def odd_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Entries of a manifest of which each one, and no other, must be left out."""
+    clip = {"video": "whole.mp4", "labels": ["calm"]}
+    (folder / "whole.mp4").write_bytes(make_clip(0.4))
+    (folder / "sound.npy").write_bytes(make_wav(0.2))
+    (folder / "folder.npy").mkdir()
+    np.save(folder / "words.npy", np.array(["a", "b"]))
+    return {
+        "sounds-as-faces": {**clip, "faces": "sound.npy"},
+        "folder-as-faces": {**clip, "faces": "folder.npy"},
+        "words-as-faces": {**clip, "faces": "words.npy"},
+        "overlong": {**clip, "video": "x" * 5000 + ".mp4"},
+        "not-a-name": {**clip, "video": "a\x00.mp4"},
+    }
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_whatever_one_entry_does_is_its_own_fault(tmp_path: Path, workers: int) -> None:
+    odd = odd_entries(tmp_path)
+    lines = [{"name": name, **entry} for name, entry in odd.items()]
+    lines += [{"name": "good", "video": "whole.mp4", "labels": ["calm"], "subtitle": "half \ud83d"}]
+    found = pack(write_manifest(tmp_path, lines), tmp_path / "out", skip_bad=True, workers=workers)
+    assert {reject.key for reject in found.rejects} == set(odd)
+    assert found.index.samples == 1
+    assert check_shards(tmp_path / "out", decode=True).faults == ()
+    for name in odd:
+        manifest = write_manifest(tmp_path, [line for line in lines if line["name"] in (name, "good")])
+        with pytest.raises(DataError, match=name):
+            pack(manifest, tmp_path / "other", workers=workers)
+
+
+def test_what_no_part_foresaw_is_named_too(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fall(self: Prepare, record: Any) -> Any:
+        if record.key == "clip2":
+            raise RuntimeError("a surprise")
+        return prepare(self, record)
+
+    prepare = Prepare.__call__
+    monkeypatch.setattr(Prepare, "__call__", fall)
+    found = pack(corpus / "manifest.jsonl", tmp_path / "out", skip_bad=True)
+    assert [(reject.key, reject.code) for reject in found.rejects] == [("clip2", "unreadable")]
+    assert "RuntimeError: a surprise" in str(found.rejects[0])
+    with pytest.raises(DataError, match=r"clip2.*a surprise"):
+        pack(corpus / "manifest.jsonl", tmp_path / "other")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from affectgpt.shards.remote import is_remote
 from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.resume import Bookmark
 from affectgpt.streaming.stream import ShardStream
+from affectgpt.types import Clip
 from affectgpt.web import strip_secrets, without_secrets
 
 ORDER_VERSION = 1
@@ -226,7 +227,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         train = stage == "train"
         task: Task = "labels" if self.task == "hybrid" and not train else self.task
         return StreamLoader(
-            AskedStream(self._stream(stage), task, answered=stage != "predict", style=self.style),
+            AskedStream(
+                self._stream(stage), task, answered=stage != "predict", style=self.style, check=self._check(stage)
+            ),
             self._bookmark.begin if train else None,
             self.budget,
             batch_size=self.batch_size if train else self.val_batch_size,
@@ -234,6 +237,12 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             drop_last=train and self.drop_last,
             pin_memory=self.pin_memory,
         )
+
+    def _check(self, stage: str) -> Callable[[Clip, str, str], None] | None:
+        """What the model says about samples that it cannot learn; only training leaves bad ones out."""
+        model = None if self.trainer is None or stage != "train" else self.trainer.lightning_module
+        make = getattr(model, "sample_check", None)
+        return None if make is None else make()
 
     def _definition(self) -> dict[str, Any]:
         """What the order of an epoch depends on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from affectgpt.datamodules.questions import Task, question_and_answer, question_for
-from affectgpt.errors import DataError
+from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.manifests.record import SampleError
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.prompts.wordings import OFFICIAL
@@ -31,10 +32,21 @@ class AskedStream(IterableDataset[Asked | BadSample]):
         task: What is asked.
         answered: Whether an answer is needed; a clip without one is then a bad sample.
         style: Wording of questions and answers.
+        check: Called with clip, question and answer; raises an ``AffectGPTError`` for what cannot be learnt, which is
+            then a bad sample.
     """
 
-    def __init__(self, clips: ShardStream, task: Task, *, answered: bool, style: PromptStyle = OFFICIAL) -> None:
+    def __init__(
+        self,
+        clips: ShardStream,
+        task: Task,
+        *,
+        answered: bool,
+        style: PromptStyle = OFFICIAL,
+        check: Callable[[Clip, str, str], None] | None = None,
+    ) -> None:
         super().__init__()
+        self.check = check
         self.style = style
         self.clips = clips
         self.task = task
@@ -64,9 +76,14 @@ class AskedStream(IterableDataset[Asked | BadSample]):
         draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
         name = self.clips.name_in_set(place, clip)  # the draw stays when a set is mixed with others, or is moved
         try:
-            return clip, *question_and_answer(self.task, clip, **draw, style=self.style, name=name)
+            question, answer = question_and_answer(self.task, clip, **draw, style=self.style, name=name)
+            if self.check is not None:
+                self.check(clip, question, answer)
         except SampleError as error:
             return self.clips.bad(place, clip.key, error)
+        except AffectGPTError as error:
+            return self.clips.bad(place, clip.key, SampleError(clip.key, "ask", "does_not_fit", str(error)))
+        return clip, question, answer
 
 
 def collate_asked(samples: list[Asked | BadSample]) -> Batch | list[Asked | BadSample]:
@@ -92,6 +109,7 @@ def leave_signals_to_main(worker: int) -> None:
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a tokenizer that was used before the fork says so at length
 
 
 class StreamLoader(DataLoader[Asked | BadSample]):

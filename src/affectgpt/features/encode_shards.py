@@ -27,9 +27,12 @@ from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, writ
 from affectgpt.shards.forms.frames import check_index
 from affectgpt.shards.index import ShardIndex, read_index
 from affectgpt.shards.open_shards import OpenShards
-from affectgpt.shards.read import decode_sample
+from affectgpt.shards.read import load_sample
 from affectgpt.shards.tar_writer import Sample
+from affectgpt.streaming.bad_samples import check_fraction, check_share
 from affectgpt.types import Clip
+
+_REMEDY = "Mend the clips or pack the set without them, or raise the budget; what was finished is kept"
 
 Place = tuple[int, int]
 """An input shard, and a place in it."""
@@ -104,11 +107,9 @@ def encode(
         ConfigError: If ``out`` is taken, an argument does not fit, or ``source`` holds frames of another media profile.
         DataError: If the folder is broken, holds features already, or too many samples are bad.
     """
-    if batch_size < 1 or not 0 <= bad_sample_budget < 1:
-        raise ConfigError(
-            f"batch_size={batch_size}, bad_sample_budget={bad_sample_budget}: give at least 1 clip, and a fraction of "
-            "the samples, such as 0.001, or 0"
-        )
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}, but a batch has at least one clip")
+    check_fraction(bad_sample_budget)
     index = read_index(source)
     recipe = _new_recipe(encoders, index, dtype)
     draft = Draft(Path(out), recipe, len(index.shards), overwrite=overwrite)
@@ -119,7 +120,7 @@ def encode(
     mine = range(rank, len(index.shards), world)
     parts = {number: draft.part(number) for number in mine}
     todo = [number for number, part in parts.items() if part is None]
-    budget = _Budget(bad_sample_budget, index.samples, sum(len(part.rejects) for part in parts.values() if part))
+    bad = sum(len(part.rejects) for part in parts.values() if part)
     total = sum(index.shards[number].samples for number in mine)
     done = encoded = total - sum(index.shards[number].samples for number in todo)
     if progress is not None:
@@ -134,7 +135,8 @@ def encode(
                 items = next(batches)
                 for item in _encoded(encoders, items, recipe):
                     if isinstance(item, SampleError):
-                        budget.take(item)
+                        bad += 1
+                        check_share(bad, index.samples, bad_sample_budget, str(item), _REMEDY)
                         rejects.append(item)
                         writer.reject(item)
                     else:
@@ -148,7 +150,7 @@ def encode(
             draft.give_up(number, rejects)
     seconds = time.perf_counter() - start
     encoded = _sum(done - encoded, world)
-    budget.check(_sum(budget.bad, world))
+    check_share(_sum(bad, world), index.samples, bad_sample_budget, "", _REMEDY)
     if rank == 0:
         joined, listed = draft.publish({**index.provenance, "encoded_from": _name(index)})
     _wait(world)
@@ -184,33 +186,14 @@ class _Samples(Dataset["_Item | SampleError"]):
 
     def __getitem__(self, place: Place) -> _Item | SampleError:
         number, position = place
-        key, members = self._shards[0, number].read(position)
+        where = f"sample {position} of {self.index.shards[number].name}"
         try:
-            clip = decode_sample(key, members, self.media)
-        except DataError as error:
-            message = f"{error} [sample {position} of {self.index.shards[number].name}]"
-            return SampleError(key, "encode", "undecodable", message)
+            key, members = self._shards[0, number].read(position)
+            clip = load_sample(key, members, self.media, None, where)
+        except SampleError as error:
+            return SampleError(error.key, "encode", error.code, str(error))
         kept = {suffix: content for suffix, content in members.items() if suffix != "json"} if self.keep_media else {}
         return _Item(key, clip, json.loads(members["json"]), kept)
-
-
-class _Budget:
-    """How many samples of the set may be bad."""
-
-    def __init__(self, fraction: float, samples: int, bad: int) -> None:
-        self.fraction, self.samples, self.bad = fraction, samples, bad
-
-    def take(self, problem: SampleError) -> None:
-        self.bad += 1
-        self.check(self.bad, f" The last: {problem}.")
-
-    def check(self, bad: int, last: str = "") -> None:
-        if bad > self.fraction * self.samples:
-            raise DataError(
-                f"{bad} of {self.samples} samples are bad, but bad_sample_budget={self.fraction:g} allows "
-                f"{int(self.fraction * self.samples)}.{last} Mend the clips or pack the set without them, or raise the "
-                "budget; what was finished is kept"
-            )
 
 
 def _encoded(

@@ -26,6 +26,7 @@ from affectgpt.media.speech.base import Asr
 from affectgpt.model.answer import answer_batch, answer_clip, answering
 from affectgpt.model.datamodule_check import DatamoduleCheck
 from affectgpt.model.network import Network, Output
+from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.scores import StageScores
 from affectgpt.part import Part
 from affectgpt.prompts.template import PromptStyle
@@ -226,6 +227,13 @@ class AffectGPT(Part):
     def configure_callbacks(self) -> list[lightning.Callback]:
         """Bring along the check of what feeds the model."""
         return [DatamoduleCheck()]
+
+    def sample_check(self) -> SampleLength:
+        """What tells the datamodule of samples that do not fit into a prompt, before they end a step."""
+        network = self.network
+        return SampleLength(
+            network.renderer, network.specs, network.num_tokens, network.slots, network.prefusion_inputs
+        )
 
     def configure_optimizers(self) -> Any:
         """AdamW with a warm-up, see ``OptimSpec``."""

@@ -17,10 +17,11 @@ from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_S
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.bounds import MAX_MEMBER_BYTES
 from affectgpt.shards.cache import ShardCache
+from affectgpt.shards.facts import read_facts
 from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe
 from affectgpt.shards.index import ShardIndex, ShardInfo, read_index, read_index_alone
 from affectgpt.shards.journal import Counts
-from affectgpt.shards.read import decode_sample, split_name
+from affectgpt.shards.read import load_sample, split_name
 from affectgpt.shards.remote import is_remote
 from affectgpt.shards.tar_headers import scan_members
 from affectgpt.shards.write import REJECTS_FILE
@@ -176,7 +177,7 @@ class _Reader:
             if not content:
                 yield "empty_member", f"its member {suffix!r} is empty"
         try:
-            facts = json.loads(members["json"])
+            facts = read_facts(key, members)
             if facts["key"] != key:
                 yield "wrong_key", f"its json member belongs to {facts['key']!r}"
             self.counts.add(facts)
@@ -193,7 +194,7 @@ class _Reader:
             )
         elif self._decode:
             try:
-                decode_sample(key, members, self._profile(), FeatureRecipe.of(self._index))
+                load_sample(key, members, self._profile(), FeatureRecipe.of(self._index), shard)
             except AffectGPTError as error:
                 yield "undecodable", str(error)
 

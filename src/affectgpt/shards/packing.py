@@ -17,6 +17,7 @@ from affectgpt.media.isolation import map_in_order
 from affectgpt.shards.forms.frames import FORM, FramesRecipe
 from affectgpt.shards.index import ShardIndex
 from affectgpt.shards.probe import Prepare, crashed
+from affectgpt.shards.tar_writer import Sample
 from affectgpt.shards.write import ShardWriter
 
 _TAR_BYTES_PER_SAMPLE = 8192
@@ -106,24 +107,64 @@ def pack(
         restart=restart,
     ) as writer:
         scan = _select(manifest, layout, split, labelled_only, skip_bad)
-        records = scan.records
-        identities = [record.identity() for record in records]
+        records, identities = _identified(scan, skip_bad)
         num_resumed = writer.resume(identities)
         _check_room(writer, records[num_resumed:], recipe)
         for done, sample in enumerate(
-            map_in_order(prepare, records[num_resumed:], workers, crashed), start=num_resumed
+            map_in_order(_Named(prepare), records[num_resumed:], workers, crashed), start=num_resumed
         ):
-            if isinstance(sample, SampleError):
+            problem = sample if isinstance(sample, SampleError) else _written(writer, sample, identities[done])
+            if problem is not None:
                 if not skip_bad:
-                    raise sample
-                writer.reject(sample, identities[done])
-            else:
-                writer.write(sample, identities[done])
+                    raise problem
+                writer.reject(problem, identities[done])
             if progress is not None:
                 progress(done + 1, len(records))
         origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
         index, listed, total = writer.finish(origin, scan.problems)
     return PackReport(index, listed, total.noted, num_resumed, scan.remarks)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The work on one record, where whatever it raises is the fault of that record; another process can be given it."""
+
+    prepare: Prepare
+
+    def __call__(self, record: Record) -> Sample | SampleError:
+        try:
+            return self.prepare(record)
+        except Exception as error:
+            files = ", ".join(map(str, record.files()))
+            message = f"clip {record.key!r}: {files} cannot be packed ({type(error).__name__}: {error})"
+            return SampleError(record.key, "probe", "unreadable", message)
+
+
+def _written(writer: ShardWriter, sample: Sample, identity: str) -> SampleError | None:
+    """Write a sample, or tell why a tar cannot hold it."""
+    try:
+        writer.write(sample, identity)
+    except SampleError as problem:
+        return problem
+    return None
+
+
+def _identified(scan: ManifestScan, skip_bad: bool) -> tuple[list[Record], list[str]]:
+    """The records and what tells whether they changed; those whose files cannot be looked at become problems."""
+    records, identities = [], []
+    for record in scan.records:
+        try:
+            identity = record.identity()
+        except (OSError, ValueError) as error:
+            message = f"clip {record.key!r}: its files cannot be read ({error}); check their paths"
+            problem = SampleError(record.key, "probe", "unreadable", message)
+            if not skip_bad:
+                raise problem from error
+            scan.problems.append(problem)
+            continue
+        records.append(record)
+        identities.append(identity)
+    return records, identities
 
 
 def _select(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Mapping
@@ -11,12 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from affectgpt.errors import DataError
+from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.faces.face_arrays import read_faces
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.bounds import MAX_JSON_BYTES, MAX_MEMBER_BYTES
+from affectgpt.shards.facts import read_facts
 from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, ForeignFeaturesError, read_features
 from affectgpt.shards.forms.frames import read_frames
 from affectgpt.shards.tar_headers import scan_members
@@ -109,13 +109,7 @@ class ShardReader:
             DataError: If the shard ends too early, or holds features of another set.
         """
         key, members = self.read(position)
-        try:
-            return decode_sample(key, members, profile, self._recipe)
-        except ForeignFeaturesError:  # no fault of the sample, and never one to be left out
-            raise
-        except DataError as error:
-            message = f"{error} [sample {position} of shard {str(self.path)!r}]"
-            raise SampleError(key, "load", "undecodable", message) from error
+        return load_sample(key, members, profile, self._recipe, f"sample {position} of shard {str(self.path)!r}")
 
     def _add(self, name: str, offset: int, size: int) -> None:
         key, suffix = split_name(name)
@@ -138,6 +132,33 @@ def split_name(name: str) -> tuple[str, str]:
     return folder + slash + stem, suffix
 
 
+def load_sample(
+    key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None, where: str
+) -> Clip:
+    """``decode_sample``, where whatever goes wrong is the fault of the sample.
+
+    Args:
+        key: See ``decode_sample``, as for the others.
+        members: Suffix to content.
+        profile: How media are decoded.
+        recipe: How its features were made.
+        where: Where it lies, for the message.
+
+    Raises:
+        SampleError: If it cannot be decoded, for whatever reason; the message names the key and the place.
+        ForeignFeaturesError: If it holds features of another set, which is no fault of the sample.
+    """
+    try:
+        return decode_sample(key, members, profile, recipe)
+    except ForeignFeaturesError:  # never one to be left out
+        raise
+    except AffectGPTError as error:
+        raise SampleError(key, "load", "undecodable", f"{error} [{where}]") from error
+    except Exception as error:  # a decoder may raise anything, and one sample must not end a run
+        message = f"sample {key!r} cannot be decoded ({type(error).__name__}: {error}) [{where}]"
+        raise SampleError(key, "load", "undecodable", message) from error
+
+
 def decode_sample(
     key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None = None
 ) -> Clip:
@@ -152,10 +173,7 @@ def decode_sample(
     Raises:
         DataError: If it cannot be decoded.
     """
-    try:
-        text: dict[str, Any] = json.loads(members["json"])
-    except (KeyError, ValueError) as error:
-        raise DataError(f"sample {key!r} has no readable json member ({error!r}); pack the set again") from error
+    text = read_facts(key, members)
     if FEATURES_SUFFIX in members or recipe is not None:
         return _with_features(key, members, text, profile, recipe)
     return _with_media(key, members, text, profile)

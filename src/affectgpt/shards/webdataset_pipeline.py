@@ -9,12 +9,13 @@ from typing import Any
 import webdataset
 
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.manifests.record import SampleError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.cache import ShardCache
-from affectgpt.shards.forms.features import FeatureRecipe, ForeignFeaturesError
+from affectgpt.shards.forms.features import FeatureRecipe
 from affectgpt.shards.forms.frames import check_index
 from affectgpt.shards.index import ShardIndex, read_index
-from affectgpt.shards.read import decode_sample
+from affectgpt.shards.read import load_sample
 from affectgpt.types import Clip
 
 
@@ -95,9 +96,7 @@ class _Decode:
         key = sample["__key__"]
         members = {suffix: content for suffix, content in sample.items() if not suffix.startswith("__")}
         try:
-            return decode_sample(key, members, self.profile, self.recipe)
-        except ForeignFeaturesError:
-            raise
-        except DataError as error:
-            # not a SampleError: torch could not rebuild it from a worker's message
-            raise DataError(f"{error} [in shard {Path(sample['__url__']).name!r}]") from error
+            where = f"in shard {Path(sample['__url__']).name!r}"
+            return load_sample(key, members, self.profile, self.recipe, where)
+        except SampleError as error:
+            raise DataError(str(error)) from error  # torch could not rebuild the other from a worker's message

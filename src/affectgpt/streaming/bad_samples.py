@@ -20,6 +20,37 @@ log = logging.getLogger(__name__)
 REPORT_FILE = "bad_samples.jsonl"
 
 
+def check_fraction(fraction: float) -> float:
+    """Read ``bad_sample_budget``, the part of the samples that may be bad.
+
+    Raises:
+        ConfigError: If it is not at least 0 and below 1.
+    """
+    if not 0 <= fraction < 1:
+        raise ConfigError(f"bad_sample_budget={fraction}: give a fraction of the samples, such as 0.001, or 0")
+    return fraction
+
+
+def check_share(bad: int, num_samples: int, fraction: float, last: str, remedy: str) -> None:
+    """Stop if there are more bad samples than may be.
+
+    Args:
+        bad: How many there are.
+        num_samples: How many samples there are.
+        fraction: Part of them that may be bad.
+        last: What is wrong with the last one; empty if that is not known here.
+        remedy: What to do.
+
+    Raises:
+        DataError: If more are bad than may be.
+    """
+    if bad > int(fraction * num_samples):
+        raise DataError(
+            f"{bad} of {num_samples} samples are bad, but bad_sample_budget={fraction:g} allows "
+            f"{int(fraction * num_samples)}. {f'The last: {last}. ' if last else ''}{remedy}"
+        )
+
+
 class BadSampleBudget:
     """What was found bad in a run: each sample once, whatever the number of epochs and ranks.
 
@@ -31,9 +62,7 @@ class BadSampleBudget:
     """
 
     def __init__(self, fraction: float) -> None:
-        if not 0 <= fraction < 1:
-            raise ConfigError(f"bad_sample_budget={fraction}: give a fraction of the samples, such as 0.001, or 0")
-        self.fraction = fraction
+        self.fraction = check_fraction(fraction)
         self.num_samples = 0
         self.report: Path | None = None
         self._known: dict[tuple[int, ...], dict[str, Any]] = {}  # by place: names may come twice
@@ -87,13 +116,9 @@ class BadSampleBudget:
             DataError: If more samples are bad than the budget allows.
         """
         if self.found > self.allowed:
-            last = list(self._known.values())[-1]
-            raise DataError(
-                f"{self.found} of {self.num_samples} samples are bad, but bad_sample_budget={self.fraction:g} allows "
-                f"{self.allowed}. The last: {last['reason']}. "
-                + (f"All are in {str(self.report)!r}. " if self.report else "")
-                + "Find them all with check, pack the set again without them, or raise the budget"
-            )
+            listed = f"All are in {str(self.report)!r}. " if self.report else ""
+            remedy = f"{listed}Find them all with check, pack the set again without them, or raise the budget"
+            check_share(self.found, self.num_samples, self.fraction, list(self._known.values())[-1]["reason"], remedy)
 
     def to_json(self) -> list[Mapping[str, Any]]:
         """Plain JSON, for a checkpoint."""
