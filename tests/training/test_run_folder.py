@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,19 @@ def test_a_second_run_in_the_folder_is_refused_and_the_lock_is_given_back(shards
     assert fit(shards, out) == 0
     assert fit(shards, out, "--data.args.batch_size=0") == 1
     assert fit(shards, out) == 0
+
+
+def test_a_run_that_lives_is_not_waited_for(shards, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    record = json.loads((out / RECORD).read_text())
+    (out / RECORD).write_text(json.dumps({**record, "process": os.getppid()}))
+    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 3600.0)
+    with FileLock(out / LOCK):
+        assert fit(shards, out) == 1
+    assert f"another run (process {os.getppid()} on" in capsys.readouterr().err
+    assert not run_folder._is_running({**record, "process": os.getpid()})
+    assert not run_folder._is_running({**record, "process": 2**22 + 1})
 
 
 def test_what_was_changed_on_resuming_is_in_effect_and_told(shards, tmp_path, capsys):

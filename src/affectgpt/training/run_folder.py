@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 RECORD = "run.json"
 LOCK = ".run.lock"
 LOCK_SECONDS = 10.0
-"""How long to wait for the lock: workers of a run that was killed hold it for some seconds more."""
+"""How long to wait for the lock of a run that is gone: after a kill its workers hold it for some seconds more."""
 
 MAX_CHANGES = 6
 
@@ -101,11 +101,10 @@ class RunFolder(lightning.Callback):
         write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def _lock(self, folder: Path) -> None:
-        lock = FileLock(folder / LOCK)
+        lock, record = FileLock(folder / LOCK), _read(folder / RECORD)
         try:
-            lock.acquire(timeout=LOCK_SECONDS)
+            lock.acquire(timeout=0 if record is not None and _is_running(record) else LOCK_SECONDS)
         except Timeout:
-            record = _read(folder / RECORD)
             owner = f" (process {record['process']} on {record['host']}, since {record['started']})" if record else ""
             raise ConfigError(
                 f"another run{owner} is writing checkpoints into {folder}: the two would replace each other's. Wait "
@@ -167,3 +166,18 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     whole = isinstance(record, dict) and isinstance(record.get("settings"), dict)
     return record if whole and {"process", "host", "started"} <= record.keys() else None
+
+
+def _is_running(record: dict[str, Any]) -> bool:
+    """Whether the process that wrote a record lives, on this machine, and is another one."""
+    process = int(record["process"])
+    if record["host"] != socket.gethostname() or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    state = Path(f"/proc/{process}/stat")  # a process that nobody has waited for answers too
+    return not state.exists() or state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
