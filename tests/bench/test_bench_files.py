@@ -142,7 +142,7 @@ def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
     assert list(find_gold([tmp_path / "raw"], tmp_path / "gold", ["sims"])) == ["sims"]
     with pytest.raises(DataError, match="no gold labels in"):
         find_gold([tmp_path / "raw"], tmp_path / "gold")
-    with pytest.raises(DataError, match=r"no CMU-MOSEI in .* It is to be had from"):
+    with pytest.raises(DataError, match=r"no CMU-MOSEI in .* Get it from"):
         find_gold([tmp_path / "sets"], tmp_path / "gold", ["mosei"])
 
 

@@ -46,11 +46,11 @@ def test_frames_of_a_profile_are_packed_and_what_is_left_out_is_said(
     ("arguments", "words"),
     [
         (["--media", "official"], "give --form frames"),
-        (["--form", "frames", "--media", "{nonsense"], "is no JSON"),
+        (["--form", "frames", "--media", "{nonsense"], "is not JSON"),
         (["--form", "frames", "--media", "offical"], "official"),
         (["--form", "frames", "--jpeg-qscale", "90"], "from 1 (best) to 31"),
         (["--subset", "ovmerd"], "give --layout mer2025"),
-        (["--layout", "mer2025"], "is no folder"),
+        (["--layout", "mer2025"], "is not a folder"),
         (["--workers", "-1"], "workers=-1"),
         (["--samples-per-shard", "0"], "must be at least 1"),
         (["--provenance", "CC0"], "takes KEY=VALUE"),

@@ -195,7 +195,7 @@ def save_corpus(folder: Path, corpus: dict[str, object], name: str = "test_corpu
         ("meld", {"a": {"emo": 9}}, "sample 'a': the gold label is 9"),
         ("meld", {"a": 3}, "sample 'a' is 3; expected a mapping with 'emo'"),
         ("meld", {}, "holds no sample"),
-        ("mosi", {"a": {"val": "high"}}, "the gold score is 'high', which is no number"),
+        ("mosi", {"a": {"val": "high"}}, "the gold score is 'high', which is not a number"),
         ("mosi", {"a": {"val": float("nan")}}, "the gold score is nan"),
     ],
 )

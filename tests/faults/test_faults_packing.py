@@ -104,7 +104,7 @@ def test_without_leave_to_skip_the_first_broken_file_stops_and_is_named(tmp_path
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "which is no file; check the path"),
+        (lambda path: None, "which is not a file; check the path"),
         (lambda path: np.save(path, np.zeros((4, 8, 8), np.uint8)), "uint8"),
         (lambda path: np.save(path, np.zeros((4, 8, 8, 3), np.float32)), "uint8"),
         (lambda path: np.save(path, np.zeros((0, 8, 8, 3), np.uint8)), "no face was cut out"),

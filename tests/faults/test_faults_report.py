@@ -129,7 +129,7 @@ def test_a_gold_score_out_of_range_or_missing_is_listed_or_refused(tmp_path):
     with pytest.raises(DataError, match=r"1 samples have a gold score outside the set's range \(-1 to 1\): 'b'"):
         score("sims", pair, full, mode="strict")
     write(full, {"a": "0.4", "b": "joy"}, "label")
-    with pytest.raises(DataError, match=r"full\.csv, sample 'b': the gold score is 'joy', which is no number"):
+    with pytest.raises(DataError, match=r"full\.csv, sample 'b': the gold score is 'joy', which is not a number"):
         score("sims", pair, full)
 
 

@@ -54,6 +54,16 @@ def test_letters_of_two_scripts_in_one_word_are_noted(tmp_path: Path) -> None:
     assert note == "label 'h\\u0430ppy' mixes letters of CYRILLIC and LATIN in one word"
 
 
+def test_a_folder_of_faces_with_a_broken_link_is_a_fault_of_its_clip(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "0.png").symlink_to("nowhere.png")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"name": "a", "video": "a.mp4", "faces": "crops"}))
+    _, problems = scan_manifest(tmp_path / "m.jsonl")
+    assert [problem.code for problem in problems] == ["missing_file"]
+    assert "0.png', a link to nothing" in str(problems[0])
+
+
 @pytest.mark.parametrize("labels", [False, 0, {}, {"happy": 1}, ["\u200b"], [" "], [1], "happy"])
 def test_labels_that_are_no_list_of_words_are_a_fault(tmp_path: Path, labels: object) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")

@@ -74,7 +74,7 @@ def test_parquet_values_beyond_json_are_turned_or_refused(files: Path) -> None:
     assert read_manifest(files / "m.parquet")[0].extra["day"] == "2026-11-24"
     assert read_manifest(files / "m.parquet")[0].extra["score"] is None
     write_parquet(files / "m.parquet", [{"name": "a", "video": "a.mp4", "raw": b"\x00"}])
-    with pytest.raises(DataError, match=r"'raw' is .* no plain JSON"):
+    with pytest.raises(DataError, match=r"'raw' is .* not plain JSON"):
         read_manifest(files / "m.parquet")
     (files / "m.parquet").write_bytes((files / "m.parquet").read_bytes()[:-9])
     with pytest.raises(DataError, match="cannot be read as parquet"):
@@ -250,7 +250,7 @@ def test_parts_of_the_release_can_be_left_out_and_other_tables_chosen(tmp_path: 
     (folder / "video").rename(folder / "videos")
     with pytest.raises(DataError, match="holds no video"):
         read_manifest(folder, Mer2025())
-    with pytest.raises(DataError, match="is no folder, but layout"):
+    with pytest.raises(DataError, match="is not a folder, but layout"):
         read_manifest(folder / "subtitle_chieng.csv", Mer2025())
 
 

@@ -96,7 +96,7 @@ BAD_LINES = [
     ({"name": "a.b", "video": "good.mp4"}, "bad_name", "'a.b' cannot be a key"),
     ({"name": "../up", "video": "good.mp4"}, "bad_name", "cannot be a key"),
     ({"name": "x"}, "no_media", "neither 'video' nor 'audio'"),
-    ({"name": "x", "video": "gone.mp4"}, "missing_file", "which is no file"),
+    ({"name": "x", "video": "gone.mp4"}, "missing_file", "which is not a file"),
     ({"name": "x", "video": "notes.txt"}, "unknown_suffix", "must end in one of"),
     ({"name": "x", "video": "good.mp4", "labels": "happy"}, "wrong_type", "must be a list of words"),
     ({"name": "x", "video": "good.mp4", "subtitle": 3}, "wrong_type", "'subtitle' must be a string"),

@@ -80,7 +80,7 @@ def _score(gold: Answers, name: str) -> float:
     try:
         return math.nan if value is None or value == "" else float(value)
     except (TypeError, ValueError):
-        raise DataError(f"{gold.source}, sample {name!r}: the gold score is {value!r}, which is no number") from None
+        raise DataError(f"{gold.source}, sample {name!r}: the gold score is {value!r}, which is not a number") from None
 
 
 def _check_kind(test_set: TestSet, gold: Answers, name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.errors import ConfigError
+from affectgpt.files import parse_json
 
 if TYPE_CHECKING:
     from affectgpt.manifests.manifest import Layout
@@ -121,10 +122,7 @@ def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
 
     media = args.media
     if media is not None and media.lstrip().startswith("{"):
-        try:
-            media = json.loads(media)
-        except ValueError as error:
-            raise ConfigError(f"--media {media!r} is no JSON ({error}), nor the name of a profile") from error
+        media = parse_json(media, f"--media {media[:200]!r}")
     return FramesRecipe(MediaProfile.of(media), args.jpeg_qscale or 2)
 
 

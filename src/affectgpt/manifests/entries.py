@@ -160,6 +160,7 @@ class _Entry:
             raise self.fault("wrong_type", f"{name!r} must be a file name, but is {_shown(value)}")
         path = self.find(name, value)
         if name == "faces" and path.is_dir():
+            self.check_pictures(path)
             return path
         suffix = value.rpartition(".")[2].lower()
         if suffix not in _FILES[name]:
@@ -169,9 +170,19 @@ class _Entry:
             )
         if not path.is_file():
             raise self.fault(
-                "missing_file", f"{name!r} names {_shown(str(path), 1000)}, which is no file; check the path"
+                "missing_file", f"{name!r} names {_shown(str(path), 1000)}, which is not a file; check the path"
             )
         return path
+
+    def check_pictures(self, folder: Path) -> None:
+        """Refuse a folder of face crops that cannot be listed, or has a link to nothing in it."""
+        try:
+            gone = [path for path in folder.iterdir() if not path.exists()]
+        except OSError as error:
+            message = f"'faces' names the folder {str(folder)!r}, which cannot be opened ({error.strerror})"
+            raise self.fault("missing_file", message) from error
+        if gone:
+            raise self.fault("missing_file", f"'faces' names {str(gone[0])!r}, a link to nothing; mend or remove it")
 
     def find(self, name: str, value: str) -> Path:
         """The path of a file; a name whose letters are spelt in two characters on disk, or in one, is the same name."""
@@ -200,7 +211,7 @@ class _Entry:
                 self.notes.append(f"{clean_text(str(name))} held half an emoji, which became U+FFFD")
             return json.loads(kept)
         except (TypeError, ValueError, AttributeError, RecursionError):
-            message = f"{name!r} is {_shown(value)}, which is no plain JSON; leave it out"
+            message = f"{name!r} is {_shown(value)}, which is not plain JSON; leave it out"
             raise self.fault("wrong_type", message) from None
 
 

@@ -93,7 +93,9 @@ def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestS
         raise DataError(f"manifest {str(path)[:200]!r} cannot be opened: {error.strerror}; check the path") from error
     if layout is not None:
         if not is_folder:
-            raise DataError(f"{str(path)!r} is no folder, but layout {layout!r} reads one; give the folder of the set")
+            raise DataError(
+                f"{str(path)!r} is not a folder, but layout {layout!r} reads one; give the folder of the set"
+            )
         scan = _collect(layout.entries(path), path, cells=True)
         remarks = describe_unused(path, layout.unused(path))
     elif is_folder:

@@ -58,7 +58,7 @@ class Mer2025:
         """The clips that the tables name, in their order.
 
         Raises:
-            DataError: If a table or the folder of videos is missing, or has not the right columns.
+            DataError: If a table or the folder of videos is missing, or lacks a column.
         """
         tables, faults = self._tables(folder)
         subtitles: _Table = {}

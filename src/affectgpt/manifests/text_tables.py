@@ -117,7 +117,7 @@ def read_table(path: Path, *, quoted: bool = True, other_encoding: str | None = 
             if len({len(row.cells) for row in by_line}) == 1:
                 rows, problem = by_line, None
     if problem is not None:
-        raise DataError(f"{str(path)!r} is no table of text: {problem}")
+        raise DataError(f"{str(path)!r} cannot be read as a table: {problem}")
     header = tuple(clean_name(name) for name in rows[0].cells) if rows and rows[0].line == 1 else ()
     named = [name for name in header if name]
     if not rows:

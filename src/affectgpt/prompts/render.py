@@ -79,7 +79,7 @@ class Renderer:
 
         Raises:
             ConfigError: If there is no sample, one does not fit into ``max_tokens`` even without its subtitle, or a
-                question, a subtitle or an answer is no text.
+                question, a subtitle or an answer is not text.
         """
         if not questions:
             raise ConfigError("there is no sample to render; a batch holds at least one question")

@@ -108,7 +108,7 @@ class BenchClips(Dataset[Clip | Unreadable]):
 class RankShare(DistributedSampler[Any]):
     """The part of the clips that a rank reads, neighbours in their order; see ``share_of_rank``.
 
-    It is a ``DistributedSampler`` so that Lightning does not share the clips out once more.
+    It is a ``DistributedSampler`` so that Lightning does not divide the clips among the ranks a second time.
 
     Args:
         clips: All clips.

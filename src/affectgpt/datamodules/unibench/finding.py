@@ -33,7 +33,7 @@ def read_set(
             default it is refused.
 
     Raises:
-        ConfigError: If there is no such set.
+        ConfigError: If no set has that name.
         DataError: If it is not there, is damaged, or differs from the published split.
 
     Examples:
@@ -79,7 +79,7 @@ def holds_set(name: str, folder: str | Path) -> bool:
     """Whether a folder (or a file of labels) can be read as that set, whatever it is called.
 
     Raises:
-        ConfigError: If there is no such set.
+        ConfigError: If no set has that name.
     """
     return any(True for _ in _places(get_test_set(name), [Path(folder)]))
 
@@ -122,5 +122,5 @@ def _absent(test_set: TestSet, folders: Sequence[Path]) -> DataError:
     gone = [str(folder) for folder in folders if not folder.exists()]
     hint = f" {', '.join(gone)} does not exist." if gone else ""
     return DataError(
-        f"no {test_set.title} in {where}: looked for {', '.join(looked)}.{hint} It is to be had from {test_set.source}"
+        f"no {test_set.title} in {where}: looked for {', '.join(looked)}.{hint} Get it from {test_set.source}"
     )

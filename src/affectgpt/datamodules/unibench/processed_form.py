@@ -71,7 +71,7 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
 
 
 def _existing(folder: Path, *names: str) -> Path:
-    """The first of several names that is there, else the first."""
+    """The first of several names that exists, or else the first name."""
     return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 

@@ -161,5 +161,5 @@ def as_score(value: Any, key: str, place: Path) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if math.isnan(score):
-        raise DataError(f"{place}, sample {key!r}: the gold score is {value!r}, which is no number")
+        raise DataError(f"{place}, sample {key!r}: the gold score is {value!r}, which is not a number")
     return score

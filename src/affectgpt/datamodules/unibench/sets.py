@@ -23,13 +23,13 @@ class TestSet:
         num_samples: Size of the published test split.
         split: What the published test split is.
         language: Language of the spoken words: ``en`` or ``zh``.
-        source: Where the data are to be had.
+        source: Where to get the data.
         labels: Every gold label of a discrete set, in the order of the authors' numbers.
         gold_range: Lowest and highest gold score of a sentiment set.
         aliases: Further names in file and folder names, plain letters and digits.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # pytest takes it for a test class by its name
 
     name: str
     title: str
