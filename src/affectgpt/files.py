@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def draft(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        Path(name).chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
+        Path(name).chmod(new_file_mode())  # a temporary file is its owner's alone
         Path(name).replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) and error.filename is None:
@@ -154,8 +154,19 @@ def digest_of_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def new_file_mode() -> int:
+    """The mode that the process's umask gives to new files, for those that are made with another one."""
+    return 0o666 & ~_umask()
+
+
 def _umask() -> int:
-    """The process's umask; it can only be read by setting it, so another thread may see the strict one for a moment."""
+    """The process's umask."""
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        found = [line.split()[1] for line in lines if line.startswith("Umask:")]
+        if found:
+            return int(found[0], 8)
+    # elsewhere it can only be read by setting it, so that another thread may see the strict one for a moment
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

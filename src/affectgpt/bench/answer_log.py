@@ -12,7 +12,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from affectgpt.errors import DataError
-from affectgpt.files import digest_of
+from affectgpt.files import digest_of, new_file_mode
 
 LOG_SUFFIX = ".answers.jsonl"
 
@@ -41,7 +41,7 @@ class AnswerLog:
         self.notes: dict[str, Any] = {}
         self.num_cut_bytes = 0
         self.num_others = 0
-        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), mode=new_file_mode())
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)

@@ -18,7 +18,7 @@ from threading import Thread
 from filelock import FileLock, Timeout
 
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import cache_folder, digest_of_file
+from affectgpt.files import cache_folder, digest_of_file, new_file_mode
 from affectgpt.shards.index import ShardIndex, ShardInfo
 from affectgpt.shards.remote import fetch_file, join_url
 from affectgpt.web import Patience, without_secrets
@@ -152,9 +152,7 @@ def _digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
 
 
 def _lock(path: Path) -> FileLock:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return FileLock(path, mode=0o666 & ~mask)
+    return FileLock(path, mode=new_file_mode())  # its own is 0644, whatever the umask
 
 
 def _files(folder: Path) -> dict[Path, os.stat_result]:
@@ -171,7 +169,7 @@ def _remove(path: Path) -> bool:
     """Remove a file unless it is being fetched, or another user's in a folder where only they may remove it."""
     try:
         if path.suffix == ".part":
-            with FileLock(path.with_suffix(".lock"), timeout=0):
+            with _lock(path.with_suffix(".lock")).acquire(timeout=0):
                 path.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     except (Timeout, PermissionError):

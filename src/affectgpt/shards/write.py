@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from affectgpt import __version__
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import replace_folder, restore_folder, write_lines, write_whole
+from affectgpt.files import new_file_mode, replace_folder, restore_folder, write_lines, write_whole
 from affectgpt.manifests.record import SampleError
 from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
 from affectgpt.shards.journal import Counts, Entry, Journal, chain
@@ -85,7 +85,7 @@ class ShardWriter:
         sizes = {"samples_per_shard": samples_per_shard, "shard_bytes": shard_bytes}
         kept = {"tool": _TOOL, "form": form, "recipe": self._recipe, **sizes, **(settings or {})}
         self._journal = Journal(self._draft / "journal.jsonl", kept)
-        self._lock = FileLock(self._draft / "lock", timeout=0)
+        self._lock = FileLock(self._draft / "lock", timeout=0, mode=new_file_mode())
         self._open_shard: TarWriter | None = None
         self._rejects: list[SampleError] = []
         self._inputs = 0

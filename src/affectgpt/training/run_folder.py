@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from affectgpt import __version__
 from affectgpt.checkpoints.io import SAME_MATHS, load_checkpoint
 from affectgpt.errors import AffectGPTError, CheckpointError, ConfigError
-from affectgpt.files import write_whole
+from affectgpt.files import new_file_mode, write_whole
 from affectgpt.training.run_settings import Change, changed_settings, settings_of
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class RunFolder(lightning.Callback):
         write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
     def _lock(self, folder: Path) -> None:
-        lock, record = FileLock(folder / LOCK), _read(folder / RECORD)
+        lock, record = FileLock(folder / LOCK, mode=new_file_mode()), _read(folder / RECORD)
         try:
             lock.acquire(timeout=0 if record is not None and _is_running(record) else LOCK_SECONDS)
         except Timeout:

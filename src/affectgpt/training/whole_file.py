@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from affectgpt.errors import CheckpointError, first_few
+from affectgpt.files import new_file_mode
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -55,7 +56,7 @@ class WholeFileIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(draft).chmod(0o644)  # a temporary file is its owner's alone
+            Path(draft).chmod(new_file_mode())  # a temporary file is its owner's alone
             Path(draft).replace(path)
         except (OSError, RuntimeError) as error:
             # of a full disk torch says "unexpected pos"; the system's own words are the context of that
