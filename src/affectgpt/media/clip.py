@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affectgpt.errors import DataError
-from affectgpt.media.decode.decoder import Decoded, decode
+from affectgpt.media.decode.decoder import Decoded
 from affectgpt.media.decode.timeline import floor_indices
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.face_arrays import check_faces
-from affectgpt.media.faces.find import find_faces
+from affectgpt.media.faces.find import faces_in
 from affectgpt.media.pictures.scale import build_scaler
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.sound.segments import segment_waveform
+from affectgpt.media.sound.segments import finish_windows, segment_waveform
+from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.types import Clip
 
 NO_CROPS = "no face crops in the sample"
@@ -61,28 +61,67 @@ def load_clip(
     Raises:
         DataError: If a file cannot be decoded, or the clip has nothing that the profile asks for.
     """
-    name = key if key is not None else _name_of(source)
-    visual = [wanted for wanted in profile.sources if wanted in ("frame", "image")]
-    own_audio = ["audio"] if "audio" in profile.sources and audio is None else []
-    seen = heard = None
-    if visual or own_audio:
-        seen = heard = decode(source, replace(profile, sources=(*visual, *own_audio)), key=name)
-    if "audio" in profile.sources and audio is not None:
-        heard = decode(audio, replace(profile, sources=("audio",)), key=name)
-
-    face_notes: list[str] = []
-    crops: NDArray[np.uint8] | str = NO_CROPS
-    if isinstance(faces, FaceDetector):
-        if "face" in profile.sources:
-            faces_channels = "rgb"
-            crops, face_notes = _find_crops(source, profile, faces, name)
-    elif faces is not None:
-        crops = faces
-    return assemble_clip(
-        seen,
-        heard,
+    name = key if key is not None else name_of(source)
+    detector = faces if isinstance(faces, FaceDetector) and "face" in profile.sources else None
+    sources = decode_sources(source, profile, key=name, audio=audio, whole=detector is not None)
+    given = None if isinstance(faces, FaceDetector) else faces
+    return clip_of(
+        sources,
         profile,
         key=name,
+        subtitle=subtitle,
+        labels=labels,
+        description=description,
+        detector=detector,
+        faces=given,
+        faces_channels=faces_channels,
+        extra=extra,
+    )
+
+
+def clip_of(
+    sources: Sources,
+    profile: MediaProfile,
+    *,
+    key: str,
+    subtitle: str | None = None,
+    labels: Sequence[str] = (),
+    description: str | None = None,
+    detector: FaceDetector | None = None,
+    faces: NDArray[np.uint8] | None = None,
+    faces_channels: str = "rgb",
+    extra: Mapping[str, Any] | None = None,
+) -> tuple[Clip, dict[str, str]]:
+    """Make a clip of what ``decode_sources`` gave; see ``load_clip``.
+
+    Args:
+        sources: The decoded files; with ``whole`` frames if there is a detector.
+        profile: The sources to prepare.
+        key: The sample's name.
+        subtitle: See ``load_clip``, as for the others.
+        labels: Open-vocabulary emotion labels.
+        description: Free-form emotion description.
+        detector: Finds the main face.
+        faces: Face crops, if there is no detector.
+        faces_channels: Order of their channels.
+        extra: Anything else to carry along.
+
+    Returns:
+        The clip, and what it lacks.
+
+    Raises:
+        DataError: If it has nothing that the profile asks for.
+    """
+    face_notes: list[str] = []
+    crops: NDArray[np.uint8] | str = NO_CROPS if faces is None else faces
+    if detector is not None and sources.whole is not None:
+        faces_channels = "rgb"
+        crops, face_notes = _find_crops(sources.whole, profile, detector)
+    return assemble_clip(
+        sources.seen,
+        sources.heard,
+        profile,
+        key=key,
         subtitle=subtitle,
         labels=labels,
         description=description,
@@ -151,7 +190,8 @@ def assemble_clip(
     return clip, missing
 
 
-def _name_of(source: str | Path | bytes) -> str:
+def name_of(source: str | Path | bytes) -> str:
+    """The name of a clip that was given none: that of its file."""
     return "clip" if isinstance(source, bytes) else Path(source).stem
 
 
@@ -168,6 +208,8 @@ def _prepare(
     if wanted == "face":
         return crops if isinstance(crops, str) else _faces(crops, faces_channels, profile, name)
     if wanted == "audio":
+        if heard is not None and heard.windows is not None:
+            return finish_windows(heard.windows, profile)
         if heard is None or heard.waveform is None:
             return heard.missing["audio"] if heard else "no sound was decoded"
         segments, keep = segment_waveform(heard.waveform, profile)
@@ -180,10 +222,10 @@ def _prepare(
 
 
 def _find_crops(
-    source: str | Path | bytes, profile: MediaProfile, detector: FaceDetector, name: str
+    whole: Decoded, profile: MediaProfile, detector: FaceDetector
 ) -> tuple[NDArray[np.uint8] | str, list[str]]:
     """Crops of the main face, or the reason why there are none; and notes."""
-    found = find_faces(source, profile, detector, key=name)
+    found = faces_in(whole, profile, detector)
     if found is None:
         return "the file has no pictures to find a face in", []
     kept = found.kept

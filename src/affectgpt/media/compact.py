@@ -14,6 +14,8 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from torch import Tensor
 
 from affectgpt.errors import DataError
+from affectgpt.media.limits import MAX_PIXELS, MAX_WHOLE_SAMPLES, too_large
+from affectgpt.media.pictures.picture_header import is_whole_jpeg
 
 _FULL_SCALE = 32768
 _GBR = (1, 2, 0)
@@ -73,11 +75,14 @@ def decode_jpegs(pictures: Sequence[bytes], name: str) -> Tensor:
         DataError: If one is broken, or of another size.
     """
     codec = av.CodecContext.create("mjpeg", "r")
+    codec.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
     codec.thread_count = 1
     reformatter = VideoReformatter()
     frames: np.ndarray | None = None
     for number, picture in enumerate(pictures):
         try:
+            if not is_whole_jpeg(picture):
+                raise ValueError("it is cut")
             (frame,) = codec.decode(av.Packet(picture))
         except (av.FFmpegError, ValueError) as error:
             raise DataError(
@@ -140,10 +145,15 @@ def decode_flac(content: bytes, name: str) -> Tensor:
     try:
         with av.open(io.BytesIO(content), "r", format="flac") as container:
             container.streams.audio[0].codec_context.thread_count = 1
-            blocks = [
-                np.frombuffer(frame.planes[0], np.int16)[: frame.samples]  # type: ignore[call-overload]
-                for frame in container.decode(audio=0)
-            ]
+            blocks = []
+            num_samples = 0
+            for frame in container.decode(audio=0):
+                blocks.append(np.frombuffer(frame.planes[0], np.int16)[: frame.samples])  # type: ignore[call-overload]
+                num_samples += frame.samples
+                if num_samples > MAX_WHOLE_SAMPLES:
+                    raise too_large(f"{name}: its stored sound", "has more samples", "MAX_WHOLE_SAMPLES")
         return torch.from_numpy(np.concatenate(blocks).astype(np.float32) / np.float32(_FULL_SCALE))
+    except DataError:
+        raise
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise DataError(f"{name}: its stored sound cannot be decoded ({error}); fetch the shard again") from error

@@ -25,8 +25,8 @@ Of a longer sound only the windows that a model is given are kept, where nothing
 """
 MAX_RAW_SOUND_BYTES = 64 * 1024**2
 """Decoded sound that waits for the resampling of the published code, 64 MiB; longer sound is resampled in blocks."""
-MAX_PACKETS = 8_000_000
-"""Packets of a video whose time stamps are held: three days at 30 frames a second."""
+MAX_PACKETS = 2_000_000
+"""Packets of a video whose time stamps are held: 18 hours at 30 frames a second."""
 MAX_WORKER_BYTES = 4 * 1024**3
 """Memory that decoding one file may take in a process of its own, 4 GiB; see ``affectgpt.media.isolation``."""
 
@@ -39,8 +39,9 @@ def too_large(name: str, what: str, limit: str) -> MediaError:
         what: What it has too much of, as a sentence part: ``"has 255 channels"``.
         limit: Name of the limit in this module.
     """
-    value = globals()[limit]
-    return MediaError(
-        f"{name} {what}, but the limit is {value:,} (affectgpt.media.limits.{limit}); convert it, or leave it out",
-        "too_large",
-    )
+    return MediaError(f"{name} {beyond(what, limit)}; convert it, or leave it out", "too_large")
+
+
+def beyond(what: str, limit: str) -> str:
+    """The same as a part of a sentence, for a track of a file that has others."""
+    return f"{what}, but the limit is {globals()[limit]:,} (affectgpt.media.limits.{limit})"

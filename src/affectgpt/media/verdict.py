@@ -14,7 +14,7 @@ from affectgpt.media.decode.container import audio_stream, describe, opened, vid
 from affectgpt.media.decode.decoder import Decoded, decode
 from affectgpt.media.isolation import map_in_order
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.speech.activity import is_silent
+from affectgpt.media.speech.activity import SILENCE_RMS, is_silent
 
 _LOOK = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
@@ -58,7 +58,7 @@ def check_media(path: str | Path) -> MediaCheck:
         with opened(path, describe(path, None)) as container:
             found = {"video": video_stream(container), "audio": audio_stream(container)}
             streams = {kind: _form(stream) for kind, stream in found.items() if stream is not None}
-        decoded = decode(path, _LOOK, thorough=True)
+        decoded = decode(path, _LOOK, thorough=True, windows_do=True)
     except DataError as error:
         code = error.code if isinstance(error, MediaError) else "undecodable"
         return MediaCheck(name, "refused", code, (str(error),), streams=streams)
@@ -96,7 +96,8 @@ def _oddities(decoded: Decoded) -> Iterator[tuple[str, str]]:
         for modality, code in (("visual", "no_video"), ("audio", "no_audio")):
             if modality in decoded.missing:
                 yield code, decoded.missing[modality]
-    if decoded.waveform is not None and is_silent(decoded.waveform):
+    quiet = decoded.waveform is not None and is_silent(decoded.waveform)
+    if quiet or (decoded.loudness is not None and decoded.loudness < SILENCE_RMS):
         yield "silent", "its audio track is silent"
 
 

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from affectgpt.datamodules.collate import collate
-from affectgpt.media.clip import load_clip
+from affectgpt.media.clip import clip_of, name_of
+from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.profile import MediaProfile
+from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.media.speech.base import Asr
-from affectgpt.media.speech.transcribe import transcribe_clip
+from affectgpt.media.speech.transcribe import transcribe_sound
 from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.metrics.final_answer import read_answer
 from affectgpt.prompts.template import PromptStyle
@@ -100,18 +102,54 @@ def answer_clip(
 ) -> Prediction:
     """Decode a file and answer it; see ``AffectGPT.predict``."""
     start = time.perf_counter()
-    heard = None
-    if asr is not None and not (subtitle and subtitle.strip()):
-        heard = transcribe_clip(clip if audio is None else audio, asr, key=key)
-        subtitle = heard.text
-    hear_seconds = time.perf_counter() - start
-    start = time.perf_counter()
+    name = key if key is not None else name_of(clip)
+    listens = asr is not None and not (subtitle and subtitle.strip())
     detector = None
     if face_detector is not None and "face" in model.media.sources:
         detector = FACE_DETECTORS.build(face_detector)
-    decoded, missing = load_clip(clip, model.media, key=key, audio=audio, subtitle=subtitle, faces=detector)
-    batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
+    sources = decode_sources(clip, model.media, key=name, audio=audio, whole=detector is not None, speech=listens)
     read_seconds = time.perf_counter() - start
+    return answer_sources(model, sources, name, subtitle, question, max_new_tokens, detector, asr, read_seconds)
+
+
+def answer_sources(
+    model: Answerer,
+    sources: Sources,
+    key: str,
+    subtitle: str | None,
+    question: str | None,
+    max_new_tokens: int | None,
+    detector: FaceDetector | None,
+    asr: Asr | Spec | str | Mapping[str, Any] | None,
+    read_seconds: float,
+) -> Prediction:
+    """Answer what was decoded already.
+
+    Args:
+        model: The model.
+        sources: What ``decode_sources`` gave; with ``speech`` where the words are to be heard, with ``whole`` where
+            there is a detector.
+        key: Name of the clip.
+        subtitle: Spoken words, if known.
+        question: What to ask; by default for all possible emotional states.
+        max_new_tokens: Longest answer.
+        detector: What finds the face.
+        asr: What hears the words.
+        read_seconds: Time that the decoding took.
+
+    Raises:
+        DataError: If the clip has nothing that the model can use.
+    """
+    heard = None
+    start = time.perf_counter()
+    if asr is not None and sources.speech is not None:
+        heard = transcribe_sound(sources.speech, asr)
+        subtitle = heard.text
+    hear_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    decoded, missing = clip_of(sources, model.media, key=key, subtitle=subtitle, detector=detector)
+    batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
+    read_seconds += time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]
     notes = decoded.extra.get("media_notes", ())
     missing = {**missing, **({"media": "; ".join(notes)} if notes else {})}

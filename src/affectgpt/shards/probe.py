@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affectgpt.errors import DataError
+from affectgpt.errors import DataError, MediaError
 from affectgpt.manifests.record import FACES_SUFFIX, Record, SampleError
 from affectgpt.media.decode.decoder import Decoded, decode
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.face_arrays import read_faces
 from affectgpt.media.faces.find import find_faces
+from affectgpt.media.limits import MAX_LOADED_BYTES, too_large
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import FACE_DETECTORS
 from affectgpt.shards.forms.frames import FramesRecipe, count_pictures
@@ -60,9 +61,12 @@ class Prepare:
             return SampleError(record.key, "probe", "unreadable", message)
 
     def _prepare(self, record: Record) -> Sample:
-        contents = {path: path.read_bytes() for path in (record.video, record.audio) if path is not None}
+        contents = {path: _read(path, record) for path in (record.video, record.audio) if path is not None}
         profile = _PROBE if self.recipe is None else self.recipe.profile
-        decoded = {path: _decode(content, path, record, profile) for path, content in contents.items()}
+        windows_do = self.recipe is None  # the form 'frames' stores the whole waveform
+        decoded = {
+            path: _decode(content, path, record, profile, windows_do=windows_do) for path, content in contents.items()
+        }
         seen = decoded[record.video] if record.video is not None else None
         heard = decoded[record.audio] if record.audio is not None else seen
         facts = _facts(record, seen, heard, list(decoded.values()))
@@ -84,7 +88,9 @@ class Prepare:
         if record.faces is not None:
             facts["has_faces"] = True
             try:
-                return _given_faces(record)
+                faces, notes = _given_faces(record)
+                facts["media_notes"] += notes
+                return faces
             except DataError as error:
                 raise SampleError(record.key, "probe", "bad_faces", str(error)) from error
         if self.detector is None or not facts["has_video"] or record.video is None:
@@ -123,7 +129,7 @@ def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded:
         **record.to_json(),
         "duration_seconds": round(max(part.duration_seconds for part in decoded), 3),
         "has_video": seen is not None and seen.frames is not None,
-        "has_audio": heard is not None and heard.waveform is not None,
+        "has_audio": heard is not None and heard.has_sound,
         "has_faces": False,
         "picture": seen is not None and seen.picture,
         "missing": missing,
@@ -131,13 +137,22 @@ def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded:
     }
 
 
-def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile) -> Decoded:
+def _read(path: Path, record: Record) -> bytes:
+    if (num_bytes := path.stat().st_size) > MAX_LOADED_BYTES:
+        error = too_large(f"clip {record.key!r}: {str(path)!r}", f"has {num_bytes:,} bytes", "MAX_LOADED_BYTES")
+        raise SampleError(record.key, "probe", error.code, str(error))
+    return path.read_bytes()
+
+
+def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile, *, windows_do: bool) -> Decoded:
     try:
-        decoded = decode(content, profile, key=record.key, thorough=True)
+        decoded = decode(content, profile, key=record.key, thorough=True, windows_do=windows_do)
     except DataError as error:
         code = "undecodable" if content else "empty_file"
+        if isinstance(error, MediaError) and error.code == "too_large":
+            code = error.code
         raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
-    if path == record.audio and decoded.waveform is None:
+    if path == record.audio and not decoded.has_sound:
         message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
         raise SampleError(record.key, "probe", "no_sound", message)
     return decoded
@@ -149,22 +164,24 @@ def _detector(name: str) -> FaceDetector:
     return detector
 
 
-def _given_faces(record: Record) -> bytes:
-    """The face crops of a record as an npy file; pictures in a folder become one."""
+def _given_faces(record: Record) -> tuple[bytes, list[str]]:
+    """The face crops of a record as an npy file, and notes on damage; pictures in a folder become one file."""
     files = record.face_files()
     if record.faces in files:
-        content = files[0].read_bytes()
+        content = _read(files[0], record)
         read_faces(content, record.key)
-        return content
+        return content, []
     crops = []
+    notes = []
     for path in files:
-        frames = decode(path.read_bytes(), _CROP, key=record.key).frames
-        assert frames is not None
-        crops.append(frames[0].permute(1, 2, 0).numpy())
+        decoded = decode(_read(path, record), _CROP, key=record.key)
+        assert decoded.frames is not None
+        crops.append(decoded.frames[0].permute(1, 2, 0).numpy())
+        notes += [f"face crop {path.name!r} is damaged: {note}" for note in decoded.notes]
     if len({crop.shape for crop in crops}) != 1:
         sizes = ", ".join(sorted({f"{crop.shape[1]}x{crop.shape[0]}" for crop in crops})) or "none at all"
         raise DataError(f"clip {record.key!r}: pictures of one size make face crops, but {record.faces} holds {sizes}")
-    return _npy(np.stack(crops))
+    return _npy(np.stack(crops)), notes
 
 
 def _npy(array: NDArray[np.uint8]) -> bytes:

@@ -13,9 +13,13 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from affectgpt.errors import MediaError
+from affectgpt.media.limits import MAX_FILE_BYTES, MAX_PIXELS, too_large
+from affectgpt.media.pictures.picture_header import picture_size
 
 # A playlist that poses as a clip could make FFmpeg open other files or addresses; the clip is read through Python
-_OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none"}
+# FFmpeg decodes a first frame to learn about a file, so a picture's size must be bounded here already
+_OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
+_HEADER_BYTES = 1 << 20
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
     """The file, open for reading.
 
     Raises:
-        MediaError: If it cannot be opened, is empty, or is no media file.
+        MediaError: If it cannot be opened, is empty, is no media file, or is too large.
     """
     file: BinaryIO
     try:
@@ -31,9 +35,15 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
     except OSError as error:
         raise MediaError(f"{name} cannot be opened: {error.strerror}; check the path", "unreadable") from error
     with file:
-        if not file.read(1):
+        head = file.read(_HEADER_BYTES)
+        if not head:
             raise MediaError(f"{name} is empty; fetch it again, or leave it out", "empty_file")
+        if (num_bytes := file.seek(0, io.SEEK_END)) > MAX_FILE_BYTES:
+            raise too_large(name, f"has {num_bytes:,} bytes", "MAX_FILE_BYTES")
         file.seek(0)
+        width, height = picture_size(head) or (0, 0)
+        if width * height > MAX_PIXELS:
+            raise too_large(name, f"has {width:,} x {height:,} pixels", "MAX_PIXELS")
         try:
             container = av.open(file, "r", options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
         except av.FFmpegError as error:
@@ -48,8 +58,8 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
 
 def describe(source: str | Path | bytes, key: str | None) -> str:
     """The clip, for messages."""
-    place = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
-    return f"clip {key!r} ({place})" if key else f"the clip in {place}"
+    origin = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
+    return f"clip {key!r} ({origin})" if key else f"the clip in {origin}"
 
 
 def is_picture(container: InputContainer) -> bool:

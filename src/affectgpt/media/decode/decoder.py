@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import torch
-from av.container import InputContainer
 
 from affectgpt.errors import MediaError
 from affectgpt.media.decode.container import audio_stream, describe, is_picture, opened, video_stream
-from affectgpt.media.decode.timeline import Timeline, read_timeline
-from affectgpt.media.decode.torchcodec import Taken, take_tracks
-from affectgpt.media.decode.tracks import AudioTrack, VideoTrack
+from affectgpt.media.decode.judge import beyond_limits
+from affectgpt.media.decode.reading import FileToRead, Reading, read_tracks
+from affectgpt.media.decode.timeline import read_timeline
+from affectgpt.media.decode.torchcodec import take_tracks
+from affectgpt.media.decode.views import View
+from affectgpt.media.limits import too_large
+from affectgpt.media.memory import bounded_memory, is_out_of_memory
 from affectgpt.media.pictures.still import read_picture
 from affectgpt.media.profile import MediaProfile
 from affectgpt.types import Modality
@@ -31,11 +33,14 @@ class Decoded:
 
     Attributes:
         frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` where there are none or the profile asks for none.
-        waveform: float32 ``[N]``, mono, in [-1, 1], at the profile's rate; ``None`` likewise.
+        waveform: float32 ``[N]``, mono, finite and in [-1, 1], at the profile's rate; ``None`` likewise, and where
+            ``windows`` stand for it.
         duration_seconds: Length of the longer track; 0 for a picture.
         picture: Whether the file is a still picture, which gives one frame.
         missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it; only what was asked for.
-        notes: What was skipped or cut on the way, in words; empty for a sound file.
+        notes: What was skipped, cut, replaced or clipped on the way, in words; empty for a sound file.
+        windows: The windows that the profile cuts, float32 ``[S, size]``, of a sound that is too long to be held.
+        loudness: Root mean square of such a sound.
     """
 
     frames: Tensor | None
@@ -44,10 +49,22 @@ class Decoded:
     picture: bool = False
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    windows: Tensor | None = None
+    loudness: float | None = None
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether a sound was decoded."""
+        return self.waveform is not None or self.windows is not None
 
 
 def decode(
-    source: str | Path | bytes, profile: MediaProfile, key: str | None = None, *, thorough: bool = False
+    source: str | Path | bytes,
+    profile: MediaProfile,
+    key: str | None = None,
+    *,
+    thorough: bool = False,
+    windows_do: bool = False,
 ) -> Decoded:
     """Decode a video, a sound or a picture.
 
@@ -61,107 +78,128 @@ def decode(
     Of an H.264 video only the packets that those frames need are decoded (see ``packet_plan``); the result is the same,
     and is checked: where a frame is damaged or does not come, everything is decoded.
 
-    Packets that cannot be decoded are skipped and counted in ``notes``.
+    Packets that cannot be decoded are skipped and counted in ``notes``. Sizes are judged before memory is taken, see
+    ``affectgpt.media.limits``.
 
     Args:
         source: A file, or its content.
         profile: Number and size of the frames, sample rate, and which modalities to decode.
         key: The sample's name, for messages.
         thorough: Whether to decode every frame up to the last that is needed, to find damage in the others too.
+        windows_do: Whether the profile's windows are enough of a sound above half an hour, which is then decoded twice:
+            once to learn its length.
 
     Returns:
         The media; a modality that the file has no track for is ``None``, with the reason in ``missing``.
 
     Raises:
-        MediaError: If the file is missing, empty, no media at all, or nothing in its tracks can be decoded.
+        MediaError: If the file is missing, empty, no media at all, too large, or nothing in its tracks can be decoded.
+    """
+    return decode_views(source, [View(profile, windows_do)], key, thorough=thorough)[0]
+
+
+def decode_views(
+    source: str | Path | bytes, views: Sequence[View], key: str | None = None, *, thorough: bool = False
+) -> list[Decoded]:
+    """Decode a file once for several views; see ``decode``.
+
+    Returns:
+        One entry a view, the same as if it had been decoded for that view alone.
+
+    Raises:
+        MediaError: See ``decode``; what only one view lacks stands in its ``missing``.
     """
     name = describe(source, key)
-    wanted = [modality for modality in Modality if profile.wants(modality)]
+    try:
+        with bounded_memory():
+            return _decode(source, views, name, thorough=thorough)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise too_large(name, "needs more memory", "MAX_WORKER_BYTES") from error
+
+
+def _decode(source: str | Path | bytes, views: Sequence[View], name: str, *, thorough: bool) -> list[Decoded]:
+    wanted = [modality for modality in Modality if any(view.profile.wants(modality) for view in views)]
     with opened(source, name) as container:
         picture = is_picture(container)
-        claimed_seconds = (container.duration or 0) / av.time_base
-        streams = {Modality.VISUAL: video_stream(container), Modality.AUDIO: audio_stream(container)}
-        if not any(streams.values()):
+        claimed_seconds = 0.0 if picture else (container.duration or 0) / av.time_base
+        found = {Modality.VISUAL: video_stream(container), Modality.AUDIO: audio_stream(container)}
+        if not any(found.values()):
             kinds = ", ".join(sorted({stream.type for stream in container.streams}))
             lack = f"no video and no audio track, only {kinds}" if kinds else "no track at all, perhaps it is cut"
             raise MediaError(f"{name} has {lack}; give a video, sound or picture file", "no_tracks")
-        video = streams[Modality.VISUAL]
-        indices = {modality: None if stream is None else stream.index for modality, stream in streams.items()}
-        timeline = read_timeline(container, video) if video is not None and Modality.VISUAL in wanted else None
+        streams = {modality: stream for modality in wanted if (stream := found[modality]) is not None}
+        judged = {modality: beyond_limits(stream, views, picture=picture) for modality, stream in streams.items()}
+        large = {modality: why for modality, why in judged.items() if why is not None}
+        if large and len(large) == len(streams):
+            raise MediaError(f"{name}: {'; '.join(large.values())}; convert it, or leave it out", "too_large")
+        absent = {**{m: _absent(m, picture) for m in wanted if m not in streams}, **large}
+        indices = {modality: stream.index for modality, stream in streams.items() if modality not in large}
+        video = streams[Modality.VISUAL] if Modality.VISUAL in indices else None
+        timeline = None if video is None else read_timeline(container, video, name)
+        is_jpeg = video is not None and video.codec_context.name == "mjpeg"
 
-    if picture and profile.visual_policy == "official" and Modality.VISUAL in wanted:
-        absent = {Modality.AUDIO.value: _absent(Modality.AUDIO, picture)} if Modality.AUDIO in wanted else {}
-        return Decoded(torch.from_numpy(read_picture(source, profile, name)), None, 0.0, picture, absent)
-    present = {modality: index for modality in wanted if (index := indices[modality]) is not None}
-    missing = {modality.value: _absent(modality, picture) for modality in wanted if indices[modality] is None}
-    tracks: Mapping[Modality, VideoTrack | AudioTrack | Taken] = {}
-    problem = None
-    if present and profile.backend == "torchcodec" and not picture:
-        tracks = take_tracks(source, name, present, timeline, profile)
-    elif present:
-        num_frames = 1 if picture else profile.num_frames
-        read = partial(_read, source, name, present, timeline, num_frames, profile)
-        tracks, problem = read(thorough=thorough)
-        if not all(track.is_certain for track in tracks.values()):
-            tracks, problem = read(thorough=True)
-
-    notes = [f"reading stopped early: {problem}"] if problem else []
-    arrays = {}
-    for modality, track in tracks.items():
-        arrays[modality] = track.result()
-        notes += track.notes()
-        if arrays[modality] is None:
-            missing[modality.value] = f"nothing of its {track.codec} {track.kind} track could be decoded"
-    found = {modality: array for modality, array in arrays.items() if array is not None}
-    if tracks and not found:
-        reasons = "; ".join(missing.values())
+    results: dict[View, Decoded] = {}
+    file = FileToRead(source, name, indices, timeline, picture)
+    by_pillow = [v for v in views if picture and v.profile.visual_policy == "official" and _wants_video(v)]
+    by_torchcodec = [v for v in views if v.profile.backend == "torchcodec" and not picture and not is_jpeg]
+    for view in by_pillow:
+        frames, notes = read_picture(source, view.profile, name)
+        results[view] = Decoded(torch.from_numpy(frames), None, 0.0, True, _lacks(view, absent), notes)
+    for view in by_torchcodec if indices else ():
+        taken = take_tracks(source, name, indices, timeline, view.profile)
+        results[view] = _result(view, file, Reading(taken, None), absent, claimed_seconds)
+    rest = [view for view in views if view not in results]
+    if rest:
+        reading = read_tracks(file, rest, thorough=thorough) if indices else Reading({}, None)
+        results |= {view: _result(view, file, reading, absent, claimed_seconds) for view in rest}
+    if indices and not any(one.frames is not None or one.has_sound for one in results.values()):
+        reasons = "; ".join(dict.fromkeys(why for one in results.values() for why in one.missing.values()))
         raise MediaError(f"{name} is broken: {reasons}. Fetch it again, or leave it out")
-    frames, waveform = found.get(Modality.VISUAL), found.get(Modality.AUDIO)
+    return [results[view] for view in views]
+
+
+def _result(
+    view: View, file: FileToRead, reading: Reading, absent: Mapping[Modality, str], claimed_seconds: float
+) -> Decoded:
+    """What one view sees and hears."""
+    missing = _lacks(view, absent)
+    notes = [f"reading stopped early: {reading.problem}"] if reading.problem else []
+    arrays: dict[Modality, Tensor] = {}
+    windows = loudness = None
+    seconds = [0.0 if file.picture else claimed_seconds]
+    tracks = {modality: track for modality, track in reading.tracks.items() if view.profile.wants(modality)}
+    for modality, track in tracks.items():
+        array = track.result(view)
+        if array is not None:
+            arrays[modality] = torch.from_numpy(array)
+        elif reading.windows is not None and view in reading.lengths and modality is Modality.AUDIO:
+            track = reading.windows
+            windows, loudness = torch.from_numpy(track.windows(view)), track.loudness(view)
+        else:
+            missing[modality.value] = track.why_nothing(view)
+        notes += track.notes(view)
+    if tracks and not file.picture:
+        seconds = [track.seconds(view) for track in tracks.values()]
     return Decoded(
-        frames=None if frames is None else torch.from_numpy(frames),
-        waveform=None if waveform is None else torch.from_numpy(waveform),
-        duration_seconds=0.0 if picture else max((t.seconds for t in tracks.values()), default=claimed_seconds),
-        picture=picture,
+        frames=arrays.get(Modality.VISUAL),
+        waveform=arrays.get(Modality.AUDIO),
+        duration_seconds=max(seconds),
+        picture=file.picture,
         missing=missing,
         notes=tuple(notes),
+        windows=windows,
+        loudness=loudness,
     )
 
 
-def _read(
-    source: str | Path | bytes,
-    name: str,
-    indices: Mapping[Modality, int],
-    timeline: Timeline | None,
-    num_frames: int,
-    profile: MediaProfile,
-    *,
-    thorough: bool,
-) -> tuple[dict[Modality, VideoTrack | AudioTrack], str | None]:
-    """Decode the tracks with these indices; they, and what stopped the reading."""
-    tracks: dict[Modality, VideoTrack | AudioTrack] = {}
-    with opened(source, name) as container:
-        for modality, index in indices.items():
-            stream = container.streams[index]
-            if modality is Modality.VISUAL and timeline is not None:
-                tracks[modality] = VideoTrack(stream, timeline, num_frames, profile, thorough)
-            else:
-                tracks[modality] = AudioTrack(stream, profile, of_video=video_stream(container) is not None)
-        return tracks, _feed(container, list(tracks.values()))
+def _lacks(view: View, absent: Mapping[Modality, str]) -> dict[str, str]:
+    return {modality.value: why for modality, why in absent.items() if view.profile.wants(modality)}
 
 
-def _feed(container: InputContainer, tracks: list[VideoTrack | AudioTrack]) -> str | None:
-    """Feed the packets to their tracks until the end, or until all are full; what stopped the reading, or None."""
-    by_index = {track.index: track for track in tracks}
-    try:
-        for packet in container.demux([track.stream for track in tracks]):
-            by_index[packet.stream.index].feed(packet)  # the last, empty packets have no stream_index
-            if all(track.full for track in tracks):
-                break
-    except av.FFmpegError as error:
-        for track in tracks:
-            track.finish()
-        return str(error.strerror or error)
-    return None
+def _wants_video(view: View) -> bool:
+    return view.profile.wants(Modality.VISUAL)
 
 
 def _absent(modality: Modality, picture: bool) -> str:

@@ -18,10 +18,10 @@ class DecodePlan:
     """The packets to decode.
 
     Attributes:
-        positions: Places of the packets in the order of the file.
+        positions: Numbers of the packets in the order of the file.
         last: The greatest of them.
         stamps: Presentation stamp of the frame that each target wants; one may be wanted several times.
-        order: Stamps of all frames, sorted: the number of a frame is its place.
+        order: Stamps of all frames, sorted: the index of a stamp is the number of its frame.
     """
 
     positions: frozenset[int]
@@ -30,7 +30,7 @@ class DecodePlan:
     order: tuple[int, ...]
 
     def number(self, stamp: int) -> int:
-        """Place of a frame among all frames of the video."""
+        """Number of a frame among all frames of the video."""
         return bisect_left(self.order, stamp)
 
 
@@ -45,7 +45,7 @@ def plan_decoding(
 
     Args:
         stamps: Presentation stamp of every packet, in the order of the file.
-        fresh_starts: Places of the packets that start with an IDR picture.
+        fresh_starts: Numbers of the packets that start with an IDR picture.
         wanted: For each target, the number of the frame that it wants, in order of presentation.
 
     Returns:
@@ -55,11 +55,11 @@ def plan_decoding(
     order = tuple(sorted(set(known)))
     if not fresh_starts or not wanted or len(order) != len(stamps):
         return None
-    place = {stamp: position for position, stamp in enumerate(known)}
+    position_of = {stamp: position for position, stamp in enumerate(known)}
     targets = tuple(order[number] for number in wanted)
     positions: set[int] = set()
     for stamp in set(targets):
-        end = place[stamp]
+        end = position_of[stamp]
         before = [start for start in fresh_starts if start <= end and known[start] <= stamp]
         positions.update(range(before[-1] if before else 0, end + 1))
     return DecodePlan(frozenset(positions), max(positions), targets, order)
@@ -68,18 +68,18 @@ def plan_decoding(
 def is_fresh_start(packet: Packet[Stream]) -> bool:
     """Whether an H.264 packet begins with an IDR picture; ``False`` where that cannot be seen."""
     content = memoryview(packet)
-    place = 0
+    offset = 0
     if bytes(content[:3]) == b"\0\0\1" or bytes(content[:4]) == b"\0\0\0\1":
         raw = bytes(content[:4096])
-        while (place := raw.find(b"\0\0\1", place)) >= 0 and place + 3 < len(raw):
-            kind = raw[place + 3] & 31
+        while (offset := raw.find(b"\0\0\1", offset)) >= 0 and offset + 3 < len(raw):
+            kind = raw[offset + 3] & 31
             if kind == _IDR or kind in _SLICES:
                 return kind == _IDR
-            place += 3
+            offset += 3
         return False
-    while place + 4 < len(content):  # mp4: each unit comes after its length, nearly always of four bytes
-        kind = content[place + 4] & 31
+    while offset + 4 < len(content):  # mp4: each unit comes after its length, nearly always of four bytes
+        kind = content[offset + 4] & 31
         if kind == _IDR or kind in _SLICES:
             return kind == _IDR
-        place += 4 + int.from_bytes(content[place : place + 4], "big")
+        offset += 4 + int.from_bytes(content[offset : offset + 4], "big")
     return False

@@ -12,6 +12,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from affectgpt.media.decode.packet_plan import is_fresh_start
+from affectgpt.media.limits import MAX_PACKETS, too_large
 
 FALLBACK_RATE_HZ = 25.0
 CUT_TOLERANCE_SECONDS = 0.5
@@ -29,7 +30,7 @@ class Timeline:
         problem: Why reading stopped early, or ``None``.
         seconds: When each frame is shown, in order of time.
         stamps: Stamp of each packet in the order of the file, ``None`` where it has none.
-        fresh_starts: Places of the packets of an H.264 stream from which decoding can start.
+        fresh_starts: Numbers of the packets of an H.264 stream from which decoding can start.
     """
 
     start_seconds: float
@@ -83,7 +84,7 @@ def floor_indices(num_items: int, num_wanted: int) -> list[int]:
 
 
 def packet_seconds(packet: Packet[Stream], position: int, rate_hz: float) -> float:
-    """Presentation time of a packet, from its place in the stream if it carries none."""
+    """Presentation time of a packet, from its number in the stream if it carries none."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return position / rate_hz if stamp is None else float(stamp * packet.time_base)
 
@@ -93,15 +94,19 @@ def stream_rate_hz(stream: Stream) -> float:
     return float(stream.average_rate or 0) or FALLBACK_RATE_HZ
 
 
-def read_timeline(container: InputContainer, stream: Stream) -> Timeline:
+def read_timeline(container: InputContainer, stream: Stream, name: str) -> Timeline:
     """Read every packet of a video stream, without decoding.
 
     Args:
         container: A freshly opened file; it is read to its end.
         stream: Its video stream.
+        name: The clip, for messages.
 
     Returns:
         The timeline; a stream without any packet has ``num_packets`` 0.
+
+    Raises:
+        MediaError: If there are more packets than ``MAX_PACKETS``.
     """
     rate_hz = stream_rate_hz(stream)
     shown: list[tuple[float, float]] = []
@@ -116,6 +121,8 @@ def read_timeline(container: InputContainer, stream: Stream) -> Timeline:
             if knows_starts and packet.is_keyframe and is_fresh_start(packet):
                 fresh_starts.append(len(stamps))
             stamps.append(packet.pts)
+            if len(stamps) > MAX_PACKETS:
+                raise too_large(name, "has more video packets", "MAX_PACKETS")
             if packet.is_discard:
                 knows_starts = False
             else:

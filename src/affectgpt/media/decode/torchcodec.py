@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from affectgpt.errors import ConfigError, MediaError
 from affectgpt.media.decode.timeline import Timeline
+from affectgpt.media.decode.views import View
+from affectgpt.media.limits import MAX_WHOLE_SAMPLES
 from affectgpt.media.profile import MediaProfile
+from affectgpt.media.sound.collect import Collector
 from affectgpt.media.sound.resample import resample
 from affectgpt.types import Modality
 
@@ -24,16 +27,26 @@ class Taken:
 
     kind: str
     codec: str
-    seconds: float
+    length_seconds: float
     array: NDArray[Any] | None
 
-    def result(self) -> NDArray[Any] | None:
+    clean_notes: tuple[str, ...] = ()
+
+    def seconds(self, view: View) -> float:
+        """Length of the track."""
+        return self.length_seconds
+
+    def result(self, view: View) -> NDArray[Any] | None:
         """The array, or ``None`` if nothing could be decoded."""
         return self.array
 
-    def notes(self) -> list[str]:
-        """Nothing: torchcodec either decodes a whole track or fails."""
-        return []
+    def why_nothing(self, view: View) -> str:
+        """Why there is no result, in words."""
+        return f"nothing of its {self.codec} {self.kind} track could be decoded"
+
+    def notes(self, view: View) -> list[str]:
+        """What was replaced in the sound; torchcodec either decodes a whole track or fails."""
+        return [*self.clean_notes]
 
 
 def take_tracks(
@@ -72,6 +85,8 @@ def take_tracks(
     taken: dict[Modality, Taken] = {}
     try:
         for modality, index in indices.items():
+            if not profile.wants(modality):
+                continue
             if modality is Modality.VISUAL and timeline is not None:
                 size = (profile.frame_height, profile.frame_width)
                 decoder = VideoDecoder(content, stream_index=index, transforms=[Resize(size)] if all(size) else None)
@@ -86,9 +101,11 @@ def take_tracks(
                 waveform = samples.data
                 if rate_hz is None:
                     waveform = resample(waveform, samples.sample_rate, profile.sample_rate_hz)
-                mono = np.ascontiguousarray(waveform.mean(0, dtype=torch.float32).numpy())
-                codec = str(sound.metadata.codec)
-                taken[modality] = Taken("audio", codec, len(mono) / profile.sample_rate_hz, mono if len(mono) else None)
+                collector = Collector(MAX_WHOLE_SAMPLES)
+                collector.add(np.ascontiguousarray(waveform.mean(0, dtype=torch.float32).numpy()))
+                mono, notes = collector.waveform(), tuple(collector.notes())
+                seconds = collector.num_samples / profile.sample_rate_hz
+                taken[modality] = Taken("audio", str(sound.metadata.codec), seconds, mono, notes)
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MediaError(

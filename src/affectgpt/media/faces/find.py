@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from affectgpt.media.decode.decoder import decode
+from affectgpt.media.decode.decoder import Decoded, decode
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.crop import CROP_SIZE, MARGIN, FaceCrops, crop_faces
 from affectgpt.media.profile import MediaProfile
@@ -34,10 +34,20 @@ def find_faces(
     Raises:
         DataError: If the file cannot be decoded.
     """
-    # the published policy is about crops that were made elsewhere, and cannot keep the size of a clip
-    whole = replace(profile, sources=("frame",), frame_height=0, frame_width=0, visual_policy="default")
-    frames = decode(source, whole, key=key).frames
-    if frames is None:
+    return faces_in(decode(source, whole_frames(profile), key=key), profile, detector, margin=margin)
+
+
+def faces_in(
+    decoded: Decoded, profile: MediaProfile, detector: FaceDetector, *, margin: float = MARGIN
+) -> FaceCrops | None:
+    """Cut the main face out of frames that were decoded as ``whole_frames`` wants them; see ``find_faces``."""
+    if decoded.frames is None:
         return None
     size = (profile.frame_height or CROP_SIZE, profile.frame_width or CROP_SIZE)
-    return crop_faces(frames.permute(0, 2, 3, 1).numpy(), detector, margin=margin, size=size)
+    return crop_faces(decoded.frames.permute(0, 2, 3, 1).numpy(), detector, margin=margin, size=size)
+
+
+def whole_frames(profile: MediaProfile) -> MediaProfile:
+    """The profile of frames to find faces in: as many, at their own size."""
+    # the published policy is about crops that were made elsewhere, and cannot keep the size of a clip
+    return replace(profile, sources=("frame",), frame_height=0, frame_width=0, visual_policy="default")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import ConfigError, MediaError
+from affectgpt.media.limits import MAX_PIXELS
+from affectgpt.media.pictures.picture_header import is_whole_jpeg
 from affectgpt.media.profile import MediaProfile
 
 
-def read_picture(source: str | Path | bytes, profile: MediaProfile, name: str) -> NDArray[np.uint8]:
+def read_picture(
+    source: str | Path | bytes, profile: MediaProfile, name: str
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read a picture file.
 
     The published code fails on pictures that are not RGB; here they are made RGB first.
@@ -23,11 +29,11 @@ def read_picture(source: str | Path | bytes, profile: MediaProfile, name: str) -
         name: The picture, for messages.
 
     Returns:
-        uint8 ``[1, 3, H, W]``.
+        uint8 ``[1, 3, H, W]``, and notes on damage.
 
     Raises:
         ConfigError: If Pillow is not installed.
-        DataError: If it cannot be read.
+        MediaError: If it cannot be read.
     """
     try:
         from PIL import Image
@@ -37,8 +43,30 @@ def read_picture(source: str | Path | bytes, profile: MediaProfile, name: str) -
             "run pip install 'affectgpt[media]', or use the default policy"
         ) from error
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-            squashed = picture.convert("RGB").resize((profile.frame_width, profile.frame_height))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as a picture ({error}); fetch it again, or leave it out") from error
-    return np.asarray(squashed, dtype=np.uint8).transpose(2, 0, 1)[None].copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is our limit
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+                squashed = picture.convert("RGB").resize((profile.frame_width, profile.frame_height))
+                is_jpeg = picture.format == "JPEG"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(f"{name} cannot be read as a picture ({error}); fetch it again, or leave it out") from error
+    notes: tuple[str, ...] = ()
+    if is_jpeg and _is_damaged(source if isinstance(source, bytes) else Path(source).read_bytes()):
+        notes = ("1 of 1 video frames are damaged",)  # Pillow fills what is missing with grey
+    return np.asarray(squashed, dtype=np.uint8).transpose(2, 0, 1)[None].copy(), notes
+
+
+def _is_damaged(content: bytes) -> bool:
+    """Whether a JPEG is cut, or has bytes that cannot be."""
+    if not is_whole_jpeg(content):
+        return True
+    codec = av.CodecContext.create("mjpeg", "r")
+    codec.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+    codec.thread_count = 1
+    try:
+        codec.decode(av.Packet(content))
+    except av.InvalidDataError:
+        return True
+    except av.FFmpegError:  # a kind of JPEG that FFmpeg does not know
+        return False
+    return False

@@ -45,18 +45,30 @@ def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, T
     waveform = waveform.to(torch.float32)
     if profile.audio_policy == "official":
         waveform = F.pad(waveform, (0, max(0, size - len(waveform))))
-        windows = [waveform[start : start + size] for start in official_starts(len(waveform), profile)]
-        # one by one: the mean over a dimension of a stack may round otherwise
-        return torch.stack([window - window.mean() for window in windows]), torch.ones(num_segments, dtype=torch.bool)
-    keep = torch.ones(num_segments, dtype=torch.bool)
-    if len(waveform) <= size:
+    elif len(waveform) <= size:
+        keep = torch.zeros(num_segments, dtype=torch.bool)
+        keep[0] = True
         segments = waveform.new_zeros(num_segments, size)
         segments[0, : len(waveform)] = waveform
-        keep[1:] = False
         return segments, keep
-    room = len(waveform) - size
-    starts = [index * room // max(num_segments - 1, 1) for index in range(num_segments)]
-    return torch.stack([waveform[start : start + size] for start in starts]), keep
+    windows = torch.stack([waveform[start : start + size] for start in window_starts(len(waveform), profile)])
+    return finish_windows(windows, profile), torch.ones(num_segments, dtype=torch.bool)
+
+
+def window_starts(num_samples: int, profile: MediaProfile) -> list[int]:
+    """First sample of each window in a waveform that is at least as long as one."""
+    if profile.audio_policy == "official":
+        return official_starts(num_samples, profile)
+    room = num_samples - profile.segment_samples
+    return [index * room // max(profile.num_segments - 1, 1) for index in range(profile.num_segments)]
+
+
+def finish_windows(windows: Tensor, profile: MediaProfile) -> Tensor:
+    """What the official policy does with the windows that were cut, float32 ``[S, N]``: it takes their means away."""
+    if profile.audio_policy != "official":
+        return windows
+    # one by one: the mean over a dimension of a stack may round otherwise
+    return torch.stack([window - window.mean() for window in windows])
 
 
 def official_starts(num_samples: int, profile: MediaProfile) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.media.decode.decoder import decode
+from affectgpt.media.decode.decoder import Decoded, decode
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.activity import is_silent, speech_segments
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr, Segment, Transcript
@@ -16,7 +16,8 @@ LONGEST_SECONDS = 28.0
 """Recognisers hear half a minute at most."""
 MARGIN_SECONDS = 0.2
 """What is added around a stretch of speech, so that no sound is cut."""
-_SOUND = MediaProfile(sources=("audio",), sample_rate_hz=SAMPLE_RATE_HZ)
+SPEECH_PROFILE = MediaProfile(sources=("audio",), sample_rate_hz=SAMPLE_RATE_HZ)
+"""How a clip is decoded to hear what is said in it."""
 
 
 def transcribe_clip(
@@ -41,7 +42,13 @@ def transcribe_clip(
         ConfigError: If the recogniser, or ``silero-vad``, cannot be used.
         DataError: If the file cannot be decoded.
     """
-    decoded = decode(source, _SOUND, key=key)
+    return transcribe_sound(decode(source, SPEECH_PROFILE, key=key), asr, language=language)
+
+
+def transcribe_sound(
+    decoded: Decoded, asr: Asr | Spec | str | Mapping[str, Any], *, language: str | None = None
+) -> Transcript:
+    """Write down what is said in a sound that was decoded with ``SPEECH_PROFILE``; see ``transcribe_clip``."""
     if decoded.waveform is None:
         return Transcript(None, reason=decoded.missing["audio"])
     waveform = decoded.waveform

@@ -1,0 +1,174 @@
+"""Takes mono waveforms from the packets of an audio track as they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.stream import Stream
+from numpy.typing import NDArray
+
+from affectgpt.media.decode.timeline import CUT_TOLERANCE_SECONDS
+from affectgpt.media.decode.tracks import Track
+from affectgpt.media.decode.views import View
+from affectgpt.media.limits import MAX_CHANNELS, MAX_RATE_HZ, MAX_SOUND_SECONDS, MIN_RATE_HZ, beyond
+from affectgpt.media.sound.blocks import BlockResampler
+from affectgpt.media.sound.collect import USUAL_PEAK, Collector
+from affectgpt.media.sound.segments import window_starts
+
+
+class AudioTrack(Track):
+    """Collects the mono waveform of each view, at the view's rate.
+
+    Args:
+        stream: The audio stream of the open container.
+        views: Who wants it; views that hear the same share the work.
+        of_video: Whether it is a video's own track. The published code reads sound files only, which seem to be cut
+            out of the videos by FFmpeg (the demo clip's is); such a track is resampled by FFmpeg under either policy.
+        lengths: For each view whose windows are to be held, the number of samples of its waveform; see
+            ``long_views``.
+    """
+
+    kind = "audio"
+
+    def __init__(
+        self,
+        stream: Stream,
+        views: Sequence[View],
+        *,
+        of_video: bool = False,
+        lengths: Mapping[View, int] | None = None,
+    ) -> None:
+        super().__init__(stream)
+        self._claimed_seconds = float((stream.duration or 0) * (stream.time_base or 0))
+        ears: dict[tuple[object, ...], _Ear] = {}
+        self._ears: dict[View, _Ear] = {}
+        for view in views:
+            length = (lengths or {}).get(view)
+            ear = _Ear(view, of_video, length)
+            hears = (
+                ear.rate_hz,
+                ear.resamples_whole,
+                view.profile.audio_policy,
+                view.most_samples,
+                view.profile if length else None,
+            )
+            self._ears[view] = ears.setdefault(hears, ear)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether reading stopped at ``MAX_SOUND_SECONDS``."""
+        return any(ear.seconds > MAX_SOUND_SECONDS for ear in self._ears.values())
+
+    def seconds(self, view: View) -> float:
+        """Length of a view's waveform."""
+        return self._ears[view].seconds
+
+    def end(self) -> None:
+        """Take what the resamplers hold back."""
+        for ear in dict.fromkeys(self._ears.values()):
+            with suppress(av.FFmpegError):
+                ear.flush()
+
+    def result(self, view: View) -> NDArray[np.float32] | None:
+        """The waveform of a view, float32 ``[N]``; ``None`` where nothing could be decoded, or it is too long."""
+        return self._ears[view].collector.waveform()
+
+    def windows(self, view: View) -> NDArray[np.float32]:
+        """The windows of a view, float32 ``[S, size]``."""
+        return self._ears[view].collector.windows()
+
+    def loudness(self, view: View) -> float:
+        """Root mean square of a sound of which windows are held."""
+        return self._ears[view].collector.loudness
+
+    def long_views(self) -> dict[View, int]:
+        """The views whose waveform is longer than they hold, and its number of samples; after ``end``."""
+        return {v: ear.collector.num_samples for v, ear in self._ears.items() if ear.collector.is_too_long}
+
+    def why_nothing(self, view: View) -> str:
+        """Why there is no result, in words."""
+        if self.is_endless:
+            return beyond("its sound goes on", "MAX_SOUND_SECONDS")
+        collector = self._ears[view].collector
+        if collector.is_too_long:
+            return beyond(f"its sound has {collector.num_samples:,} samples, and all are wanted", "MAX_WHOLE_SAMPLES")
+        if collector.num_samples:
+            return "not one sample of its sound is a finite number"
+        return super().why_nothing(view)
+
+    def notes(self, view: View) -> list[str]:
+        """What went wrong, in words."""
+        notes = super().notes(view)
+        seconds = self.seconds(view)
+        if self._claimed_seconds - seconds > CUT_TOLERANCE_SECONDS:
+            notes.append(
+                f"the audio track is cut: {self._claimed_seconds:.1f} s by its header, {seconds:.1f} s decoded"
+            )
+        return notes + self._ears[view].collector.notes()
+
+    def _take(self, frame: AudioFrame) -> None:
+        if frame.layout.nb_channels > MAX_CHANNELS or not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+            raise av.InvalidDataError(0, "channels or rate beyond affectgpt.media.limits")
+        for ear in dict.fromkeys(self._ears.values()):
+            ear.take(frame)
+        self.full = self.is_endless
+
+
+class _Ear:
+    """Listens as one view does: resamples each channel, and averages them.
+
+    FFmpeg's own down-mix is louder for some sample formats than for others.
+    """
+
+    def __init__(self, view: View, of_video: bool, length: int | None) -> None:
+        profile = view.profile
+        self.rate_hz = profile.sample_rate_hz
+        self.resamples_whole = profile.audio_policy == "official" and not of_video
+        starts = None if length is None else window_starts(length, profile)
+        most_peak = USUAL_PEAK if profile.audio_policy == "official" else 1.0
+        self.collector = Collector(view.most_samples, most_peak, starts, profile.segment_samples)
+        self._resampler: AudioResampler | None = None
+        self._blocks: BlockResampler | None = None
+        self._form: tuple[object, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.collector.num_samples / self.rate_hz
+
+    def take(self, frame: AudioFrame) -> None:
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:  # a stream may change its channels or rate on the way
+            self.flush()
+            self._form = form
+            rate_hz = frame.sample_rate if self.resamples_whole else self.rate_hz
+            # interleaved: PyAV reads the planes of eight and more channels beyond their end
+            self._resampler = AudioResampler(format="flt", layout=frame.layout, rate=rate_hz)
+            self._blocks = BlockResampler(rate_hz, self.rate_hz) if self.resamples_whole else None
+        assert self._resampler is not None
+        self._append(self._resampler.resample(frame))
+
+    def flush(self) -> None:
+        if self._resampler is None:
+            return
+        self._append(self._resampler.resample(None))
+        for chunk in self._blocks.flush() if self._blocks is not None else ():
+            self.collector.add(chunk)
+        self._resampler, self._blocks, self._form = None, None, ()
+
+    def _append(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            if not frame.samples:
+                continue
+            samples: Any = frame.to_ndarray().reshape(frame.samples, -1)
+            planes = np.ascontiguousarray(samples.T)
+            if self._blocks is None:
+                self.collector.add(planes.mean(axis=0, dtype=np.float32))
+            else:
+                for chunk in self._blocks.feed(planes):
+                    self.collector.add(chunk)

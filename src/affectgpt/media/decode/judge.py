@@ -1,0 +1,47 @@
+"""Judges the tracks of an open file by what they claim, before memory is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from av.stream import Stream
+
+from affectgpt.media.decode.views import View
+from affectgpt.media.limits import (
+    MAX_CHANNELS,
+    MAX_FRAMES_BYTES,
+    MAX_PIXELS,
+    MAX_RATE_HZ,
+    MIN_RATE_HZ,
+    beyond,
+)
+from affectgpt.types import Modality
+
+
+def beyond_limits(stream: Stream, views: Sequence[View], *, picture: bool) -> str | None:
+    """Why a track is not decoded, as a part of a sentence; ``None`` where it is.
+
+    Args:
+        stream: The track.
+        views: Who wants it.
+        picture: Whether the file is a still picture.
+    """
+    codec: Any = stream.codec_context
+    if stream.type == "audio":
+        if codec.channels > MAX_CHANNELS:
+            return beyond(f"its sound has {codec.channels} channels", "MAX_CHANNELS")
+        if codec.sample_rate > MAX_RATE_HZ:
+            return beyond(f"its sound has {codec.sample_rate:,} samples a second", "MAX_RATE_HZ")
+        if 0 < codec.sample_rate < MIN_RATE_HZ:
+            return beyond(f"its sound has {codec.sample_rate} samples a second", "MIN_RATE_HZ")
+        return None
+    pixels = codec.width * codec.height
+    if pixels > MAX_PIXELS:
+        return beyond(f"its pictures have {codec.width:,} x {codec.height:,} pixels", "MAX_PIXELS")
+    for profile in (view.profile for view in views if view.profile.wants(Modality.VISUAL)):
+        num_bytes = 3 * pixels * (1 if picture else profile.num_frames)
+        if not profile.frame_height and num_bytes > MAX_FRAMES_BYTES:
+            what = f"{profile.num_frames} frames of {codec.width:,} x {codec.height:,} pixels need {num_bytes:,} bytes"
+            return beyond(what, "MAX_FRAMES_BYTES")
+    return None

@@ -1,0 +1,79 @@
+"""Reads the size of a picture, and sees whether a JPEG is whole, from its bytes alone: before memory is taken."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# within a scan, 0xFF is followed by a zero (a value), by a restart mark, or by more fill bytes
+_NEXT_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def picture_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height that a PNG, JPEG, GIF, BMP or WebP claims, or ``None``.
+
+    Args:
+        content: The file, or its beginning.
+    """
+    if content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) >= 24:
+        return struct.unpack(">II", content[16:24])
+    if content[:4] in (b"GIF8",) and len(content) >= 10:
+        return struct.unpack("<HH", content[6:10])
+    if content[:2] == b"BM" and len(content) >= 26:
+        width, height = struct.unpack("<ii", content[18:26])
+        return abs(width), abs(height)
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP" and len(content) >= 30:
+        return _webp_size(content)
+    if content[:2] == b"\xff\xd8":
+        return next(((width, height) for mark, width, height in _marks(content) if mark in _SIZES), None)
+    return None
+
+
+def is_whole_jpeg(content: bytes) -> bool:
+    """Whether a JPEG reaches its end mark; a download that broke off does not.
+
+    What comes after the mark (other pictures, a film, padding) is not looked at.
+    """
+    return any(mark == _END for mark, _, _ in _marks(content))
+
+
+def _marks(content: bytes) -> list[tuple[int, int, int]]:
+    """The marks of a JPEG up to its end, with width and height where they say a size (ITU-T T.81, annex B)."""
+    found = []
+    place = content.find(b"\xff\xd8")
+    while place >= 0 and place + 1 < len(content):
+        if content[place] != 0xFF:
+            break  # a segment that is longer or shorter than it says
+        mark = content[place + 1]
+        if mark == 0xFF:
+            place += 1
+            continue
+        width = height = 0
+        if mark in _SIZES and place + 9 <= len(content):
+            height, width = struct.unpack(">HH", content[place + 5 : place + 9])
+        found.append((mark, width, height))
+        if mark == _END:
+            break
+        place += 2
+        if mark not in _WITHOUT_LENGTH:
+            if place + 2 > len(content):
+                break
+            place += int.from_bytes(content[place : place + 2], "big")
+        if mark == _SCAN:
+            end = _NEXT_MARK.search(content, place)
+            place = end.start() if end else -1
+    return found
+
+
+def _webp_size(content: bytes) -> tuple[int, int] | None:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", content[26:30])
+    return width & 0x3FFF, height & 0x3FFF

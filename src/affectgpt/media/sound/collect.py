@@ -1,0 +1,98 @@
+"""Collects the samples of a waveform as they come: all of them up to a limit, or those of some windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+USUAL_PEAK = 1.12
+"""1 dB above full scale: codecs and resampling go so far by themselves where a recording uses the whole scale.
+
+Clipping that takes no more than this away is not spoken of. The published code clips nothing, so the official policy
+leaves a waveform that stays below it as it is."""
+
+
+class Collector:
+    """Holds a waveform, or parts of it.
+
+    A number that is not finite becomes 0, and what goes beyond full scale becomes -1 or 1; both are noted.
+
+    Args:
+        most_samples: How much is held; of a longer waveform nothing is, but it is counted.
+        most_peak: Peak up to which nothing is clipped.
+        starts: First samples of the windows to hold instead.
+        size: Samples in a window.
+    """
+
+    def __init__(
+        self, most_samples: int, most_peak: float = 1.0, starts: Sequence[int] | None = None, size: int = 0
+    ) -> None:
+        self.num_samples = 0
+        self._most_samples, self._most_peak = most_samples, most_peak
+        self._starts = starts
+        self._size = size
+        self._chunks: list[NDArray[np.float32]] = []
+        self._windows = np.zeros((len(starts or ()), size), np.float32)
+        self._energy = 0.0
+        self._num_not_finite = 0
+        self._peak = 0.0
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether there were more samples than may be held."""
+        return self._starts is None and self.num_samples > self._most_samples
+
+    @property
+    def loudness(self) -> float:
+        """Root mean square of all that came, where windows are held."""
+        return float((self._energy / max(self.num_samples, 1)) ** 0.5)
+
+    def add(self, chunk: NDArray[np.float32]) -> None:
+        """Take the next samples, float32 ``[N]``."""
+        start, self.num_samples = self.num_samples, self.num_samples + len(chunk)
+        if self._starts is None:
+            if self.is_too_long:
+                self._chunks = []
+            else:
+                self._chunks.append(chunk)
+            return
+        chunk = self._clean(chunk)
+        self._energy += float(np.dot(chunk, chunk))
+        for window, first in zip(self._windows, self._starts, strict=True):
+            low, high = max(start, first), min(self.num_samples, first + self._size)
+            if low < high:
+                window[low - first : high - first] = chunk[low - start : high - start]
+
+    def waveform(self) -> NDArray[np.float32] | None:
+        """All samples, float32 ``[N]``; ``None`` where there is none, or not one is a finite number."""
+        if self.is_too_long or not any(len(chunk) for chunk in self._chunks):
+            return None
+        whole = self._clean(np.concatenate(self._chunks))
+        self._chunks = [whole]
+        return None if self._num_not_finite == len(whole) else whole
+
+    def windows(self) -> NDArray[np.float32]:
+        """The windows, float32 ``[S, size]``."""
+        return self._windows
+
+    def notes(self) -> list[str]:
+        """What was replaced, in words; after ``waveform``, or with windows."""
+        notes = []
+        if self._num_not_finite:
+            count = f"{self._num_not_finite} of {self.num_samples} samples of its sound"
+            notes.append(f"{count} are not finite numbers, and were replaced by silence")
+        if self._peak > USUAL_PEAK:
+            notes.append(f"its sound goes beyond full scale (peak {self._peak:.3g}), and was clipped to [-1, 1]")
+        return notes
+
+    def _clean(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        peak = max(float(samples.max()), -float(samples.min())) if len(samples) else 0.0
+        if peak <= self._most_peak:  # false for NaN
+            return samples
+        finite = np.isfinite(samples)
+        self._num_not_finite += int((~finite).sum())
+        samples = np.where(finite, samples, np.float32(0))
+        self._peak = max(self._peak, float(np.abs(samples).max()))
+        return samples.clip(-1, 1)
