@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+
 import torch
 from torch.utils.data import Dataset
 
-from affectgpt.media import MediaProfile
+from affectgpt.errors import MediaError
+from affectgpt.media import MediaProfile, load_clip
 from affectgpt.media.decode.decoder import decode
+from clipmaker import make_wav
 
 
 class SameClip(Dataset):
@@ -23,3 +27,17 @@ class SameClip(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         decoded = decode(self.content, self.profile)
         return decoded.frames, decoded.waveform
+
+
+def growth_in_mb(item: tuple[str, str]) -> tuple[float, str, list[int]]:
+    """Load the file with the named profile: growth of the peak of memory, the error's code, the sound's shape."""
+    path, profile = item
+    load_clip(make_wav(0.1), MediaProfile.named(profile, sources=["audio"]))  # what every first call takes
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    code, shape = "", []
+    try:
+        clip, _ = load_clip(path, MediaProfile.named(profile))
+        shape = [*clip.media["audio"].shape] if "audio" in clip.media else []
+    except MediaError as error:
+        code = error.code
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, code, shape

@@ -23,8 +23,11 @@ MAX_WHOLE_SAMPLES = 2 * 3600 * 16_000
 
 Of a longer sound only the windows that a model is given are kept, where nothing more is asked for.
 """
-MAX_RAW_SOUND_BYTES = 64 * 1024**2
-"""Decoded sound that waits for the resampling of the published code, 64 MiB; longer sound is resampled in blocks."""
+MAX_RAW_SOUND_BYTES = 8 * 1024**2
+"""Decoded sound that waits for the resampling of the published code, 8 MiB; longer sound is resampled in blocks.
+
+The convolution copies its input once for each tap of the filter, 15 times and more.
+"""
 MAX_PACKETS = 2_000_000
 """Packets of a video whose time stamps are held: 18 hours at 30 frames a second."""
 MAX_WORKER_BYTES = 4 * 1024**3

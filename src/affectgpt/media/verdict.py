@@ -14,7 +14,7 @@ from affectgpt.media.decode.container import audio_stream, describe, opened, vid
 from affectgpt.media.decode.decoder import Decoded, decode
 from affectgpt.media.isolation import map_in_order
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.speech.activity import SILENCE_RMS, is_silent
+from affectgpt.media.speech.activity import is_silent
 
 _LOOK = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
@@ -96,9 +96,10 @@ def _oddities(decoded: Decoded) -> Iterator[tuple[str, str]]:
         for modality, code in (("visual", "no_video"), ("audio", "no_audio")):
             if modality in decoded.missing:
                 yield code, decoded.missing[modality]
-    quiet = decoded.waveform is not None and is_silent(decoded.waveform)
-    if quiet or (decoded.loudness is not None and decoded.loudness < SILENCE_RMS):
+    if decoded.waveform is not None and is_silent(decoded.waveform):
         yield "silent", "its audio track is silent"
+    if decoded.windows is not None and is_silent(decoded.windows.flatten()):
+        yield "silent", f"its audio track is silent in all {len(decoded.windows)} windows that were heard of it"
 
 
 def _form(stream: Stream) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from affectgpt.media.sound.blocks import BlockResampler
 from affectgpt.media.sound.collect import USUAL_PEAK, Collector
 from affectgpt.media.sound.segments import window_starts
 
+_MARGIN_SECONDS = 0.5
+"""What is resampled on each side of a window, so that its first and last samples are as in the whole."""
+
 
 class AudioTrack(Track):
     """Collects the mono waveform of each view, at the view's rate.
@@ -83,13 +86,9 @@ class AudioTrack(Track):
         """The windows of a view, float32 ``[S, size]``."""
         return self._ears[view].collector.windows()
 
-    def loudness(self, view: View) -> float:
-        """Root mean square of a sound of which windows are held."""
-        return self._ears[view].collector.loudness
-
     def long_views(self) -> dict[View, int]:
-        """The views whose waveform is longer than they hold, and its number of samples; after ``end``."""
-        return {v: ear.collector.num_samples for v, ear in self._ears.items() if ear.collector.is_too_long}
+        """The views whose waveform is longer than they hold, and its number of samples."""
+        return {v: int(ear.seconds * ear.rate_hz) for v, ear in self._ears.items() if ear.collector.is_too_long}
 
     def why_nothing(self, view: View) -> str:
         """Why there is no result, in words."""
@@ -97,7 +96,9 @@ class AudioTrack(Track):
             return beyond("its sound goes on", "MAX_SOUND_SECONDS")
         collector = self._ears[view].collector
         if collector.is_too_long:
-            return beyond(f"its sound has {collector.num_samples:,} samples, and all are wanted", "MAX_WHOLE_SAMPLES")
+            return beyond(
+                f"its sound of {self.seconds(view):.0f} s has more samples, and all are wanted", "MAX_WHOLE_SAMPLES"
+            )
         if collector.num_samples:
             return "not one sample of its sound is a finite number"
         return super().why_nothing(view)
@@ -133,15 +134,27 @@ class _Ear:
         starts = None if length is None else window_starts(length, profile)
         most_peak = USUAL_PEAK if profile.audio_policy == "official" else 1.0
         self.collector = Collector(view.most_samples, most_peak, starts, profile.segment_samples)
+        size_seconds = profile.segment_seconds + _MARGIN_SECONDS
+        self._wanted = [(s / self.rate_hz - _MARGIN_SECONDS, s / self.rate_hz + size_seconds) for s in starts or ()]
         self._resampler: AudioResampler | None = None
         self._blocks: BlockResampler | None = None
         self._form: tuple[object, ...] = ()
+        self._seconds = 0.0
 
     @property
     def seconds(self) -> float:
+        if self._wanted or self.collector.is_too_long:
+            return self._seconds
         return self.collector.num_samples / self.rate_hz
 
     def take(self, frame: AudioFrame) -> None:
+        start, self._seconds = self._seconds, self._seconds + frame.samples / frame.sample_rate
+        if self.collector.is_too_long:  # from here on it is only measured
+            self._resampler = self._blocks = None
+            return
+        if self._wanted and not any(low < self._seconds and start < high for low, high in self._wanted):
+            self.flush()
+            return
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if form != self._form:  # a stream may change its channels or rate on the way
             self.flush()
@@ -150,6 +163,8 @@ class _Ear:
             # interleaved: PyAV reads the planes of eight and more channels beyond their end
             self._resampler = AudioResampler(format="flt", layout=frame.layout, rate=rate_hz)
             self._blocks = BlockResampler(rate_hz, self.rate_hz) if self.resamples_whole else None
+            if self._wanted:
+                self.collector.skip_to(round(start * self.rate_hz))
         assert self._resampler is not None
         self._append(self._resampler.resample(frame))
 

@@ -40,7 +40,6 @@ class Decoded:
         missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it; only what was asked for.
         notes: What was skipped, cut, replaced or clipped on the way, in words; empty for a sound file.
         windows: The windows that the profile cuts, float32 ``[S, size]``, of a sound that is too long to be held.
-        loudness: Root mean square of such a sound.
     """
 
     frames: Tensor | None
@@ -50,7 +49,6 @@ class Decoded:
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     windows: Tensor | None = None
-    loudness: float | None = None
 
     @property
     def has_sound(self) -> bool:
@@ -167,7 +165,7 @@ def _result(
     missing = _lacks(view, absent)
     notes = [f"reading stopped early: {reading.problem}"] if reading.problem else []
     arrays: dict[Modality, Tensor] = {}
-    windows = loudness = None
+    windows = None
     seconds = [0.0 if file.picture else claimed_seconds]
     tracks = {modality: track for modality, track in reading.tracks.items() if view.profile.wants(modality)}
     for modality, track in tracks.items():
@@ -176,7 +174,7 @@ def _result(
             arrays[modality] = torch.from_numpy(array)
         elif reading.windows is not None and view in reading.lengths and modality is Modality.AUDIO:
             track = reading.windows
-            windows, loudness = torch.from_numpy(track.windows(view)), track.loudness(view)
+            windows = torch.from_numpy(track.windows(view))
         else:
             missing[modality.value] = track.why_nothing(view)
         notes += track.notes(view)
@@ -190,7 +188,6 @@ def _result(
         missing=missing,
         notes=tuple(notes),
         windows=windows,
-        loudness=loudness,
     )
 
 

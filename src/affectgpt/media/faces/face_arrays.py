@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from affectgpt.errors import DataError
 
 _EXPECTED = "face crops must be uint8 [time, height, width, 3]"
+# what numpy raises for the header and the content of a file that somebody else wrote
+_UNREADABLE = (ValueError, OSError, EOFError, TypeError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
 
 
 def read_faces(content: bytes, key: str) -> NDArray[np.uint8]:
@@ -26,14 +30,28 @@ def read_faces(content: bytes, key: str) -> NDArray[np.uint8]:
         DataError: If it is no npy file, or its array has another shape or type.
     """
     try:
+        _check_claim(content)
         faces: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         why = "it holds Python objects, perhaps crops of different sizes" if b"'|O'" in content[:256] else str(error)
         raise DataError(
             f"clip {key!r}: its face crops cannot be read: {why}. Save one array: {_EXPECTED}, all of one size"
         ) from error
     check_faces(faces, key)
     return faces
+
+
+def _check_claim(content: bytes) -> None:
+    """Refuse an array whose header claims more than the file holds: numpy takes the memory before it reads."""
+    file = io.BytesIO(content)
+    if content[: len(np.lib.format.MAGIC_PREFIX)] != np.lib.format.MAGIC_PREFIX:
+        return
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and claimed > len(content) - file.tell():
+        raise ValueError(f"its header claims {claimed:,} bytes, and {len(content) - file.tell():,} are there")
 
 
 def check_faces(faces: NDArray[np.uint8], key: str) -> None:

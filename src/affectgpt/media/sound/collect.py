@@ -35,7 +35,6 @@ class Collector:
         self._size = size
         self._chunks: list[NDArray[np.float32]] = []
         self._windows = np.zeros((len(starts or ()), size), np.float32)
-        self._energy = 0.0
         self._num_not_finite = 0
         self._peak = 0.0
 
@@ -44,10 +43,9 @@ class Collector:
         """Whether there were more samples than may be held."""
         return self._starts is None and self.num_samples > self._most_samples
 
-    @property
-    def loudness(self) -> float:
-        """Root mean square of all that came, where windows are held."""
-        return float((self._energy / max(self.num_samples, 1)) ** 0.5)
+    def skip_to(self, position: int) -> None:
+        """Go on at a later sample; no window needs those in between."""
+        self.num_samples = position
 
     def add(self, chunk: NDArray[np.float32]) -> None:
         """Take the next samples, float32 ``[N]``."""
@@ -59,7 +57,6 @@ class Collector:
                 self._chunks.append(chunk)
             return
         chunk = self._clean(chunk)
-        self._energy += float(np.dot(chunk, chunk))
         for window, first in zip(self._windows, self._starts, strict=True):
             low, high = max(start, first), min(self.num_samples, first + self._size)
             if low < high:
