@@ -13,10 +13,12 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import UniBenchDataModule
+from affectgpt.datamodules.unibench import clip_loader
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.registry import DATAMODULES
 from clipmaker import make_clip, make_wav
+from decodingworker import KilledByTheFirst
 from setmaker import make_processed, touch
 
 MEDIA = {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32}
@@ -183,3 +185,14 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         module(tmp_path).setup("test")
     with pytest.raises(DataError, match="7 samples, but the published split"):
         module(folder, allow_partial=False, sets=["meld"]).setup("test")
+
+
+def test_a_clip_that_kills_its_process_is_one_that_cannot_be_read(folder: Path, monkeypatch) -> None:
+    """The worker is sent a loader that is killed by one clip, as FFmpeg may be by a file."""
+    data = module(folder, sets=["meld"], num_workers=1, batch_size=2)
+    data.setup("predict")
+    monkeypatch.setattr(clip_loader, "_Load", KilledByTheFirst)
+    answered = [key for batch in data.predict_dataloader() for key in batch.keys]
+    assert "test_dia0_utt0" not in answered
+    assert len(answered) == 3
+    assert "SIGSEGV" in data.unreadable["meld"]["test_dia0_utt0"]

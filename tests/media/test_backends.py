@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import affectgpt.media.decode.decoder as decoding
+import affectgpt.media.decode.reading as decoding
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode.decoder import decode
@@ -171,7 +171,7 @@ def test_any_structure_of_pictures_gives_the_same_frames(readings, options, num_
 def test_only_what_is_needed_is_decoded() -> None:
     clip, one = moving("mp4", "keyint=12:bframes=3"), MediaProfile(num_frames=1, sources=("frame",))
     with av.open(io.BytesIO(clip)) as container:
-        timeline = read_timeline(container, container.streams.video[0])
+        timeline = read_timeline(container, container.streams.video[0], "the clip")
     assert len(timeline.stamps) == 60
     assert len(timeline.fresh_starts) >= 5
     plan = plan_decoding(timeline.stamps, timeline.fresh_starts, timeline.numbers_at(timeline.midpoints(1)))

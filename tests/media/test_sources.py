@@ -10,8 +10,7 @@ from affectgpt import AffectGPT
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode import decoder
 from affectgpt.media.decode.decoder import decode
-from affectgpt.media.faces import FaceDetector, Faces
-from affectgpt.media.faces.find import whole_frames
+from affectgpt.media.faces import FaceDetector, Faces, find_faces
 from affectgpt.media.sources import decode_sources
 from affectgpt.media.speech import Asr, Segment
 from affectgpt.media.speech.transcribe import SPEECH_PROFILE
@@ -47,12 +46,12 @@ def reads(monkeypatch) -> list[object]:
 def test_each_view_gets_what_it_would_get_alone(policy, audio, reads) -> None:
     clip = make_clip(2.0, rate_hz=25, channels="stereo")
     profile = MediaProfile.named(policy, sources=["frame", "face", "audio"], num_frames=4)
-    found = decode_sources(clip, profile, audio=audio, whole=True, speech=True)
+    found = decode_sources(clip, profile, audio=audio, detector=LeftHalf(), speech=True)
     assert len(reads) == (1 if audio is None else 2)
     sound = clip if audio is None else audio
     alone = decode(clip, MediaProfile.named(policy, sources=["frame"], num_frames=4))
     assert torch.equal(found.seen.frames, alone.frames)
-    assert torch.equal(found.whole.frames, decode(clip, whole_frames(profile)).frames)
+    assert np.array_equal(found.faces.crops, find_faces(clip, profile, LeftHalf()).crops)
     assert torch.equal(found.heard.waveform, decode(sound, MediaProfile.named(policy, sources=["audio"])).waveform)
     assert torch.equal(found.speech.waveform, decode(sound, SPEECH_PROFILE).waveform)
 

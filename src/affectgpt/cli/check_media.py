@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from affectgpt.cli.check import save_report
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.terminal import say, shown
 from affectgpt.errors import DataError
 
 
@@ -26,25 +27,29 @@ def run(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from affectgpt.media.verdict import MediaCheck, check_files
 
-    files = _files([Path(name) for name in args.media])
+    files, remarks = _files([Path(name) for name in args.media])
     results: list[MediaCheck] = []
     with Progress("checking", "files") as progress:
         progress.say(f"checking {len(files)} file(s): each is decoded")
-        for result in check_files(files, args.workers):
+        for result in check_files(files, max(args.workers, 1)):
             results.append(result)
             progress.update(len(results), len(files))
-    lines = (json.dumps(result.to_json(), ensure_ascii=False) + "\n" for result in results)
-    written = save_report(Path(args.out), "".join(lines))
+    # escaped: a name may hold what UTF-8 does not
+    written = save_report(Path(args.out), "".join(json.dumps(result.to_json()) + "\n" for result in results))
     if args.json:
-        print(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
-        print(written, file=sys.stderr)
+        say(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
+        say(written, err=True)
     else:
         for result in results:
             _show(result.to_json())
+        for remark in remarks:
+            say(remark)
         counts = Counter(result.verdict for result in results)
         hours = sum(result.duration_seconds or 0 for result in results) / 3600
-        print(f"{counts['ok']} ok, {counts['notes']} with notes, {counts['refused']} refused; ", end="")
-        print(f"{hours:.2f} h; {written}")
+        verdicts = f"{counts['ok']} ok, {counts['notes']} with notes, {counts['refused']} refused"
+        say(f"{verdicts}; {hours:.2f} h; {written}")
+        if counts["refused"] < len(results):
+            say(f"next: affectgpt pack {shlex.quote(args.media[0])} SHARDS --skip-bad")
     return int(any(result.verdict == "refused" for result in results))
 
 
@@ -62,19 +67,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The files to check, and a line for each kind of file that is not looked at."""
+    from affectgpt.manifests.folder_walk import describe_unused, walk_folder
     from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
     known = VIDEO_SUFFIXES | AUDIO_SUFFIXES
     files: list[Path] = []
+    remarks: list[str] = []
     for path in paths:
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower().lstrip(".") in known)
-        else:
+        if not path.is_dir():
             files.append(path)  # a file that is not there is a result too
+            continue
+        walk = walk_folder(path)
+        media = [file for file in walk.files if file.suffix.lower().lstrip(".") in known]
+        files += [path / file for file in media]
+        others = dict.fromkeys(set(walk.files) - set(media), "no media file by their suffix")
+        remarks += describe_unused(path, {**walk.passed_over, **dict(sorted(others.items()))})
     if not files:
         raise DataError(f"no media file in {', '.join(map(str, paths))}; known endings: {', '.join(sorted(known))}")
-    return files
+    return files, remarks
 
 
 def _show(result: dict[str, object]) -> None:
@@ -84,8 +96,8 @@ def _show(result: dict[str, object]) -> None:
     parts = [f"{video['codec']} {video['width']}x{video['height']} {video['rate_hz']:g} Hz"] if video else []
     parts += [f"{audio['codec']} {audio['rate_hz']} Hz x{audio['channels']}"] if audio else []
     seconds = "" if result["duration_seconds"] is None else f"{result['duration_seconds']:8.2f} s"
-    print(f"{result['verdict']:<8}{result['code']:<12}{seconds:>11}  {result['file']}  [{', '.join(parts)}]")
+    say(f"{result['verdict']:<8}{result['code']:<12}{seconds:>11}  {shown(result['file'])}  [{', '.join(parts)}]")
     notes = result["notes"]
     assert isinstance(notes, list)
     for note in notes:
-        print(f"{'':<20}{note}")
+        say(f"{'':<20}{shown(note)}")

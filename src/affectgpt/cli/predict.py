@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Self, TextIO
 
-from affectgpt.cli.terminal import pick_device, quiet
+from affectgpt.cli.progress import Progress
+from affectgpt.cli.terminal import pick_device, quiet, say, shown
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import write_lines
 from affectgpt.types import Prediction
 
 
@@ -30,51 +33,123 @@ def run(verb: str, argv: Sequence[str]) -> int:
             f"--subtitle and --audio belong to one clip, but {len(args.clip)} were given; answer them one by one, or "
             "pack them with a manifest and use --config"
         )
-    from rich.console import Console
-    from rich.progress import track
-
+    from affectgpt.media.isolated_reading import Request, crashed, read_request
+    from affectgpt.media.isolation import Isolated
     from affectgpt.media.speech import build_asr
     from affectgpt.model import AffectGPT
+    from affectgpt.model.answer import answer_sources, answering
 
     quiet()
-    console = Console(stderr=True)
-    console.print(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
-    model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
-    asr = build_asr(args.asr) if args.asr else None
     problems: list[str] = []
     answers: list[Prediction] = []
-    for clip in track(args.clip, description="answering", console=console, disable=len(args.clip) == 1):
-        try:
-            answer = model.predict(
-                clip,
-                args.subtitle,
-                question=args.question,
-                audio=args.audio,
-                max_new_tokens=args.max_new_tokens,
-                face_detector=args.face_detector,
-                asr=asr,
-            )
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        answers.append(answer)
-        if not args.json:
-            _show(answer, console)
+    with (
+        _AnswerFile(args.out) as out,
+        Isolated(read_request, 1, crashed) as reading,
+        Progress("answering", "files") as bar,
+    ):
+        bar.say(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
+        reading.submit(None)  # the process gets ready while the model is loaded
+        model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
+        asr = build_asr(args.asr) if args.asr else None
+        speech = asr is not None and not (args.subtitle and args.subtitle.strip())
+        detector = args.face_detector if "face" in model.media.sources else None
+        requests = [Request(clip, model.media, args.audio, detector, speech) for clip in args.clip]
+        for done, (clip, read) in enumerate(zip(args.clip, reading.map(requests), strict=True), start=1):
+            try:
+                if read.sources is None:
+                    raise read.problem or DataError(f"{clip!r} gave nothing")
+                with answering(model):
+                    answer = answer_sources(
+                        model,
+                        read.sources,
+                        Path(clip).stem,
+                        args.subtitle,
+                        question=args.question,
+                        max_new_tokens=args.max_new_tokens,
+                        asr=asr,
+                        read_seconds=read.seconds,
+                    )
+            except DataError as error:
+                problems.append(str(error))
+                if len(args.clip) > 1:
+                    say(f"no answer: {error}", err=True)
+                continue
+            finally:
+                bar.update(done, len(args.clip))
+            out.add(answer)
+            answers.append(answer)
+            if not args.json:
+                _show(answer)
     if args.json:
-        print(
+        say(
             json.dumps(
                 [a.to_json() for a in answers] if len(args.clip) > 1 else answers[0].to_json() if answers else [],
                 ensure_ascii=False,
                 indent=2,
             )
         )
-    if args.out:
-        write_lines(args.out, (json.dumps(a.to_json(), ensure_ascii=False) for a in answers))
-        console.print(f"wrote {len(answers)} answers to {args.out}")
+    _tell_next(args.out, len(answers))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}")
     return 0
+
+
+class _AnswerFile:
+    """A file of answers, one JSON object a line, each of them written as it comes.
+
+    Args:
+        path: The file, or ``None`` for no file. What is in it stays until the first answer.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+        self._num_written = 0
+        if path is not None:
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                # half a character, as in a file name of another encoding, becomes an escape of JSON
+                self._file = Path(path).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            except OSError as error:
+                raise DataError(
+                    f"{path!r} cannot be written ({error.strerror}); give --out another path, or leave it out"
+                ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, answer: Prediction) -> None:
+        """Write an answer."""
+        if self._file is None:
+            return
+        try:
+            if not self._num_written:
+                self._file.truncate(0)
+            self._file.write(json.dumps(answer.to_json(), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path!r} cannot be written any more ({error.strerror}); {self._num_written} answers are in it"
+            ) from error
+        self._num_written += 1
+
+
+def _tell_next(path: str | None, num_answers: int) -> None:
+    """What was written, and what to do with it."""
+    if path is None:
+        say("nothing was written; --out FILE keeps the answers", err=True)
+        return
+    say(f"wrote {num_answers} answers to {path}", err=True)
+    if num_answers:
+        say(f"next: affectgpt score --help says how to score {shlex.quote(path)} against a gold table", err=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,16 +177,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(answer: Prediction, console: object) -> None:
+def _show(answer: Prediction) -> None:
     seconds = ", ".join(f"{stage} {value:.2f} s" for stage, value in answer.seconds.items())
-    print(f"\n{answer.key}")
-    print(f"  answer     {answer.text}")
+    say(f"\n{shown(answer.key)}")
+    say(f"  answer     {shown(answer.text)}")
     if answer.description is None:
-        print(f"  labels     {', '.join(answer.labels) or '(none found in the answer)'}")
-        print(f"  sentiment  {answer.sentiment or '(no label is in the vocabulary)'}")
+        say(f"  labels     {shown(', '.join(answer.labels)) or '(none found in the answer)'}")
+        say(f"  sentiment  {answer.sentiment or '(no label is in the vocabulary)'}")
     if answer.transcript is not None:
-        print(f"  heard      {answer.transcript}")
-    print(f"  used       {', '.join(answer.used) or 'nothing but the question'}")
+        say(f"  heard      {shown(answer.transcript)}")
+    say(f"  used       {', '.join(answer.used) or 'nothing but the question'}")
     for name, reason in answer.missing.items():
-        print(f"  missing    {name}: {reason}")
-    print(f"  time       {seconds}")
+        say(f"  missing    {name}: {shown(reason)}")
+    say(f"  time       {seconds}")

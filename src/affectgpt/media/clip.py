@@ -15,8 +15,8 @@ from affectgpt.errors import DataError
 from affectgpt.media.decode.decoder import Decoded
 from affectgpt.media.decode.timeline import floor_indices
 from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.crop import FaceCrops
 from affectgpt.media.faces.face_arrays import check_faces
-from affectgpt.media.faces.find import faces_in
 from affectgpt.media.pictures.scale import build_scaler
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.sound.segments import finish_windows, segment_waveform
@@ -62,9 +62,8 @@ def load_clip(
         DataError: If a file cannot be decoded, or the clip has nothing that the profile asks for.
     """
     name = key if key is not None else name_of(source)
-    detector = faces if isinstance(faces, FaceDetector) and "face" in profile.sources else None
-    sources = decode_sources(source, profile, key=name, audio=audio, whole=detector is not None)
-    given = None if isinstance(faces, FaceDetector) else faces
+    detector = faces if isinstance(faces, FaceDetector) else None
+    sources = decode_sources(source, profile, key=name, audio=audio, detector=detector)
     return clip_of(
         sources,
         profile,
@@ -72,8 +71,7 @@ def load_clip(
         subtitle=subtitle,
         labels=labels,
         description=description,
-        detector=detector,
-        faces=given,
+        faces=None if isinstance(faces, FaceDetector) else faces,
         faces_channels=faces_channels,
         extra=extra,
     )
@@ -87,7 +85,6 @@ def clip_of(
     subtitle: str | None = None,
     labels: Sequence[str] = (),
     description: str | None = None,
-    detector: FaceDetector | None = None,
     faces: NDArray[np.uint8] | None = None,
     faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
@@ -95,14 +92,13 @@ def clip_of(
     """Make a clip of what ``decode_sources`` gave; see ``load_clip``.
 
     Args:
-        sources: The decoded files; with ``whole`` frames if there is a detector.
+        sources: The decoded files.
         profile: The sources to prepare.
         key: The sample's name.
         subtitle: See ``load_clip``, as for the others.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        detector: Finds the main face.
-        faces: Face crops, if there is no detector.
+        faces: Face crops, if none were looked for.
         faces_channels: Order of their channels.
         extra: Anything else to carry along.
 
@@ -114,9 +110,9 @@ def clip_of(
     """
     face_notes: list[str] = []
     crops: NDArray[np.uint8] | str = NO_CROPS if faces is None else faces
-    if detector is not None and sources.whole is not None:
+    if sources.looked_for_faces:
         faces_channels = "rgb"
-        crops, face_notes = _find_crops(sources.whole, profile, detector)
+        crops, face_notes = _crops(sources.faces)
     return assemble_clip(
         sources.seen,
         sources.heard,
@@ -221,11 +217,8 @@ def _prepare(
     return seen.frames
 
 
-def _find_crops(
-    whole: Decoded, profile: MediaProfile, detector: FaceDetector
-) -> tuple[NDArray[np.uint8] | str, list[str]]:
+def _crops(found: FaceCrops | None) -> tuple[NDArray[np.uint8] | str, list[str]]:
     """Crops of the main face, or the reason why there are none; and notes."""
-    found = faces_in(whole, profile, detector)
     if found is None:
         return "the file has no pictures to find a face in", []
     kept = found.kept

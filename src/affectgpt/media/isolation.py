@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from affectgpt.media.memory import is_out_of_memory, watch_memory
 
@@ -47,32 +47,31 @@ def map_in_order(
     if not workers:
         yield from map(job, items)
         return
-    source = iter(items)
-    waiting: deque[Future[Result]] = deque()
-    with _Pool(job, workers, crashed) as pool:
-        while True:
-            while len(waiting) < workers * AHEAD_PER_WORKER:
-                try:
-                    waiting.append(pool.submit(next(source)))
-                except StopIteration:
-                    break
-            if not waiting:
-                return
-            yield waiting.popleft().result()
+    with Isolated(job, workers, crashed) as pool:
+        yield from pool.map(items)
 
 
-class _Pool(Generic[Item, Result]):
-    """As many threads as processes; each thread feeds its own process, one item after the other."""
+class Isolated(Generic[Item, Result]):
+    """A job in processes of its own; ``map_in_order`` uses it for one list of items.
+
+    There are as many threads as processes; each thread feeds its own process, one item after the other.
+
+    Args:
+        job: See ``map_in_order``, as for the others.
+        workers: Processes, at least one; they are started by the first items, and stay until the block ends.
+        crashed: Gives the result of an item that killed its processes.
+    """
 
     def __init__(self, job: Callable[[Item], Result], workers: int, crashed: Callable[[Item, str], Result]) -> None:
         self._job = pickle.dumps(job)
+        self._num_workers = workers
         self._crashed = crashed
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="isolated")
         self._own = threading.local()
         self._all: set[_Worker] = set()
         self._is_closed = False
 
-    def __enter__(self) -> _Pool[Item, Result]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +81,20 @@ class _Pool(Generic[Item, Result]):
         self._threads.shutdown(cancel_futures=True)
         for worker in tuple(self._all):
             worker.stop()
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """The results of some items, in order; only a few are taken ahead of the result that is due."""
+        source = iter(items)
+        waiting: deque[Future[Result]] = deque()
+        while True:
+            while len(waiting) < self._num_workers * AHEAD_PER_WORKER:
+                try:
+                    waiting.append(self.submit(next(source)))
+                except StopIteration:
+                    break
+            if not waiting:
+                return
+            yield waiting.popleft().result()
 
     def submit(self, item: Item) -> Future[Result]:
         """Have an item done by the next free process."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from affectgpt.media.decode.decoder import Decoded, decode_views
 from affectgpt.media.decode.views import View
-from affectgpt.media.faces.find import whole_frames
+from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.faces.crop import FaceCrops
+from affectgpt.media.faces.find import faces_in, whole_frames
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.transcribe import SPEECH_PROFILE
 
@@ -19,13 +21,15 @@ class Sources:
     Attributes:
         seen: What the frames come from, as the profile wants them; ``None`` where nobody asked.
         heard: What the waveform comes from; the same as ``seen`` where both come from one file.
-        whole: Its frames at their own size, to find faces in; ``None`` where nobody asked.
+        faces: The main face, found in its frames at their own size; ``None`` where it has no pictures.
+        looked_for_faces: Whether there was a detector.
         speech: Its sound as a recogniser hears it; ``None`` where nobody asked.
     """
 
     seen: Decoded | None = None
     heard: Decoded | None = None
-    whole: Decoded | None = None
+    faces: FaceCrops | None = None
+    looked_for_faces: bool = False
     speech: Decoded | None = None
 
 
@@ -35,7 +39,7 @@ def decode_sources(
     *,
     key: str | None = None,
     audio: str | Path | bytes | None = None,
-    whole: bool = False,
+    detector: FaceDetector | None = None,
     speech: bool = False,
 ) -> Sources:
     """Decode the file of a clip, and its separate sound file if it has one.
@@ -45,7 +49,7 @@ def decode_sources(
         profile: The sources to prepare, and their sizes.
         key: The sample's name, for messages.
         audio: A separate sound file, heard in place of the video's own track.
-        whole: Whether the frames are wanted at their own size, too.
+        detector: Finds the main face, if the profile asks for it.
         speech: Whether the sound is wanted as a recogniser hears it, too.
 
     Raises:
@@ -54,10 +58,11 @@ def decode_sources(
     visual = [wanted for wanted in profile.sources if wanted in ("frame", "image")]
     sound = ["audio"] if "audio" in profile.sources else []
     own = [*visual, *([] if audio is not None else sound)]
+    looks = detector is not None and "face" in profile.sources
     views: dict[str, View] = {}
     if own:
         views["own"] = View(replace(profile, sources=tuple(own)), windows_do=True)
-    if whole:
+    if looks:
         views["whole"] = View(whole_frames(profile))
     if speech and audio is None:
         views["speech"] = View(SPEECH_PROFILE)
@@ -72,7 +77,8 @@ def decode_sources(
     return Sources(
         seen=found.get("own"),
         heard=found.get("sound", found.get("own")),
-        whole=found.get("whole"),
+        faces=faces_in(found["whole"], profile, detector) if looks and detector is not None else None,
+        looked_for_faces=looks,
         speech=found.get("speech"),
     )
 

@@ -15,7 +15,6 @@ from torch import nn
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.media.clip import clip_of, name_of
-from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.media.speech.base import Asr
@@ -107,9 +106,18 @@ def answer_clip(
     detector = None
     if face_detector is not None and "face" in model.media.sources:
         detector = FACE_DETECTORS.build(face_detector)
-    sources = decode_sources(clip, model.media, key=name, audio=audio, whole=detector is not None, speech=listens)
+    sources = decode_sources(clip, model.media, key=name, audio=audio, detector=detector, speech=listens)
     read_seconds = time.perf_counter() - start
-    return answer_sources(model, sources, name, subtitle, question, max_new_tokens, detector, asr, read_seconds)
+    return answer_sources(
+        model,
+        sources,
+        name,
+        subtitle,
+        question=question,
+        max_new_tokens=max_new_tokens,
+        asr=asr,
+        read_seconds=read_seconds,
+    )
 
 
 def answer_sources(
@@ -117,23 +125,21 @@ def answer_sources(
     sources: Sources,
     key: str,
     subtitle: str | None,
-    question: str | None,
-    max_new_tokens: int | None,
-    detector: FaceDetector | None,
-    asr: Asr | Spec | str | Mapping[str, Any] | None,
-    read_seconds: float,
+    *,
+    question: str | None = None,
+    max_new_tokens: int | None = None,
+    asr: Asr | Spec | str | Mapping[str, Any] | None = None,
+    read_seconds: float = 0.0,
 ) -> Prediction:
     """Answer what was decoded already.
 
     Args:
         model: The model.
-        sources: What ``decode_sources`` gave; with ``speech`` where the words are to be heard, with ``whole`` where
-            there is a detector.
+        sources: What ``decode_sources`` gave; with ``speech`` where the words are to be heard.
         key: Name of the clip.
         subtitle: Spoken words, if known.
         question: What to ask; by default for all possible emotional states.
         max_new_tokens: Longest answer.
-        detector: What finds the face.
         asr: What hears the words.
         read_seconds: Time that the decoding took.
 
@@ -147,7 +153,7 @@ def answer_sources(
         subtitle = heard.text
     hear_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    decoded, missing = clip_of(sources, model.media, key=key, subtitle=subtitle, detector=detector)
+    decoded, missing = clip_of(sources, model.media, key=key, subtitle=subtitle)
     batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
     read_seconds += time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from affectgpt.datamodules.collate import collate
-from affectgpt.datamodules.stream_loader import WORKER_TIMEOUT_SECONDS
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.face_arrays import read_faces
+from affectgpt.media.isolation import map_in_order
 from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics.labels import parse_labels
 from affectgpt.registry import FACE_DETECTORS
@@ -66,6 +67,15 @@ class BenchClips(Dataset[Clip | Unreadable]):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_detector": None}  # each worker builds its own
+
+    def crashed(self, number: int, how: str) -> Unreadable:
+        """What stands for a clip that kills the process that decodes it."""
+        bench_set, sample = self.clips[number]
+        reason = f"clip {sample.key!r} kills the process that decodes it ({how}); leave it out, or convert it"
+        return Unreadable(bench_set.test_set.name, sample.key, reason)
 
     def __getitem__(self, number: int) -> Clip | Unreadable:
         bench_set, sample = self.clips[number]
@@ -134,6 +144,9 @@ _Collated = tuple[Batch | None, list[Unreadable]]
 class BenchLoader(DataLoader[Clip | Unreadable]):
     """Batches of clips, all asked the same question, without answers to learn.
 
+    With workers each clip is decoded in a process of its own (``affectgpt.media.isolation``), and not by those of the
+    ``DataLoader``: a clip that kills its process is one that cannot be read, and the others are answered.
+
     Clips that cannot be read are logged, and noted in ``unreadable``. A batch without any other clip is left out, or,
     where ranks must make the same number of steps, made up for by a clip that was read before or is read next.
 
@@ -159,8 +172,7 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
     ) -> None:
         self._unreadable = unreadable
         self._in_step = in_step
-        if options.get("num_workers"):
-            options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
+        self._clips = clips
         super().__init__(clips, collate_fn=_Collate(question), **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -168,7 +180,7 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
         spare: Batch | None = None
         num_owed = 0
         try:
-            for collated in super().__iter__():
+            for collated in self._collated():
                 batch, unreadable = collated
                 self._note(unreadable)
                 if batch is not None:
@@ -185,11 +197,32 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
         if num_owed:
             raise DataError("none of the clips that this rank reads can be read; use fewer ranks, or mend the set")
 
+    def _collated(self) -> Iterator[_Collated]:
+        """Every batch of numbers as a batch of clips, and those that cannot be read."""
+        batches: list[list[int]] = [list(numbers) for numbers in self.batch_sampler or ()]
+        numbers = [number for batch in batches for number in batch]
+        load = self._clips.__getitem__ if not self.num_workers else _Load(self._clips)
+        found = map_in_order(load, numbers, self.num_workers, self._clips.crashed)
+        for batch in batches:
+            clips, unreadable = self.collate_fn([next(found) for _ in batch])
+            yield (clips.pin_memory() if self.pin_memory and clips is not None else clips), unreadable
+
     def _note(self, unreadable: Sequence[Unreadable]) -> None:
         for one in unreadable:
             if one.key not in self._unreadable.setdefault(one.set_name, {}):
                 _LOG.warning("%s, sample %r gets no answer: %s", one.set_name, one.key, one.reason)
             self._unreadable[one.set_name][one.key] = one.reason
+
+
+class _Load:
+    """Loads a clip by its number, on one thread, as the workers of a ``DataLoader`` do; it can be sent to a process."""
+
+    def __init__(self, clips: BenchClips) -> None:
+        self.clips = clips
+
+    def __call__(self, number: int) -> Clip | Unreadable:
+        torch.set_num_threads(1)
+        return self.clips[number]
 
 
 class _Collate:

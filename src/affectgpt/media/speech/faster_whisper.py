@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from affectgpt.errors import ConfigError
 from affectgpt.media.speech.base import Asr
+from affectgpt.media.speech.hub import local_model
 
 
 class FasterWhisperAsr(Asr):
@@ -23,8 +25,11 @@ class FasterWhisperAsr(Asr):
     """
 
     def __init__(self, model: str = "small", device: str = "auto", compute_type: str = "default") -> None:
-        from faster_whisper import WhisperModel
+        from faster_whisper import WhisperModel, utils
 
+        sizes: Mapping[str, str] = getattr(utils, "_MODELS", {})  # size to model of the hub
+        if model in sizes or "/" in model:
+            model = local_model(sizes.get(model, model), "faster-whisper")
         try:
             self._model: Any = WhisperModel(model, device=device, compute_type=compute_type)
         except Exception as error:  # CTranslate2, the hub and the network each raise their own

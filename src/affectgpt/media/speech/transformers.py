@@ -8,6 +8,7 @@ from torch import Tensor
 
 from affectgpt.errors import ConfigError, reason_of
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr
+from affectgpt.media.speech.hub import local_model
 
 
 class TransformersAsr(Asr):
@@ -19,12 +20,13 @@ class TransformersAsr(Asr):
         revision: Version of a model of the hub.
 
     Raises:
-        ConfigError: If the model cannot be loaded, or is none for speech.
+        ConfigError: If the model cannot be loaded, or does not recognise speech.
     """
 
     def __init__(self, model: str, device: str = "cpu", revision: str | None = None) -> None:
         from transformers import pipeline
 
+        model = local_model(model, "transformers", revision)
         try:
             self._pipeline: Any = pipeline(
                 "automatic-speech-recognition", model=model, device=device, revision=revision, trust_remote_code=False

@@ -1,0 +1,97 @@
+"""Decodes the clips of a command in a process of its own, so that no file can end the command."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from affectgpt.errors import AffectGPTError, DataError, MediaError
+from affectgpt.media.clip import name_of
+from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.profile import MediaProfile
+from affectgpt.media.sources import Sources, decode_sources
+from affectgpt.registry import FACE_DETECTORS
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to decode.
+
+    Attributes:
+        clip: The file.
+        profile: How.
+        audio: A separate sound file, heard in place of the clip's own track.
+        face_detector: What finds the main face: a name in ``FACE_DETECTORS``, or ``None``.
+        speech: Whether the sound is wanted as a recogniser hears it, too.
+    """
+
+    clip: str
+    profile: MediaProfile
+    audio: str | None = None
+    face_detector: str | None = None
+    speech: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    """What came of a request.
+
+    Attributes:
+        sources: The media; ``None`` where the file cannot be used.
+        problem: Why not.
+        seconds: Time that it took.
+    """
+
+    sources: Sources | None = None
+    problem: DataError | None = None
+    seconds: float = 0.0
+
+
+def read_request(request: Request | None) -> Read:
+    """Decode a clip: a job for ``affectgpt.media.isolation``. Without a request the process only gets ready.
+
+    Raises:
+        ConfigError: If the detector cannot be used.
+    """
+    if request is None:
+        return Read()
+    start = time.perf_counter()
+    detector = None
+    if request.face_detector is not None and "face" in request.profile.sources:
+        detector = _detector(request.face_detector)
+    try:
+        sources = decode_sources(
+            request.clip,
+            request.profile,
+            key=name_of(request.clip),
+            audio=request.audio,
+            detector=detector,
+            speech=request.speech,
+        )
+    except DataError as error:
+        return Read(problem=error)
+    except AffectGPTError:
+        raise
+    except Exception as error:  # whatever a file provokes is that file's fault, and no end of the others
+        what = f"{type(error).__name__}: {error}"
+        return Read(problem=MediaError(f"{request.clip!r} breaks the decoder ({what}); leave it out, or convert it"))
+    return Read(sources, seconds=time.perf_counter() - start)
+
+
+def crashed(request: Request | None, how: str) -> Read:
+    """What came of a request that killed its process.
+
+    Raises:
+        MediaError: If the process died before it had anything to do.
+    """
+    if request is None:
+        raise MediaError(f"the process that decodes media died when it was started ({how})", "crashed")
+    message = f"{request.clip!r} kills the process that decodes it ({how}); leave it out, or convert it"
+    return Read(problem=MediaError(message, "crashed"))
+
+
+@lru_cache(maxsize=2)
+def _detector(name: str) -> FaceDetector:
+    detector: FaceDetector = FACE_DETECTORS.build(name)
+    return detector
