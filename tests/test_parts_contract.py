@@ -13,9 +13,9 @@ import torch
 from affectgpt.encoders import Encoder, TinyVisionEncoder
 from affectgpt.encoders.base import AudioSpec, VisualSpec
 from affectgpt.errors import DataError
-from affectgpt.llm import LLMHead
+from affectgpt.llm import AnswerSampling, LLMHead, pack_samples
 from affectgpt.part import Part
-from affectgpt.registry import ENCODERS, POOLINGS, PREFUSIONS, Spec
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Spec
 from affectgpt.registry.builtin_parts import ENCODER_PREFIXES, ENCODER_TABLE, LLM_TABLE, POOLING_TABLE, PREFUSION_TABLE
 from affectgpt.types import Features, Modality
 from partcases import (
@@ -294,3 +294,33 @@ def test_fusion_ignores_batch_mates(registry, name, build):
     streams = streams_for(part)
     alone = fuse(part, [Features(stream.hidden[1:2], stream.keep[1:2]) for stream in streams])
     torch.testing.assert_close(alone[0], fuse(part, streams)[1], rtol=1e-5, atol=1e-5)
+
+
+# Language models
+
+
+@pytest.mark.parametrize("name", LLM_CASES)
+def test_llm_keeps_packed_samples_apart_and_tells_probabilities(name, build):
+    head = build(LLMS, name)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, 200, (2, 6), generator=generator)
+    keep = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])
+    labels = torch.where(keep, ids, -100)
+    embeds = head.embed(ids).detach()
+    logits = head(embeds, keep).logits
+    found = head.logprobs(embeds, keep, labels)
+    expected = logits.log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None])[..., 0] * keep[:, 1:]
+    torch.testing.assert_close(found.tokens[:, 1:], expected, rtol=1e-5, atol=1e-5)
+    packed = pack_samples(embeds, keep, labels)
+    together = head(packed.embeds, packed.keep, None, packed.sample_ids).logits
+    torch.testing.assert_close(together[0], logits[keep], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LLM_CASES)
+def test_llm_draws_the_same_answers_for_the_same_seed(name, build):
+    head = build(LLMS, name)
+    embeds, keep = head.embed(torch.full((2, 3), 50)).detach(), torch.ones(2, 3, dtype=torch.bool)
+    drawn = AnswerSampling(temperature=1.0, num_answers=2, seed=7)
+    first = head.generate(embeds, keep, 5, sampling=drawn)
+    assert len(first) == 4
+    assert first == head.generate(embeds, keep, 5, sampling=drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import affectgpt
 from affectgpt.chat.local import LocalModel
 from affectgpt.chat.sampling import SAMPLINGS
 from affectgpt.encoders import ClipVitEncoder, SpeechEncoder, TimmEncoder, TorchaudioEncoder
@@ -111,3 +113,22 @@ def test_an_older_timm_is_told_not_to_unpickle(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(CheckpointError, match="not a file of weights alone"):
         TimmEncoder("test_vit", checkpoint_path=str(tmp_path / "weights.pt"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_every_reader_of_the_library_says_that_it_trusts_nobody() -> None:
+    source = Path(affectgpt.__file__).parent
+    calls = [
+        (f"{path.name}:{node.lineno}", ast.unparse(node.func), {keyword.arg for keyword in node.keywords})
+        for path in source.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    # a keyword without a name is a mapping of options, which holds it
+    networks = [
+        c for c in calls if (c[1].startswith("Auto") and c[1].endswith(".from_pretrained")) or c[1] == "pipeline"
+    ]
+    assert networks
+    assert [call for call in networks if not call[2] & {"trust_remote_code", None}] == []
+    files = [c for c in calls if c[1] == "torch.load"]
+    assert files
+    assert [call for call in files if "weights_only" not in call[2]] == []

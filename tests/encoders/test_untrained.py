@@ -89,7 +89,9 @@ def test_a_local_file_goes_before_the_weights_of_the_name(tmp_path: Path) -> Non
         TimmEncoder("test_vit.r160_in1k", checkpoint_path="none.pt")
 
 
-def test_a_watched_encoder_compiles_as_one_graph() -> None:
+def test_a_watched_encoder_compiles_and_exports_as_one_graph() -> None:
     encoder = build_encoder(TINY).freeze()
     torch._dynamo.reset()
     use(torch.compile(encoder, fullgraph=True, backend="eager"))
+    media, keep = torch.zeros(1, 1, 3, 16, 16, dtype=torch.uint8), torch.ones(1, 1, dtype=torch.bool)
+    torch.export.export(encoder, (media, keep), strict=False)

@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="affectgpt parts",
         description="List the registered parts: name, owner, class.",
-        epilog="examples: affectgpt parts encoders --check    affectgpt parts --new encoder my-face",
+        epilog="example: affectgpt parts encoders --check; to begin a part: affectgpt parts --new encoder my-face",
     )
     parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="only this kind")
     parser.add_argument("--check", action="store_true", help="import each part (slow), and say what is usable here")
@@ -64,9 +64,9 @@ def _show(listed: Mapping[str, Sequence[tuple[Entry, PartState | None]]], as_jso
     for kind, entries in listed.items():
         table = Table(title=kind, title_justify="left", box=None, pad_edge=False)
         checked = any(state is not None for _, state in entries)
-        for column in ("name", "owner", "class", *(["state"] if checked else [])):
+        for column in ("name", "owner", *(["state", "note"] if checked else ["class"])):
             table.add_column(column, overflow="fold")
         for entry, state in entries:
-            said = [] if state is None else [f"{state.state}: {state.note}" if state.note else state.state]
-            table.add_row(*map(shown, (entry.name, entry.owner, entry.target, *said)))
+            said = [entry.target] if state is None else [state.state, state.note]
+            table.add_row(*map(shown, (entry.name, entry.owner, *said)))
         console.print(table, "")
