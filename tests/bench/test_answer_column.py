@@ -11,6 +11,7 @@ import pytest
 
 from affectgpt.bench import compare, read_gold, read_predictions, score
 from affectgpt.bench.external import score_other
+from affectgpt.bench.extract.template import TemplateExtractor
 from affectgpt.bench.prediction_search import find_candidates
 from affectgpt.cli.main import main
 from affectgpt.errors import DataError
@@ -174,3 +175,16 @@ def test_names_that_look_alike_are_one_name(tmp_path: Path) -> None:
     gold = write_csv(tmp_path / "gold.csv", ("name", "label"), [("caf\u00e9", "joy")])
     mine = write_csv(tmp_path / "mine.csv", ("name", "openset"), [("\ufeffcafe\u0301 ", "happy")])
     assert score("meld", mine, gold, resamples=0).hit_rate == 1.0
+
+
+def test_whole_answers_are_read_once_for_both_modes(tmp_path: Path, gold: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", ("name", "text"), [(n, f"Their emotion is {v}.") for n, v in WRONG.items()])
+    asked: list[int] = []
+
+    class Counting(TemplateExtractor):
+        def _extract(self, answers):
+            asked.append(len(answers))
+            return super()._extract(answers)
+
+    result = score("meld", path, gold, extractor=Counting(), resamples=0)
+    assert (asked, result.labels, result.strict.labels) == ([3], 3, 3)

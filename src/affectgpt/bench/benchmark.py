@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, as_gold, find_gold
-from affectgpt.bench.prediction_search import Candidate, check_places, find_candidates, natural_order
+from affectgpt.bench.prediction_search import Candidate, check_paths, find_candidates, natural_order
 from affectgpt.bench.run import CheckpointRunner, Progress, name_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
@@ -22,7 +22,7 @@ from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 if TYPE_CHECKING:
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
-Places = Sequence[str | os.PathLike[str]]
+Paths = Sequence[str | os.PathLike[str]]
 Told = Callable[[str], None]
 
 
@@ -75,7 +75,7 @@ class Benchmark:
         self.column, self.gold_column = column, gold_column
 
     def score_files(
-        self, predictions: Places, gold: Places, name: str | None = None, tell: Told | None = None
+        self, predictions: Paths, gold: Paths, name: str | None = None, tell: Told | None = None
     ) -> list[SystemResult]:
         """Score prediction files.
 
@@ -92,8 +92,8 @@ class Benchmark:
             ConfigError: If a set, a mode or a reader does not exist.
             DataError: If files are missing, damaged, or do not fit each other.
         """
-        places = [Path(p) for p in predictions]
-        check_places(places)
+        paths = [Path(p) for p in predictions]
+        check_paths(paths)
         found = find_gold(
             [Path(p) for p in gold],
             self.out / "gold",
@@ -102,7 +102,7 @@ class Benchmark:
             column=self.gold_column,
         )
         gold_files = [file for one in found.values() for file in one.files]
-        search = find_candidates(places, self.sets, name, gold_files=gold_files, column=self.column)
+        search = find_candidates(paths, self.sets, name, gold_files=gold_files, column=self.column)
         candidates = search.candidates
         for path, reason in search.passed_over.items():
             if tell is not None:
@@ -124,7 +124,7 @@ class Benchmark:
 
     def run(
         self,
-        checkpoints: Places,
+        checkpoints: Paths,
         data: UniBenchDataModule,
         *,
         system: str,

@@ -73,8 +73,8 @@ def _of_groups(reading: Reading) -> tuple[ClassFigures, ...]:
         return {group for label in labels if (group := cache[label]) is not None}
 
     tally: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = defaultdict(lambda: np.zeros(3, dtype=np.int64))
-    for labels, truth in zip(reading.labels, reading.target, strict=True):
-        answered, true = groups(labels), groups(truth)
+    for labels, gold in zip(reading.labels, reading.target, strict=True):
+        answered, true = groups(labels), groups(gold)
         if not true and reading.mode == "official":
             continue
         for group in answered | true:

@@ -56,14 +56,14 @@ def read_labels(test_set: TestSet, path: str | os.PathLike[str], column: str | N
     Raises:
         DataError: If they are missing or damaged.
     """
-    place = Path(path)
-    if column is None and holds_set(test_set.name, place) and not _is_plain(place):
-        return _labels_of(read_set(test_set.name, place, media=False, allow_partial=True))
-    return read_gold(place, column=column)
+    path = Path(path)
+    if column is None and holds_set(test_set.name, path) and not _is_plain(path):
+        return _labels_of(read_set(test_set.name, path, media=False, allow_partial=True))
+    return read_gold(path, column=column)
 
 
 def find_gold(
-    places: Sequence[str | Path],
+    paths: Sequence[str | Path],
     out: str | Path,
     only: Sequence[str] = (),
     *,
@@ -73,7 +73,7 @@ def find_gold(
     """Find the gold labels of sets.
 
     Args:
-        places: Folders of test sets, their files of labels (such as MELD's ``test_sent_emo.csv``), tables with ``name``
+        paths: Folders of test sets, their files of labels (such as MELD's ``test_sent_emo.csv``), tables with ``name``
             and ``label`` that are called as the set, or ``SET=FILE``.
         out: Folder for the tables that are made of folders.
         only: Sets to look for; by default all that are found.
@@ -85,21 +85,21 @@ def find_gold(
 
     Raises:
         ConfigError: If a set does not exist.
-        DataError: If a place does not exist, a file does not say whose labels it holds, or a set is missing, damaged,
+        DataError: If a path does not exist, a file does not say whose labels it holds, or a set is missing, damaged,
             or differs from the published split.
     """
     wanted = [get_test_set(name).name for name in only]
     named: dict[str, Path] = {}
     unnamed: list[Path] = []
-    for place in places:
-        before, equals, after = str(place).partition("=")
-        test_set = find_test_set(before) if equals and not Path(str(place)).exists() else None
+    for path in paths:
+        before, equals, after = str(path).partition("=")
+        test_set = find_test_set(before) if equals and not Path(str(path)).exists() else None
         if test_set is not None:
             named[test_set.name] = Path(after)
-        elif Path(place).exists():
-            unnamed.append(Path(place))
+        elif Path(path).exists():
+            unnamed.append(Path(path))
         else:
-            raise DataError(f"{place} does not exist; expected gold labels: {_WANTED}")
+            raise DataError(f"{path} does not exist; expected gold labels: {_WANTED}")
     found: dict[str, Gold] = {}
     used: set[Path] = set()
     plain = {one for one in (*unnamed, *named.values()) if _is_plain(one)}
@@ -120,8 +120,8 @@ def find_gold(
         elif asked:
             read_set(name, own, media=False)  # says what is missing
     if not found:
-        raise DataError(f"no gold labels in {', '.join(map(str, places)) or '(nothing given)'}; give {_WANTED}")
-    unknown = [place for place in unnamed if place.is_file() and place not in used]
+        raise DataError(f"no gold labels in {', '.join(map(str, paths)) or '(nothing given)'}; give {_WANTED}")
+    unknown = [path for path in unnamed if path.is_file() and path not in used]
     if unknown and not wanted:
         raise DataError(f"{unknown[0]}: of which test set are these the labels? Give them as SET={unknown[0]}")
     return found
@@ -148,12 +148,12 @@ def as_gold(bench_set: BenchSet, out: str | Path) -> Gold:
     return Gold(path, _labels_of(bench_set), bench_set.record())
 
 
-def _table_of(name: str, places: Sequence[Path], *, alone: bool) -> Path | None:
+def _table_of(name: str, paths: Sequence[Path], *, alone: bool) -> Path | None:
     """A plain table that is called as the set, or the only one that was given."""
-    for place in places:
-        files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
+    for given in paths:
+        files = sorted(given.iterdir()) if given.is_dir() else [given] if given.is_file() else []
         for path in files:
             if path.suffix in (".csv", ".jsonl") and find_test_set(path.stem) == TEST_SETS[name]:
                 return path
-    files = [place for place in places if place.is_file() and place.suffix in (".csv", ".jsonl", ".npz")]
+    files = [path for path in paths if path.is_file() and path.suffix in (".csv", ".jsonl", ".npz")]
     return files[0] if alone and len(files) == 1 else None

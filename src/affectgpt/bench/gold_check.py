@@ -23,7 +23,7 @@ _REFUSED: Mapping[Mode, tuple[str, ...]] = {"official": (), "strict": ("gold_mis
 
 
 @dataclass(frozen=True)
-class Truth:
+class CheckedGold:
     """The gold of a set as it is scored.
 
     Attributes:
@@ -35,7 +35,7 @@ class Truth:
     problems: Mapping[str, list[str]]
 
 
-def check_truth(test_set: TestSet, gold: Answers, mode: Mode) -> Truth:
+def check_gold(test_set: TestSet, gold: Answers, mode: Mode) -> CheckedGold:
     """The gold values, and what is wrong with them.
 
     Args:
@@ -72,7 +72,7 @@ def check_truth(test_set: TestSet, gold: Answers, mode: Mode) -> Truth:
                 f"{gold.source}: {len(problems[kind])} samples {PROBLEMS[kind]}{allowed}: {first_few(problems[kind])}; "
                 "mend them, leave them out, or score them as published with mode 'official'"
             )
-    return Truth(values, problems)
+    return CheckedGold(values, problems)
 
 
 def _score(gold: Answers, name: str) -> float:

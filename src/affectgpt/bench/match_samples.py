@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from affectgpt.bench.answer_column import GOLD_COLUMNS, UNDECIDED_COLUMNS
 from affectgpt.bench.extract.base import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, read_labels
-from affectgpt.bench.gold_check import Truth, check_truth
+from affectgpt.bench.gold_check import CheckedGold, check_gold
 from affectgpt.bench.predictions import Answers, is_same_content, read_predictions
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.errors import DataError, first_few
@@ -34,19 +34,24 @@ class Pairing:
     Attributes:
         test_set: What they are scored as.
         answers: The predictions as they were read.
-        truth: The gold labels.
+        gold: The gold labels.
         values: Raw prediction per name of the gold, ``None`` where there is none.
         missing: Names of the gold without a prediction.
     """
 
     test_set: TestSet
     answers: Answers
-    truth: Answers
+    gold: Answers
     values: Mapping[str, Any]
     missing: Sequence[str]
 
     def read(
-        self, wheel: EmotionWheel, mode: Mode, extractor: LabelExtractor, sentiment_reader: SentimentReader
+        self,
+        wheel: EmotionWheel,
+        mode: Mode,
+        extractor: LabelExtractor,
+        sentiment_reader: SentimentReader,
+        before: Reading | None = None,
     ) -> Reading:
         """Turn the raw answers into what is scored.
 
@@ -55,12 +60,13 @@ class Pairing:
             mode: ``official`` refuses an answer that is none (a number), ``strict`` counts it as empty and lists it.
             extractor: Reads labels out of whole answers; lists of labels are taken as they are.
             sentiment_reader: Reads sentiments off labels, where the set needs them and the file has none.
+            before: The reading in the other mode: labels that were extracted from whole answers are the same in both.
 
         Raises:
             DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or a
-                gold value is refused, see ``check_truth``.
+                gold value is refused, see ``check_gold``.
         """
-        truth = check_truth(self.test_set, self.truth, mode)
+        gold = check_gold(self.test_set, self.gold, mode)
         if self.answers.is_sentiment:
             if self.test_set.task != "sentiment":
                 raise DataError(
@@ -68,10 +74,12 @@ class Pairing:
                 )
             # A missing answer is none of the three, and so wrong (strict) or not positive (official).
             texts = ["" if is_missing(text) else _sentiment_in(str(text)) for text in self.values.values()]
-            return Reading(self.test_set, wheel, mode, [], truth, texts, [])
+            return Reading(self.test_set, wheel, mode, [], gold, texts, [])
+        if before is not None and self.answers.is_free_text and not before.unreadable:
+            return replace(before, mode=mode, gold=gold)
         labels, unreadable = self._labels(mode, extractor)
         sentiments = sentiment_reader.read(labels) if self.test_set.task == "sentiment" else None
-        return Reading(self.test_set, wheel, mode, labels, truth, sentiments, unreadable)
+        return Reading(self.test_set, wheel, mode, labels, gold, sentiments, unreadable)
 
     def _labels(self, mode: Mode, extractor: LabelExtractor) -> tuple[list[list[str]], list[str]]:
         """The labels of each sample, and the names of those that could not be read."""
@@ -114,7 +122,7 @@ class Reading:
         wheel: The vocabulary.
         mode: ``official`` or ``strict``.
         labels: Predicted labels per sample; none where the file holds sentiments.
-        truth: Gold values in the same order, and what is wrong with them.
+        gold: Gold values in the same order, and what is wrong with them.
         sentiments: Predicted sentiments, of sentiment sets.
         unreadable: Names of samples whose answer is none (``strict``).
     """
@@ -123,14 +131,14 @@ class Reading:
     wheel: EmotionWheel
     mode: Mode
     labels: list[list[str]]
-    truth: Truth
+    gold: CheckedGold
     sentiments: list[str] | None
     unreadable: list[str]
 
     @property
     def target(self) -> list[Any]:
         """The gold values."""
-        return self.truth.values
+        return self.gold.values
 
     def summands(self) -> Summands:
         """What each sample adds to the figure of the set.
@@ -175,10 +183,10 @@ def read_pairing(
             that the gold lacks, or (``official``) lack names of the gold.
     """
     answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment", column=column)
-    truth = gold.labels if isinstance(gold, Gold) else read_labels(test_set, gold, gold_column)
-    _refuse_gold(answers, truth, is_named=column is not None)
-    missing = _match(answers, truth, mode)
-    return Pairing(test_set, answers, truth, {name: answers.values.get(name) for name in truth.values}, missing)
+    labels = gold.labels if isinstance(gold, Gold) else read_labels(test_set, gold, gold_column)
+    _refuse_gold(answers, labels, is_named=column is not None)
+    missing = _match(answers, labels, mode)
+    return Pairing(test_set, answers, labels, {name: answers.values.get(name) for name in labels.values}, missing)
 
 
 def _sentiment_in(text: str) -> str:
@@ -189,7 +197,7 @@ def _sentiment_in(text: str) -> str:
     return " ".join([reply.text] if reply.items is None else reply.items).strip().lower()
 
 
-def _refuse_gold(answers: Answers, truth: Answers, *, is_named: bool) -> None:
+def _refuse_gold(answers: Answers, gold: Answers, *, is_named: bool) -> None:
     """Refuse to score the gold labels against themselves.
 
     Raises:
@@ -198,22 +206,22 @@ def _refuse_gold(answers: Answers, truth: Answers, *, is_named: bool) -> None:
     """
     advice = "give the file with the system's answers, or name their column with --column"
     # A set's own file holds no answers, whatever its columns are called.
-    same_column = truth.column in (answers.column, "")
-    if same_column and is_same_content(Path(answers.source), Path(truth.source)):
-        column = f" (column {answers.column!r})" if truth.column else ""
+    same_column = gold.column in (answers.column, "")
+    if same_column and is_same_content(Path(answers.source), Path(gold.source)):
+        column = f" (column {answers.column!r})" if gold.column else ""
         raise DataError(f"{answers.source} holds the gold labels themselves{column}; {advice}")
     undecided = answers.column in (*UNDECIDED_COLUMNS, *GOLD_COLUMNS) and not is_named
-    if undecided and answers.values and all(answers.values[n] == truth.values.get(n) for n in answers.values):
+    if undecided and answers.values and all(answers.values[n] == gold.values.get(n) for n in answers.values):
         raise DataError(
-            f"{answers.source}: every value in the column {answers.column!r} is the gold label of {truth.source}; if "
+            f"{answers.source}: every value in the column {answers.column!r} is the gold label of {gold.source}; if "
             f"these are answers all the same, say so with --column {answers.column}, else {advice}"
         )
 
 
-def _match(answers: Answers, truth: Answers, mode: Mode) -> list[str]:
+def _match(answers: Answers, gold: Answers, mode: Mode) -> list[str]:
     """Names without a prediction, after the check that all others fit."""
-    extra = [name for name in answers.values if name not in truth.values]
-    missing = [name for name in truth.values if name not in answers.values]
+    extra = [name for name in answers.values if name not in gold.values]
+    missing = [name for name in gold.values if name not in answers.values]
     problems = []
     if extra:
         problems.append(f"{len(extra)} names of {answers.source} are not in the gold: {first_few(extra)}")
@@ -223,7 +231,7 @@ def _match(answers: Answers, truth: Answers, mode: Mode) -> list[str]:
         )
     if problems:
         advice = "" if extra else ". Mode 'strict' counts missing predictions as empty"
-        raise DataError("; ".join(problems) + f" (gold: {truth.source}){advice}")
-    if not truth.values:
-        raise DataError(f"{truth.source} holds no sample")
+        raise DataError("; ".join(problems) + f" (gold: {gold.source}){advice}")
+    if not gold.values:
+        raise DataError(f"{gold.source} holds no sample")
     return missing

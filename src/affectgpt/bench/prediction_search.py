@@ -52,7 +52,7 @@ class Found:
 
 
 def find_candidates(
-    places: Sequence[str | Path],
+    paths: Sequence[str | Path],
     only: Sequence[str] = (),
     name: str | None = None,
     *,
@@ -68,7 +68,7 @@ def find_candidates(
     gold labels or have no other column than theirs. A file that was named itself is not passed over.
 
     Args:
-        places: Files, folders, or ``SET=FILE``.
+        paths: Files, folders, or ``SET=FILE``.
         only: Sets to look for; a file without any mark is taken for the set if there is only one.
         name: Name of the system, where there is only one.
         gold_files: Files with the gold labels in use.
@@ -76,18 +76,18 @@ def find_candidates(
 
     Raises:
         ConfigError: If a set does not exist, or a name is given for several systems.
-        DataError: If a place does not exist or holds no prediction file, or a file's set is unknown.
+        DataError: If a path does not exist or holds no prediction file, or a file's set is unknown.
     """
     wanted = [get_test_set(one) for one in only]
     kinds: dict[tuple[str, str, str], dict[str, Path]] = {}
     passed_over: dict[Path, str] = {}
-    for place in places:
-        for path, root, given in _files(place):
-            reason = _why_gold(path, gold_files, column) if path != _path_of(place) else None
+    for given_path in paths:
+        for path, root, named_set in _files(given_path):
+            reason = _why_gold(path, gold_files, column) if path != _path_of(given_path) else None
             if reason is not None:
                 passed_over[path] = reason
                 continue
-            test_set = given or _set_of(path) or (wanted[0] if len(wanted) == 1 else None)
+            test_set = named_set or _set_of(path) or (wanted[0] if len(wanted) == 1 else None)
             if test_set is None:
                 raise DataError(
                     f"{path}: which test set does it answer? Put it into a folder results-SET, or give it as SET={path}"
@@ -117,18 +117,18 @@ def find_candidates(
         candidates.append(Candidate(test_set, name or system, checkpoint, usable[0]))
     if not candidates:
         told = "".join(f"; {path} was passed over: {reason}" for path, reason in list(passed_over.items())[:3])
-        raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, places))}{told}")
+        raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}{told}")
     return Found(tuple(sorted(candidates, key=lambda one: natural_order(one.checkpoint))), passed_over)
 
 
-def check_places(places: Sequence[str | Path]) -> None:
-    """Refuse places that hold no prediction files, before anything else is read.
+def check_paths(paths: Sequence[str | Path]) -> None:
+    """Refuse paths that hold no prediction files, before anything else is read.
 
     Raises:
         DataError: If one does not exist.
     """
-    for place in places:
-        _files(place)
+    for given_path in paths:
+        _files(given_path)
 
 
 def _why_gold(path: Path, gold_files: Collection[Path], column: str | None) -> str | None:
@@ -156,10 +156,10 @@ def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
     return name.lower() == "last", [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
-def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
-    """Prediction files at a place, each with the place and, for ``SET=FILE``, the set."""
-    path = _path_of(place)
-    given = None if path == Path(place) else get_test_set(str(place).partition("=")[0])
+def _files(given_path: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
+    """Prediction files at a path, each with the folder that was given and, for ``SET=FILE``, the set."""
+    path = _path_of(given_path)
+    given = None if path == Path(given_path) else get_test_set(str(given_path).partition("=")[0])
     if path.is_file():
         return [(path, path.parent, given)]
     if not path.is_dir():
@@ -170,11 +170,11 @@ def _files(place: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
     return [(one, path, given) for one in found if one.is_file()]
 
 
-def _path_of(place: str | Path) -> Path:
-    """The path of a place, without the set of ``SET=FILE``."""
-    before, equals, after = str(place).partition("=")
-    named = equals and not Path(place).exists() and find_test_set(before) is not None
-    return Path(after if named else place)
+def _path_of(given_path: str | Path) -> Path:
+    """The path, without the set of ``SET=FILE``."""
+    before, equals, after = str(given_path).partition("=")
+    named = equals and not Path(given_path).exists() and find_test_set(before) is not None
+    return Path(after if named else given_path)
 
 
 def _set_of(path: Path) -> TestSet | None:

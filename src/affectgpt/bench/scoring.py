@@ -78,7 +78,8 @@ def score(
     before = [reader.record()["counts"] for reader in readers]
     pairing = read_pairing(test_set, predictions, gold, known_mode, column, gold_column)
     answers = pairing.answers
-    figures = _figures(pairing.read(wheel, known_mode, *readers), resamples, seed)
+    reading = pairing.read(wheel, known_mode, *readers)
+    figures = _figures(reading, resamples, seed)
     used = (answers.is_free_text, test_set.task == "sentiment" and not answers.is_sentiment)
     records = [
         _record_of(reader, counts) if is_used else None
@@ -87,7 +88,7 @@ def score(
     other_mode: Mode = next(m for m in MODES if m != known_mode)
     other, other_error = None, None
     try:
-        other = _figures(pairing.read(wheel, other_mode, *readers), resamples, seed)
+        other = _figures(pairing.read(wheel, other_mode, *readers, before=reading), resamples, seed)
     except DataError as error:
         other_error = str(error)
     return SetResult(
@@ -99,8 +100,8 @@ def score(
         mode=known_mode,
         wheel=wheel.name,
         answers=answers.column,
-        gold_column=pairing.truth.column or None,
-        gold_samples=len(pairing.truth.values),
+        gold_column=pairing.gold.column or None,
+        gold_samples=len(pairing.gold.values),
         expected_samples=test_set.num_samples,
         missing_predictions=tuple(pairing.missing),
         extractor=records[0],
@@ -158,7 +159,7 @@ def _figures(reading: Reading, resamples: int, seed: int) -> Figures:
         frequent_words=tuple(words.most_common(NUM_WORDS)),
         unseen_words=tuple(unseen.most_common(NUM_WORDS)),
         unreadable_predictions=tuple(reading.unreadable),
-        **{name: tuple(samples) for name, samples in reading.truth.problems.items()},
+        **{name: tuple(samples) for name, samples in reading.gold.problems.items()},
     )
 
 

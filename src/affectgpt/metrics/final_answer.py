@@ -36,7 +36,7 @@ _ANSWER = re.compile(rf"<{_ANSWER_TAG}>(.*?)(?:</?{_ANSWER_TAG}>|$)", re.DOTALL 
 _ANSWER_END = re.compile(rf"</{_ANSWER_TAG}>.*", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{\s*(?:\\text\w*\{)?([^{}]*)\}")
 _FENCE = re.compile(r"```[ \t]*(?:[A-Za-z]\w*[ \t]*\n)?(.*?)(?:```|$)", re.DOTALL)
-_MARKS = ("<", "{", "```", "\\boxed", "[THINK]", "[/THINK]")
+_MARKS = re.compile(r"[<{]|```|\\boxed|\[/?THINK\]")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
 _OPENING = re.compile(r"[\[{]")
 _CUT = re.compile(r"(?:\[\s*)?\{\s*[\"']\w")
@@ -85,7 +85,7 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
         >>> read_answer("<think>He is angry, no, wait").text
         ''
     """
-    if not any(mark in text for mark in _MARKS):
+    if _MARKS.search(text) is None:
         return FinalAnswer(text)
     rest, thoughts = _without_thoughts(text)
     answer = _tagged(rest)

@@ -160,8 +160,8 @@ def option_of(text: str, options: Mapping[str, str], *, last: bool = False) -> s
 def ranking_of(text: str, labels: Sequence[str]) -> list[str] | None:
     """The emotions that an answer lists, in order, at most three; ``None`` where it names none."""
     said = final_answer(text).lower()
-    places = {label: found.start() for label in labels if (found := re.search(rf"\b{label}\b", said))}
-    return sorted(places, key=lambda label: places[label])[:3] or None
+    starts = {label: found.start() for label in labels if (found := re.search(rf"\b{label}\b", said))}
+    return sorted(starts, key=lambda label: starts[label])[:3] or None
 
 
 def number_of(value: Any) -> float | None:

@@ -38,7 +38,7 @@ class _Question:
 
 def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Accuracy; an answer that names no option is wrong, and in strict also one that names several."""
-    questions = [one for key, answer, truth in rows for one in _questions(key, answer, truth, source)]
+    questions = [one for key, answer, gold_row in rows for one in _questions(key, answer, gold_row, source)]
     if not questions:
         raise DataError("no row holds a question with options; expected EEmo-Bench's question files")
     right, unreadable = [], []
@@ -63,20 +63,20 @@ def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
     }
 
 
-def _questions(key: str, answer: Row | None, truth: Row, source: AnswerSource) -> Iterator[_Question]:
+def _questions(key: str, answer: Row | None, gold_row: Row, source: AnswerSource) -> Iterator[_Question]:
     """The one question of a row of the leaderboard's files, or the two of a row of the label files."""
-    pair = any(name in truth for name in ("image2_url", "image2"))
+    pair = any(name in gold_row for name in ("image2_url", "image2"))
     carrier = "pair" if pair else "single"
-    if "correct_answer" in truth and "options" in truth:
+    if "correct_answer" in gold_row and "options" in gold_row:
         found = None if answer is None else answer_of(answer, source)
-        kind, dimension = str(truth.get("question_type", "question")), truth.get("perceptual_dimension")
+        kind, dimension = str(gold_row.get("question_type", "question")), gold_row.get("perceptual_dimension")
         yield _Question(
-            key, kind, carrier, dimension, _options(truth["options"], key), str(truth["correct_answer"]), found
+            key, kind, carrier, dimension, _options(gold_row["options"], key), str(gold_row["correct_answer"]), found
         )
         return
     for part, kind in (("judge", "Yes-or-No"), ("choose", "What/How")):
-        options = truth.get(f"{part}_A", truth.get(f"{part}_options"))
-        gold = truth.get(f"{part}_answer")
+        options = gold_row.get(f"{part}_A", gold_row.get(f"{part}_options"))
+        gold = gold_row.get(f"{part}_answer")
         if options is not None and gold is not None:
             found = None if answer is None else answer_of(answer, source, part)
             yield _Question(f"{key}/{part}", kind, carrier, None, _options(options, key), str(gold), found)
@@ -96,11 +96,11 @@ def _options(value: Any, key: str) -> Mapping[str, str]:
 def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
     """Credit for ranks; official leaves answers out that name no emotion, strict gives them none."""
     credit, exact, first, shared, unreadable = [], [], [], [], []
-    for key, answer, truth in rows:
-        gold = [str(pair[0]).lower() for pair in truth.get("emotion_list") or []]
+    for key, answer, gold_row in rows:
+        gold = [str(pair[0]).lower() for pair in gold_row.get("emotion_list") or []]
         if not gold or any(one not in task.labels for one in gold):
             raise DataError(
-                f"sample {key!r}: its emotion_list is {truth.get('emotion_list')!r}; expected [emotion, votes] pairs"
+                f"sample {key!r}: its emotion_list is {gold_row.get('emotion_list')!r}; expected [emotion, votes] pairs"
             )
         said = None if answer is None else answer.get("predict_emotion_list", answer.get("predict_emotion_all"))
         if said is None and answer is not None:
@@ -132,8 +132,8 @@ def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
     unreadable: dict[str, None] = {}
     for dimension in DIMENSIONS:
         gold, said = [], []
-        for key, answer, truth in rows:
-            gold.append(_gold_level(truth, dimension, key))
+        for key, answer, gold_row in rows:
+            gold.append(_gold_level(gold_row, dimension, key))
             said.append(None if answer is None else _level(answer, dimension))
             if said[-1] is None:
                 unreadable[key] = None
@@ -159,9 +159,9 @@ def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
     }
 
 
-def _gold_level(truth: Row, dimension: str, key: str) -> float:
+def _gold_level(gold_row: Row, dimension: str, key: str) -> float:
     """The mean of the annotators: the first of mean, deviation and range."""
-    value = truth.get(dimension.capitalize())
+    value = gold_row.get(dimension.capitalize())
     level = number_of(value[0] if isinstance(value, list) and value else value)
     if level is None:
         raise DataError(f"sample {key!r}: its {dimension.capitalize()} is {value!r}; expected a score")

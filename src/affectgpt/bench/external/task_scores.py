@@ -76,9 +76,9 @@ def score_other(
     read = [join_gold(one, labels, str(path)) for one, path in zip(answers, paths, strict=True)]
     several = len(paths) > 1
     rows = [
-        (f"{path.name}/{key}" if several else key, answer, truth)
+        (f"{path.name}/{key}" if several else key, answer, gold_row)
         for path, part in zip(paths, read, strict=True)
-        for key, answer, truth in part
+        for key, answer, gold_row in part
     ]
     other: Mode = next(one for one in MODES if one != known_mode)
     score = _SCORERS[name.partition("-")[0]]
@@ -104,14 +104,16 @@ def score_other(
 def _mintrec(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> Figures:
     """Exact match of strings (``official``: as they stand, spaces at the ends aside)."""
     gold, found, unreadable = [], [], []
-    for key, answer, truth in rows:
-        label = reading.match_label(str(gold_of(truth)), task.labels)
+    for key, answer, gold_row in rows:
+        label = reading.match_label(str(gold_of(gold_row)), task.labels)
         if label is None:
-            raise DataError(f"sample {key!r}: the gold intent is {gold_of(truth)!r}, none of {', '.join(task.labels)}")
+            raise DataError(
+                f"sample {key!r}: the gold intent is {gold_of(gold_row)!r}, none of {', '.join(task.labels)}"
+            )
         text = "" if answer is None else str(answer_of(answer, source) or "")
         tolerant = reading.match_label(reading.final_answer(text), task.labels)
         # As it stands, but a gold label in another case or spelling is the same label.
-        as_it_stands = label if text.strip() in (label, str(gold_of(truth)).strip()) else text.strip()
+        as_it_stands = label if text.strip() in (label, str(gold_of(gold_row)).strip()) else text.strip()
         gold.append(label)
         found.append(as_it_stands or None if mode == "official" else tolerant)
         if tolerant is None:
@@ -130,14 +132,14 @@ def _hitemotion(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
     gold: list[Any] = []
     found: list[Any] = []
     unreadable = []
-    for key, answer, truth in rows:
+    for key, answer, gold_row in rows:
         text = "" if answer is None else str(answer_of(answer, source) or "")
         read = readers[task.name](text, task.labels) if text else None
         if read is None:
             unreadable.append(key)
             if mode == "official":
                 continue
-        gold.append(_techniques(task, gold_of(truth), key) if many else _one_label(task, gold_of(truth), key))
+        gold.append(_techniques(task, gold_of(gold_row), key) if many else _one_label(task, gold_of(gold_row), key))
         found.append((read or []) if many else read)
     figures = set_figures(gold, found, task.labels) if many else class_figures(gold, found)
     return {**figures, "samples": len(gold), "unreadable": unreadable}
