@@ -14,6 +14,7 @@ import torch
 from affectgpt import AffectGPT
 from affectgpt.bench.answer_log import AnswerLog
 from affectgpt.bench.benchmark import Benchmark
+from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules import UniBenchDataModule
 from affectgpt.datamodules.unibench import read_set
 from affectgpt.errors import DataError
@@ -46,7 +47,7 @@ def set_of(root: Path) -> tuple[Path, list[str]]:
     return folder, names
 
 
-def answer(root: Path, checkpoint: Path) -> dict[str, object]:
+def answer(root: Path, checkpoint: Path) -> SystemResult:
     data = UniBenchDataModule(str(root / "sets"), num_workers=0, batch_size=3, allow_partial=True, face_detector=None)
     (result,) = Benchmark(root / "out", resamples=0, allow_partial=True).run([checkpoint], data, system="me")
     return result
@@ -70,16 +71,16 @@ def test_fault_1_a_clip_that_cannot_be_opened(fault: str, content: bytes, reason
     folder, names = set_of(tmp_path)
     (folder / "subvideo" / f"{names[2]}.mp4").write_bytes(content)
     result = answer(tmp_path, checkpoint)
-    assert list(result["failed_answers"]) == [names[2]]
-    assert reason in result["failed_answers"][names[2]]
-    assert result["gold_samples"] == NUM_CLIPS
+    assert list(result.failed_answers) == [names[2]]
+    assert reason in result.failed_answers[names[2]]
+    assert result.result.gold_samples == NUM_CLIPS
 
 
 def test_fault_2_a_clip_cut_in_the_middle_is_answered_from_what_is_left(tmp_path: Path, checkpoint: Path) -> None:
     folder, names = set_of(tmp_path)
     whole = make_clip(4.0, faststart=True)
     (folder / "subvideo" / f"{names[0]}.mp4").write_bytes(whole[: len(whole) * 2 // 3])
-    assert answer(tmp_path, checkpoint)["failed_answers"] == {}
+    assert answer(tmp_path, checkpoint).failed_answers == {}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_fault_3_and_4_no_video_or_no_sound_is_seen_in_the_slots(video, audio, u
     folder, names = set_of(tmp_path)
     (folder / "subvideo" / f"{names[1]}.mp4").write_bytes(make_clip(0.4, video=video, audio=audio))
     result = answer(tmp_path, checkpoint)
-    assert result["failed_answers"] == {}
+    assert result.failed_answers == {}
     assert set(answered(tmp_path)[names[1]]["used"]) - {"multi", "subtitle"} == used
 
 
@@ -100,8 +101,8 @@ def test_fault_12_face_crops_under_a_wrong_name_or_of_another_shape(tmp_path: Pa
     (faces / f"{names[4]}.npy").write_bytes(b"not npy")
     (faces / f"{names[5]}.npy").rename(faces / f"sample_{names[5]}.npy")
     result = answer(tmp_path, checkpoint)
-    assert list(result["failed_answers"]) == [names[3], names[4]]
-    assert "7 of 8 clips have face crops" in result["data"]["notes"]
+    assert list(result.failed_answers) == [names[3], names[4]]
+    assert "7 of 8 clips have face crops" in result.data["notes"]
     assert "face" not in answered(tmp_path)[names[5]]["used"]
     assert "face" in answered(tmp_path)[names[6]]["used"]
 
@@ -119,7 +120,7 @@ def test_fault_14_missing_words_are_listed_and_empty_ones_are_none(tmp_path: Pat
     rows = [(name, "" if i == 1 else "Oh.") for i, name in enumerate(names) if i != 0]
     write_csv(folder / "transcription-engchi-polish.csv", ("name", "english"), rows)
     result = answer(tmp_path, checkpoint)
-    differences = {one["kind"]: one["keys"] for one in result["data"]["differences"]}
+    differences = {one["kind"]: one["keys"] for one in result.data["differences"]}
     assert differences["subtitles"] == [names[0]]
     found = answered(tmp_path)
     assert ["subtitle" in found[name]["used"] for name in names[:3]] == [False, False, True]
@@ -162,4 +163,4 @@ def test_a_set_that_changed_between_runs_is_scored_as_it_is_now(tmp_path: Path, 
     shutil.rmtree(folder)
     make_processed(tmp_path / "sets", "meld", NUM_CLIPS - 2, clip=make_clip(0.3))
     touch(folder / "subaudio" / f"{names[0]}.wav", make_wav(0.3))
-    assert answer(tmp_path, checkpoint)["gold_samples"] == NUM_CLIPS - 2
+    assert answer(tmp_path, checkpoint).result.gold_samples == NUM_CLIPS - 2
