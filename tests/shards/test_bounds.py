@@ -9,6 +9,7 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from affectgpt.encoders.feature_key import EncoderFacts, FeatureKey
 from affectgpt.errors import AffectGPTError, DataError
+from affectgpt.manifests.record import SampleError
 from affectgpt.media import MediaProfile
 from affectgpt.shards import Sample, ShardWriter, read_index
 from affectgpt.shards.check import check_shards
-from affectgpt.shards.index import parse_index
+from affectgpt.shards.forms.features import FeatureRecipe
+from affectgpt.shards.forms.frames import FramesRecipe
+from affectgpt.shards.index import ShardInfo, parse_index
+from affectgpt.shards.journal import Counts, Entry, Journal
 from affectgpt.shards.read import ShardReader
 from affectgpt.shards.tar_headers import scan_members
 from affectgpt.streaming import ShardStream
@@ -76,6 +82,34 @@ def test_an_index_with_any_value_anywhere_gives_an_error_of_ours_or_works(folder
         index = parse_index(content, folder, "index.json")
         stream = ShardStream(index, MediaProfile(), shuffle=True, tolerant=True)
         list(stream.samples())
+    except AffectGPTError:
+        pass
+
+
+@pytest.mark.parametrize("form", ["frames", "features"])
+@given(data=st.data())
+@SLACK
+def test_a_recipe_with_any_value_anywhere(folder: Path, form: str, data: st.DataObject) -> None:
+    saved = json.loads((folder / "index.json").read_text())
+    profile = MediaProfile()
+    facts = EncoderFacts("TinyVision", 1, {}, {}, 8, "abc", False)
+    key = FeatureKey.of(facts, "frame", profile, {"name": "tiny-vision"}).to_json()
+    recipe = {
+        "frames": FramesRecipe(profile).to_json(),
+        "features": {
+            "streams": {"frame": key},
+            "dtype": "float16",
+            "media": profile.to_json(),
+            "media_sources": [],
+            "input": {},
+        },
+    }[form]
+    path = data.draw(st.sampled_from(list(places(recipe))))
+    saved |= {"form": form, "recipe": replaced(recipe, path, data.draw(ODD))}
+    try:
+        index = parse_index(json.dumps(saved).encode(), folder, "index.json")
+        FeatureRecipe.of(index)
+        list(ShardStream(index, profile, tolerant=True).samples())
     except AffectGPTError:
         pass
 
@@ -215,3 +249,20 @@ def test_check_survives_what_it_is_there_to_find(folder: Path, tmp_path: Path) -
     assert "wrong_digest" in codes
     assert "broken_tar" in codes
     assert sys.getrecursionlimit() >= 1000
+
+
+@given(st.data())
+@SLACK
+def test_a_journal_with_any_value_anywhere(tmp_path: Path, data: st.DataObject) -> None:
+    journal = Journal(tmp_path / "journal.jsonl", {"x": 1})
+    journal.path.unlink(missing_ok=True)
+    journal.load()
+    shard = ShardInfo("shard-000000.tar", 1, 10240, "0" * 64, "a", "a")
+    journal.append(Entry(shard, 1, "chain", Counts(), (SampleError("b", "probe", "odd", "half \ud83d"),)))
+    lines = [json.loads(line) for line in journal.path.read_text("utf-8").splitlines()]
+    number = data.draw(st.integers(0, 1))
+    path = data.draw(st.sampled_from(list(places(lines[number]))))
+    lines[number] = replaced(lines[number], path, data.draw(ODD))
+    journal.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with suppress(AffectGPTError):
+        Journal(journal.path, {"x": 1}).load()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from affectgpt.errors import DataError
+from affectgpt.text import clean_text
 
 PICTURE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "bmp"})
 VIDEO_SUFFIXES = PICTURE_SUFFIXES | {
@@ -29,8 +30,9 @@ class SampleError(DataError):
     """
 
     def __init__(self, key: str, stage: str, code: str, message: str) -> None:
+        message = clean_text(message)  # a path or a name may hold what no file in UTF-8 can
         super().__init__(message)
-        self.key = key
+        self.key = clean_text(key)
         self.stage = stage
         self.code = code
 

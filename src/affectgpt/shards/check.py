@@ -251,7 +251,7 @@ def _rejects(index: ShardIndex) -> dict[str, int]:
     if index.url or not path.is_file():
         return {}
     try:
-        codes = [json.loads(line)["code"] for line in path.read_text("utf-8").split("\n") if line]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        codes = [str(json.loads(line)["code"]) for line in path.read_text("utf-8").split("\n") if line]
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise DataError(f"{str(path)!r} cannot be read ({error!r}); pack the set again, or remove it") from error
     return dict(Counter(codes).most_common())

@@ -125,7 +125,7 @@ class Journal:
             head = json.loads(lines[0])
             earlier = head["settings"] if head["format"] == _FORMAT else None
             self.entries = [_entry(json.loads(line)) for line in lines[1:]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{str(self.path)!r} is no journal of a packing ({error!r}); begin anew (--restart)"
             ) from error

@@ -64,7 +64,7 @@ class FeatureRecipe:
                 media_sources=tuple(saved["media_sources"]),
                 input=saved["input"],
             )
-        except (KeyError, AttributeError, TypeError, ConfigError) as error:
+        except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"the index of {index.place!r} does not say how its features were made ({error!r}); make them "
                 "again with encode"

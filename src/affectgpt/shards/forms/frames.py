@@ -139,9 +139,17 @@ def check_index(index: ShardIndex, profile: MediaProfile) -> None:
 
     Raises:
         ConfigError: If they hold other frames than the profile asks for.
+        DataError: If the index does not say which they hold.
     """
-    if index.form == FORM:
-        check_profile(index.recipe["media"], profile)
+    if index.form != FORM:
+        return
+    try:
+        stored = MediaProfile.of(index.recipe["media"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"the index of {index.place!r} does not say how its frames were made ({error!r}); pack the set again"
+        ) from error
+    check_profile(stored.to_json(), profile)
 
 
 @lru_cache(maxsize=64)
