@@ -115,6 +115,7 @@ def test_a_folder_of_predictions_may_hold_the_gold_labels(tmp_path: Path, gold: 
     assert "hit_rate       0.00" in said.out
     assert "answers in column 'openset'" in said.out
     assert "other.csv: it has no column with answers" in said.err
+    assert "passed over" in said.err
     (result,) = json.loads((tmp_path / "out/report.json").read_text())["results"]
     assert (result["checkpoint"], result["answers"], len(result["passed_over"])) == ("ep1", "openset", 5)
     (folder / "ep1.csv").unlink()

@@ -106,7 +106,7 @@ class Benchmark:
         candidates = search.candidates
         for path, reason in search.passed_over.items():
             if tell is not None:
-                tell(f"not {path}: {reason}")
+                tell(f"passed over {path}: {reason}")
         named = list(dict.fromkeys(one.test_set.name for one in candidates))
         lacking = [one for one in named if one not in found]
         if lacking:
@@ -116,7 +116,7 @@ class Benchmark:
         groups: dict[tuple[str, str], dict[str, SystemResult]] = {}
         for candidate in candidates:
             if tell is not None:
-                tell(f"{candidate.test_set.title}: {candidate.path}")
+                tell(f"scoring {candidate.test_set.title}: {candidate.path}")
             result = self._score(candidate, found[candidate.test_set.name], self.column)
             result = replace(result, passed_over={str(path): why for path, why in search.passed_over.items()})
             groups.setdefault((candidate.system, candidate.test_set.name), {})[candidate.checkpoint] = result

@@ -116,7 +116,7 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
         args.predictions,
         args.gold,
         args.name,
-        tell=lambda what: console.print(shown(f"scoring {what}")),
+        tell=lambda what: console.print(shown(what)),
     )
 
 
