@@ -14,6 +14,7 @@ from filelock import FileLock
 from affectgpt.cli.main import main
 from affectgpt.training import run_folder
 from affectgpt.training.run_folder import LOCK, RECORD
+from affectgpt.training.whole_file import WholeFileIO
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -96,6 +97,24 @@ def test_a_second_run_in_the_folder_is_refused_and_the_lock_is_given_back(shards
     assert fit(shards, out) == 0
     assert fit(shards, out, "--data.args.batch_size=0") == 1
     assert fit(shards, out) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_before_the_first_step(shards, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    (saver,) = config(shards, tmp_path / "file" / "run")["trainer"]["callbacks"]
+    assert fit(shards, tmp_path / "run", callbacks=[saver]) == 1
+    said = capsys.readouterr().err
+    assert "error: checkpoints cannot be written into" in said
+    assert "Not a directory" in said
+
+
+def test_checkpoints_have_the_mode_that_the_umask_gives(tmp_path):
+    before = os.umask(0o077)
+    try:
+        WholeFileIO().save_checkpoint({"step": 1}, tmp_path / "new" / "last.ckpt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "last.ckpt").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_run_that_lives_is_not_waited_for(shards, tmp_path, capsys, monkeypatch):

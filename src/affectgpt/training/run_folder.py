@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,8 @@ class RunFolder(lightning.Callback):
         """Claim the folders; all ranks are refused together."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        # the folder is looked through here; Lightning would warn of the record
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         settings = settings_of(pl_module, trainer.datamodule, self.config)  # type: ignore[attr-defined]
         savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
         problem: str | None = None
@@ -76,6 +79,11 @@ class RunFolder(lightning.Callback):
                         self._claim(folder, settings)
             except AffectGPTError as error:
                 problem = str(error)
+            except OSError as error:
+                problem = (
+                    f"checkpoints cannot be written into {error.filename or 'their folder'} ({error.strerror}); give "
+                    "trainer.default_root_dir, or dirpath of ModelCheckpoint, another folder"
+                )
         problem = trainer.strategy.broadcast(problem)
         if problem is not None:
             raise ConfigError(problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from affectgpt.errors import CheckpointError, first_few
-from affectgpt.files import new_file_mode
+from affectgpt.files import draft
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -47,17 +46,13 @@ class WholeFileIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{escape(path.name)}-*"):
-            left.unlink(missing_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            for left in path.parent.glob(f".{escape(path.name)}-*"):
+                left.unlink(missing_ok=True)
+            with draft(path) as beside, beside.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(draft).chmod(new_file_mode())  # a temporary file is its owner's alone
-            Path(draft).replace(path)
         except (OSError, RuntimeError) as error:
             # of a full disk torch says "unexpected pos"; the system's own words are the context of that
             reason = error if isinstance(error, OSError) else error.__context__
@@ -65,10 +60,8 @@ class WholeFileIO(TorchCheckpointIO):
                 raise
             raise CheckpointError(
                 f"{str(path)!r} cannot be written ({reason.strerror}); earlier checkpoints are as they were: free some "
-                "space, and go on from the last of them"
+                "space, or make the folder one that can be written, and go on from the last of them"
             ) from error
-        finally:
-            Path(draft).unlink(missing_ok=True)
 
 
 def _has_nan(value: Any) -> bool:
