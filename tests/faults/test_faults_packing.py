@@ -330,10 +330,21 @@ def odd_entries(folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "sound.npy").write_bytes(make_wav(0.2))
     (folder / "folder.npy").mkdir()
     np.save(folder / "words.npy", np.array(["a", "b"]))
+    with (folder / "lying.npy").open("wb") as file:
+        shape = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 224, 224, 3)}
+        np.lib.format.write_array_header_1_0(file, shape)
+    with (folder / "sparse.mp4").open("wb") as file:
+        file.truncate(30 * 2**30)
+    wav = bytearray(make_wav(0.2))
+    wav[22:24] = (255).to_bytes(2, "little")
+    (folder / "channels.wav").write_bytes(wav)
     return {
         "sounds-as-faces": {**clip, "faces": "sound.npy"},
         "folder-as-faces": {**clip, "faces": "folder.npy"},
         "words-as-faces": {**clip, "faces": "words.npy"},
+        "lying-faces": {**clip, "faces": "lying.npy"},
+        "sparse": {**clip, "video": "sparse.mp4"},
+        "255-channels": {**clip, "audio": "channels.wav"},
         "overlong": {**clip, "video": "x" * 5000 + ".mp4"},
         "not-a-name": {**clip, "video": "a\x00.mp4"},
     }
