@@ -1,6 +1,7 @@
 """Broken predictions, gold labels and word tables: counted and listed, or refused with one line that says which."""
 # ruff: noqa: RUF001
 
+import contextlib
 import csv
 import json
 import math
@@ -8,10 +9,13 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affectgpt.bench import score
 from affectgpt.cli.main import main
-from affectgpt.errors import DataError
+from affectgpt.errors import AffectGPTError, DataError
+from affectgpt.metrics.labels import MODES
 
 WORDS = {"a": "happy", "b": "furious", "c": "sad"}
 GOLD = {"a": "joy", "b": "anger", "c": "sadness"}
@@ -183,3 +187,37 @@ def test_a_wheel_folder_with_a_missing_or_altered_file_is_one_line(
     assert error.count("\n") == 1
     assert message in error
     assert "github.com/zeroQiaoba/AffectGPT" in error
+
+
+@pytest.mark.parametrize("value", [["a", None], [["a"]], [1], {"a": 1}, True])
+@pytest.mark.parametrize("mode", ["official", "strict"])
+def test_gold_lists_that_hold_no_texts_are_refused_by_name(tmp_path, value, mode):
+    gold = write(tmp_path / "gold.jsonl", {"a": ["joy"], "b": value}, "label")
+    path = write(tmp_path / "p.csv", {"a": "happy", "b": "sad"}, "openset")
+    with pytest.raises(DataError, match=r"gold\.jsonl, sample 'b': the gold label is .*; expected a list of labels"):
+        score("ovmerdplus", path, gold, mode=mode)
+
+
+SCRAPS = (
+    *("{", "}", "[", "]", '"name":', '"a"', '"text":', '"labels":', "null", "1", "NaN", '"\\ud83d"', ",", "\n", "\0"),
+)
+CELLS = (
+    *('"x"', "1", "null", "[]", '["sad"]', "[1]", "{}", "true", "NaN", '"\\ud83d"', "[null]", '[["a"]]'),
+    '"{\\"emotion\\": 3}"',
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_a_file_holds_only_our_own_errors_come_out(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    column, mode = data.draw(st.sampled_from(["text", "labels", "sentiment"])), data.draw(st.sampled_from(MODES))
+    cells = data.draw(st.lists(st.sampled_from(CELLS), min_size=4, max_size=4))
+    scraps = data.draw(st.one_of(st.none(), st.lists(st.sampled_from(SCRAPS), max_size=12).map("".join)))
+    rows = "".join(f'{{"name": "{name}", "{column}": {cell}}}\n' for name, cell in zip("ab", cells[:2], strict=True))
+    (folder / "p.jsonl").write_text(rows if scraps is None else scraps)
+    rows = "".join(f'{{"name": "{name}", "label": {cell}}}\n' for name, cell in zip("ab", cells[2:], strict=True))
+    (folder / "g.jsonl").write_text(rows)
+    for dataset in ("meld", "mosi", "ovmerdplus"):
+        with contextlib.suppress(AffectGPTError):
+            score(dataset, folder / "p.jsonl", folder / "g.jsonl", mode=mode, resamples=0)

@@ -85,6 +85,7 @@ def _score(gold: Answers, name: str) -> float:
 
 def _check_kind(test_set: TestSet, gold: Answers, name: str, value: Any) -> None:
     kinds = (str,) if test_set.task == "discrete" else (str, list, tuple)
-    if not isinstance(value, kinds) and not is_missing(value):
-        wanted = "one label" if test_set.task == "discrete" else "a list of labels"
+    is_list_of_others = isinstance(value, (list, tuple)) and not all(isinstance(label, str) for label in value)
+    if is_list_of_others or (not isinstance(value, kinds) and not is_missing(value)):
+        wanted = "one label" if test_set.task == "discrete" else "a list of labels, each a text"
         raise DataError(f"{gold.source}, sample {name!r}: the gold label is {value!r}; expected {wanted}")
