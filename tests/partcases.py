@@ -13,7 +13,7 @@ import transformers
 
 from affectgpt.encoders import Encoder
 from affectgpt.llm import TinyLM
-from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Registry, Spec
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Registry, Spec
 from affectgpt.types import Features, Modality
 
 SMALL_QFORMER = {"num_tokens": 3, "hidden_dim": 16, "num_heads": 2}
@@ -45,6 +45,9 @@ PREFUSION_CASES: dict[str, dict[str, Any]] = {
     "attention-softmax": {"in_dims": [6, 4]},
     "qformer": {"in_dims": [6, 4], **SMALL_QFORMER},
 }
+PROJECTOR_CASES: dict[str, dict[str, Any]] = {
+    "linear": {"in_dim": 6, "out_dim": 10, "hidden_dim": 5},
+}
 LLM_CASES: dict[str, dict[str, Any]] = {
     "causal-lm": {"path": "@lm", "lora": None, "trainable": True},
     "smollm2-135m-instruct": {"lora": None, "trainable": True},
@@ -54,6 +57,7 @@ TABLES: list[tuple[Registry[Any], dict[str, dict[str, Any]]]] = [
     (ENCODERS, ENCODER_CASES),
     (POOLINGS, POOLING_CASES),
     (PREFUSIONS, PREFUSION_CASES),
+    (PROJECTORS, PROJECTOR_CASES),
     (LLMS, LLM_CASES),
 ]
 

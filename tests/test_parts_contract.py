@@ -13,16 +13,25 @@ import torch
 from affectgpt.encoders import Encoder, TinyVisionEncoder
 from affectgpt.encoders.base import AudioSpec, VisualSpec
 from affectgpt.errors import DataError
+from affectgpt.fusion import Projector
 from affectgpt.llm import AnswerSampling, LLMHead, pack_samples
 from affectgpt.part import Part
-from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, Spec
-from affectgpt.registry.builtin_parts import ENCODER_PREFIXES, ENCODER_TABLE, LLM_TABLE, POOLING_TABLE, PREFUSION_TABLE
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
+from affectgpt.registry.builtin_parts import (
+    ENCODER_PREFIXES,
+    ENCODER_TABLE,
+    LLM_TABLE,
+    POOLING_TABLE,
+    PREFUSION_TABLE,
+    PROJECTOR_TABLE,
+)
 from affectgpt.types import Features, Modality
 from partcases import (
     ENCODER_CASES,
     LLM_CASES,
     POOLING_CASES,
     PREFUSION_CASES,
+    PROJECTOR_CASES,
     TABLES,
     media_for,
     streams_for,
@@ -42,6 +51,7 @@ def test_every_built_in_part_has_a_case():
     assert cased == set(ENCODER_TABLE)
     assert set(POOLING_CASES) == set(POOLING_TABLE)
     assert set(PREFUSION_CASES) == set(PREFUSION_TABLE)
+    assert set(PROJECTOR_CASES) == set(PROJECTOR_TABLE)
     assert set(LLM_CASES) == set(LLM_TABLE)
 
 
@@ -55,6 +65,8 @@ def run(part: Any, seed: int = 0) -> torch.Tensor:
             3, 5, part.hidden_dim, generator=generator
         )
         return part(embeds, torch.ones(3, 5, dtype=torch.bool)).logits
+    if isinstance(part, Projector):
+        return part(torch.randn(3, 2, part.in_dim, generator=torch.Generator().manual_seed(seed)))
     return fuse(part, streams_for(part, seed=seed))
 
 
@@ -232,6 +244,16 @@ class Brightness(TinyVisionEncoder):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+# Projectors
+
+
+@pytest.mark.parametrize("name", PROJECTOR_CASES)
+def test_projector_brings_tokens_of_any_precision_to_the_width(name, build):
+    part = build(PROJECTORS, name)
+    assert run(part).shape == (3, 2, part.out_dim)
+    assert part(torch.randn(3, 2, part.in_dim).half()).dtype == torch.float32
 
 
 # Poolings and pre-fusions

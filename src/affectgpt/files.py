@@ -159,6 +159,26 @@ def new_file_mode() -> int:
     return 0o666 & ~_umask()
 
 
+def read_json(path: str | Path, *, most_bytes: int) -> Any:
+    """Read a file of JSON; see ``parse_json``.
+
+    Args:
+        path: The file.
+        most_bytes: The largest file that is read.
+
+    Raises:
+        DataError: If it cannot be read, is larger, or is no JSON.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > most_bytes:
+            raise DataError(f"{path} has {size} bytes, and at most {most_bytes} are read of such a file")
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return parse_json(content, str(path))
+
+
 def _umask() -> int:
     """The process's umask."""
     with suppress(OSError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from affectgpt.fusion.projector import Projector
+from affectgpt.fusion.projector import LinearProjector
 from affectgpt.registry import ENCODERS, POOLINGS, PREFUSIONS, Registry
 from affectgpt.types import Features
 from partcases import ENCODER_CASES, POOLING_CASES, PREFUSION_CASES, media_for, streams_for
@@ -65,7 +65,7 @@ def test_part_compiles_as_one_graph(registry: Registry[Any], name: str, build: B
 
 @pytest.mark.parametrize("hidden_dim", [None, 5])
 def test_projector_is_exported_and_compiled(hidden_dim: int | None) -> None:
-    projector = Projector(4, 6, hidden_dim)
+    projector = LinearProjector(4, 6, hidden_dim)
     tokens = torch.randn(2, 3, 4)
     torch._dynamo.reset()
     same(torch.export.export(projector, (tokens,), strict=False).module()(tokens), projector(tokens))

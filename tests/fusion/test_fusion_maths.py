@@ -11,9 +11,9 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.fusion import (
     AttentionPooling,
     AttentionPreFusion,
+    LinearProjector,
     MeanPooling,
     NoPreFusion,
-    Projector,
     QFormerPooling,
     QFormerPreFusion,
     SoftmaxAttentionPooling,
@@ -111,8 +111,8 @@ def test_a_missing_stream_adds_nothing():
 def test_tokens_are_repeats_of_the_pooled_vector():
     stream = features(2, 3, 4)
     torch.testing.assert_close(MeanPooling(4, 3)(stream), stream.hidden.mean(1)[:, None].repeat(1, 3, 1))
-    assert Projector(4, 7)(MeanPooling(4, 3)(stream)).shape == (2, 3, 7)
-    assert Projector(4, 7, hidden_dim=5)(MeanPooling(4)(stream)).shape == (2, 1, 7)
+    assert LinearProjector(4, 7)(MeanPooling(4, 3)(stream)).shape == (2, 3, 7)
+    assert LinearProjector(4, 7, hidden_dim=5)(MeanPooling(4)(stream)).shape == (2, 1, 7)
 
 
 def test_a_half_precision_stream_is_pooled_in_the_poolings_own_type():

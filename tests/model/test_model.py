@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,28 @@ def test_a_part_that_is_put_in_place_of_another_is_run_and_stored() -> None:
         assert losses[-1] not in losses[:-1], name
     name, weight = next(model.prefusion.named_parameters())
     assert torch.equal(model.state_dict()[f"prefusion.{name}"], weight)
+
+
+def test_a_learning_rate_of_a_frozen_part_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    model = build(optim={"lr_of": {"encoders": 1e-3}})
+    model.configure_optimizers()
+    assert "'encoders' is frozen, so its learning rate has no effect" in caplog.text
+    with pytest.raises(ConfigError, match="no trainable parameter starts with 'encoder_'"):
+        build(optim={"lr_of": {"encoder_": 1e-3}}).configure_optimizers()
+
+
+def test_models_that_were_stored_before_projectors_were_parts_still_load(tmp_path: Path) -> None:
+    model = build()
+    model.save_checkpoint(tmp_path / "a.ckpt")
+    model.save_pretrained(tmp_path / "a")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"].pop("projector") == {"name": "linear", "args": {}}
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    config = json.loads((tmp_path / "a/config.json").read_text())
+    del config["model"]["projector"]
+    (tmp_path / "a/config.json").write_text(json.dumps(config))
+    for again in (AffectGPT.from_checkpoint(tmp_path / "a.ckpt"), AffectGPT.from_pretrained(tmp_path / "a")):
+        assert torch.equal(again(make_batch()).loss, model(make_batch()).loss)
 
 
 def test_the_network_trains_in_a_module_of_ones_own() -> None:

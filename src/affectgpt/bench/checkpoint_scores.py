@@ -31,7 +31,7 @@ def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
     scores: dict[str, float] = {}
     monitored: dict[tuple[str, str], Path] = {}
     for path in paths:
-        found = None if path.is_dir() else _score(load_checkpoint(path).get("callbacks") or {})
+        found = None if path.is_dir() else _score(load_checkpoint(path, allow_import=True).get("callbacks") or {})
         if found is None:
             raise ConfigError(
                 f"{path} holds no validation score: train with a ModelCheckpoint with a monitor, such as val/f1, or "

@@ -83,7 +83,7 @@ class CheckpointRunner:
         self.allow_import = allow_import
         self.progress = progress
         self._model: AffectGPT | None = None
-        settings, files = _settings_of(self.checkpoint)
+        settings, files = _settings_of(self.checkpoint, allow_import)
         self._style = str(settings.get("style", "official"))
         self._identity = {
             "checkpoint": digest_of([sha256_of(file) for file in files]),
@@ -197,7 +197,7 @@ def name_of(checkpoint: str | Path) -> str:
     return path.stem if path.suffix in (".ckpt", ".pth") else path.resolve().name
 
 
-def _settings_of(checkpoint: Path) -> tuple[Mapping[str, Any], list[Path]]:
+def _settings_of(checkpoint: Path, allow_import: bool) -> tuple[Mapping[str, Any], list[Path]]:
     """The model's arguments, and the files that its digest is made of."""
     from affectgpt.checkpoints import model_folder
     from affectgpt.checkpoints.io import load_checkpoint
@@ -208,8 +208,8 @@ def _settings_of(checkpoint: Path) -> tuple[Mapping[str, Any], list[Path]]:
             "first: affectgpt convert"
         )
     if checkpoint.is_file() or checkpoint.suffix == ".ckpt":
-        return load_checkpoint(checkpoint)["hyper_parameters"], [checkpoint]
-    stored = model_folder.read(checkpoint, None, {})
+        return load_checkpoint(checkpoint, allow_import=allow_import)["hyper_parameters"], [checkpoint]
+    stored = model_folder.read(checkpoint, None, {}, allow_import=allow_import)
     return stored.config, [stored.folder / model_folder.CONFIG, stored.folder / model_folder.WEIGHTS]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.checkpoints import model_folder
-from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
+from affectgpt.checkpoints.io import load_checkpoint
 from affectgpt.checkpoints.training_file import is_file
 from affectgpt.errors import ConfigError, did_you_mean
 
@@ -47,13 +47,13 @@ def check_arguments(cls: type, config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{cls.__name__} takes no argument {name!r}.{hint} It takes: {', '.join(known)}")
 
 
-def stored_config(source: str | Path) -> dict[str, Any]:
+def stored_config(source: str | Path, *, allow_import: bool = False) -> dict[str, Any]:
     """The model's arguments in a ``.ckpt`` file, a saved folder, or a model on the hub.
 
     Raises:
-        CheckpointError: If it cannot be read, or names code to import.
+        CheckpointError: If it cannot be read, or the arguments do not pass the gate.
     """
-    single = is_file(source)
-    config = load_checkpoint(source)["hyper_parameters"] if single else model_folder.read(source, None, {}).config
-    refuse_imports(config, source)
-    return dict(config)
+    if is_file(source):
+        found: dict[str, Any] = load_checkpoint(source, allow_import=allow_import)["hyper_parameters"]
+        return found
+    return model_folder.read(source, None, {}, allow_import=allow_import).config

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from affectgpt.checkpoints.gate import pass_gate
 from affectgpt.errors import CheckpointError
 
-SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "llm", "style", "media", "slots")
+SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "projector", "llm", "style", "media", "slots")
 """Hyper-parameters that a checkpoint and a model must share."""
 
 SAME_RESULT = frozenset({"trainable", "gradient_checkpointing", "attention"})
 """Settings of parts that change how something is computed or trained, not what comes out."""
+
+
+ADDED_LATER: Mapping[str, Any] = {"projector": {"name": "linear", "args": {}}}
+"""Settings that older models do not hold, with what they were then."""
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:
@@ -45,11 +50,16 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
     return loaded
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, *, allow_import: bool = False) -> dict[str, Any]:
     """Read a checkpoint that training wrote onto the CPU, tensors and plain values only.
 
+    Args:
+        path: The file.
+        allow_import: See ``pass_gate``.
+
     Raises:
-        CheckpointError: If the file is missing, is no checkpoint, or holds anything but tensors and plain values.
+        CheckpointError: If the file is missing, is no checkpoint, holds anything but tensors and plain values, or its
+            arguments do not pass the gate.
     """
     loaded = load_tensors(path)
     if "state_dict" not in loaded or "hyper_parameters" not in loaded:
@@ -57,7 +67,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has no 'state_dict' and 'hyper_parameters': it is not a checkpoint of AffectGPT.{theirs}"
         )
-    return loaded
+    if not _holds_tensors(loaded["state_dict"]) or not isinstance(loaded.get("affectgpt", {}), Mapping):
+        raise CheckpointError(
+            f"{path}: its 'state_dict' or 'affectgpt' is not what training writes; the file is broken"
+        )
+    return {**loaded, "hyper_parameters": pass_gate(loaded["hyper_parameters"], path, allow_import=allow_import)}
 
 
 def compare_config(ours: Mapping[str, Any], theirs: Mapping[str, Any], keys: Iterable[str]) -> None:
@@ -71,6 +85,7 @@ def compare_config(ours: Mapping[str, Any], theirs: Mapping[str, Any], keys: Ite
     Raises:
         CheckpointError: If any differs; every difference is named.
     """
+    ours, theirs = {**ADDED_LATER, **ours}, {**ADDED_LATER, **theirs}
     differences = [
         f"{name}: {theirs_value!r} in the checkpoint, {ours_value!r} here"
         for key in keys
@@ -105,22 +120,12 @@ def compare_keys(expected: Iterable[str], given: Iterable[str], optional: Iterab
         )
 
 
-def refuse_imports(config: Any, path: str | Path) -> None:
-    """Refuse part names that import code, in a configuration that came with a file.
+def _holds_tensors(state: Any) -> bool:
+    import torch
 
-    Raises:
-        CheckpointError: If a part is named ``package.module:Class``.
-    """
-    if isinstance(config, Mapping):
-        name = config.get("name")
-        if isinstance(name, str) and ":" in name:
-            raise CheckpointError(
-                f"{path} names code to import, {name!r}, as one of its parts; pass allow_import=True if you trust it"
-            )
-        config = list(config.values())
-    if isinstance(config, list | tuple):
-        for value in config:
-            refuse_imports(value, path)
+    return isinstance(state, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
+    )
 
 
 def _differences(name: str, ours: Any, theirs: Any) -> Iterable[tuple[str, Any, Any]]:

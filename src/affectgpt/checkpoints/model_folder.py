@@ -6,8 +6,8 @@ import copy
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +16,22 @@ from torch import Tensor
 import affectgpt
 from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
-from affectgpt.checkpoints.io import SAME_MATHS, SAME_RESULT, compare_config, refuse_imports
-from affectgpt.checkpoints.storable import Storable, check_names, fill
-from affectgpt.errors import CheckpointError, ConfigError
-from affectgpt.files import draft, write_whole
+from affectgpt.checkpoints.gate import pass_gate
+from affectgpt.checkpoints.io import ADDED_LATER, SAME_MATHS
+from affectgpt.checkpoints.replaced import LOCATION, kept_tensors
+from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
+from affectgpt.encoders.streams import StreamSpec, read_streams
+from affectgpt.errors import CheckpointError, ConfigError, DataError, reason_of
+from affectgpt.files import draft, read_json, write_whole
+from affectgpt.registry import Spec
 
 M = TypeVar("M", bound=Storable)
 
 FORMAT = 1
 CONFIG, WEIGHTS, SELF_TEST, CARD = "config.json", "model.safetensors", "self_test.json", "README.md"
-MAY_DIFFER = SAME_RESULT | {"path", "revision", "dtype"}
+MAX_JSON_BYTES = 2**24
+"""The largest ``config.json`` or ``self_test.json`` that is read; those of real models have some kilobytes."""
+MAY_DIFFER = LOCATION
 """Settings that may be others where a model is loaded: the self-test sees what of them matters."""
 
 
@@ -80,30 +86,32 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
     write_whole(folder / CARD, model_card(config, tensors))
 
 
-def read(source: str | Path, revision: str | None, paths: Mapping[str, str]) -> Stored:
+def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, allow_import: bool = False) -> Stored:
     """Read a stored model; see ``AffectGPT.from_pretrained``.
 
     Raises:
-        CheckpointError: If a file is missing, cannot be read, or is in another format.
+        CheckpointError: If a file is missing, cannot be read, is in another format, or does not pass the gate.
         ConfigError: If a name in ``paths`` is no part that reads weights.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision)
-    record, test = (_read_json(folder / name) for name in (CONFIG, SELF_TEST))
-    if not isinstance(record.get("model"), dict) or "style_digest" not in record:
+    record = _read_json(folder / CONFIG)
+    if not isinstance(record.get("model"), dict) or not isinstance(record.get("style_digest"), str):
         raise CheckpointError(f"{folder / CONFIG} was not written by affectgpt's save_pretrained: it has no 'model'")
     if record.get("format") != FORMAT:
         raise CheckpointError(
             f"{folder} is in format {record.get('format')!r}, this version of affectgpt reads {FORMAT}; it was written "
             f"by version {record.get('affectgpt')!r}"
         )
+    config = pass_gate(record["model"], folder / CONFIG, allow_import=allow_import)
+    test = self_test.check_record(_read_json(folder / SELF_TEST), folder / SELF_TEST)
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
-    return Stored(folder, with_paths(record["model"], paths), record["style_digest"], tensors, test)
+    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test)
 
 
 def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: bool) -> M:
@@ -112,10 +120,9 @@ def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: boo
     Raises:
         CheckpointError: If it does not fit, or the self-test has another outcome.
     """
-    if not allow_import:
-        refuse_imports(stored.config, stored.folder)
-    model = cls.from_config(stored.config)
-    take(model, stored, run_self_test=run_self_test)
+    with only_our_errors(stored.folder):
+        model = cls.from_config({**stored.config, "allow_import": allow_import})
+        take(model, stored, run_self_test=run_self_test)
     return model
 
 
@@ -143,9 +150,12 @@ def start_from(model: Any, source: str | Path) -> None:
     Raises:
         CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
     """
-    stored = read(source, None, {})
-    compare_config(model.hparams, stored.config, SAME_MATHS)
-    take(model, stored, run_self_test=True)
+    stored = read(source, None, {}, allow_import=True)  # its arguments are compared, nothing is built of them
+    kept = kept_tensors(model, stored.config, stored.tensors)
+    same = all(
+        tensor is stored.tensors.get(name) for name, tensor in kept.items()
+    )  # a model of other parts gives others
+    take(model, replace(stored, tensors=kept), run_self_test=same)
 
 
 def check_style(stored: Stored, style: Any) -> None:
@@ -201,7 +211,7 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     config = with_paths(dict(model.hparams), paths)
-    local = [f"{part}: {spec['args']['path']}" for part, spec in part_specs(config) if _is_local(spec)]
+    local = [f"{part}: {spec.args['path']}" for part, spec in part_specs(config).items() if _is_local(spec)]
     if local:
         raise ConfigError(
             f"the model reads frozen weights from folders that nobody else has ({'; '.join(local)}); give paths=, the "
@@ -214,7 +224,7 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Store an AffectGPT model")
         except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise CheckpointError(f"cannot store the model as {repo_id!r}: {_first_line(error)}") from error
+            raise CheckpointError(f"cannot store the model as {repo_id!r}: {reason_of(error)}") from error
     return str(commit)
 
 
@@ -229,20 +239,23 @@ def with_paths(config: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str,
         ConfigError: If there is no such part, or it reads no weights.
     """
     changed = copy.deepcopy(dict(config))
-    parts = dict(part_specs(changed))
+    parts = part_specs(changed) if paths else {}
     for name, path in paths.items():
-        if name not in parts or "path" not in parts[name].get("args", {}):
-            able = [part for part, spec in parts.items() if "path" in spec.get("args", {})]
+        if name not in parts or "path" not in parts[name].args:
+            able = [part for part, spec in parts.items() if "path" in spec.args]
             raise ConfigError(f"paths: no part {name!r} reads weights from a path; those that do: {', '.join(able)}")
-        parts[name]["args"]["path"] = str(path)
+        spec = Spec(parts[name].name, {**parts[name].args, "path": str(path)}).to_json()
+        if name == "llm":
+            changed["llm"] = spec
+        else:
+            changed["streams"][name] = {**StreamSpec.of(changed["streams"][name]).to_json(), "encoder": spec}
     return changed
 
 
-def part_specs(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def part_specs(config: Mapping[str, Any]) -> dict[str, Spec]:
     """The encoders by the names of their streams, and the language model."""
-    for name, stream in config["streams"].items():
-        yield name, stream["encoder"]
-    yield "llm", config["llm"]
+    encoders = {name: Spec.of(stream.encoder) for name, stream in read_streams(config.get("streams", {})).items()}
+    return {**encoders, "llm": Spec.of(config.get("llm", ""))}
 
 
 def _settings_digest(config: Mapping[str, Any]) -> str:
@@ -253,12 +266,18 @@ def _settings_digest(config: Mapping[str, Any]) -> str:
             return value
         return {name: kept(inner) for name, inner in value.items() if name not in MAY_DIFFER}
 
-    settings = kept({name: config.get(name) for name in SAME_MATHS})
+    # a setting that was added later counts only where it is not what it was before: older self-tests know nothing of it
+    named = [
+        name
+        for name in SAME_MATHS
+        if name not in ADDED_LATER or config.get(name, ADDED_LATER[name]) != ADDED_LATER[name]
+    ]
+    settings = kept({name: config.get(name) for name in named})
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _is_local(spec: Mapping[str, Any]) -> bool:
-    path = spec.get("args", {}).get("path")
+def _is_local(spec: Spec) -> bool:
+    path = spec.args.get("path")
     return path is not None and (Path(path).exists() or Path(path).is_absolute())
 
 
@@ -270,21 +289,19 @@ def _fetch(repo_id: str, revision: str | None) -> Path:
         found = snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS, SELF_TEST])
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"no stored model at {repo_id!r}: it is no folder here, and the hub did not give it ({_first_line(error)})"
+            f"no stored model at {repo_id!r}: it is no folder here, and the hub did not give it ({reason_of(error)})"
         ) from error
     return Path(found)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot read {path}: {_first_line(error)}; a stored model has {CONFIG}, {WEIGHTS} and {SELF_TEST}"
-        ) from error
+        content = read_json(path, most_bytes=MAX_JSON_BYTES)
+    except DataError as error:
+        raise CheckpointError(f"{error}; a stored model has {CONFIG}, {WEIGHTS} and {SELF_TEST}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a JSON object")
-    return dict(content)
+    return content
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -296,8 +313,3 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if address in seen else tensor
         seen.add(address)
     return result
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from affectgpt.errors import CheckpointError
 from affectgpt.types import SOURCES, Batch, Features, Modality
 
 NUM_LOGITS = 64
@@ -45,6 +47,28 @@ def record(model: Any) -> dict[str, Any]:
     return {"inputs": _digest(model, batch), "values": values, "half": half, "torch": torch.__version__}
 
 
+def check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """See that what was read from a file is such a record.
+
+    Raises:
+        CheckpointError: If a key is missing or holds something else.
+    """
+    values, half = record.get("values"), record.get("half")
+    good = {
+        "inputs": isinstance(record.get("inputs"), str),
+        "half": isinstance(half, list) and all(isinstance(name, str) for name in half),
+        "settings": isinstance(record.get("settings"), str | None),
+        "values": isinstance(values, dict) and all(_are_numbers(given) for given in values.values()),
+    }
+    wrong = [name for name, fits in good.items() if not fits]
+    if wrong:
+        raise CheckpointError(
+            f"{path} is no self-test as save_pretrained writes it: {wrong[0]!r} is {str(record.get(wrong[0]))[:80]}; "
+            "store the model again"
+        )
+    return record
+
+
 def compare(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
     """Say what of a self-test differs by more than numeric noise, or ``None``.
 
@@ -56,8 +80,8 @@ def compare(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
         return "its inputs have another hash: the tokenizer or the library makes other inputs than when it was stored"
     for name, values in wanted["values"].items():
         allowed = TOLERANCE_HALF if name in (*wanted["half"], *found["half"]) else TOLERANCE
-        stored, here = torch.tensor(values), torch.tensor(found["values"].get(name, []))
-        if stored.shape != here.shape:
+        stored, here = (torch.tensor(given, dtype=torch.float64) for given in (values, found["values"].get(name, [])))
+        if stored.shape != here.shape or not len(here):
             return f"{name} has {len(here)} values, {len(stored)} were stored"
         difference = float((stored - here).abs().max() / stored.abs().max().clamp(min=1e-6))
         if not difference <= allowed:  # not a number is a failure too
@@ -86,6 +110,13 @@ def fixed_batch(model: Any) -> Batch:
         subtitles=("I am fine, thank you.",),
         questions=(model.style.label_question,),
         features=features,
+    )
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is a list of numbers that fit into double precision."""
+    return isinstance(value, list) and all(
+        isinstance(item, float) or (type(item) is int and abs(item) < 2**53) for item in value
     )
 
 

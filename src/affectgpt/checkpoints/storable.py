@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from affectgpt.checkpoints.io import compare_keys
-from affectgpt.errors import CheckpointError
+from affectgpt.errors import AffectGPTError, CheckpointError, reason_of
 from affectgpt.part import Part
 from affectgpt.prompts.template import PromptStyle
 
@@ -58,6 +59,27 @@ class Storable(Protocol):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a training checkpoint of another configuration."""
+
+
+@contextmanager
+def only_our_errors(source: object) -> Iterator[None]:
+    """Within it, whatever a part makes of values that no model of ours would store becomes an error of ours.
+
+    Args:
+        source: Where the values were stored, for the message.
+
+    Raises:
+        CheckpointError: In place of an error that is not the library's.
+    """
+    try:
+        yield
+    except AffectGPTError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{source}: its arguments make no model ({type(error).__name__}: {reason_of(error)}); they were changed "
+            "after the model was stored, or another version of a part stored them"
+        ) from error
 
 
 def check_names(model: Storable, names: Iterable[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint, refuse_imports
-from affectgpt.checkpoints.storable import Storable, check_names, fill
+from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint
+from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
+from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
 from affectgpt.errors import CheckpointError
 from affectgpt.files import draft
 from affectgpt.media.profile import MediaProfile
@@ -35,11 +37,10 @@ def load(cls: type[M], path: str | Path, *, allow_import: bool) -> M:
     Raises:
         CheckpointError: If the file cannot be read or does not fit.
     """
-    checkpoint = load_checkpoint(path)
-    if not allow_import:
-        refuse_imports(checkpoint["hyper_parameters"], path)
-    model = cls.from_config(checkpoint["hyper_parameters"])
-    model.on_load_checkpoint(checkpoint)
+    checkpoint = load_checkpoint(path, allow_import=allow_import)
+    with only_our_errors(path):
+        model = cls.from_config({**checkpoint["hyper_parameters"], "allow_import": allow_import})
+        model.on_load_checkpoint(checkpoint)
     fill(model, checkpoint["state_dict"], path)
     return model
 
@@ -50,9 +51,13 @@ def start_from(model: Storable, path: str | Path) -> None:
     Raises:
         CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
     """
-    checkpoint = load_checkpoint(path)
-    model.on_load_checkpoint(checkpoint)
-    fill(model, checkpoint["state_dict"], path)
+    checkpoint = load_checkpoint(path, allow_import=True)  # its arguments are compared, nothing is built of them
+    with only_our_errors(path):
+        kept = kept_tensors(model, _with_media(checkpoint["hyper_parameters"]), checkpoint["state_dict"])
+        # what is replaced was agreed to: the rest is compared as when a run is resumed
+        theirs = {**checkpoint["hyper_parameters"], **{name: model.hparams[name] for name in REPLACEABLE}}
+        model.on_load_checkpoint({**checkpoint, "hyper_parameters": theirs, "state_dict": kept})
+    fill(model, kept, path)
 
 
 def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> None:
@@ -75,10 +80,7 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
     Raises:
         CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
     """
-    theirs = checkpoint.get("hyper_parameters", {})
-    # fields that did not exist when the checkpoint was written have their default
-    theirs = {**theirs, "media": MediaProfile.of(theirs.get("media")).to_json()}
-    compare_config(model.hparams, theirs, SAME_MATHS)
+    compare_config(model.hparams, _with_media(checkpoint.get("hyper_parameters", {})), SAME_MATHS)
     digest = checkpoint.get("affectgpt", {}).get("style_digest")
     if not model.style.accepts(digest):
         raise CheckpointError(
@@ -87,3 +89,8 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
         )
     if "state_dict" in checkpoint:
         check_names(model, checkpoint["state_dict"])
+
+
+def _with_media(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a model; fields of its media profile that did not exist when they were stored have their default."""
+    return {**config, "media": MediaProfile.of(config.get("media")).to_json()}

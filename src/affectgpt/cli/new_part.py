@@ -14,7 +14,17 @@ from typing import Any
 
 from affectgpt.errors import ConfigError, DataError, did_you_mean
 from affectgpt.files import draft_folder
-from affectgpt.registry import ASRS, DATAMODULES, ENCODERS, FACE_DETECTORS, LLMS, POOLINGS, PREFUSIONS, Registry
+from affectgpt.registry import (
+    ASRS,
+    DATAMODULES,
+    ENCODERS,
+    FACE_DETECTORS,
+    LLMS,
+    POOLINGS,
+    PREFUSIONS,
+    PROJECTORS,
+    Registry,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -38,6 +48,7 @@ KINDS: Mapping[str, PartKind] = {
     "encoder": PartKind(ENCODERS, "encoders", "encoder"),
     "pooling": PartKind(POOLINGS, "poolings", "pooling"),
     "prefusion": PartKind(PREFUSIONS, "prefusions", "prefusion"),
+    "projector": PartKind(PROJECTORS, "projectors", "projector"),
     "llm": PartKind(LLMS, "llms", "llm"),
     "datamodule": PartKind(DATAMODULES, "datamodules", "datamodule"),
     "face-detector": PartKind(FACE_DETECTORS, "face_detectors", "face_detector"),

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.parser_errors import explain
+from affectgpt.cli.start import lay_over, take_model
 from affectgpt.cli.terminal import quiet, say
 from affectgpt.cli.train_help import EXAMPLE, short_help
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
@@ -55,19 +56,26 @@ class AffectCLI(LightningCLI):
     Args:
         stop: What takes note of SIGTERM.
         held: Gives back what the run holds, such as locks, when it is closed.
+        start: The model's arguments where training starts from a stored model; the parser does not see them.
         options: See ``LightningCLI``.
     """
 
-    def __init__(self, stop: StopTogether, held: ExitStack, **options: Any) -> None:
+    def __init__(
+        self, stop: StopTogether, held: ExitStack, *, start: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
         self.stop = stop
         self.held = held
+        self.start = start
         super().__init__(**options)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``trainer``, ``model`` and ``data``."""
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items() if k != "callbacks"})
-        parser.add_lightning_class_args(AffectGPT, "model")
+        if self.start is None:
+            parser.add_class_arguments(AffectGPT, "model", fail_untyped=False, instantiate=False)
+        else:
+            parser.add_argument("--model", type=dict[str, Any], default={})
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
         parser.add_argument(
             "--overwrite",
@@ -80,6 +88,9 @@ class AffectCLI(LightningCLI):
         parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
+        )
+        parser.add_argument(
+            "--allow_import", action="store_true", help="import parts that the model of --start names as code"
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -121,7 +132,7 @@ class AffectCLI(LightningCLI):
         """Build the trainer, with what keeps a run from losing anything in silence."""
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit":
-            config = self.plain_config()
+            config = self.given
             folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
             self.report = ResumeReport(config, lambda line: say(line, err=True))
             self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
@@ -132,7 +143,7 @@ class AffectCLI(LightningCLI):
         """The configuration of the verb as plain values."""
         parser = self._parser(self.subcommand)
         plain: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
-        return plain
+        return plain if self.start is None else {**plain, "model": dict(self.start)}
 
     def fit(self, model: AffectGPT, **options: Any) -> None:
         """Train; an error that came from another rank names it.
@@ -187,13 +198,16 @@ class AffectCLI(LightningCLI):
         written into the saved configuration, which fits other shards too.
         """
         config = self.config[self.subcommand]
-        found = config.data is not None and config.model.features is None
-        if found:
+        model = dict(self.start) if self.start is not None else config.model.as_dict()
+        if config.data is not None and model.get("features") is None:
             spec = Spec(config.data.name, config.data.args)
-            config.model.features = feature_folders(DATAMODULES.build(spec), str(self.subcommand))
+            model["features"] = feature_folders(DATAMODULES.build(spec), str(self.subcommand))
+        self.given = self.plain_config()
+        # The model's arguments are data: the parser would import and call what a "class_path" in them names.
+        given = config.pop("model")
         super().instantiate_classes()
-        if found:
-            config.model.features = None
+        self.model = AffectGPT.from_config(model)
+        config.model = given if self.start is None else dict(self.start)  # for the saved configuration
         for name, encoder in self.model.encoders.items():
             if isinstance(encoder, PrecomputedEncoder) and encoder.key is not None and self.trainer.is_global_zero:
                 key = encoder.key.digest
@@ -217,19 +231,21 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if {"-h", "--help"} & {*argv}:
         say(short_help(verb))
         return 0
-    argv = ["--help" if arg == "--help-all" else arg for arg in argv]
+    spelt = {"--help-all": "--help", "--allow-import": "--allow_import"}
+    argv = [spelt.get(arg, arg) for arg in argv]
     flags = [piece for arg in argv for piece in (arg.split("=", 1) if arg.startswith("--") else [arg])]
     for flag, path in pairwise(flags):
         if flag in ("--config", "-c") and not Path(path).is_file():
             raise ConfigError(f"no configuration at {path}; the folder experiments/ of the project has some")
         if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
             raise ConfigError(f"no checkpoint at {path}")
-    _check_media(flags)
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():
         callbacks.append(RichProgressBar())
     quiet()
-    start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
+    argv, model = _start_of(argv, flags)
+    if model is None:
+        _check_media(flags)
     stop = StopTogether()
     try:
         with ExitStack() as held:
@@ -237,8 +253,9 @@ def run(verb: str, argv: Sequence[str]) -> int:
             AffectCLI(
                 stop,
                 held,
+                start=model,
                 model_class=AffectGPT,
-                args=[verb, *([] if start is None else ["--config", _model_of(start)]), *argv],
+                args=[verb, *argv],
                 seed_everything_default=42,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
@@ -263,9 +280,13 @@ def _end_process(message: str) -> None:
     os._exit(1)
 
 
-def _model_of(source: str) -> str:
-    """The model's arguments in a stored model, as a configuration that the given ones are laid over."""
-    return yaml.safe_dump({"model": stored_config(source)}, sort_keys=False)
+def _start_of(argv: Sequence[str], flags: Sequence[str]) -> tuple[Sequence[str], dict[str, Any] | None]:
+    """The rest of the command line and the model's arguments, where training starts from a stored model."""
+    start = next((path for flag, path in pairwise(flags) if flag == "--start"), None)
+    if start is None:
+        return argv, None
+    rest, given = take_model(argv)
+    return rest, lay_over(stored_config(start, allow_import="--allow_import" in flags), given)
 
 
 def _check_media(flags: Sequence[str]) -> None:

@@ -21,19 +21,23 @@ from affectgpt.files import cache_folder, write_whole
 from affectgpt.registry import ENCODERS, Spec
 
 
-def build_encoder(spec: Spec | str) -> Encoder:
+def build_encoder(spec: Spec | str, *, allow_import: bool = True) -> Encoder:
     """Build an encoder.
 
     Random weights that are frozen are announced at their first use, see ``watch_random_weights``.
     Weights that are read from a file take nothing from the random generator: a model has the same random weights in its
     other parts whether such an encoder is built or a stand-in.
 
+    Args:
+        spec: Name and arguments.
+        allow_import: Whether it may be named as code, ``package.module:Class``; see ``Registry.get``.
+
     Raises:
         CheckpointError: If its weights cannot be read.
         ConfigError: If the name or an argument is wrong.
     """
     state = torch.get_rng_state()
-    encoder: Encoder = ENCODERS.build(spec)
+    encoder: Encoder = ENCODERS.build(spec, allow_import=allow_import)
     if is_from_file(encoder):
         torch.set_rng_state(state)
     else:

@@ -42,6 +42,8 @@ class StreamSpec:
             return replace(value, encoder=Spec.of(value.encoder), pooling=Spec.of(value.pooling))
         if isinstance(value, str):
             return cls.of({"encoder": value})
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"a stream is the name of an encoder, or a mapping with 'encoder', but got {value!r}")
         known = list(cls.__dataclass_fields__)
         unknown = [name for name in value if name not in known]
         if unknown or "encoder" not in value:

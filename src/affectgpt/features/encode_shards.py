@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from affectgpt.encoders.build import remember
+from affectgpt.encoders.feature_key import is_from_file
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.features.encoder_set import EncoderSet
 from affectgpt.features.feeding import feature_key
@@ -152,7 +153,7 @@ def encode(
     encoded = _sum(done - encoded, world)
     check_share(_sum(bad, world), index.samples, bad_sample_budget, "", _REMEDY)
     if rank == 0:
-        joined, listed = draft.publish({**index.provenance, "encoded_from": _name(index)})
+        joined, listed = draft.publish({**index.provenance, **_seed(encoders), "encoded_from": _name(index)})
     _wait(world)
     if rank != 0:
         joined, listed = read_index(out), ()
@@ -243,6 +244,15 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
         media_sources=encoders.media_sources,
         input={"form": index.form, "recipe": dict(index.recipe), "shards": f"sha256:{digest[:16]}"},
     )
+
+
+def _seed(encoders: EncoderSet) -> dict[str, int]:
+    """The seed that random weights were drawn with, if there are any that no file or checkpoint brought."""
+    drawn = any(
+        not is_from_file(encoders.encoder(name)) and not encoders.encoder(name).was_trained for name in encoders.specs
+    )
+    seed = os.environ.get("PL_GLOBAL_SEED", "")
+    return {"seed": int(seed)} if drawn and seed.isdecimal() else {}
 
 
 def _name(index: ShardIndex) -> str:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from affectgpt.checkpoints import model_folder
 from affectgpt.checkpoints.config_file import read_config
-from affectgpt.checkpoints.io import load_checkpoint, refuse_imports
+from affectgpt.checkpoints.io import load_checkpoint
+from affectgpt.checkpoints.storable import only_our_errors
 from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
@@ -35,6 +36,7 @@ class EncoderSet(nn.Module):
         streams: The model's streams; trainable ones are left out.
         media: How the model expects clips to be decoded.
         names: Streams to encode; by default all, and then each must be frozen.
+        allow_import: Whether encoders may be named as code, ``package.module:Class``.
 
     Raises:
         ConfigError: If a stream cannot be stored: it is unknown, trainable, or has no encoder.
@@ -45,6 +47,8 @@ class EncoderSet(nn.Module):
         streams: Mapping[str, StreamSpec],
         media: MediaProfile | None = None,
         names: Sequence[str] | None = None,
+        *,
+        allow_import: bool = True,
     ) -> None:
         super().__init__()
         specs = read_streams(streams)
@@ -53,7 +57,7 @@ class EncoderSet(nn.Module):
         for name in chosen:
             _check_storable(name, specs)
         # all are built, and in the model's order, so that random weights are those that the model has for the same seed
-        built = {name: build_encoder(spec.encoder) for name, spec in specs.items()}
+        built = {name: build_encoder(spec.encoder, allow_import=allow_import) for name, spec in specs.items()}
         self.encoders = nn.ModuleDict({name: built[name].freeze() for name in chosen})
         self.specs = {name: specs[name] for name in chosen}
         self.media_sources = tuple(
@@ -86,26 +90,25 @@ class EncoderSet(nn.Module):
             ConfigError: If a stream cannot be stored.
         """
         if Path(path).is_dir():
-            stored = model_folder.read(path, None, {})
+            stored = model_folder.read(path, None, {}, allow_import=allow_import)
             config, tensors, trained_on = stored.config, stored.tensors, {}
         else:
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_checkpoint(path, allow_import=allow_import)
             config, tensors = checkpoint["hyper_parameters"], checkpoint["state_dict"]
             trained_on = checkpoint.get("affectgpt", {}).get("features", {})
-        if not allow_import:
-            refuse_imports(config, path)
-        found = cls.from_config(config, names)
-        for name in found.specs:
-            start = f"encoders.{name}."
-            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            encoder = found.encoder(name)
-            try:
-                if state or not encoder.restored_prefixes():
-                    encoder.load_state_dict(state)
-                    encoder.keep_weights()
-            except RuntimeError as error:
-                raise CheckpointError(f"{path} does not fit the encoder of stream {name!r}: {error}") from error
-        check_checkpoint(found, {name: key for name, key in trained_on.items() if name in found.specs})
+        with only_our_errors(path):
+            found = cls(config.get("streams", {}), config.get("media"), names, allow_import=allow_import)
+            for name in found.specs:
+                start = f"encoders.{name}."
+                state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+                encoder = found.encoder(name)
+                try:
+                    if state or not encoder.restored_prefixes():
+                        encoder.load_state_dict(state)
+                        encoder.keep_weights()
+                except RuntimeError as error:
+                    raise CheckpointError(f"{path} does not fit the encoder of stream {name!r}: {error}") from error
+            check_checkpoint(found, {name: key for name, key in trained_on.items() if name in found.specs})
         return found
 
     @property

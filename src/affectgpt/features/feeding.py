@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -157,7 +158,7 @@ def check_features(model: Encoding, index: ShardIndex) -> dict[str, FeatureKey]:
         if wanted is None:
             _check_width(model.encoder(name), name, key, index)
         else:
-            _compare(name, wanted, key, index.place)
+            _compare(name, wanted, key, index.place, index.provenance.get("seed"))
         used[name] = key
     return used
 
@@ -213,14 +214,27 @@ def _key(facts: EncoderFacts, spec: StreamSpec, media: MediaProfile) -> FeatureK
     return FeatureKey.of(facts, str(spec.source), media, Spec.of(spec.encoder).to_json())
 
 
-def _compare(name: str, wanted: FeatureKey, given: FeatureKey, folder: str) -> None:
+def _compare(name: str, wanted: FeatureKey, given: FeatureKey, folder: str, seed: Any = None) -> None:
     if wanted != given:
         raise DataError(
             f"the features of stream {name!r} in {folder!r} were not made by this model: the model's key is "
             f"{wanted.digest}, theirs {given.digest}. "
             + "; ".join(wanted.differences(given, "in the model", "in the features"))
+            + _about_seeds(wanted, given, seed)
             + ". Encode the clips again with this model, or use the model that made them"
         )
+
+
+def _about_seeds(wanted: FeatureKey, given: FeatureKey, seed: Any) -> str:
+    """What to say of the seeds where random weights differ."""
+    if wanted.encoder.from_file or wanted.encoder.weights == given.encoder.weights:
+        return ""
+    ours = os.environ.get("PL_GLOBAL_SEED", "none")
+    theirs = "with an unknown seed" if seed is None else f"with seed_everything={seed}"
+    return (
+        f". The encoder's weights are random unless a checkpoint brought them: this run draws them with "
+        f"seed_everything={ours}, the features were made {theirs}; give both the same seed"
+    )
 
 
 def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:

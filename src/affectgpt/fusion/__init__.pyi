@@ -8,5 +8,6 @@ from .prefusion import AttentionPreFusion as AttentionPreFusion
 from .prefusion import NoPreFusion as NoPreFusion
 from .prefusion import QFormerPreFusion as QFormerPreFusion
 from .prefusion import SoftmaxAttentionPreFusion as SoftmaxAttentionPreFusion
+from .projector import LinearProjector as LinearProjector
 from .projector import Projector as Projector
 from .qformer import QFormer as QFormer

@@ -17,14 +17,13 @@ from affectgpt.encoders.streams import MULTI, StreamSpec
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import stand_ins
 from affectgpt.fusion.base import Pooling, PreFusion
-from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
 from affectgpt.llm.scatter import check_slots, scatter_slots
 from affectgpt.media.profile import MediaProfile
 from affectgpt.part import Part
 from affectgpt.prompts.render import Renderer
 from affectgpt.prompts.wordings import get_style
-from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, Spec
+from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
 from affectgpt.types import SOURCES, Batch, Features, Modality
 
 
@@ -57,12 +56,14 @@ class Network(nn.Module):
         llm: The language model.
         prefusion: What joins streams before the LLM.
         prefusion_inputs: See ``AffectGPT``.
+        projector: What brings the tokens of each slot to the LLM's width.
         style: Name of the prompt's wording.
         max_tokens: Longest sequence, answer included.
         media: How clips are decoded.
         slots: See ``AffectGPT``.
         features: See ``AffectGPT``.
         carried: Name to shape of tensors that have no use here and are stored with the rest.
+        allow_import: See ``AffectGPT``.
 
     Attributes:
         specs: Stream name to its spec.
@@ -82,34 +83,46 @@ class Network(nn.Module):
         *,
         prefusion: Spec,
         prefusion_inputs: Sequence[str] | None,
+        projector: Spec,
         style: str,
         max_tokens: int,
         media: MediaProfile,
         slots: Sequence[str] | None,
         features: str | Sequence[str] | None,
         carried: Mapping[str, Sequence[int]],
+        allow_import: bool,
     ) -> None:
         super().__init__()
         self.specs = dict(streams)
         self.media = media
         standing = stand_ins(self.specs, media, features)
         self.encoders = nn.ModuleDict(
-            {name: standing.get(name) or _build_encoder(name, spec) for name, spec in self.specs.items()}
+            {name: standing.get(name) or _build_encoder(name, spec, allow_import) for name, spec in self.specs.items()}
         )
         widths = {name: int(self.encoder(name).out_dim) for name in self.specs}
         self.poolings = nn.ModuleDict(
-            {name: POOLINGS.build(spec.pooling, in_dim=widths[name]) for name, spec in self.specs.items()}
+            {
+                name: POOLINGS.build(spec.pooling, allow_import=allow_import, in_dim=widths[name])
+                for name, spec in self.specs.items()
+            }
         )
         self.prefusion_inputs = _prefusion_inputs(self.specs, prefusion_inputs)
-        self.prefusion: PreFusion = PREFUSIONS.build(prefusion, in_dims=[widths[n] for n in self.prefusion_inputs])
-        self.llm: LLMHead = LLMS.build(llm)
+        self.prefusion: PreFusion = PREFUSIONS.build(
+            prefusion, allow_import=allow_import, in_dims=[widths[n] for n in self.prefusion_inputs]
+        )
+        self.llm: LLMHead = LLMS.build(llm, allow_import=allow_import)
         self.num_tokens = {name: int(self.pooling(name).num_tokens) for name in self.specs}
         token_dims = {name: int(self.pooling(name).out_dim) for name in self.specs}
         if self.prefusion.num_tokens:
             self.num_tokens[MULTI] = self.prefusion.num_tokens
             token_dims[MULTI] = self.prefusion.out_dim
         self.slots = _slots(self.num_tokens, slots)
-        self.projectors = nn.ModuleDict({n: Projector(dim, self.llm.hidden_dim) for n, dim in token_dims.items()})
+        self.projectors = nn.ModuleDict(
+            {
+                name: PROJECTORS.build(projector, allow_import=allow_import, in_dim=dim, out_dim=self.llm.hidden_dim)
+                for name, dim in token_dims.items()
+            }
+        )
         self.carried = nn.ParameterDict(
             {name.replace(".", "/"): nn.Parameter(torch.zeros(tuple(shape)), False) for name, shape in carried.items()}
         )
@@ -250,8 +263,8 @@ class Network(nn.Module):
         return name in self.slots or (MULTI in self.slots and name in self.prefusion_inputs)
 
 
-def _build_encoder(name: str, spec: StreamSpec) -> Encoder:
-    encoder = build_encoder(spec.encoder)
+def _build_encoder(name: str, spec: StreamSpec, allow_import: bool) -> Encoder:
+    encoder = build_encoder(spec.encoder, allow_import=allow_import)
     if encoder.modality != SOURCES[str(spec.source)]:
         raise ConfigError(
             f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with the encoder "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectgpt.errors import CheckpointError
 from affectgpt.types import Prediction
 
 LOGGED = ("f1", "precision", "recall", "coverage")
@@ -23,10 +24,12 @@ class StageScores:
 
     Args:
         wheel: ``builtin``, or the folder of the official tables; read at first use.
+        may_read: Whether a folder may be read; not so if a model that others stored names it.
     """
 
-    def __init__(self, wheel: str = "builtin") -> None:
+    def __init__(self, wheel: str = "builtin", *, may_read: bool = True) -> None:
         self.wheel = wheel
+        self.may_read = may_read
         self._scores: dict[str, Any] = {}
 
     def add(
@@ -68,6 +71,11 @@ class StageScores:
             from affectgpt.metrics import EmotionWheel, EmotionWheelScore
 
             builtin = self.wheel == "builtin"
+            if not builtin and not self.may_read:
+                raise CheckpointError(
+                    f"the stored model scores with the word tables in {self.wheel!r}, a folder that is not read "
+                    "because the model names it; load the model with allow_import=True if you trust whoever stored it"
+                )
             wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
             self._scores[stage] = EmotionWheelScore(wheel, zero_division=0.0)
         return self._scores[stage]

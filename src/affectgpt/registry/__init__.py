@@ -18,6 +18,7 @@ from affectgpt.registry.builtin_parts import (
     LLM_TABLE,
     POOLING_TABLE,
     PREFUSION_TABLE,
+    PROJECTOR_TABLE,
 )
 from affectgpt.registry.registry import EXTRA_OF_MODULE, Entry, Registry
 from affectgpt.registry.spec import Spec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from affectgpt.encoders.base import Encoder
     from affectgpt.fusion.base import Pooling, PreFusion
+    from affectgpt.fusion.projector import Projector
     from affectgpt.llm.base import LLMHead
     from affectgpt.media.faces.base import FaceDetector
     from affectgpt.media.speech.base import Asr
@@ -40,6 +42,7 @@ __all__ = [
     "LLMS",
     "POOLINGS",
     "PREFUSIONS",
+    "PROJECTORS",
     "Entry",
     "Registry",
     "Spec",
@@ -51,6 +54,9 @@ ENCODERS: Registry[Encoder] = Registry(
 POOLINGS: Registry[Pooling] = Registry("pooling", "affectgpt.fusion.base:Pooling", POOLING_TABLE, "affectgpt.poolings")
 PREFUSIONS: Registry[PreFusion] = Registry(
     "pre-fusion", "affectgpt.fusion.base:PreFusion", PREFUSION_TABLE, "affectgpt.prefusions"
+)
+PROJECTORS: Registry[Projector] = Registry(
+    "projector", "affectgpt.fusion.projector:Projector", PROJECTOR_TABLE, "affectgpt.projectors"
 )
 LLMS: Registry[LLMHead] = Registry("LLM", "affectgpt.llm.base:LLMHead", LLM_TABLE, "affectgpt.llms")
 DATAMODULES: Registry[LightningDataModule] = Registry(

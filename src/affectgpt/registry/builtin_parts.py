@@ -32,6 +32,9 @@ PREFUSION_TABLE: Mapping[str, str] = {
     "attention-softmax": "affectgpt.fusion.prefusion:SoftmaxAttentionPreFusion",
     "qformer": "affectgpt.fusion.prefusion:QFormerPreFusion",
 }
+PROJECTOR_TABLE: Mapping[str, str] = {
+    "linear": "affectgpt.fusion.projector:LinearProjector",
+}
 LLM_TABLE: Mapping[str, str] = {
     "causal-lm": "affectgpt.llm.causal_lm:CausalLM",
     "smollm2-135m-instruct": "affectgpt.llm.smollm2:smollm2_135m_instruct",

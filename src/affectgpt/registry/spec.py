@@ -47,10 +47,13 @@ class Spec:
                 f"part {value['name']!r}: unknown key {sorted(unknown)[0]!r} beside 'name' and 'args'; "
                 "put the arguments of the part under 'args'"
             )
-        args = dict(value.get("args") or {})
+        given = value.get("args") or {}
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ConfigError(f"part {value['name']!r}: 'args' maps names of arguments to values, but is {given!r}")
+        args = dict(given)
         try:
             json.dumps(args)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"part {value['name']!r}: its arguments must be plain JSON ({error})") from None
         return cls(value["name"], args)
 

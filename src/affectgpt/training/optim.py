@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 
 from affectgpt.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 SCHEDULES = ("constant", "cosine")
 
@@ -95,12 +98,17 @@ def build_optimizer(
         spec: The settings.
 
     Raises:
-        ConfigError: If nothing is trainable, or a name in ``lr_of`` fits no parameter.
+        ConfigError: If nothing is trainable, or a name in ``lr_of`` fits no parameter at all; of a frozen one it is a
+            warning.
     """
-    trainable = [(name, p) for name, p in named_parameters if p.requires_grad]
+    named = list(named_parameters)
+    trainable = [(name, p) for name, p in named if p.requires_grad]
     if not trainable:
         raise ConfigError("nothing is trainable: give the LLM adapters (lora), or set trainable: true for a part")
     unused = [start for start in spec.lr_of if not any(name.startswith(start) for name, _ in trainable)]
+    for start in [start for start in unused if any(name.startswith(start) for name, _ in named)]:
+        unused.remove(start)
+        log.warning("optim.lr_of: %r is frozen, so its learning rate has no effect; set trainable: true for it", start)
     if unused:
         starts = sorted({name.split(".")[0] for name, _ in trainable})
         raise ConfigError(

@@ -156,7 +156,7 @@ def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> l
     if record is not None:
         return changed_settings(record["settings"], settings)
     try:
-        theirs = load_checkpoint(newest)["hyper_parameters"]
+        theirs = load_checkpoint(newest, allow_import=True)["hyper_parameters"]  # compared, not built
     except CheckpointError:
         return [Change("the checkpoint", "not one of ours", "one of ours")]
     ours = settings["model"]

@@ -1,0 +1,114 @@
+"""The gate that the arguments of every stored model pass: they are data, and name neither code nor places to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from affectgpt.errors import CheckpointError
+
+MAX_DEPTH = 32
+"""How deep stored arguments may be nested; those of real models are five deep."""
+
+_EXECUTED = frozenset({"class_path", "init_args", "dict_kwargs", "_instantiator", "_class_path"})
+"""Keys that configuration parsers and Lightning take for an order to import and call something."""
+
+_PART_ARGUMENTS = ("streams", "prefusion", "projector", "llm")
+"""Arguments whose names are looked up in a registry."""
+
+_CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+"""``package.module:attribute``, as a registry imports it."""
+
+_PART = re.compile(r"(prefusion|projector|llm|streams\.[^.]+(\.(encoder|pooling))?)(\.name)?")
+"""Where the name of one of the model's own parts stands: bare, or as ``name``."""
+
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[\\/]{2}")
+"""How URLs and shares of another machine begin."""
+
+
+def pass_gate(config: Any, source: object, *, allow_import: bool) -> dict[str, Any]:
+    """Let the arguments of a stored model pass if they are plain data.
+
+    Whoever reads arguments from a checkpoint, a folder or the hub reads them through here, before anything is built.
+
+    Args:
+        config: What is stored.
+        source: Where it is stored, for messages.
+        allow_import: Whether the caller trusts the source: parts may then be named as code
+            (``package.module:attribute``), and URLs and feature folders may be named.
+
+    Returns:
+        A copy of it, as plain JSON.
+
+    Raises:
+        CheckpointError: If it is no plain JSON or nested too deep, if it orders an import (``class_path`` and the like,
+            at any depth, which no trust allows), or if it names code or a place that would be read.
+    """
+    if not isinstance(config, Mapping):
+        raise CheckpointError(f"{source}: the model's arguments are a {type(config).__name__}, not a mapping")
+    plain: dict[str, Any] = _plain(config, source, "", MAX_DEPTH)
+    if "allow_import" in plain:
+        raise CheckpointError(
+            f"{source} asks to be trusted (allow_import), which is the caller's to say; do not use it"
+        )
+    if allow_import:
+        return plain
+    if plain.get("features") is not None:
+        raise CheckpointError(
+            f"{source} names feature shards to read, features={plain['features']!r}; {_remedy('leave it out')}"
+        )
+    for name in _PART_ARGUMENTS:
+        for place, text in _strings(plain.get(name), name):
+            if _CODE.fullmatch(text) or (":" in text and _PART.fullmatch(place)):
+                raise CheckpointError(
+                    f"{source} names code to import, {text!r}, as one of its parts ({place}); "
+                    f"{_remedy('use a registered part')}"
+                )
+    for name, value in plain.items():
+        for place, text in _strings(value, name) if name != "official" else ():
+            if _REMOTE.match(text):
+                raise CheckpointError(
+                    f"{source} names a place to read from, {text!r} ({place}); {_remedy('give your own')}"
+                )
+    return plain
+
+
+def _plain(value: Any, source: object, place: str, depth: int) -> Any:
+    """A copy of a value, if it is JSON and no key in it is an order."""
+    if depth == 0:
+        raise CheckpointError(f"{source}: the model's arguments are nested too deep ({place[:80]}...)")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(inner, source, f"{place}[{index}]", depth - 1) for index, inner in enumerate(value)]
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f"{source}: {place} is a {type(value).__name__}, which is not plain JSON")
+    copied: dict[str, Any] = {}
+    for key, inner in value.items():
+        inside = f"{place}.{key}" if place else str(key)
+        if not isinstance(key, str):
+            raise CheckpointError(f"{source}: {inside} has a key that is a {type(key).__name__}, not a name")
+        if key in _EXECUTED:
+            raise CheckpointError(
+                f"{source}: {inside} is an order to import and call something; no model of ours holds one, so do not "
+                "use this file"
+            )
+        copied[key] = _plain(inner, source, inside, depth - 1)
+    return copied
+
+
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Every text in a plain value, with where it stands."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _strings(inner, f"{place}[{index}]")
+
+
+def _remedy(otherwise: str) -> str:
+    return f"pass allow_import=True (--allow-import) if you trust whoever stored it, or {otherwise}"

@@ -1,0 +1,82 @@
+"""Which parts of a stored model give way to others when training starts from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from affectgpt.checkpoints.io import ADDED_LATER, SAME_MATHS, SAME_RESULT, compare_config
+from affectgpt.checkpoints.storable import Storable
+from affectgpt.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+REPLACEABLE = ("llm", "projector")
+"""Arguments of a model that may be others than those of the model that training starts from."""
+
+LOCATION = SAME_RESULT | {"path", "revision", "dtype"}
+"""Arguments that say where a language model lies and how it is run, not which one it is."""
+
+
+def kept_tensors(model: Storable, theirs: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a stored model that a model takes over to train on; what starts anew instead is said aloud.
+
+    Encoders, poolings, pre-fusion and prompt must be those of the stored model. Its language model may be replaced:
+    adapters and projectors then start anew, since both belong to that one. So may its projectors. A language model
+    whose place alone is another is taken for the same one as long as the stored tensors fit it.
+
+    Args:
+        model: The model to train.
+        theirs: Arguments of the stored model.
+        tensors: Its tensors by name.
+
+    Returns:
+        A state dict for the model: the kept tensors, and the model's own of what starts anew.
+
+    Raises:
+        CheckpointError: If anything else is another; the message says what is and what may be.
+    """
+    ours = {**ADDED_LATER, **model.hparams}
+    theirs = {**ADDED_LATER, **theirs}
+    try:
+        compare_config(ours, theirs, [name for name in SAME_MATHS if name not in REPLACEABLE])
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. To train on from a stored model, only its language model (model.llm) and its projectors "
+            "(model.projector) can be replaced; all else is kept"
+        ) from None
+    anew: list[str] = []
+    if not _same_llm(model, ours["llm"], theirs["llm"], tensors):
+        anew = ["llm.", "projectors."]
+        log.warning(
+            "THE LANGUAGE MODEL IS ANOTHER ONE than that of the stored model (%s): its adapters and the projectors "
+            "start anew; encoders, poolings and pre-fusion are kept",
+            theirs["llm"].get("name"),
+        )
+    elif ours["projector"] != theirs["projector"]:
+        anew = ["projectors."]
+        log.warning("the projectors are others than those of the stored model: they start anew; all else is kept")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(anew))}
+    if not anew:
+        return kept
+    from_files = set(model.network.restored_keys())
+    state = {name: tensor for name, tensor in model.state_dict().items() if name not in from_files}
+    return kept | {name: tensor for name, tensor in state.items() if name.startswith(tuple(anew))}
+
+
+def _same_llm(model: Storable, ours: Any, theirs: Any, tensors: Mapping[str, Any]) -> bool:
+    def which(spec: Any) -> Any:
+        args = spec.get("args", {})
+        return spec.get("name"), {name: value for name, value in args.items() if name not in LOCATION}
+
+    if ours == theirs:
+        return True
+    if which(ours) != which(theirs):
+        return False
+    state = model.state_dict()
+    return all(
+        name in state and state[name].shape == tensor.shape
+        for name, tensor in tensors.items()
+        if name.startswith("llm.")
+    )
