@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from affectgpt import AffectGPT
 from affectgpt.cli.main import main
@@ -103,6 +104,10 @@ def test_the_projectors_are_replaced(shards, tmp_path, stored, caplog):
     tuned = AffectGPT.from_checkpoint(written)
     assert "projectors.audio.layers.2.weight" in tuned.state_dict()
     assert "the projectors are others" in caplog.text
+    (saved,) = tmp_path.glob("**/config.yaml")
+    model = yaml.safe_load(saved.read_text())["model"]
+    assert model["projector"] == {"name": "linear", "args": {"hidden_dim": 6}}
+    assert AffectGPT.from_config(saved).specs == stored.specs
 
 
 def test_bare_names_of_parts_are_read_from_a_configuration(shards, tmp_path):
@@ -115,7 +120,7 @@ def test_bare_names_of_parts_are_read_from_a_configuration(shards, tmp_path):
         "trainer: {max_steps: 1, accelerator: cpu, logger: false, enable_progress_bar: false, "
         f"enable_model_summary: false, default_root_dir: {tmp_path}}}\n"
     )
-    assert main(["fit", "--config", str(config)]) == 0
+    assert main(["fit", "--config", str(config), "--debug"]) == 0
     (written,) = (tmp_path / "checkpoints").glob("*.ckpt")
     model = AffectGPT.from_checkpoint(written)
     assert list(model.specs) == ["frame", "audio"]

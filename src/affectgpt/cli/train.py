@@ -130,6 +130,7 @@ class AffectCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, with what keeps a run from losing anything in silence."""
+        self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit":
             config = self.given
@@ -204,10 +205,10 @@ class AffectCLI(LightningCLI):
             model["features"] = feature_folders(DATAMODULES.build(spec), str(self.subcommand))
         self.given = self.plain_config()
         # The model's arguments are data: the parser would import and call what a "class_path" in them names.
-        given = config.pop("model")
+        shown = config.pop("model")
+        self.shown_model = shown if self.start is None else dict(self.start)
         super().instantiate_classes()
         self.model = AffectGPT.from_config(model)
-        config.model = given if self.start is None else dict(self.start)  # for the saved configuration
         for name, encoder in self.model.encoders.items():
             if isinstance(encoder, PrecomputedEncoder) and encoder.key is not None and self.trainer.is_global_zero:
                 key = encoder.key.digest
