@@ -11,7 +11,7 @@ MAX_LOADED_BYTES = 2 * 1024**3
 MAX_PIXELS = 178_956_970
 """Pixels of a picture or a video frame: where Pillow, too, refuses to go on."""
 MAX_FRAMES_BYTES = 2 * 1024**3
-"""All frames of a clip together, where a profile keeps the clip's own size, 2 GiB."""
+"""All frames of a clip together, 2 GiB."""
 MAX_CHANNELS = 64
 """Channels of a sound: what libswresample can resample."""
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000

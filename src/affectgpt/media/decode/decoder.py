@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from affectgpt.errors import MediaError
 from affectgpt.media.decode.container import audio_stream, describe, is_picture, opened, video_stream
 from affectgpt.media.decode.judge import beyond_limits
 from affectgpt.media.decode.reading import FileToRead, Reading, read_tracks
-from affectgpt.media.decode.timeline import read_timeline
+from affectgpt.media.decode.timeline import Timeline, read_timeline
 from affectgpt.media.decode.torchcodec import take_tracks
+from affectgpt.media.decode.video_track import VideoTrack
 from affectgpt.media.decode.views import View
 from affectgpt.media.limits import too_large
 from affectgpt.media.memory import bounded_memory, is_out_of_memory
@@ -40,6 +41,7 @@ class Decoded:
         missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it; only what was asked for.
         notes: What was skipped, cut, replaced or clipped on the way, in words; empty for a sound file.
         windows: The windows that the profile cuts, float32 ``[S, size]``, of a sound that is too long to be held.
+        frame_times: When each frame is shown, in seconds, where the backend tells.
     """
 
     frames: Tensor | None
@@ -49,6 +51,7 @@ class Decoded:
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     windows: Tensor | None = None
+    frame_times: tuple[float, ...] = ()
 
     @property
     def has_sound(self) -> bool:
@@ -136,6 +139,11 @@ def _decode(source: str | Path | bytes, views: Sequence[View], name: str, *, tho
         indices = {modality: stream.index for modality, stream in streams.items() if modality not in large}
         video = streams[Modality.VISUAL] if Modality.VISUAL in indices else None
         timeline = None if video is None else read_timeline(container, video, name)
+        for view in views:
+            if view.every_frame and timeline is not None and video is not None:
+                why = beyond_limits(video, [_counted(view, timeline)], picture=picture)
+                if why is not None:
+                    raise MediaError(f"{name}: {why}; ask for fewer frames, or for smaller ones", "too_large")
         is_jpeg = video is not None and video.codec_context.name == "mjpeg"
 
     results: dict[View, Decoded] = {}
@@ -166,6 +174,7 @@ def _result(
     notes = [f"reading stopped early: {reading.problem}"] if reading.problem else []
     arrays: dict[Modality, Tensor] = {}
     windows = None
+    times: tuple[float, ...] = ()
     seconds = [0.0 if file.picture else claimed_seconds]
     tracks = {modality: track for modality, track in reading.tracks.items() if view.profile.wants(modality)}
     for modality, track in tracks.items():
@@ -178,6 +187,8 @@ def _result(
         else:
             missing[modality.value] = track.why_nothing(view)
         notes += track.notes(view)
+        if isinstance(track, VideoTrack):
+            times = track.times(view)
     if tracks and not file.picture:
         seconds = [track.seconds(view) for track in tracks.values()]
     return Decoded(
@@ -188,11 +199,18 @@ def _result(
         missing=missing,
         notes=tuple(notes),
         windows=windows,
+        frame_times=times,
     )
 
 
 def _lacks(view: View, absent: Mapping[Modality, str]) -> dict[str, str]:
     return {modality.value: why for modality, why in absent.items() if view.profile.wants(modality)}
+
+
+def _counted(view: View, timeline: Timeline) -> View:
+    """A view that wants every frame, with their number."""
+    profile = replace(view.profile, num_frames=max(timeline.num_packets, 1))
+    return replace(view, profile=profile)
 
 
 def _wants_video(view: View) -> bool:

@@ -40,8 +40,9 @@ def beyond_limits(stream: Stream, views: Sequence[View], *, picture: bool) -> st
     if pixels > MAX_PIXELS:
         return beyond(f"its pictures have {codec.width:,} x {codec.height:,} pixels", "MAX_PIXELS")
     for profile in (view.profile for view in views if view.profile.wants(Modality.VISUAL)):
-        num_bytes = 3 * pixels * (1 if picture else profile.num_frames)
-        if not profile.frame_height and num_bytes > MAX_FRAMES_BYTES:
-            what = f"{profile.num_frames} frames of {codec.width:,} x {codec.height:,} pixels need {num_bytes:,} bytes"
+        width, height = profile.frame_width or codec.width, profile.frame_height or codec.height
+        num_bytes = 3 * width * height * (1 if picture else profile.num_frames)
+        if num_bytes > MAX_FRAMES_BYTES:
+            what = f"{profile.num_frames} frames of {width:,} x {height:,} pixels need {num_bytes:,} bytes"
             return beyond(what, "MAX_FRAMES_BYTES")
     return None

@@ -19,7 +19,6 @@ from affectgpt.media.decode.views import View
 from affectgpt.media.limits import MAX_PIXELS
 from affectgpt.media.pictures.picture_header import is_whole_jpeg
 from affectgpt.media.pictures.scale import build_scaler
-from affectgpt.media.profile import MediaProfile
 
 
 class VideoTrack(Track):
@@ -47,7 +46,7 @@ class VideoTrack(Track):
         if self.codec == "mjpeg":  # otherwise what is broken comes out grey or green, and is said to be whole
             self._decoder.options = {**self._decoder.options, "err_detect": "explode"}
         self._timeline = timeline
-        self._eyes = {view: _Eye(view.profile, timeline, 1 if picture else view.profile.num_frames) for view in views}
+        self._eyes = {view: _Eye(view, timeline, 1 if picture else view.profile.num_frames) for view in views}
         numbers = [number for eye in self._eyes.values() for number in eye.numbers]
         self._plan = None if thorough else plan_decoding(timeline.stamps, timeline.fresh_starts, numbers)
         self._planned = frozenset(self._plan.stamps if self._plan is not None else ())
@@ -83,6 +82,12 @@ class VideoTrack(Track):
             self.finish()
             self.end()
             self.full = True
+
+    def times(self, view: View) -> tuple[float, ...]:
+        """When each of a view's frames is shown, in seconds."""
+        shown = self._timeline.seconds
+        numbers = self._eyes[view].numbers if shown else []
+        return tuple(shown[min(number, len(shown) - 1)] for number in numbers)
 
     def end(self) -> None:
         """Let the last frame hold to the end."""
@@ -147,15 +152,17 @@ class VideoTrack(Track):
 class _Eye:
     """Looks as one view does: chooses frames, and scales them."""
 
-    def __init__(self, profile: MediaProfile, timeline: Timeline, num_frames: int) -> None:
-        self.by_number = profile.visual_policy == "official"
+    def __init__(self, view: View, timeline: Timeline, num_frames: int) -> None:
+        if view.every_frame:
+            num_frames = timeline.num_packets
+        self.by_number = view.every_frame or view.profile.visual_policy == "official"
         self.targets: list[float] = (
             [*floor_indices(timeline.num_packets, num_frames)] if self.by_number else timeline.midpoints(num_frames)
         )
         self.numbers = [int(t) for t in self.targets] if self.by_number else timeline.numbers_at(self.targets)
         self.pictures: list[NDArray[np.uint8]] = []
         self.is_exact = True
-        self._scale = build_scaler(profile)
+        self._scale = build_scaler(view.profile)
 
     @property
     def is_full(self) -> bool:

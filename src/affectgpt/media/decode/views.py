@@ -19,10 +19,12 @@ class View:
         profile: Number and size of the frames, sample rate, and which modalities.
         windows_do: Whether of a sound above ``MAX_KEPT_SAMPLES`` the profile's windows are enough. A sound that is
             wanted as a whole is refused above ``MAX_WHOLE_SAMPLES``.
+        every_frame: Whether every frame of a video is wanted, in place of ``profile.num_frames``.
     """
 
     profile: MediaProfile
     windows_do: bool = False
+    every_frame: bool = False
 
     @property
     def most_samples(self) -> int:

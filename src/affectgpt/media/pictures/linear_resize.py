@@ -11,8 +11,19 @@ WEIGHT_BITS = 11
 def resize_linear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resize with two taps a direction and 11-bit weights, without anti-aliasing.
 
-    OpenCV works on whole numbers: columns first, 4 bits dropped, then rows, 16 bits dropped from each of the two
-    products before they are added, and the last 2 bits rounded. At exactly half the size it takes the mean of 2 x 2.
+    Output pixel ``i`` of ``n`` lies at ``x = (i + 0.5) * N / n - 0.5`` between the input pixels ``k = floor(x)`` and
+    ``k + 1``, and is their mean with the weights ``1 - (x - k)`` and ``x - k``. OpenCV computes this in whole numbers,
+    and every rounding is a part of its result, so the steps are repeated here one by one:
+
+    1. The weights ``a`` and ``b`` are ``round(2048 * weight)``: 11 bits.
+    2. Along a row, ``h = (p[k] * a + p[k + 1] * b) >> 4``: 8 + 11 - 4 = 15 bits, which a 16-bit number
+       with a sign holds.
+    3. Along a column, ``v = ((h[k] * a) >> 16) + ((h[k + 1] * b) >> 16)``. Each product drops its bits before the sum,
+       as the vector instruction that returns the upper half of a product does; one shift after the sum would give
+       pixels that differ by 1.
+    4. ``v`` is four times the pixel, since 11 - 4 + 11 - 16 = 2 bits of the weights are left: ``(v + 2) >> 2`` rounds.
+
+    At exactly half the size OpenCV takes another way, the rounded mean of 2 x 2 pixels.
 
     Args:
         picture: uint8 ``[H, W, C]``.
@@ -48,7 +59,7 @@ def resize_linear(picture: NDArray[np.uint8], height: int, width: int) -> NDArra
 def _taps(
     num_in: int, num_out: int, *, clamp: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """For each place of the result, its two neighbours and their weights.
+    """For each output pixel, its two neighbours and their weights.
 
     At the borders both neighbours are the same; there OpenCV gives the whole weight to one of them in the direction of
     the columns (``clamp``), and rounds both shares in that of the rows.
@@ -60,5 +71,5 @@ def _taps(
         share[(low < 0) | (low >= num_in - 1)] = 0
     one = np.float32(1 << WEIGHT_BITS)
     weight, other = (np.rint(part * one).astype(np.int32) for part in (np.float32(1) - share, share))
-    place = low.astype(np.int64)
-    return place.clip(0, num_in - 1), (place + 1).clip(0, num_in - 1), weight, other
+    left = low.astype(np.int64)
+    return left.clip(0, num_in - 1), (left + 1).clip(0, num_in - 1), weight, other
