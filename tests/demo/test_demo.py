@@ -40,6 +40,10 @@ def test_report_has_its_layout(runs: list[Path]) -> None:
     assert {"seconds", "steps", "final_loss"} <= set(report["train"])
     assert {"chance", "wheel", "total_seconds", "peak_rss_mb", "versions"} <= set(report)
     assert report["synthetic"] is True
+    for name, (low, high) in report["f1_intervals"].items():
+        assert 0 <= low <= report["scores"][name]["f1"] + 1e-4 <= high + 2e-4
+    assert set(report["f1_lost"]) == set(CONDITIONS) - {"full"}
+    assert "NaN" not in (runs[0] / "report.json").read_text()
     assert "synthetic" in (runs[0] / "report.html").read_text()
 
 

@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="the report needs the demo extra")
 pytest.importorskip("PIL", reason="the report needs the demo extra")
 
-from affectgpt.demo.charts import draw_strip, smooth
+from affectgpt.demo import charts
+from affectgpt.demo.charts import Bar, draw_modalities, draw_strip, smooth
 from affectgpt.demo.page import write_report
 from affectgpt.errors import ConfigError
 
@@ -106,6 +107,42 @@ def test_answers_are_coloured(written):
     for expected in (("gold", "joyful"), ("right", "happy"), ("near", "cheerful"), ("wrong", "furious")):
         assert expected in chips
     assert ("wrong", "no answer") in chips
+
+
+def test_intervals_are_shown_and_what_may_be_chance_is_said(tmp_path):
+    report = copy.deepcopy(REPORT)
+    report["scores"]["no-prefusion"] = score(0.925)
+    report["f1_intervals"] = {"full": [0.881, 0.979], "text": [0.2051, 0.4], "no-prefusion": [0.87, 0.96]}
+    report["f1_lost"] = {"text": [0.5, 0.7], "face+text": [0.161, 0.355], "no-prefusion": [-0.02, 0.03]}
+    page = write_report(report, HISTORY, [], tmp_path).read_text(encoding="utf-8")
+    assert ">93.4<small>[88.1, 97.9]</small><" in page
+    assert ">31.1<small>[20.5, 40.0]</small><" in page
+    assert "wheel F1, all modalities (95&nbsp;% interval 88.1 to 97.9)" in page
+    assert "it falls to 67.2&nbsp;% (26.2 points, 95&nbsp;% interval 16.1 to 35.5)" in page
+    assert "it falls to 92.5&nbsp;% (0.9 points, 95&nbsp;% interval -2.0 to 3.0, so this may be chance)" in page
+    report["scores"]["text"] = score(0.96)
+    report["f1_lost"]["text"] = [-0.06, -0.01]
+    page = write_report(report, HISTORY, [], tmp_path).read_text(encoding="utf-8")
+    assert "it rises to 96.0&nbsp;% (2.6 points, 95&nbsp;% interval 1.0 to 6.0)" in page
+
+
+def test_nothing_of_the_page_is_wider_than_a_telephone(written):
+    page = written[1]
+    # Pictures shrink, wide tables become lists, and no element has a width of its own beyond 400 pixels.
+    assert 'data-voice="bright voice"' in page
+    assert ".grid td { display: block; width: auto; }" in page
+    own = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.search(r"style=|<table(?! class=\"(?:figures|grid|answers)\")", own)
+
+
+def test_each_set_has_one_bar(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "to_png", lambda figure: drawn.append(figure) or b"")
+    draw_modalities([Bar("all", 0.9, (0.8, 1.0)), Bar("text only", 0.3)], 0.2)
+    (axes,) = drawn[0].axes
+    assert [patch.get_width() for patch in axes.patches] == [90, 30]
+    assert [text.get_text() for text in axes.texts] == ["90.0", "30.0", "chance"]
+    assert min(text.get_fontsize() for text in [*axes.texts, *axes.get_yticklabels()]) >= 11
 
 
 def test_a_gain_is_not_called_a_loss(tmp_path):

@@ -126,6 +126,17 @@ def test_undefined_resamples_are_counted():
     assert (strict.undefined, strict.low, strict.high) == (0, 0, 0)
 
 
+def test_an_interval_of_the_monitored_f1_leaves_no_resample_out():
+    preds, target = [["happy"], ["sad"]], [["joy"], ["anger"]]
+    found = bootstrap_interval(wheel_f1_summands(preds, target, WHEEL, zero_division=0.0), resamples=1000)
+    assert (found.undefined, found.low, found.high) == (0, 0, 1)
+    for words in (("amazed", "amazed"), ("sad", "joy"), ("happy", "zzz")):  # some wheels place none of the targets
+        one = ([[words[0]]], [[words[1]]])
+        summands = wheel_f1_summands(*one, WHEEL, zero_division=0.0)
+        expected = float(emotion_wheel_score(*one, WHEEL, zero_division=0.0)["f1"])
+        assert float(summands.figure(summands.rows.sum(0))) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
 def test_ten_thousand_resamples_of_meld(shared):
     with (shared / "oracle" / "metrics" / "meld_released.csv").open() as file:
         rows = list(csv.DictReader(file))

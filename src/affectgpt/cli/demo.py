@@ -61,10 +61,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
         size = DemoSize(args.train_clips, args.test_clips, args.pretraining_steps, args.steps)
         report = run_demo(args.out, size, seed=args.seed, stages=Bars())
     table = Table(title="held-out clips, built-in wheel", title_justify="left")
-    for column in ("input", "wheel F1", "precision", "recall", "hit rate"):
+    for column in ("input", "wheel F1", "95 % interval", "precision", "recall", "hit rate"):
         table.add_column(column, justify="left" if column == "input" else "right")
     for name, score in [*report["scores"].items(), ("chance", report["chance"])]:
-        table.add_row(name, *(_percent(score.get(key)) for key in ("f1", "precision", "recall", "hit_rate")))
+        low, high = report["f1_intervals"].get(name, (None, None))
+        between = "" if low is None else f"{_percent(low)} to {_percent(high)}"
+        others = (_percent(score.get(key)) for key in ("precision", "recall", "hit_rate"))
+        table.add_row(name, _percent(score["f1"]), between, *others)
     console.print(table)
     seconds, memory = report["total_seconds"], report["peak_rss_mb"]
     console.print(f"{seconds:.0f} s, {memory / 1024:.1f} GB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,25 @@ from affectgpt.errors import ConfigError
 from affectgpt.pages.plotting import (
     INK,
     PALE,
-    PALE_HIT,
     SOFT,
     STRONG,
-    STRONG_HIT,
     data_address,
     missing,
     new_figure,
     to_png,
 )
+
+# Small figures with large letters, so that a telephone, 400 pixels wide, shows letters of 11 pixels.
+_WIDTH, _SIZE = 4.6, 11.5
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: a title, its F1, and the ends of the interval where they are known; fractions in [0, 1]."""
+
+    title: str
+    f1: float
+    interval: tuple[float, float] | None = None
 
 
 def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
@@ -35,7 +46,7 @@ def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
     Raises:
         ConfigError: If matplotlib is not installed.
     """
-    figure, axes = new_figure()
+    figure, axes = new_figure(_WIDTH, 3.3)
     steps = np.array([row["step"] for row in history], dtype=np.float64)
     loss = np.array([row["loss"] for row in history], dtype=np.float64)
     known = np.isfinite(loss)
@@ -45,20 +56,21 @@ def draw_loss(history: Sequence[Mapping[str, float]]) -> bytes:
         axes.plot(steps, smooth(loss), color=STRONG, linewidth=2.4, label="smoothed")
         axes.set_ylim(bottom=0)
         axes.margins(x=0.01)
-        axes.legend(frameon=False, labelcolor=SOFT)
+        axes.legend(frameon=False, labelcolor=SOFT, fontsize=_SIZE)
     else:
         axes.text(0.5, 0.5, "no steps were recorded", ha="center", va="center", color=SOFT, transform=axes.transAxes)
-    axes.set_xlabel("training step", color=SOFT)
-    axes.set_ylabel("loss", color=SOFT)
+    axes.tick_params(labelsize=_SIZE)
+    axes.set_xlabel("training step", color=SOFT, fontsize=_SIZE)
+    axes.set_ylabel("loss", color=SOFT, fontsize=_SIZE)
     return to_png(figure)
 
 
-def draw_modalities(bars: Sequence[tuple[str, float, float]], chance: tuple[float, float]) -> bytes:
-    """Draw wheel F1 and hit rate for each set of modalities, the line of chance across.
+def draw_modalities(bars: Sequence[Bar], chance: float) -> bytes:
+    """Draw the wheel F1 of each set of modalities with its interval, and the line of chance.
 
     Args:
-        bars: Title, F1 and hit rate of each set, fractions in [0, 1]; the first set is the one to stand out.
-        chance: F1 and hit rate of guessing.
+        bars: The sets from top to bottom; the first one stands out.
+        chance: F1 of guessing, a fraction.
 
     Returns:
         A PNG file.
@@ -66,22 +78,22 @@ def draw_modalities(bars: Sequence[tuple[str, float, float]], chance: tuple[floa
     Raises:
         ConfigError: If matplotlib is not installed.
     """
-    figure, axes = new_figure()
-    place = np.arange(len(bars))
-    series = (("wheel F1", 1, -0.2, STRONG, PALE), ("hit rate", 2, 0.2, STRONG_HIT, PALE_HIT))
-    for title, column, shift, strong, pale in series:
-        heights = [100 * float(bar[column]) for bar in bars]
-        colors = [strong if i == 0 else pale for i in range(len(bars))]
-        drawn = axes.bar(place + shift, heights, 0.36, color=colors)
-        axes.bar_label(drawn, fmt="%.0f", color=INK, fontsize=9, padding=2)
-        axes.bar([0], [0], color=strong, label=title)
-    for level, color, title in zip(chance, (STRONG, STRONG_HIT), ("chance F1", "chance hit rate"), strict=True):
-        axes.axhline(100 * level, color=color, linewidth=1.2, linestyle=(0, (4, 3)), label=title)
-    axes.set_xticks(place, [bar[0].replace(" + ", " +\n") for bar in bars])
-    axes.set_ylim(0, 108)
-    axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("percent", color=SOFT)
-    axes.legend(frameon=False, labelcolor=SOFT, ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure, axes = new_figure(_WIDTH, 0.9 + 0.52 * len(bars), grid="x")
+    colors = [STRONG if i == 0 else PALE for i in range(len(bars))]
+    axes.barh(range(len(bars)), [100 * bar.f1 for bar in bars], 0.62, color=colors)
+    for place, bar in enumerate(bars):
+        low, high = bar.interval or (bar.f1, bar.f1)
+        if bar.interval:
+            axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=1.6, marker="|", markersize=7)
+        axes.text(100 * max(high, bar.f1) + 2.5, place, f"{100 * bar.f1:.1f}", va="center", color=INK, fontsize=_SIZE)
+    axes.axvline(100 * chance, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.text(100 * chance, -0.62, "chance", ha="center", va="bottom", color=SOFT, fontsize=_SIZE)
+    axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
+    axes.tick_params(labelsize=_SIZE)
+    axes.set_ylim(len(bars) - 0.5, -0.6)
+    axes.set_xlim(0, 114)
+    axes.set_xticks(range(0, 101, 25))
+    axes.set_xlabel("wheel F1, percent", color=SOFT, fontsize=_SIZE)
     return to_png(figure)
 
 

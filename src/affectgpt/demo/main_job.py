@@ -27,6 +27,7 @@ from affectgpt.errors import ConfigError
 from affectgpt.files import write_lines, write_whole
 from affectgpt.manifests.manifest import read_manifest
 from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore
+from affectgpt.metrics.functional import Interval, bootstrap_difference, bootstrap_interval, wheel_f1_summands
 from affectgpt.model import AffectGPT
 from affectgpt.model.answer import answer_batch
 from affectgpt.shards.packing import pack
@@ -122,6 +123,7 @@ def run_demo(
             stages.advance(i * len(batches) + j + 1)
     report = {
         "scores": {name: _score([a.labels for a in found], gold, wheel) for name, found in answers.items()},
+        **_intervals({name: [a.labels for a in found] for name, found in answers.items()}, gold, wheel),
         "chance": _chance(gold, wheel, seed),
         "wheel": wheel.name,
         "train": train,
@@ -232,6 +234,20 @@ def _score(preds: Labels, gold: Labels, wheel: EmotionWheel) -> dict[str, Any]:
     hits.update(preds, [labels[0] for labels in gold])
     values = {name: round(float(score.compute()[name]), 4) for name in ("f1", "precision", "recall")}
     return {**values, "hit_rate": round(float(hits.compute()["hit_rate"]), 4), "samples": len(gold)}
+
+
+def _intervals(answers: Mapping[str, Labels], gold: Labels, wheel: EmotionWheel) -> dict[str, Any]:
+    """95 % intervals of each wheel F1, and of what each condition loses against all inputs on the same resamples."""
+    rows = {name: wheel_f1_summands(preds, gold, wheel, zero_division=0.0) for name, preds in answers.items()}
+    intervals = {name: _ends(bootstrap_interval(one)) for name, one in rows.items()}
+    lost = {
+        name: _ends(bootstrap_difference(rows["full"], one).difference) for name, one in rows.items() if name != "full"
+    }
+    return {"f1_intervals": intervals, "f1_lost": lost}
+
+
+def _ends(found: Interval) -> list[float]:
+    return [round(found.low, 4), round(found.high, 4)]
 
 
 def _chance(gold: Labels, wheel: EmotionWheel, seed: int, repeats: int = 20) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from affectgpt.demo.charts import draw_loss, draw_modalities, draw_strip
+from affectgpt.demo.charts import Bar, draw_loss, draw_modalities, draw_strip
 from affectgpt.demo.corpus.states import STATES, SyntheticState
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
@@ -28,7 +28,7 @@ COLUMNS = (("f1", "wheel F1"), ("precision", "precision"), ("recall", "recall"),
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>affectgpt demo</title><style>$style</style></head><body>
+<title>affectgpt demo</title><style>$style$own_style</style></head><body>
 <header><h1>A model that looks, listens and reads</h1>
 <p>affectgpt trained a small multimodal language model on talking faces, then asked it what the people on $samples
 clips that it had never seen feel. The answers are open-vocabulary emotion words.</p></header>
@@ -40,15 +40,15 @@ clips that it had never seen feel. The answers are open-vocabulary emotion words
 sentences from templates. The run shows that the whole road works, from files to scores, and how far the model joins
 its senses. It says nothing about how well a model reads real people.</p></section>
 <div class="pair">
-<section><h2>Modalities</h2><p>Held-out scores with inputs taken away.</p>
-<img alt="Bar chart of wheel F1 and hit rate by modalities" src="$modalities"></section>
+<section><h2>Modalities</h2><p>Wheel F1 on the held-out clips with inputs taken away$whiskers.</p>
+<img alt="Bar chart of wheel F1 by modalities" src="$modalities"></section>
 <section><h2>Training</h2><p>$training</p>
 <img alt="Training loss over the steps" src="$loss"></section>
 </div>
 <section><h2>Scores</h2><p>In percent, on $samples held-out clips with other speakers than those in training. Labels are
 compared by the groups of an emotion wheel (vocabulary: $wheel), so that &ldquo;glad&rdquo; counts for
-&ldquo;happy&rdquo;.</p>
-<div class="scroll"><table><thead><tr><th>seen by the model</th>$headings<th class="num">clips</th></tr></thead>
+&ldquo;happy&rdquo;.$intervals</p>
+<div class="scroll"><table class="figures"><thead><tr><th>seen by the model</th>$headings</tr></thead>
 <tbody>$rows</tbody></table></div></section>
 <section><h2>Why one look is not enough</h2><p>Each of the $num_states emotions is a face, a voice and a kind of
 sentence. No face, no voice and no sentence belongs to one emotion alone; in two cases only the words decide.
@@ -59,6 +59,19 @@ $examples
 </main>
 <footer>$footer</footer></body></html>
 """)
+
+
+# On a narrow screen the tables of this page fit: smaller cells, and a list in place of the grid of faces and voices.
+OWN_STYLE = """
+td small { display: block; font-size: 12px; font-weight: 400; color: var(--soft); white-space: nowrap; }
+@media (max-width: 620px) {
+  .figures th, .figures td { padding: 7px 4px; font-size: 13px; } .figures td small { font-size: 11px; }
+  .grid, .grid tbody, .grid tr, .grid th, .grid td { display: block; width: auto; } .grid thead { display: none; }
+  .grid td:empty { display: none; } .grid th { padding: 14px 0 2px; border-bottom: 0; font-size: 15px; }
+  .grid td { padding: 5px 0 5px 12px; } .grid td span.label { display: block; }
+  .grid td::before { content: attr(data-voice); color: var(--soft); font-size: 13px; display: block; }
+  .answers th { width: 108px; } .cards { grid-template-columns: 1fr 1fr; } }
+"""
 
 
 def write_report(
@@ -75,7 +88,9 @@ def write_report(
         report: The content of ``report.json``: ``scores`` (set of modalities to ``f1``, ``precision``, ``recall``,
             ``hit_rate`` in [0, 1] and ``samples``; ``full`` is required, the others are shown where they are present),
             ``chance`` (``f1``, ``hit_rate``), ``train`` (``seconds``, ``steps``, ``final_loss``), ``total_seconds``,
-            ``peak_rss_mb``, ``versions`` and, where known, ``wheel`` and ``hardware`` (a text or a mapping).
+            ``peak_rss_mb``, ``versions`` and, where known, ``f1_intervals`` and ``f1_lost`` (low and high end of the
+            95 % interval of each set's F1, and of what it loses against ``full``), ``wheel`` and ``hardware`` (a text
+            or a mapping).
         history: One mapping a training step, with ``step`` and ``loss``.
         examples: Clips to show: ``frames`` (uint8 ``[T, 3, H, W]``, RGB), ``subtitle``, ``labels`` (the target),
             ``answers`` (set of modalities to the labels that the model gave) and, where known, ``key`` and ``state``.
@@ -103,21 +118,25 @@ def _render(
     report: Mapping[str, Any], history: Sequence[Mapping[str, float]], examples: Sequence[Mapping[str, Any]]
 ) -> tuple[str, bytes, bytes]:
     scores, chance = report["scores"], report["chance"]
-    bars = [(_title(name), score["f1"], score["hit_rate"]) for name, score in _ordered(scores)]
-    loss, modalities = draw_loss(history), draw_modalities(bars, (chance["f1"], chance["hit_rate"]))
+    intervals, lost = report.get("f1_intervals", {}), report.get("f1_lost", {})
+    bars = [Bar(_title(name), score["f1"], _interval(intervals.get(name))) for name, score in _ordered(scores)]
+    loss, modalities = draw_loss(history), draw_modalities(bars, chance["f1"])
     wheel = EmotionWheel.builtin()
     shown = "".join(_example(example, wheel) for example in examples)
     page = PAGE.substitute(
         style=style_sheet(),
         samples=int(scores["full"]["samples"]),
         cards=_cards(report),
-        findings="".join(f"<li>{line}</li>" for line in _findings(scores, chance)),
+        findings="".join(f"<li>{line}</li>" for line in _findings(scores, chance, intervals, lost)),
+        own_style=OWN_STYLE,
+        whiskers="; the line on a bar is its 95&nbsp;% interval" if intervals else "",
+        intervals=" In brackets: the 95&nbsp;% interval, from 10,000 resamples of the clips." if intervals else "",
         modalities=data_address(modalities, "image/png"),
         loss=data_address(loss, "image/png"),
         training=_training(report["train"]),
         wheel=escape(str(report.get("wheel", wheel.name))),
         headings="".join(f'<th class="num">{title}</th>' for _, title in COLUMNS),
-        rows=_rows(scores, chance),
+        rows=_rows(scores, chance, intervals),
         examples=_examples_section(shown),
         num_states=len(STATES),
         voices="".join(f"<th>{voice} voice</th>" for voice in _unique("voice")),
@@ -130,7 +149,11 @@ def _render(
 def _cards(report: Mapping[str, Any]) -> str:
     full, train = report["scores"]["full"], report["train"]
     cards = (
-        ("main", _percent(full["f1"]), "wheel F1, all modalities"),
+        (
+            "main",
+            _percent(full["f1"]),
+            f"wheel F1, all modalities{_between(report.get('f1_intervals', {}).get('full'))}",
+        ),
         ("", _percent(report["chance"]["f1"]), "wheel F1 by chance"),
         ("", _duration(train["seconds"]), f"training, {_steps(train)} steps"),
         ("", _duration(report["total_seconds"]), "the whole demo"),
@@ -155,39 +178,60 @@ def _training(train: Mapping[str, Any]) -> str:
     )
 
 
-def _findings(scores: Mapping[str, Any], chance: Mapping[str, float]) -> list[str]:
+def _findings(
+    scores: Mapping[str, Any],
+    chance: Mapping[str, float],
+    intervals: Mapping[str, Sequence[float]],
+    lost: Mapping[str, Sequence[float]],
+) -> list[str]:
     """What the figures say, whichever way they turned out."""
     full = scores["full"]["f1"]
     lines = [
-        f"With face, voice and words the model reaches a wheel F1 of <b>{_percent(full)}</b>; guessing reaches "
-        f"{_percent(chance['f1'])}."
+        f"With face, voice and words the model reaches a wheel F1 of <b>{_percent(full)}</b>"
+        f"{_between(intervals.get('full'))}; guessing reaches {_percent(chance['f1'])}."
     ]
     for name, missing in (("face+text", "the voice"), ("audio+text", "the face"), ("text", "both face and voice")):
         if name in scores:
-            lines.append(f"Without {missing} it {_change(full, scores[name]['f1'])}.")
+            lines.append(f"Without {missing} it {_change(full, scores[name]['f1'], lost.get(name))}.")
     if "no-prefusion" in scores:
-        change = _change(full, scores["no-prefusion"]["f1"])
+        change = _change(full, scores["no-prefusion"]["f1"], lost.get("no-prefusion"))
         lines.append(f"With the pre-fused token left out of the prompt (same weights) it {change}.")
     return lines
 
 
-def _change(full: float, other: float) -> str:
+def _change(full: float, other: float, lost: Sequence[float] | None) -> str:
     points = 100 * (full - other)
     if abs(points) < 0.05:
         return f"stays at {_percent(other)}"
-    return f"{'falls' if points > 0 else 'rises'} to {_percent(other)} ({abs(points):.1f} points)"
+    how = "falls" if points > 0 else "rises"
+    if lost is None:
+        return f"{how} to {_percent(other)} ({abs(points):.1f} points)"
+    low, high = sorted(100 * end * (1 if points > 0 else -1) for end in lost)
+    sure = "" if low > 0 else ", so this may be chance"
+    return f"{how} to {_percent(other)} ({abs(points):.1f} points, 95&nbsp;% interval {low:.1f} to {high:.1f}{sure})"
 
 
-def _rows(scores: Mapping[str, Any], chance: Mapping[str, float]) -> str:
+def _rows(scores: Mapping[str, Any], chance: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
     rows = []
     for name, score in _ordered(scores):
-        cells = "".join(f'<td class="num">{100 * score[key]:.1f}</td>' for key, _ in COLUMNS)
+        ends = {"f1": intervals.get(name)}
+        cells = "".join(f'<td class="num">{100 * score[key]:.1f}{_brackets(ends.get(key))}</td>' for key, _ in COLUMNS)
         kind = ' class="best"' if name == "full" else ""
-        rows.append(
-            f'<tr{kind}><td>{escape(_title(name))}</td>{cells}<td class="num">{int(score["samples"])}</td></tr>'
-        )
+        rows.append(f"<tr{kind}><td>{escape(_title(name))}</td>{cells}</tr>")
     cells = "".join(f'<td class="num">{100 * chance[k]:.1f}</td>' if k in chance else "<td></td>" for k, _ in COLUMNS)
-    return "".join(rows) + f'<tr class="chance"><td>chance</td>{cells}<td></td></tr>'
+    return "".join(rows) + f'<tr class="chance"><td>chance</td>{cells}</tr>'
+
+
+def _interval(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if ends is None else (float(ends[0]), float(ends[1]))
+
+
+def _brackets(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"<small>[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]</small>"
+
+
+def _between(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f" (95&nbsp;% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
 
 
 def _examples_section(shown: str) -> str:
@@ -248,7 +292,9 @@ def _grid() -> str:
         return "".join(_cell_line(state, len(found) > 1) for state in found)
 
     return "".join(
-        f"<tr><th>{FACES[face]} face</th>{''.join(f'<td>{cell(face, voice)}</td>' for voice in _unique('voice'))}</tr>"
+        f"<tr><th>{FACES[face]} face</th>"
+        + "".join(f'<td data-voice="{voice} voice">{cell(face, voice)}</td>' for voice in _unique("voice"))
+        + "</tr>"
         for face in _unique("face")
     )
 

@@ -20,7 +20,12 @@ from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, as_samples, chec
 
 
 def wheel_f1_summands(
-    preds: Sequence[Any], target: Sequence[Any], wheel: EmotionWheel, level: int = 1, mode: str = "official"
+    preds: Sequence[Any],
+    target: Sequence[Any],
+    wheel: EmotionWheel,
+    level: int = 1,
+    mode: str = "official",
+    zero_division: float | None = None,
 ) -> Summands:
     """Per sample and wheel precision, recall and whether the sample counts; the figure is ``f1``.
 
@@ -37,7 +42,13 @@ def wheel_f1_summands(
         with np.errstate(divide="ignore", invalid="ignore"):
             precision, recall = precision / kept, recall / kept
             f1 = 2 * precision * recall / (precision + recall)
-        return _mean_over_wheels(f1, known_mode)
+        if zero_division is None:
+            return _mean_over_wheels(f1, known_mode)
+        f1 = np.where(precision + recall == 0, zero_division, f1)
+        counts = ~np.isnan(f1)  # a wheel in which no sample counts has no figure, as in counts.mean_over_wheels
+        with np.errstate(invalid="ignore"):
+            mean: Floats = np.where(counts, f1, 0.0).sum(-1) / counts.sum(-1)
+        return mean
 
     return Summands(_rows(scores.precision, scores.recall, scores.keep), figure)
 
