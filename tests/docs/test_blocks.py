@@ -1,0 +1,139 @@
+"""Every code block of the README and of the documentation runs, or says why it cannot be run here.
+
+A block that needs weights, data or a device that a test has not is marked in the page, in the line above it:
+``<!-- not run: the 7B weights -->``. Its code must compile and its imports must resolve all the same, its commands must
+be verbs with options that exist, and its YAML must be YAML that names classes that exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from affectgpt.cli.main import VERBS
+from affectgpt.cli.main import main as cli
+from clipmaker import make_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^(?P<margin> *)```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.M | re.S
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page.
+
+    Attributes:
+        page: The page, relative to the project.
+        number: Its position among the page's blocks.
+        kind: The language that the fence names.
+        text: What is in it.
+        reason: Why it is not run, or ``None``.
+    """
+
+    page: str
+    number: int
+    kind: str
+    text: str
+    reason: str | None
+
+
+def read_blocks() -> list[Block]:
+    """Every block of the README and of the documentation that has a language."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [
+        Block(
+            str(page.relative_to(ROOT)),
+            number,
+            found["kind"],
+            _unindent(found["text"], found["margin"]),
+            found["reason"],
+        )
+        for page in pages
+        for number, found in enumerate(FENCE.finditer(page.read_text("utf-8")))
+    ]
+
+
+def _unindent(text: str, margin: str) -> str:
+    return "".join(line.removeprefix(margin) for line in text.splitlines(keepends=True))
+
+
+BLOCKS = read_blocks()
+NAMED = {f"{block.page}:{block.number}": block for block in BLOCKS}
+RUN_PYTHON = sorted({block.page for block in BLOCKS if block.kind == "python" and block.reason is None})
+COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
+
+BEFORE = {
+    "docs/scoring.md": "from affectgpt.metrics import EmotionWheel\n"
+    "my_answers, their_answers, truth = [['glad']] * 9, [['sad']] * 9, [['joyful']] * 9\n",
+}
+"""What a page takes for granted before its first block."""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the examples name."""
+    names = [f"clip_{number}" for number in range(12)]
+    (tmp_path / "clip.mp4").write_bytes(make_clip(1.0, audio=True))
+    for file, word in (("mine", "glad"), ("theirs", "sad"), ("meld", "glad"), ("sims", "glad")):
+        (tmp_path / f"{file}.csv").write_text("name,labels\n" + "".join(f"{name},{word}\n" for name in names), "utf-8")
+        lines = "".join(json.dumps({"name": name, "labels": [word]}) + "\n" for name in names)
+        (tmp_path / f"{file}.jsonl").write_text(lines, "utf-8")
+    (tmp_path / "gold.csv").write_text("name,label\n" + "".join(f"{name},joy\n" for name in names), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUN_PYTHON)
+def test_python_blocks_run_in_the_order_of_the_page(page: str, desk: Path) -> None:
+    space: dict[str, Any] = {"__name__": "page"}
+    exec(BEFORE.get(page, ""), space)
+    for name, block in NAMED.items():
+        if block.page == page and block.kind == "python" and block.reason is None:
+            exec(compile(block.text, name, "exec"), space)
+
+
+@pytest.mark.parametrize("name", [name for name, block in NAMED.items() if block.kind == "python" and block.reason])
+def test_python_blocks_that_cannot_run_import_what_exists(name: str) -> None:
+    for node in ast.walk(ast.parse(NAMED[name].text)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.parametrize("name", [name for name, block in NAMED.items() if block.kind == "yaml"])
+def test_yaml_blocks_are_yaml_and_name_classes_that_exist(name: str) -> None:
+    text = NAMED[name].text
+    yaml.safe_load(text)
+    for path in re.findall(r"class_path: (affectgpt[\w.]+|lightning[\w.]+)", text):
+        module, _, attribute = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_are_verbs_with_options_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(NAMED[name].text):
+        verb, options = words[1], [word.split("=")[0] for word in words[2:] if word.startswith("--")]
+        assert verb in VERBS or verb.startswith("-"), words
+        if verb in VERBS and verb not in ("fit", "validate", "test"):
+            with pytest.raises(SystemExit):
+                cli([verb, "--help"])
+            told = capsys.readouterr().out
+            assert [option for option in options if not re.search(rf"{option}\b", told)] == [], words
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every call of ``affectgpt`` in a block."""
+    lines = text.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line for line in words if line and line[0] == "affectgpt"]
