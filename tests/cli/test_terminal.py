@@ -72,6 +72,7 @@ def test_lines_of_the_log_are_escaped() -> None:
 
 
 def test_error_lines_are_escaped_and_no_colour_leaves_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "gold.csv").write_text("name,label\na,joy\n", "utf-8")
     done = run("score", "meld", str(tmp_path / "no\x1b[2J[/run].csv"), str(tmp_path / "gold.csv"))
     assert done.returncode == 1
     assert "\x1b" not in done.stdout + done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from affectgpt.errors import AffectGPTError, DataError
+from affectgpt.errors import AffectGPTError, ConfigError, DataError
 from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.faces.face_arrays import read_faces
@@ -147,10 +147,11 @@ def load_sample(
     Raises:
         SampleError: If it cannot be decoded, for whatever reason; the message names the key and the place.
         ForeignFeaturesError: If it holds features of another set, which is no fault of the sample.
+        ConfigError: If the whole shard cannot serve the profile, which is no fault of the sample either.
     """
     try:
         return decode_sample(key, members, profile, recipe)
-    except ForeignFeaturesError:  # never one to be left out
+    except (ForeignFeaturesError, ConfigError):  # every sample of the shard has it; never one to be left out
         raise
     except AffectGPTError as error:
         raise SampleError(key, "load", "undecodable", f"{error} [{where}]") from error
