@@ -47,7 +47,7 @@ class Progress:
         self._console.print(shown_lines(text))
 
     def update(self, done: int, total: int) -> None:
-        """Tell how much is done; what was done at the first call does not count for the speed."""
+        """Show how much is done; what was done at the first call does not count for the speed."""
         now = time.monotonic()
         if self._task is None:
             self._task = self._bar.add_task(self.title, total=total, completed=done, speed="")

@@ -63,13 +63,13 @@ class DemoSize:
 
 
 class Stages:
-    """Tells the caller which stage runs and how far it is; the default tells nobody."""
+    """Called as the demo goes on; this one does nothing, and a caller overrides it to show progress."""
 
     def start(self, name: str, total: int) -> None:
         """A stage begins."""
 
     def advance(self, done: int) -> None:
-        """So much of the stage is done."""
+        """``done`` parts of the stage are done."""
 
 
 def run_demo(
@@ -89,7 +89,7 @@ def run_demo(
         size: How much to make and train.
         config: ``model`` and ``data`` settings; those of ``demo.yaml`` by default.
         seed: Seed of corpus, order, weights and dropout.
-        stages: Is told how far the demo is.
+        stages: Called as the demo goes on.
 
     Returns:
         The report, as written to ``report.json``.

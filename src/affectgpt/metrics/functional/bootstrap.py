@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 Figure = Callable[[Floats], Floats]
 
 RESAMPLES = 10_000
-"""How many resamples are drawn unless told."""
+"""How many resamples are drawn by default."""
 
 _BLOCK = 1 << 20
 # A binomial draw costs about as much as this many uniform ones.

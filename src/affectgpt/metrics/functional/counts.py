@@ -92,6 +92,9 @@ def mean_scores(counts: Counts, mode: Mode, zero_division: float | None = None) 
         zero_division: The F1 of a wheel of which both precision and recall are 0; by default NaN in mode ``official``
             (0/0, as published) and 0 in mode ``strict``.
     """
+    # The sum of shared / size over samples is the sum over sizes d of (shared groups of all samples of size d) / d: one
+    # division a size, so the order of the samples does not matter. With F1 = 2 shared / (predicted + true), the third
+    # table, by predicted + true, holds half of it.
     denominators = torch.arange(MAX_SIZE + 1, dtype=torch.float64, device=counts.by_size.device).clamp(min=1)
     kept = counts.tallies[:, 0].double()
     precision, recall, half_f1 = ((sums / denominators).sum(-1) / kept for sums in counts.by_size.double())

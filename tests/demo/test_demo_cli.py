@@ -1,0 +1,39 @@
+"""The verb ``demo`` at its end: the figures with their intervals, what was written, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affectgpt.cli.main import main
+from affectgpt.demo import main_job
+
+REPORT = {
+    "scores": {"full": {"f1": 0.934, "precision": 0.93, "recall": 0.94, "hit_rate": 0.95}},
+    "f1_intervals": {"full": [0.881, 0.979]},
+    "chance": {"f1": 0.25, "hit_rate": 0.24},
+    "total_seconds": 12.0,
+    "peak_rss_mb": 2048,
+}
+
+
+def test_it_ends_with_what_it_wrote_and_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "[run] \x1b[31m"
+
+    def run(folder: str, *_: Any, **__: Any) -> dict[str, Any]:
+        (Path(folder) / "corpus" / "clips").mkdir(parents=True)
+        (Path(folder) / "corpus" / "clips" / "a.mp4").write_bytes(b"")
+        return REPORT
+
+    monkeypatch.setattr(main_job, "run_demo", run)
+    assert main(["demo", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "88.1 to 97.9" in shown
+    name = str(out).replace("\x1b", "\\u001b")
+    assert f"wrote {name}/report.html" in shown
+    assert f"next: affectgpt predict '{name}/corpus/clips/a.mp4' --checkpoint '{name}/model.ckpt'" in shown
