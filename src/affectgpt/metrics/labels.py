@@ -136,11 +136,19 @@ def _members(value: Any) -> Iterator[Any]:
 
 
 def _from_text(text: str, readings: int = 1) -> Iterable[str]:
+    if _is_word(text):  # most are
+        if (word := text.lower()) not in _NOTHING:
+            yield word
+        return
     for label in _read_once(text):
-        if readings == _MOST_READINGS or _is_settled(label):
+        if readings == _MOST_READINGS or _is_word(label) or _is_settled(label):
             yield label
         else:
             yield from _from_text(label, readings + 1)
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.isalpha()
 
 
 @lru_cache(maxsize=1 << 16)  # labels repeat
