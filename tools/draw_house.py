@@ -58,9 +58,7 @@ def redraw(page: str) -> str:
 def main() -> int:
     """Rewrite the page, or compare with it."""
     parser = argparse.ArgumentParser(description="Draw the house into docs/architecture.md.")
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit with 1 where it is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where it is out of date")
     check = parser.parse_args().check
     old = PAGE.read_text(encoding="utf-8")
     new = redraw(old)

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from affectgpt import AffectGPT
 from affectgpt.errors import AlignmentError, ConfigError
 from affectgpt.llm import AnswerSampling, LLMHead, TinyLM, pack_samples
+from affectgpt.llm.answer_sampling import next_tokens
 from affectgpt.llm.base import LLMHead as Base
 from affectgpt.llm.logprobs import chunked_logprobs
-from affectgpt.llm.sampling import next_tokens
 from affectgpt.prompts import AnswerEnd
 from affectgpt.prompts.render import IGNORE
 from affectgpt.types import Batch

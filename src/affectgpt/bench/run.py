@@ -184,7 +184,7 @@ def _inputs_of(model: AffectGPT) -> dict[str, Any]:
 def _answer(model: AffectGPT, batch: Batch, max_new_tokens: int | None) -> list[Prediction]:
     """Answer a batch; in halves where the device's memory does not hold it."""
     from affectgpt.model.answer import answer_batch
-    from affectgpt.training.memory import in_halves
+    from affectgpt.training.halving import in_halves
 
     return in_halves(
         lambda part: answer_batch(model, batch.part(part.start, part.stop), max_new_tokens), batch.keys, model.device

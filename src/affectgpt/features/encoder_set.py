@@ -23,7 +23,7 @@ from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import Spec
-from affectgpt.training.memory import in_halves
+from affectgpt.training.halving import in_halves
 from affectgpt.types import Clip
 
 log = logging.getLogger(__name__)

@@ -1,3 +1,4 @@
+from .answer_sampling import AnswerSampling as AnswerSampling
 from .base import HeadTokenizer as HeadTokenizer
 from .base import LLMHead as LLMHead
 from .base import LLMOutput as LLMOutput
@@ -5,7 +6,6 @@ from .causal_lm import CausalLM as CausalLM
 from .logprobs import AnswerLogProbs as AnswerLogProbs
 from .packed_rows import PackedRow as PackedRow
 from .packed_rows import pack_samples as pack_samples
-from .sampling import AnswerSampling as AnswerSampling
 from .scatter import scatter_slots as scatter_slots
 from .smollm2 import smollm2_135m_instruct as smollm2_135m_instruct
 from .tiny import TinyLM as TinyLM

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from affectgpt.llm.answer_sampling import AnswerSampling, next_tokens, seeded
 from affectgpt.llm.base import LLMHead
-from affectgpt.llm.sampling import AnswerSampling, next_tokens, seeded
 from affectgpt.prompts.template import AnswerEnd
 
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.logprobs import AnswerLogProbs, logprobs_of
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs
-from affectgpt.llm.sampling import AnswerSampling
 from affectgpt.part import Part
 from affectgpt.prompts.template import AnswerEnd
 

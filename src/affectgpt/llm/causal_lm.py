@@ -13,13 +13,13 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
+from affectgpt.llm.answer_sampling import AnswerSampling, seeded
 from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.logprobs import AnswerLogProbs, chunked_logprobs
 from affectgpt.llm.lora import LoraSpec, add_lora
 from affectgpt.llm.packed_attention import check_packing, packed_arguments
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs, positions_of
-from affectgpt.llm.sampling import AnswerSampling, seeded
 from affectgpt.prompts.render import IGNORE
 from affectgpt.prompts.template import AnswerEnd
 

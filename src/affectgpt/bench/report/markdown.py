@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from affectgpt.bench.report.content import Cell, Report, mean_title
+from affectgpt.bench.report.explanations import (
+    comparison_of,
+    how_made,
+    selection_head,
+    selection_rows,
+    single_checkpoints,
+)
 from affectgpt.bench.report.figure_names import (
     ABSENT,
     TITLES,
@@ -15,7 +22,6 @@ from affectgpt.bench.report.figure_names import (
     shown,
     wheels_of,
 )
-from affectgpt.bench.report.sentences import comparison_of, how_made, selection_head, selection_rows, single_checkpoints
 from affectgpt.bench.result import ClassFigures
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.pages.escaping import for_markdown

@@ -7,10 +7,10 @@ from string import Template
 
 from affectgpt.bench.report.charts import draw_sets
 from affectgpt.bench.report.content import Report, mean_title
+from affectgpt.bench.report.explanations import selection_head, selection_rows, single_checkpoints
 from affectgpt.bench.report.figure_names import TITLES, between, percent
 from affectgpt.bench.report.page_sets import set_section
 from affectgpt.bench.report.page_tables import SIDEWAYS, main_table, plain_table
-from affectgpt.bench.report.sentences import selection_head, selection_rows, single_checkpoints
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
 from affectgpt.pages.plotting import data_address

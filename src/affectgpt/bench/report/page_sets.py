@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from affectgpt.bench.report.charts import draw_classes
 from affectgpt.bench.report.content import Report
+from affectgpt.bench.report.explanations import comparison_of, how_made
 from affectgpt.bench.report.figure_names import TITLES, Figure, counts_of, figures_of, percent, shown, wheels_of
 from affectgpt.bench.report.page_tables import plain_table
-from affectgpt.bench.report.sentences import comparison_of, how_made
 from affectgpt.bench.result import SetResult
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TestSet

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from affectgpt.errors import DataError
-from affectgpt.training.memory import in_halves
+from affectgpt.training.halving import in_halves
 
 CPU = torch.device("cpu")
 
