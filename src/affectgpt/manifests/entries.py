@@ -43,13 +43,13 @@ class NotedEntry(dict[str, Any]):
     notes: tuple[str, ...] = ()
 
 
-def fault(place: str, code: str, message: str, key: str = "") -> SampleError:
-    """A fault of an entry, which names its place and, where it is known, its key."""
+def fault(location: str, code: str, message: str, key: str = "") -> SampleError:
+    """A fault of an entry, which names its location and, where it is known, its key."""
     who = f" ({key!r})" if key else ""
-    return SampleError(clean_text(key or place), "manifest", code, clean_text(f"{place}{who}: {message}"))
+    return SampleError(clean_text(key or location), "manifest", code, clean_text(f"{location}{who}: {message}"))
 
 
-def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: bool = False) -> Record:
+def read_entry(entry: Mapping[str, Any], folder: Path, location: str, *, cells: bool = False) -> Record:
     """Make a record of an entry.
 
     Half an emoji becomes U+FFFD; invisible characters leave names and labels; both are noted, and so are words that
@@ -58,28 +58,28 @@ def read_entry(entry: Mapping[str, Any], folder: Path, place: str, *, cells: boo
     Args:
         entry: ``name``, ``video`` or ``audio``, and the other keys of a manifest.
         folder: What the paths in it are relative to.
-        place: Where it stands, for messages.
+        location: The file and line it was read from, for messages.
         cells: Whether it is a row of a table, where a list of labels may be written as text.
 
     Raises:
         SampleError: If the entry has no good name, a value of the wrong type, or a file that is not there.
     """
-    return _Entry(entry, folder, place, cells).read()
+    return _Entry(entry, folder, location, cells).read()
 
 
 class _Entry:
     """Takes an entry apart; what is left over in the end is extra."""
 
-    def __init__(self, entry: Mapping[str, Any], folder: Path, place: str, cells: bool) -> None:
+    def __init__(self, entry: Mapping[str, Any], folder: Path, location: str, cells: bool) -> None:
         self.entry = dict(entry)
         self.folder = folder
-        self.place = place
+        self.location = location
         self.cells = cells
         self.key = ""
         self.notes: list[str] = list(entry.notes) if isinstance(entry, NotedEntry) else []
 
     def fault(self, code: str, message: str) -> SampleError:
-        return fault(self.place, code, message, self.key)
+        return fault(self.location, code, message, self.key)
 
     def read(self) -> Record:
         self.key = self.take_key()

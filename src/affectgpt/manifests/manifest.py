@@ -139,36 +139,38 @@ def _read_file(path: Path) -> ManifestScan:
 def _collect(entries: Entries, folder: Path, *, cells: bool) -> ManifestScan:
     """The records of the entries, and what is wrong with the others."""
     scan = ManifestScan()
-    first_place: dict[str, str] = {}
-    for place, entry in entries:
+    first_location: dict[str, str] = {}
+    for location, entry in entries:
         try:
             if isinstance(entry, SampleError):
                 raise entry
-            record = read_entry(entry, folder, place, cells=cells)
-            if record.key in first_place:
-                message = f"the name was used in {first_place[record.key]} already; every sample needs one of its own"
-                raise fault(place, "duplicate_key", message, record.key)
+            record = read_entry(entry, folder, location, cells=cells)
+            if record.key in first_location:
+                message = (
+                    f"the name was used in {first_location[record.key]} already; every sample needs one of its own"
+                )
+                raise fault(location, "duplicate_key", message, record.key)
         except SampleError as problem:
             scan.problems.append(problem)
             continue
-        first_place[record.key] = place
+        first_location[record.key] = location
         scan.records.append(record)
     return scan
 
 
 def _json_lines(path: Path) -> Entries:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         if not line.strip():
             continue
         try:
             entry = parse_json(line, "the line")
         except DataError as error:
-            yield place, fault(place, "not_json", f"{error}; write one object a line")
+            yield location, fault(location, "not_json", f"{error}; write one object a line")
             continue
         if not isinstance(entry, dict):
-            entry = fault(place, "not_an_object", f'{line.strip()[:60]!r} is no JSON object; write {{"name": ...}}')
-        yield place, entry
+            entry = fault(location, "not_an_object", f'{line.strip()[:60]!r} is no JSON object; write {{"name": ...}}')
+        yield location, entry
 
 
 def _parquet(path: Path) -> Entries:

@@ -53,13 +53,13 @@ class MediaFolder:
         """
         for stem, paths in self.clips.items():
             media = [path for path in paths if _suffix(path) in _MEDIA]
-            place = str(self.folder / media[0])
+            location = str(self.folder / media[0])
             try:
-                yield place, _entry(self.folder, stem, media, [path for path in paths if path not in media])
+                yield location, _entry(self.folder, stem, media, [path for path in paths if path not in media])
             except _AmbiguousError as error:
-                yield place, fault(place, "ambiguous", str(error))
+                yield location, fault(location, "ambiguous", str(error))
             except DataError as error:
-                yield place, fault(place, "bad_side_file", str(error))
+                yield location, fault(location, "bad_side_file", str(error))
 
 
 def sort_into_clips(walk: FolderWalk) -> MediaFolder:

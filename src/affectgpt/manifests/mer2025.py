@@ -72,11 +72,11 @@ class Mer2025:
         with_faces = "faces" not in self.ignore and (folder / "openface_face").is_dir()
         labels, reasons = tables.get("openset", {}), tables.get("reason", {})
         for name in dict.fromkeys([*labels, *reasons]):
-            place = (labels.get(name) or reasons[name])[0]
+            location = (labels.get(name) or reasons[name])[0]
             several = [paths for paths in (videos.get(name, []), sounds.get(name, [])) if len(paths) > 1]
             if several:
                 message = f"{' and '.join(several[0])} are both there; remove one"
-                yield place, fault(place, "ambiguous", message, name)
+                yield location, fault(location, "ambiguous", message, name)
                 continue
             entry: dict[str, Any] = {"name": name, "video": videos.get(name, [f"video/{name}.mp4"])[0]}
             entry["labels"] = labels[name][1].get("openset") if name in labels else None
@@ -90,7 +90,7 @@ class Mer2025:
             words = dict(subtitles[name][1]) if name in subtitles else {}
             entry["subtitle"] = words.pop(self.subtitle, None)
             words.pop("name", None)
-            yield place, {**entry, **{f"subtitle_{language}": text for language, text in words.items()}}
+            yield location, {**entry, **{f"subtitle_{language}": text for language, text in words.items()}}
         for problem in faults:
             yield problem.key, problem
 
@@ -128,19 +128,19 @@ class Mer2025:
 
 
 def _read_table(path: Path, column: str) -> tuple[_Table, list[SampleError]]:
-    """Name to place and row, and the faults of the table: a name that comes twice with different words."""
+    """Name to location and row, and the faults of the table: a name that comes twice with different words."""
     rows: _Table = {}
     faults: list[SampleError] = []
-    for place, row in table_rows(path, column):
+    for location, row in table_rows(path, column):
         if isinstance(row, SampleError):
             faults.append(row)
             continue
         name = clean_name(row.get("name", ""))
         if name in rows and row != rows[name][1]:
             message = f"the name was used in {rows[name][0]} already, with another {column!r}; remove one"
-            faults.append(fault(place, "duplicate_key", message, name))
+            faults.append(fault(location, "duplicate_key", message, name))
         else:
-            rows.setdefault(name, (place, row))
+            rows.setdefault(name, (location, row))
     return rows, faults
 
 
@@ -156,9 +156,9 @@ def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, list[str]]:
 
 def _find_faces(folder: Path, name: str) -> str:
     base = f"openface_face/{name}"
-    for place in (f"{base}/{name}.npy", f"{base}.npy", f"{base}/{name}_aligned", f"{base}_aligned"):
-        if (folder / place).exists():
-            return place
+    for relative in (f"{base}/{name}.npy", f"{base}.npy", f"{base}/{name}_aligned", f"{base}_aligned"):
+        if (folder / relative).exists():
+            return relative
     if any(path.suffix.lower().lstrip(".") in PICTURE_SUFFIXES for path in _listing(folder / base)):
         return base
     return f"{base}/{name}.npy"

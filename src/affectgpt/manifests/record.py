@@ -23,10 +23,10 @@ class SampleError(DataError):
     """What is wrong with one sample.
 
     Args:
-        key: The sample's key, or the place of its line where it has none.
+        key: The sample's key, or the location of its line where it has none.
         stage: ``"manifest"``, ``"select"`` or ``"probe"`` when packing; ``"load"`` or ``"ask"`` when reading.
         code: One word for the kind of fault, for tables.
-        message: The whole story: place, value, what was expected, what to do.
+        message: The whole story: location, value, what was expected, what to do.
     """
 
     def __init__(self, key: str, stage: str, code: str, message: str) -> None:

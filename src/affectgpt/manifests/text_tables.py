@@ -47,7 +47,7 @@ class TextTable:
     rows: tuple[TableRow, ...]
     encoding: str = "utf-8"
 
-    def place(self, row: TableRow) -> str:
+    def location(self, row: TableRow) -> str:
         """Where a row stands: the file and the line."""
         return f"{self.path}:{row.line}"
 
@@ -69,7 +69,7 @@ class TextTable:
         for row in self.rows:
             problem = self.misfit(row)
             if problem is not None:
-                raise DataError(f"{self.place(row)}: {problem}")
+                raise DataError(f"{self.location(row)}: {problem}")
         return [self.as_dict(row) for row in self.rows]
 
     def as_dict(self, row: TableRow) -> dict[str, str]:
@@ -129,7 +129,7 @@ def read_table(path: Path, *, quoted: bool = True, other_encoding: str | None = 
 
 
 def table_rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str] | SampleError]]:
-    """Rows of a table of text as entries of a manifest: place, and column to text, empty cells left out.
+    """Rows of a table of text as entries of a manifest: location, and column to text, empty cells left out.
 
     Args:
         path: The file.
@@ -146,11 +146,11 @@ def table_rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str] 
             f"{list(table.columns)!r}{_other_delimiter(table.columns)}"
         )
     for row in table.rows:
-        place, problem = table.place(row), table.misfit(row)
+        location, problem = table.location(row), table.misfit(row)
         if problem is not None:
-            yield place, fault(place, "wrong_row", problem)
+            yield location, fault(location, "wrong_row", problem)
         else:
-            yield place, {name: cell for name, cell in table.as_dict(row).items() if cell.strip()}
+            yield location, {name: cell for name, cell in table.as_dict(row).items() if cell.strip()}
 
 
 def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:

@@ -17,7 +17,7 @@ class EpochPlan:
     """Deals positions of an epoch's sequence out to ranks.
 
     The pieces, one after the other, are cut into one run of neighbours for each rank, so that a rank opens few shards.
-    What does not divide evenly, and what is held back on purpose, is the reserve: each rank has a part of it, from
+    What does not divide evenly, and what is held back on purpose, is the reserve: each rank has a share of it, from
     which bad samples are replaced; what is not needed is left out of the epoch.
 
     Attributes:
@@ -70,7 +70,7 @@ class EpochPlan:
         return _cut(self.pieces, rank * self.share + first, (rank + 1) * self.share)
 
     def reserve_of(self, rank: int, used: int = 0) -> tuple[Piece, ...]:
-        """A rank's part of the reserve, after the first ``used`` of it."""
+        """A rank's share of the reserve, after the first ``used`` of it."""
         first, size = self.world_size * self.share, self.samples - self.world_size * self.share
         start, stop = (first + number * size // self.world_size for number in (rank, rank + 1))
         return _cut(self.pieces, min(start + used, stop), stop)
@@ -80,7 +80,7 @@ class EpochPlan:
 
         Args:
             steps: Batches that each rank has made.
-            used: Samples that each rank has taken from its part of the reserve.
+            used: Samples that each rank has taken from its share of the reserve.
         """
         unread = [self.of_rank(rank, steps) for rank in range(self.world_size)]
         unread += [self.reserve_of(rank, used[rank]) for rank in range(self.world_size)]
@@ -104,7 +104,7 @@ class EpochPlan:
 
 
 def _cut(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
-    """Places ``start`` to ``stop - 1`` of the pieces laid end to end."""
+    """Positions ``start`` to ``stop - 1`` of the pieces laid end to end."""
     found, begin = [], 0
     for low, high in pieces:
         first, last = max(low, low + start - begin), min(high, low + stop - begin)

@@ -59,56 +59,56 @@ class MixtureOrder:
         """
         before = self._before(start)
         draws = [
-            self._endless(part, self._epoch * length + first)
-            for part, (length, first) in enumerate(zip(self._lengths, before, strict=True))
+            self._endless(set_number, self._epoch * length + first)
+            for set_number, (length, first) in enumerate(zip(self._lengths, before, strict=True))
         ]
-        for part in self._turns(before, min(stop, len(self)) - start):
-            yield part, *next(draws[part])
+        for set_number in self._turns(before, min(stop, len(self)) - start):
+            yield set_number, *next(draws[set_number])
 
-    def _endless(self, part: int, start: int) -> Iterator[tuple[int, int]]:
+    def _endless(self, set_number: int, start: int) -> Iterator[tuple[int, int]]:
         """A set's samples from a position of its endless sequence on."""
-        size = self._sizes[part]
+        size = self._sizes[set_number]
         lap, first = divmod(start, size)
         while True:
-            seed = f"{self._seed}.{part}" if part else self._seed
+            seed = f"{self._seed}.{set_number}" if set_number else self._seed
             order = EpochOrder(
-                self._counts[part], seed=seed, epoch=lap, shuffle=self._shuffle, mix_shards=self._mix_shards
+                self._counts[set_number], seed=seed, epoch=lap, shuffle=self._shuffle, mix_shards=self._mix_shards
             )
             yield from order.walk(first, size)
             lap, first = lap + 1, 0
 
-    def _mark(self, part: int, number: int) -> float:
+    def _mark(self, set_number: int, number: int) -> float:
         """Where a set's ``number``-th sample of the epoch stands on a scale from 0 to 1."""
-        return (2 * number + 1) / (2 * self._lengths[part])
+        return (2 * number + 1) / (2 * self._lengths[set_number])
 
     def _turns(self, before: Sequence[int], count: int) -> Iterator[int]:
         """Whose turn it is at the next ``count`` positions: the sets in order of their samples' marks."""
         if len(self._lengths) == 1:
             yield from (0 for _ in range(count))
             return
-        heap = [(self._mark(part, number), part, number) for part, number in enumerate(before)]
+        heap = [(self._mark(set_number, number), set_number, number) for set_number, number in enumerate(before)]
         heapq.heapify(heap)
         for _ in range(count):
-            _, part, number = heap[0]
-            yield part
-            heapq.heapreplace(heap, (self._mark(part, number + 1), part, number + 1))
+            _, set_number, number = heap[0]
+            yield set_number
+            heapq.heapreplace(heap, (self._mark(set_number, number + 1), set_number, number + 1))
 
     def _before(self, start: int) -> list[int]:
         """How many samples of each set come before a position."""
         if len(self._lengths) == 1:
             return [start]
-        parts = len(self._lengths)
-        mark = (start - parts) / len(self)  # at most ``start`` samples have a smaller mark
+        sets = len(self._lengths)
+        mark = (start - sets) / len(self)  # at most ``start`` samples have a smaller mark
         numbers = []
-        for part, length in enumerate(self._lengths):
+        for set_number, length in enumerate(self._lengths):
             number = max(0, int(mark * length + 0.5))
-            while number and self._mark(part, number - 1) >= mark:
+            while number and self._mark(set_number, number - 1) >= mark:
                 number -= 1
-            while self._mark(part, number) < mark:
+            while self._mark(set_number, number) < mark:
                 number += 1
             numbers.append(number)
-        for part in self._turns(numbers, start - sum(numbers)):
-            numbers[part] += 1
+        for set_number in self._turns(numbers, start - sum(numbers)):
+            numbers[set_number] += 1
         return numbers
 
 
@@ -139,9 +139,9 @@ def mixture_lengths(sizes: Sequence[int], weights: Sequence[float | None]) -> li
     total = sum(sizes)
     exact = [total * weight / sum(given) for weight in given]
     lengths = [int(value) for value in exact]
-    by_rest = sorted(range(len(sizes)), key=lambda part: (lengths[part] - exact[part], part))
-    for part in by_rest[: total - sum(lengths)]:
-        lengths[part] += 1
+    by_rest = sorted(range(len(sizes)), key=lambda set_number: (lengths[set_number] - exact[set_number], set_number))
+    for set_number in by_rest[: total - sum(lengths)]:
+        lengths[set_number] += 1
     if 0 in lengths:
         raise ConfigError(
             f"weights of the training sets: {given} give set {lengths.index(0)} no sample in an epoch of {total}; "

@@ -62,8 +62,8 @@ class EpochOrder:
         if self._shuffle:
             random.Random(f"{self._name}/{number}").shuffle(samples)
         for sample in samples[start:stop]:
-            part = bisect_right(begins, sample) - 1
-            yield shards[part], sample - begins[part]
+            nth = bisect_right(begins, sample) - 1
+            yield shards[nth], sample - begins[nth]
 
 
 def share_of_rank(num_samples: int, rank: int, world_size: int) -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,4 @@
-"""Streams decoded clips from shards, each rank and worker its own part, in a reproducible order."""
+"""Streams decoded clips from shards, each rank and worker its own share, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from affectgpt.types import Clip
 
 Remainder = Literal["drop", "repeat"]
 Place = tuple[int, int, int]
-"""Set, shard of the set, place in the shard."""
+"""Set, shard of the set, position in the shard."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BadSample:
     Attributes:
         key: Its key; in a mixture it begins with its set.
         shard: Its tar; in a mixture it begins with its set.
-        place: Number of its set, number of the tar in the set, place in the tar: what tells it from every other one.
+        place: Number of its set, number of the tar in the set, position in the tar: what tells it from every other one.
         code: One word for the kind of fault.
         reason: The whole story.
     """
@@ -196,13 +196,13 @@ class ShardStream(IterableDataset[Clip]):
         """
         if self._decoded is not None and place in self._decoded:
             return self._decoded[place]
-        part, shard, position = place
+        set_number, shard, position = place
         try:
-            clip = readers[part, shard].load(position, self.profile)
+            clip = readers[set_number, shard].load(position, self.profile)
         except SampleError as error:
-            return self.bad(place, self._prefixes[part] + error.key, error)
-        if self._prefixes[part]:
-            clip = replace(clip, key=self._prefixes[part] + clip.key)
+            return self.bad(place, self._prefixes[set_number] + error.key, error)
+        if self._prefixes[set_number]:
+            clip = replace(clip, key=self._prefixes[set_number] + clip.key)
         if self._decoded is not None:
             self._decoded[place] = clip
         return clip
@@ -219,8 +219,8 @@ class ShardStream(IterableDataset[Clip]):
         """
         if not self.tolerant:
             raise DataError(str(error)) from error
-        part, shard, _ = place
-        name = self._prefixes[part] + self.indexes[part].shards[shard].name
+        set_number, shard, _ = place
+        name = self._prefixes[set_number] + self.indexes[set_number].shards[shard].name
         return BadSample(key, name, place, error.code, str(error))
 
 
