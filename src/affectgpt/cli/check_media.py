@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         hours = sum(result.duration_seconds or 0 for result in results) / 3600
         verdicts = f"{counts['ok']} ok, {counts['notes']} with notes, {counts['refused']} refused"
         say(f"{verdicts}; {hours:.2f} h; {written}")
-        if counts["refused"] < len(results):
+        if counts["refused"] < len(results) and Path(args.media[0]).is_dir():
             say(f"next: affectgpt pack {shlex.quote(args.media[0])} SHARDS --skip-bad")
     return int(any(result.verdict == "refused" for result in results))
 
