@@ -117,22 +117,22 @@ def test_a_recipe_with_any_value_anywhere(folder: Path, form: str, data: st.Data
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("shards", 0, "sha256"), "../../../etc/passwd", "no sha256 of 64 hexadecimal digits"),
-        (("shards", 0, "sha256"), "A" * 64, "no sha256"),
-        (("shards", 0, "name"), "../shard-000000.tar", "no plain name of a tar"),
-        (("shards", 0, "name"), "..", "no plain name"),
-        (("shards", 0, "name"), "a\u0000.tar", "no plain name"),
-        (("shards", 0, "name"), "a.tar?token=1", "no plain name"),
+        (("shards", 0, "sha256"), "../../../etc/passwd", "not a sha256 of 64 hexadecimal digits"),
+        (("shards", 0, "sha256"), "A" * 64, "not a sha256"),
+        (("shards", 0, "name"), "../shard-000000.tar", "not a plain name of a tar"),
+        (("shards", 0, "name"), "..", "not a plain name"),
+        (("shards", 0, "name"), "a\u0000.tar", "not a plain name"),
+        (("shards", 0, "name"), "a.tar?token=1", "not a plain name"),
         (("shards", 0, "name"), "shard-000001.tar", "two shards have the name 'shard-000001.tar'"),
-        (("shards", 0, "bytes"), -1, "no whole number from 1,024"),
-        (("shards", 0, "bytes"), 2**62, "no whole number"),
-        (("shards", 0, "bytes"), True, "no whole number"),
-        (("shards", 0, "samples"), 10**9, "no whole number from 1 to"),
-        (("shards", 0, "samples"), 2.0, "no whole number"),
-        (("labels",), {"calm": -1}, "no whole number"),
-        (("labels",), ["calm"], "no mapping"),
-        (("duration_seconds",), float("nan"), "no length in seconds"),
-        (("recipe",), "x", "no mapping"),
+        (("shards", 0, "bytes"), -1, "not a whole number from 1,024"),
+        (("shards", 0, "bytes"), 2**62, "not a whole number"),
+        (("shards", 0, "bytes"), True, "not a whole number"),
+        (("shards", 0, "samples"), 10**9, "not a whole number from 1 to"),
+        (("shards", 0, "samples"), 2.0, "not a whole number"),
+        (("labels",), {"calm": -1}, "not a whole number"),
+        (("labels",), ["calm"], "not a mapping"),
+        (("duration_seconds",), float("nan"), "not a length in seconds"),
+        (("recipe",), "x", "not a mapping"),
     ],
 )
 def test_paths_and_sizes_are_checked(folder: Path, path: tuple[Any, ...], value: Any, words: str) -> None:
@@ -146,7 +146,7 @@ def test_a_small_index_takes_little_memory(folder: Path) -> None:
     shard = {**saved["shards"][0], "samples": 2 * 10**8, "bytes": 2**40}
     content = json.dumps({**saved, "samples": 2 * 10**8, "shards": [shard]}).encode()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError, match=r"no whole number from 1 to 1,000,000"):
+    with pytest.raises(DataError, match=r"not a whole number from 1 to 1,000,000"):
         parse_index(content, Path(), "index.json")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 

@@ -140,7 +140,7 @@ def test_the_verb_prints_a_report_and_tells_by_its_exit_code(
     assert [fault["code"] for fault in report["faults"]] == ["missing_shard"]
     assert main(["check", str(folder)]) == 1
     assert "FAULT missing_shard [shard-000003.tar]" in capsys.readouterr().out
-    with pytest.raises(DataError, match="is no shard folder"):
+    with pytest.raises(DataError, match="is not a shard folder"):
         check_shards(tmp_path)
 
 

@@ -193,7 +193,7 @@ def test_missing_and_changed_shards_are_noticed_at_the_start(shards, tmp_path):
     victim.unlink()
     with pytest.raises(DataError, match=r"shard-000002\.tar.*missing"):
         read_index(out)
-    with pytest.raises(DataError, match="is no shard folder"):
+    with pytest.raises(DataError, match="is not a shard folder"):
         read_index(tmp_path)
     victim.write_bytes(content)
     saved = json.loads((out / "index.json").read_text())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
 Paths = Sequence[str | os.PathLike[str]]
-Told = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 class Benchmark:
@@ -75,7 +75,7 @@ class Benchmark:
         self.column, self.gold_column = column, gold_column
 
     def score_files(
-        self, predictions: Paths, gold: Paths, name: str | None = None, tell: Told | None = None
+        self, predictions: Paths, gold: Paths, name: str | None = None, tell: Tell | None = None
     ) -> list[SystemResult]:
         """Score prediction files.
 

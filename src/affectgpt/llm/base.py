@@ -37,7 +37,7 @@ class HeadTokenizer(Protocol):
     """What the library asks of a head's tokenizer; every tokenizer of Hugging Face has it.
 
     Attributes:
-        pad_token_id: Fills padding and the places of feature tokens.
+        pad_token_id: Fills padding and the positions of feature tokens.
         eos_token_id: Ends an answer.
         bos_token_id: Begins a prompt; ``None`` where the model has no such token.
     """

@@ -64,7 +64,7 @@ def logprobs_of(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def chunked_logprobs(hidden: Tensor, labels: Tensor, to_logits: Callable[[Tensor], Tensor], vocabulary: int) -> Tensor:
-    """Log-probability of every label, without ever holding the logits of all places.
+    """Log-probability of every label, without ever holding the logits of all positions.
 
     With gradients on, each piece's logits are computed again in the backward pass.
 

@@ -100,5 +100,5 @@ def _try_packing(network: Any, device: torch.device) -> None:
     if (packed[0] - packed[1]).abs().max() > 1e-5 * scale or (packed[0] - alone[0]).abs().max() > rounding * scale:
         raise ConfigError(
             f"{type(network).__name__} does not keep the samples of a packed row apart: a sample's output depends on "
-            "its neighbour or on its place in the row; do not pack with this model"
+            "its neighbour or on its position in the row; do not pack with this model"
         )

@@ -53,7 +53,7 @@ def scatter_slots(
     tokens: Mapping[str, Tensor],
     present: Mapping[str, Sequence[bool]],
 ) -> Tensor:
-    """Put the feature tokens in their places; call ``check_slots`` first.
+    """Put the feature tokens at their positions; call ``check_slots`` first.
 
     Args:
         embeds: Float ``[B, L, E]``.

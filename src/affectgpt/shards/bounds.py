@@ -34,10 +34,10 @@ def tar_name(value: Any) -> str:
         'shard-000000.tar'
         >>> tar_name("../shard.tar")
         Traceback (most recent call last):
-        ValueError: '../shard.tar' is no plain name of a tar
+        ValueError: '../shard.tar' is not a plain name of a tar
     """
     if not isinstance(value, str) or not _TAR_NAME.fullmatch(value):
-        raise ValueError(f"{value!r:.200} is no plain name of a tar")
+        raise ValueError(f"{value!r:.200} is not a plain name of a tar")
     return value
 
 
@@ -48,7 +48,7 @@ def sha256(value: Any) -> str:
         ValueError: If it is not 64 hexadecimal digits, as ``hashlib`` writes them.
     """
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"{value!r:.200} is no sha256 of 64 hexadecimal digits")
+        raise ValueError(f"{value!r:.200} is not a sha256 of 64 hexadecimal digits")
     return value
 
 
@@ -59,7 +59,7 @@ def whole(value: Any, least: int, most: int) -> int:
         ValueError: If it is not a whole number from ``least`` to ``most``.
     """
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{value!r:.200} is no whole number from {least:,} to {most:,}")
+        raise ValueError(f"{value!r:.200} is not a whole number from {least:,} to {most:,}")
     return value
 
 
@@ -70,7 +70,7 @@ def seconds(value: Any) -> float:
         ValueError: If it is not a finite number from 0 on.
     """
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{value!r:.200} is no length in seconds")
+        raise ValueError(f"{value!r:.200} is not a length in seconds")
     return float(value)
 
 
@@ -78,9 +78,9 @@ def text(value: Any) -> str:
     """A key or another short text, which may stand in messages and reports.
 
     Raises:
-        ValueError: If it is no text in UTF-8 of at most 1,000 characters.
+        ValueError: If it is not a text in UTF-8 of at most 1,000 characters.
     """
     if not isinstance(value, str) or len(value) > 1000:
-        raise ValueError(f"{value!r:.200} is no text of at most 1,000 characters")
+        raise ValueError(f"{value!r:.200} is not a text of at most 1,000 characters")
     value.encode()  # half an emoji is a ValueError too
     return value

@@ -196,25 +196,25 @@ class ReadAhead:
         self._thread: Thread | None = None
 
     def follow(
-        self, places: Callable[[], Iterator[tuple[int, int, int]]], open_shards: int
+        self, positions: Callable[[], Iterator[tuple[int, int, int]]], open_shards: int
     ) -> Iterator[tuple[int, int, int]]:
-        """Go through places, with the shards of those to come asked for.
+        """Go through the positions and ask for the shards of the coming ones ahead.
 
         Args:
-            places: Begins an iteration over (set, shard, place).
+            positions: Begins an iteration over (set, shard, position).
             open_shards: Shards of each set that are open at a time; as many are asked for ahead.
         """
         if not any(index.url for index in self._indexes):
-            yield from places()
+            yield from positions()
             return
         window = sum(open_shards * index.samples // len(index.shards) for index in self._indexes)
-        scout = places()
+        scout = positions()
         for part, shard, _ in islice(scout, window):
             self.ask(part, shard)
-        for place in places():
+        for position in positions():
             for part, shard, _ in islice(scout, 1):
                 self.ask(part, shard)
-            yield place
+            yield position
 
     def ask(self, part: int, shard: int) -> None:
         """Fetch a shard soon; one that was asked for is not asked for again."""

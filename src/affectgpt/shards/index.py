@@ -45,7 +45,7 @@ class ShardInfo:
 
         Raises:
             KeyError: If something is missing.
-            TypeError: If it is no mapping.
+            TypeError: If it is not a mapping.
             ValueError: If a value cannot be one: a name that leads out of the folder, a size below zero.
         """
         num_bytes = bounds.whole(saved["bytes"], bounds.MIN_SAMPLE_BYTES, bounds.MAX_SHARD_BYTES)
@@ -161,7 +161,7 @@ def read_index_alone(folder: str | Path) -> ShardIndex:
             )
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{str(folder)!r} is no shard folder: it has no {INDEX_FILE}; make one with pack") from error
+        raise DataError(f"{str(folder)!r} is not a shard folder: it has no {INDEX_FILE}; make one with pack") from error
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read ({error}); fetch it again, or pack the set again") from error
     return parse_index(content, folder, str(path))
@@ -225,7 +225,7 @@ def _counts(saved: Any) -> dict[str, int]:
 
 def _mapping(saved: Any) -> dict[str, Any]:
     if not isinstance(saved, dict):
-        raise TypeError(f"{saved!r:.200} is no mapping")
+        raise TypeError(f"{saved!r:.200} is not a mapping")
     return saved
 
 

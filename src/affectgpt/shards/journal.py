@@ -115,7 +115,7 @@ class Journal:
 
         Raises:
             ConfigError: If the earlier run had other settings.
-            DataError: If the file is no journal.
+            DataError: If the file is not a journal.
         """
         lines = self._whole_lines()
         if not lines:
@@ -127,7 +127,7 @@ class Journal:
             self.entries = [_entry(json.loads(line)) for line in lines[1:]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
-                f"{str(self.path)!r} is no journal of a packing ({error!r}); begin anew (--restart)"
+                f"{str(self.path)!r} is not a journal of a packing ({error!r}); begin anew (--restart)"
             ) from error
         if earlier != json.loads(json.dumps(self.settings)):
             raise ConfigError(

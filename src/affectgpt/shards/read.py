@@ -1,4 +1,4 @@
-"""Reads the samples of one shard by their place in it, without unpacking it."""
+"""Reads the samples of one shard by their position in it, without unpacking it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ShardReader:
         self._file.close()
 
     def key(self, position: int) -> str:
-        """Key of the sample at a place."""
+        """Key of the sample at a position."""
         return self._samples[position][0]
 
     def read(self, position: int) -> tuple[str, dict[str, bytes]]:
@@ -145,7 +145,7 @@ def load_sample(
         where: Where it lies, for the message.
 
     Raises:
-        SampleError: If it cannot be decoded, for whatever reason; the message names the key and the place.
+        SampleError: If it cannot be decoded, for whatever reason; the message names the key and the source.
         ForeignFeaturesError: If it holds features of another set, which is no fault of the sample.
         ConfigError: If the whole shard cannot serve the profile, which is no fault of the sample either.
     """

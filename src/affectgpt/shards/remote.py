@@ -22,14 +22,14 @@ RESTART = b"restart"
 """Stands for: what was read so far is void, the server begins anew."""
 
 
-def is_remote(place: str | Path) -> bool:
-    """Whether a place is a URL.
+def is_remote(location: str | Path) -> bool:
+    """Whether a location is a URL.
 
     Examples:
         >>> is_remote("https://host/set"), is_remote("/data/set")
         (True, False)
     """
-    return "://" in str(place)
+    return "://" in str(location)
 
 
 def join_url(folder: str, name: str) -> str:

@@ -27,10 +27,10 @@ def scan_members(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
     after a look at the sizes that they claim.
 
     Raises:
-        tarfile.TarError: If it is no tar, ends too early, or has a size that cannot be.
+        tarfile.TarError: If it is not a tar, ends too early, or has a size that cannot be.
     """
     found = 0
-    for place, header, length in _headers(file):
+    for offset, header, length in _headers(file):
         kind = header[156:157]
         if (kind not in _PLAIN_FILE and kind not in _NO_FILE) or header[124] & 0x80:
             for _ in _headers(file):  # all sizes, before tarfile believes one
@@ -38,50 +38,50 @@ def scan_members(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
             yield from islice(_scan_slowly(file), found, None)
             return
         if kind in _PLAIN_FILE:
-            name, prefix = (_text(header[a:b], place) for a, b in ((0, 100), (345, 500)))
+            name, prefix = (_text(header[a:b], offset) for a, b in ((0, 100), (345, 500)))
             is_ustar = header[257:262] == b"ustar"
             found += 1
-            yield f"{prefix}/{name}" if prefix and is_ustar else name, place + BLOCK, length
+            yield f"{prefix}/{name}" if prefix and is_ustar else name, offset + BLOCK, length
 
 
 def _headers(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
     """Place, header and size of the content of all members; each lies within the file, and behind the one before."""
     size = os.fstat(file.fileno()).st_size
-    place = 0
+    offset = 0
     while True:
-        header = os.pread(file.fileno(), BLOCK, place)
+        header = os.pread(file.fileno(), BLOCK, offset)
         if not header.strip(b"\0"):  # the end; a tar without an end mark ends with its file
             return
         if len(header) < BLOCK:
             raise tarfile.ReadError(f"it ends after {size} bytes, in the middle of a header")
-        if _octal(header[148:156], place) != sum(header) - sum(header[148:156]) + 8 * 32:
-            raise tarfile.ReadError(f"the header at byte {place} is broken")
+        if _octal(header[148:156], offset) != sum(header) - sum(header[148:156]) + 8 * 32:
+            raise tarfile.ReadError(f"the header at byte {offset} is broken")
         kind = header[156:157]
-        length = int.from_bytes(header[125:136], "big") if header[124] == 0x80 else _octal(header[124:136], place)
+        length = int.from_bytes(header[125:136], "big") if header[124] == 0x80 else _octal(header[124:136], offset)
         held = 0 if kind in _NO_FILE else length
-        if place + BLOCK + held > size:
+        if offset + BLOCK + held > size:
             raise tarfile.ReadError(f"it ends after {size} bytes, in the middle of a member")
         if kind in _EXTENDED and length > MAX_EXTENDED_BYTES:
             raise tarfile.ReadError(
-                f"the header at byte {place} goes on for {length} bytes, more than {MAX_EXTENDED_BYTES} "
+                f"the header at byte {offset} goes on for {length} bytes, more than {MAX_EXTENDED_BYTES} "
                 "(MAX_EXTENDED_BYTES)"
             )
-        yield place, header, length
-        place += BLOCK + -(-held // BLOCK) * BLOCK
+        yield offset, header, length
+        offset += BLOCK + -(-held // BLOCK) * BLOCK
 
 
-def _octal(field: bytes, place: int) -> int:
+def _octal(field: bytes, offset: int) -> int:
     digits = _OCTAL.fullmatch(field)
     if digits is None:  # int() would also take a sign, and tarfile a number below zero
-        raise tarfile.ReadError(f"the header at byte {place} is broken: {field!r} is no size")
+        raise tarfile.ReadError(f"the header at byte {offset} is broken: {field!r} is not a size")
     return int(digits[1] or b"0", 8)
 
 
-def _text(field: bytes, place: int) -> str:
+def _text(field: bytes, offset: int) -> str:
     try:
         return field.partition(b"\0")[0].decode()
     except UnicodeDecodeError as error:
-        raise tarfile.ReadError(f"the header at byte {place} is broken: its name is not UTF-8") from error
+        raise tarfile.ReadError(f"the header at byte {offset} is broken: its name is not UTF-8") from error
 
 
 def _scan_slowly(file: BinaryIO) -> Iterator[tuple[str, int, int]]:

@@ -80,9 +80,9 @@ def _ranks(values: Sequence[float]) -> npt.NDArray[np.float64]:
     array = np.asarray(values, float)
     if not len(array):
         return array
-    _, place, count = np.unique(array, return_inverse=True, return_counts=True)
+    _, rank, count = np.unique(array, return_inverse=True, return_counts=True)
     last: npt.NDArray[np.float64] = np.cumsum(count).astype(float)
-    shared: npt.NDArray[np.float64] = (last - (count - 1) / 2)[place]
+    shared: npt.NDArray[np.float64] = (last - (count - 1) / 2)[rank]
     return shared
 
 
