@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 def _show(found: ShardCheck, written: str) -> None:
     index, counts = found.index, found.counts
     hours = counts.seconds / 3600
-    say(f"{index.place}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end="")
+    say(f"{index.location}: {index.form}, {found.samples} samples in {len(index.shards)} shard(s), ", end="")
     say(f"{index.bytes / 1e6:.1f} MB, {hours:.2f} h ({counts.seconds / max(found.samples, 1):.1f} s a clip)")
     origin = ", ".join(f"{name}: {value}" for name, value in index.provenance.items() if value)
     say(f"packed by {index.tool or 'an unknown tool'}; {origin or 'no provenance'}")

@@ -229,7 +229,7 @@ def _loader(
 
 def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:
     if index.form == "features":
-        raise DataError(f"{index.place!r} holds features already; give the folder of clips that they came from")
+        raise DataError(f"{index.location!r} holds features already; give the folder of clips that they came from")
     check_index(index, encoders.media)
     keys = {name: feature_key(encoders, name) for name in encoders.specs}
     for name, key in keys.items():

@@ -65,8 +65,8 @@ def check_datamodule(model: Encoding, datamodule: Any, stage: str) -> dict[str, 
         for index, keys in zip(indexes, used, strict=True):
             if keys.keys() != used[0].keys():
                 raise ConfigError(
-                    f"{indexes[0].place!r} has features of {', '.join(used[0]) or 'nothing'}, and "
-                    f"{index.place!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
+                    f"{indexes[0].location!r} has features of {', '.join(used[0]) or 'nothing'}, and "
+                    f"{index.location!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
                     "same streams: encode them alike"
                 )
             found |= keys
@@ -151,14 +151,14 @@ def check_features(model: Encoding, index: ShardIndex) -> dict[str, FeatureKey]:
             continue
         if spec.trainable:
             raise ConfigError(
-                f"stream {name!r} has trainable: true, but {index.place!r} holds its features, which would stay "
+                f"stream {name!r} has trainable: true, but {index.location!r} holds its features, which would stay "
                 "as they are while the encoder learns; set trainable: false, or train from media"
             )
         wanted = feature_key(model, name)
         if wanted is None:
             _check_width(model.encoder(name), name, key, index)
         else:
-            _compare(name, wanted, key, index.place, index.provenance.get("seed"))
+            _compare(name, wanted, key, index.location, index.provenance.get("seed"))
         used[name] = key
     return used
 
@@ -253,7 +253,7 @@ def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
 
 
 def _check_media(model: Encoding, name: str, recipe: FeatureRecipe | None, index: ShardIndex) -> None:
-    folder, encoder = index.place, model.encoder(name)
+    folder, encoder = index.location, model.encoder(name)
     if isinstance(encoder, PrecomputedEncoder):
         raise ConfigError(
             f"stream {name!r} has no encoder in this model, and {folder!r} does not hold its features; encode that "
@@ -271,6 +271,6 @@ def _check_width(encoder: Encoder, name: str, key: FeatureKey, index: ShardIndex
     if (encoder.out_dim, encoder.modality) != (key.encoder.width, key.modality):
         raise DataError(
             f"stream {name!r} is 'precomputed' with {encoder.modality} vectors of width {encoder.out_dim}, but "
-            f"{index.place!r} has {key.modality} vectors of width {key.encoder.width} for it; change dim and "
+            f"{index.location!r} has {key.modality} vectors of width {key.encoder.width} for it; change dim and "
             "modality"
         )

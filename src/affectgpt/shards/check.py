@@ -68,7 +68,7 @@ class ShardCheck:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the content of ``check.json``."""
         return {
-            "folder": self.index.place,
+            "folder": self.index.location,
             "ok": not self.faults,
             "form": self.index.form,
             "shards": len(self.index.shards),

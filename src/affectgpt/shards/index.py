@@ -91,7 +91,7 @@ class ShardIndex:
     url: str = ""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The folder or URL where the index was read, for messages and reports: without a password or a signature."""
         return without_secrets(self.url) or str(self.folder)
 

@@ -53,7 +53,7 @@ class MixtureOrder:
         return sum(self._lengths)
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """The samples at positions ``start`` to ``stop - 1``, as (set, shard, place in the shard).
+        """The samples at positions ``start`` to ``stop - 1``, as (set, shard, position in the shard).
 
         Beginning anywhere costs the same; nothing before ``start`` is laid out.
         """

@@ -45,7 +45,7 @@ class EpochOrder:
         self._begins = list(accumulate(sizes, initial=0))
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The samples at positions ``start`` to ``stop - 1`` of the sequence, as (shard, place in the shard).
+        """The samples at positions ``start`` to ``stop - 1`` of the sequence, as (shard, position in the shard).
 
         Only the groups that are touched are laid out, one at a time.
         """

@@ -12,8 +12,8 @@ from torch.distributed.fsdp import fully_shard
 def shard_model(root: nn.Module, units: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Shard the units one by one, then what is left of the root, in place.
 
-    Only modules whose ``forward`` returns plain tensors or tuples may be units: FSDP2 finds the tensors of other
-    results not, and would free the weights before the backward pass needs them.
+    Only modules whose ``forward`` returns plain tensors or tuples may be units: FSDP2 does not find the
+    tensors in other results, and would free the weights before the backward pass needs them.
 
     Args:
         root: The model; its ``forward`` must be the only way in.

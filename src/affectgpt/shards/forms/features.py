@@ -66,7 +66,7 @@ class FeatureRecipe:
             )
         except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
-                f"the index of {index.place!r} does not say how its features were made ({error!r}); make them "
+                f"the index of {index.location!r} does not say how its features were made ({error!r}); make them "
                 "again with encode"
             ) from error
 

@@ -147,7 +147,7 @@ def check_index(index: ShardIndex, profile: MediaProfile) -> None:
         stored = MediaProfile.of(index.recipe["media"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"the index of {index.place!r} does not say how its frames were made ({error!r}); pack the set again"
+            f"the index of {index.location!r} does not say how its frames were made ({error!r}); pack the set again"
         ) from error
     check_profile(stored.to_json(), profile)
 
