@@ -119,7 +119,7 @@ def test_given_encoders_are_trained_in_place(tmp_path: Path) -> None:
     trainer(tmp_path).fit(classifier, DataLoader(shades(4), batch_size=2))
     assert classifier.encoder("frame") is encoder
     assert not torch.equal(encoder.head[0].weight, before)
-    with pytest.raises(ConfigError, match="there is none for the stream 'frame'; given are 'face'"):
+    with pytest.raises(ConfigError, match="stream 'frame' has no encoder; those given are for 'face'"):
         EmotionClassifier({"frame": TINY}, ["sad", "happy"], encoders={"face": encoder})
 
 

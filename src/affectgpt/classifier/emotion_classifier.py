@@ -212,7 +212,7 @@ class EmotionClassifier(lightning.LightningModule):
 def _encoder(name: str, spec: StreamSpec, given: Mapping[str, Encoder] | None) -> Encoder:
     if given is not None:
         if name not in given:
-            raise ConfigError(f"encoders: the stream {name!r} has no encoder; there are encoders for {first_few(given)}")
+            raise ConfigError(f"encoders: stream {name!r} has no encoder; those given are for {first_few(given)}")
         return given[name]
     encoder = build_encoder(spec.encoder)
     if encoder.modality != SOURCES[str(spec.source)]:
