@@ -17,9 +17,11 @@ from affectgpt.encoders.streams import MULTI, StreamSpec
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import stand_ins
 from affectgpt.fusion.base import Pooling, PreFusion
+from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
 from affectgpt.llm.scatter import check_slots, scatter_slots
 from affectgpt.media.profile import MediaProfile
+from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
 from affectgpt.part import Part
 from affectgpt.prompts.render import Renderer
 from affectgpt.prompts.wordings import get_style
@@ -99,6 +101,8 @@ class Network(nn.Module):
         self.encoders = nn.ModuleDict(
             {name: standing.get(name) or _build_encoder(name, spec, allow_import) for name, spec in self.specs.items()}
         )
+        for name, spec in self.specs.items():
+            check_encoding(self.encoder(name), self._blank(str(spec.source), 1))
         widths = {name: int(self.encoder(name).out_dim) for name in self.specs}
         self.poolings = nn.ModuleDict(
             {
@@ -110,7 +114,11 @@ class Network(nn.Module):
         self.prefusion: PreFusion = PREFUSIONS.build(
             prefusion, allow_import=allow_import, in_dims=[widths[n] for n in self.prefusion_inputs]
         )
+        for name in self.specs:
+            check_fusion(self.pooling(name))
+        check_fusion(self.prefusion)
         self.llm: LLMHead = LLMS.build(llm, allow_import=allow_import)
+        check_llm(self.llm)
         self.num_tokens = {name: int(self.pooling(name).num_tokens) for name in self.specs}
         token_dims = {name: int(self.pooling(name).out_dim) for name in self.specs}
         if self.prefusion.num_tokens:
@@ -123,6 +131,9 @@ class Network(nn.Module):
                 for name, dim in token_dims.items()
             }
         )
+        for built in self.projectors.values():
+            assert isinstance(built, Projector)
+            check_projector(built)
         self.carried = nn.ParameterDict(
             {name.replace(".", "/"): nn.Parameter(torch.zeros(tuple(shape)), False) for name, shape in carried.items()}
         )
@@ -265,6 +276,7 @@ class Network(nn.Module):
 
 def _build_encoder(name: str, spec: StreamSpec, allow_import: bool) -> Encoder:
     encoder = build_encoder(spec.encoder, allow_import=allow_import)
+    check_encoder(encoder)
     if encoder.modality != SOURCES[str(spec.source)]:
         raise ConfigError(
             f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with the encoder "
