@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import resume_worker
 from affectgpt.datamodules import MERCaptionDataModule
-from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
+from affectgpt.datamodules.stream_loader import QuestionStream, StreamLoader
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.manifests.record import SampleError
 from affectgpt.media import MediaProfile
@@ -90,7 +90,7 @@ def test_a_batch_is_short_when_the_rank_has_no_reserve_left_and_never_empty(shar
     def batches(*bad):
         folder = spoil(shards, tmp_path / "-".join(bad), *bad)
         args = {"rank": 0, "world_size": 2, "block": 2, "whole_blocks": True, "held_back": 2, "tolerant": True}
-        stream = AskedStream(ShardStream(folder, MediaProfile.of(MEDIA), **args), "labels", answered=True)
+        stream = QuestionStream(ShardStream(folder, MediaProfile.of(MEDIA), **args), "labels", answered=True)
         return [batch.keys for batch in StreamLoader(stream, None, BadSampleBudget(0.2), batch_size=2)]
 
     assert batches("clip0", "clip2") == [("clip8", "clip1"), ("clip3",)]
@@ -198,7 +198,7 @@ ODD_FACTS = [
 def test_whatever_stands_in_the_json_of_a_sample_is_its_own_fault(shards, tmp_path, content):
     folder = with_facts(shards, tmp_path / "odd", {"clip2": content})
     stream = ShardStream(folder, MediaProfile.of(MEDIA), tolerant=True)
-    samples = list(AskedStream(stream, "hybrid", answered=True))
+    samples = list(QuestionStream(stream, "hybrid", answered=True))
     bad = [sample for sample in samples if isinstance(sample, BadSample)]
     assert [sample.key for sample in bad] == ["clip2"]
     assert "clip2" in bad[0].reason

@@ -12,7 +12,7 @@ import lightning
 import torch
 
 from affectgpt.datamodules.questions import Task, check_task
-from affectgpt.datamodules.stream_loader import AskedStream, StreamLoader
+from affectgpt.datamodules.stream_loader import QuestionStream, StreamLoader
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.prompts.wordings import get_style
@@ -227,7 +227,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         train = stage == "train"
         task: Task = "labels" if self.task == "hybrid" and not train else self.task
         return StreamLoader(
-            AskedStream(
+            QuestionStream(
                 self._stream(stage), task, answered=stage != "predict", style=self.style, check=self._check(stage)
             ),
             self._bookmark.begin if train else None,

@@ -21,10 +21,10 @@ from affectgpt.types import Batch, Clip
 
 WORKER_TIMEOUT_SECONDS = 900.0
 
-Asked = tuple[Clip, str, str | None]
+ClipQuestion = tuple[Clip, str, str | None]
 
 
-class AskedStream(IterableDataset[Asked | BadSample]):
+class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
     """Clips with the question for each, and the answer to learn.
 
     Args:
@@ -55,11 +55,11 @@ class AskedStream(IterableDataset[Asked | BadSample]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __iter__(self) -> Iterator[Asked | BadSample]:
+    def __iter__(self) -> Iterator[ClipQuestion | BadSample]:
         for place, clip in self.clips.samples():
             yield self._ask(place, clip)
 
-    def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[Asked | BadSample]:
+    def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[ClipQuestion | BadSample]:
         """The samples at some positions of the epoch, in this process."""
         readers = OpenShards(self.clips.indexes, self.clips.cache, 1)
         try:
@@ -68,7 +68,7 @@ class AskedStream(IterableDataset[Asked | BadSample]):
         finally:
             readers.close()
 
-    def _ask(self, place: Place, clip: Clip | BadSample) -> Asked | BadSample:
+    def _ask(self, place: Place, clip: Clip | BadSample) -> ClipQuestion | BadSample:
         if isinstance(clip, BadSample):
             return clip
         if not self.answered:
@@ -86,7 +86,7 @@ class AskedStream(IterableDataset[Asked | BadSample]):
         return clip, question, answer
 
 
-def collate_asked(samples: list[Asked | BadSample]) -> Batch | list[Asked | BadSample]:
+def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[ClipQuestion | BadSample]:
     """Make a batch; its answers are ``None`` where no sample has one.
 
     Returns:
@@ -112,7 +112,7 @@ def leave_signals_to_main(worker: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a tokenizer that was used before the fork says so at length
 
 
-class StreamLoader(DataLoader[Asked | BadSample]):
+class StreamLoader(DataLoader[ClipQuestion | BadSample]):
     """Batches of a stream.
 
     Where to begin is asked when the first batch is wanted, and told to the stream before the workers are forked: a
@@ -130,7 +130,7 @@ class StreamLoader(DataLoader[Asked | BadSample]):
 
     def __init__(
         self,
-        stream: AskedStream,
+        stream: QuestionStream,
         begin: Callable[[ShardStream], None] | None = None,
         budget: BadSampleBudget | None = None,
         **options: Any,
@@ -142,7 +142,7 @@ class StreamLoader(DataLoader[Asked | BadSample]):
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
             options.setdefault("worker_init_fn", leave_signals_to_main)
-        super().__init__(stream, collate_fn=collate_asked, **options)
+        super().__init__(stream, collate_fn=collate_questions, **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
         """Choose what the next iteration reads; for loops of your own, in a Trainer the datamodule does it.
@@ -176,14 +176,14 @@ class StreamLoader(DataLoader[Asked | BadSample]):
                 "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
             ) from error
 
-    def _mended(self, samples: list[Asked | BadSample]) -> Batch:
+    def _mended(self, samples: list[ClipQuestion | BadSample]) -> Batch:
         """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any."""
         clips = self._stream.clips
         spare = self._stream.load(clips.plan.reserve_of(clips.rank, clips.reserve_used))
-        good: list[Asked | BadSample] = []
+        good: list[ClipQuestion | BadSample] = []
         for sample in samples:
             bad: list[BadSample] = []
-            found: Asked | BadSample | None = sample
+            found: ClipQuestion | BadSample | None = sample
             while isinstance(found, BadSample):
                 bad.append(found)
                 found = next(spare, None)
