@@ -129,7 +129,7 @@ def test_a_missing_stage_folder_or_whole_batch_is_refused(shards, tmp_path):
         data.train_dataloader()
     with pytest.raises(ConfigError, match="no test data"):
         data.setup("test")
-    with pytest.raises(DataError, match="no shard folder"):
+    with pytest.raises(DataError, match="is not a shard folder"):
         MERCaptionDataModule(train=str(tmp_path)).setup("fit")
 
 

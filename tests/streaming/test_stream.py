@@ -33,12 +33,12 @@ def test_every_sample_comes_once_and_in_another_order_each_epoch(shards):
 def test_ranks_have_equal_shares_that_do_not_overlap(shards, world_size):
     index = read_index(shards)
     dropping = [ShardStream(index, SMALL, shuffle=True, rank=r, world_size=world_size) for r in range(world_size)]
-    places = [list(stream.places()) for stream in dropping]
+    places = [list(stream.addresses()) for stream in dropping]
     assert {len(part) for part in places} == {len(stream) for stream in dropping} == {10 // world_size}
     flat = [place for part in places for place in part]
     assert len(set(flat)) == len(flat)
     repeating = [
-        list(ShardStream(index, SMALL, rank=r, world_size=world_size, remainder="repeat").places())
+        list(ShardStream(index, SMALL, rank=r, world_size=world_size, remainder="repeat").addresses())
         for r in range(world_size)
     ]
     assert len({len(part) for part in repeating}) == 1

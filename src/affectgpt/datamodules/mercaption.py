@@ -159,11 +159,11 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the epoch, for Lightning to save."""
+        """The position in the epoch, for Lightning to save."""
         return self._bookmark.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the place in the epoch from a checkpoint."""
+        """Take the position in the epoch from a checkpoint."""
         self._bookmark.restore(state_dict)
 
     def train_dataloader(self) -> StreamLoader:
@@ -259,9 +259,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of ranks that read different data; ranks that share one model by tensors read the same."""
-        place = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        if place is not None:
-            return int(place["rank"]), int(place["num_replicas"])
+        ranks = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        if ranks is not None:
+            return int(ranks["rank"]), int(ranks["num_replicas"])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return 0, 1

@@ -16,7 +16,7 @@ from affectgpt.prompts.template import PromptStyle
 from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.shards.open_shards import OpenShards
 from affectgpt.streaming.bad_samples import BadSampleBudget
-from affectgpt.streaming.stream import BadSample, Place, ShardStream
+from affectgpt.streaming.stream import BadSample, SampleAddress, ShardStream
 from affectgpt.types import Batch, Clip
 
 WORKER_TIMEOUT_SECONDS = 900.0
@@ -56,33 +56,33 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         return len(self.clips)
 
     def __iter__(self) -> Iterator[ClipQuestion | BadSample]:
-        for place, clip in self.clips.samples():
-            yield self._ask(place, clip)
+        for address, clip in self.clips.samples():
+            yield self._ask(address, clip)
 
     def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[ClipQuestion | BadSample]:
         """The samples at some positions of the epoch, in this process."""
         readers = OpenShards(self.clips.indexes, self.clips.cache, 1)
         try:
-            for place in self.clips.walk(pieces):
-                yield self._ask(place, self.clips.load(readers, place))
+            for address in self.clips.walk(pieces):
+                yield self._ask(address, self.clips.load(readers, address))
         finally:
             readers.close()
 
-    def _ask(self, place: Place, clip: Clip | BadSample) -> ClipQuestion | BadSample:
+    def _ask(self, address: SampleAddress, clip: Clip | BadSample) -> ClipQuestion | BadSample:
         if isinstance(clip, BadSample):
             return clip
         if not self.answered:
             return clip, question_for("description" if self.task == "description" else "labels", self.style), None
         draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
-        name = self.clips.name_in_set(place, clip)  # the draw stays when a set is mixed with others, or is moved
+        name = self.clips.name_in_set(address, clip)  # the draw stays when a set is mixed with others, or is moved
         try:
             question, answer = question_and_answer(self.task, clip, **draw, style=self.style, name=name)
             if self.check is not None:
                 self.check(clip, question, answer)
         except SampleError as error:
-            return self.clips.bad(place, clip.key, error)
+            return self.clips.bad(address, clip.key, error)
         except AffectGPTError as error:
-            return self.clips.bad(place, clip.key, SampleError(clip.key, "ask", "does_not_fit", str(error)))
+            return self.clips.bad(address, clip.key, SampleError(clip.key, "ask", "does_not_fit", str(error)))
         return clip, question, answer
 
 

@@ -35,8 +35,8 @@ from affectgpt.types import Clip
 
 _REMEDY = "Mend the clips or pack the set without them, or raise the budget; what was finished is kept"
 
-Place = tuple[int, int]
-"""An input shard, and a place in it."""
+ShardPosition = tuple[int, int]
+"""Number of an input shard, and a position in it."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def encode(
         draft.restart()
     _wait(world)
     mine = range(rank, len(index.shards), world)
-    parts = {number: draft.part(number) for number in mine}
-    todo = [number for number, part in parts.items() if part is None]
-    bad = sum(len(part.rejects) for part in parts.values() if part)
+    found = {number: draft.encoded(number) for number in mine}
+    todo = [number for number, encoded in found.items() if encoded is None]
+    bad = sum(len(encoded.rejects) for encoded in found.values() if encoded)
     total = sum(index.shards[number].samples for number in mine)
     done = encoded = total - sum(index.shards[number].samples for number in todo)
     if progress is not None:
@@ -179,14 +179,14 @@ class _Item:
 
 
 class _Samples(Dataset["_Item | SampleError"]):
-    """The samples of a shard folder by shard and place, decoded."""
+    """The samples of a shard folder by shard and position, decoded."""
 
     def __init__(self, index: ShardIndex, media: MediaProfile, keep_media: bool) -> None:
         self.index, self.media, self.keep_media = index, media, keep_media
         self._shards = OpenShards([index], ShardCache(), limit=1)
 
-    def __getitem__(self, place: Place) -> _Item | SampleError:
-        number, position = place
+    def __getitem__(self, shard_position: ShardPosition) -> _Item | SampleError:
+        number, position = shard_position
         where = f"sample {position} of {self.index.shards[number].name}"
         try:
             key, members = self._shards[0, number].read(position)
@@ -219,7 +219,7 @@ def _loader(
 ) -> DataLoader[Any]:
     """Decoded samples in batches that end with their shard, so that a run that goes on makes the same ones."""
     batches = [
-        [(number, place) for place in range(first, min(first + batch_size, index.shards[number].samples))]
+        [(number, position) for position in range(first, min(first + batch_size, index.shards[number].samples))]
         for number in shards
         for first in range(0, index.shards[number].samples, batch_size)
     ]
@@ -256,7 +256,7 @@ def _seed(encoders: EncoderSet) -> dict[str, int]:
 
 
 def _name(index: ShardIndex) -> str:
-    """The last part of a place; the rest may hold secrets."""
+    """The last piece of a path or URL; the rest may hold secrets."""
     return PurePosixPath(urlsplit(index.url).path).name if index.url else index.folder.name
 
 

@@ -1,4 +1,4 @@
-"""A feature folder in the making: one part for each input shard, so that several processes fill it, and resume it."""
+"""A feature folder in the making: one encoded shard for each input shard; several processes fill it, and resume it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from affectgpt.shards.write import REJECTS_FILE, ShardWriter
 
 
 @dataclass(frozen=True)
-class Part:
+class EncodedShard:
     """What became of one input shard.
 
     Attributes:
@@ -59,9 +59,9 @@ class Draft:
             raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
 
     def writer(self, number: int) -> ShardWriter:
-        """Writes the part of an input shard; what a killed run left of it is thrown away."""
+        """Writes the encoded form of an input shard; what a killed run left of it is thrown away."""
         return ShardWriter(
-            self._part(number),
+            self._folder_of(number),
             form="features",
             recipe=self.recipe.to_json(),
             samples_per_shard=2**31,
@@ -74,15 +74,15 @@ class Draft:
         lines = [json.dumps(problem.to_json(), ensure_ascii=False) for problem in rejects]
         write_lines(self._empty(number), lines)
 
-    def part(self, number: int) -> Part | None:
-        """The finished part of an input shard, ``None`` where it is still to be done.
+    def encoded(self, number: int) -> EncodedShard | None:
+        """The finished encoded form of an input shard, ``None`` where it is still to be done.
 
         Raises:
             DataError: If it was made by another recipe, or its content was changed since.
         """
         if self._empty(number).is_file():
-            return Part(None, _read_rejects(self._empty(number)))
-        folder = self._part(number)
+            return EncodedShard(None, _read_rejects(self._empty(number)))
+        folder = self._folder_of(number)
         if not folder.is_dir():
             return None
         index = read_index(folder)
@@ -100,31 +100,31 @@ class Draft:
                 f"{str(folder / shard.name)!r} was changed since it was written (sha256 {digest[:12]}, its index says "
                 f"{shard.sha256[:12]}); begin anew (--restart)"
             )
-        return Part(index, _read_rejects(folder / REJECTS_FILE))
+        return EncodedShard(index, _read_rejects(folder / REJECTS_FILE))
 
     def publish(self, provenance: dict[str, Any]) -> tuple[ShardIndex, tuple[SampleError, ...]]:
-        """Join the parts, all finished, into ``out``.
+        """Join the encoded shards, all finished, into ``out``.
 
         Returns:
             The index as it reads back, and every reject.
 
         Raises:
-            DataError: If a part is missing.
+            DataError: If one is missing.
         """
-        parts = [self.part(number) for number in range(self.num_shards)]
-        missing = [number for number, part in enumerate(parts) if part is None]
+        found = [self.encoded(number) for number in range(self.num_shards)]
+        missing = [number for number, encoded in enumerate(found) if encoded is None]
         if missing:
             raise DataError(f"{len(missing)} of {self.num_shards} input shards are not encoded, such as {missing[0]}")
-        done = [part for part in parts if part is not None]
-        rejects = tuple(problem for part in done for problem in part.rejects)
-        indexes = [part.index for part in done if part.index is not None]
+        done = [encoded for encoded in found if encoded is not None]
+        rejects = tuple(problem for encoded in done for problem in encoded.rejects)
+        indexes = [encoded.index for encoded in done if encoded.index is not None]
         assert indexes, "no budget allows that every sample is bad"
         joined = _join(indexes, provenance)
         whole = self.folder / "whole"
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
-        for part, shard in zip(indexes, joined.shards, strict=True):
-            _link(part.folder / part.shards[0].name, whole / shard.name)
+        for encoded, shard in zip(indexes, joined.shards, strict=True):
+            _link(encoded.folder / encoded.shards[0].name, whole / shard.name)
         write_lines(whole / REJECTS_FILE, (json.dumps(r.to_json(), ensure_ascii=False) for r in rejects))
         write_whole(whole / INDEX_FILE, json.dumps(joined.to_json(), ensure_ascii=False, indent=1) + "\n")
         replace_folder(whole, self.out, self.folder / "replaced")
@@ -135,7 +135,7 @@ class Draft:
         """Throw an unfinished run away."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _part(self, number: int) -> Path:
+    def _folder_of(self, number: int) -> Path:
         return self.folder / f"{number:06d}"
 
     def _empty(self, number: int) -> Path:
@@ -176,7 +176,7 @@ def _read_rejects(path: Path) -> tuple[SampleError, ...]:
 def _differences(ours: FeatureRecipe, theirs: FeatureRecipe | None) -> str:
     if theirs is None:
         return "none at all"
-    told = [
+    differences = [
         f"stream {name!r} ({ours.streams[name].digest} here, {key.digest} there): "
         + "; ".join(ours.streams[name].differences(key))
         for name, key in theirs.streams.items()
@@ -184,7 +184,7 @@ def _differences(ours: FeatureRecipe, theirs: FeatureRecipe | None) -> str:
     ]
     for what in ("dtype", "media_sources", "input"):
         if getattr(ours, what) != getattr(theirs, what):
-            told.append(f"{what}: {getattr(ours, what)!r} here, {getattr(theirs, what)!r} there")
+            differences.append(f"{what}: {getattr(ours, what)!r} here, {getattr(theirs, what)!r} there")
     if set(ours.streams) != set(theirs.streams):
-        told.append(f"streams {', '.join(ours.streams)} here, {', '.join(theirs.streams)} there")
-    return "; ".join(told)
+        differences.append(f"streams {', '.join(ours.streams)} here, {', '.join(theirs.streams)} there")
+    return "; ".join(differences)

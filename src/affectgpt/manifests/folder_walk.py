@@ -44,16 +44,16 @@ def walk_folder(folder: Path) -> FolderWalk:
     pending = [folder]
     links: list[Path] = []
     while pending or links:
-        place = pending.pop(0) if pending else links.pop(0)
-        inside = place.relative_to(folder)
+        visited = pending.pop(0) if pending else links.pop(0)
+        inside = visited.relative_to(folder)
         try:
-            status = place.stat()
+            status = visited.stat()
             identity = (status.st_dev, status.st_ino)
             if identity in entered:
                 passed_over[inside] = READ_ALREADY
                 continue
             entered.add(identity)
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(visited), key=lambda entry: entry.name)
         except OSError as error:
             passed_over[inside] = f"cannot be opened: {error.strerror}"
             continue
@@ -62,7 +62,7 @@ def walk_folder(folder: Path) -> FolderWalk:
             if entry.name.startswith("."):
                 passed_over[path] = HIDDEN
             elif _is(entry, "dir"):
-                (links if entry.is_symlink() else pending).append(place / entry.name)
+                (links if entry.is_symlink() else pending).append(visited / entry.name)
             elif _is(entry, "file"):
                 files.append(path)
             else:

@@ -190,7 +190,7 @@ class Renderer:
         index = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORE, dtype=torch.long)
         for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
-            # learning pads on the right; writing pads on the left, so that all answers start at the same place
+            # learning pads on the right; writing pads on the left, so that all answers start at the same position
             start = 0 if training else length - len(row)
             middle, end = start + len(row), start + len(row) + len(tail)
             ids[i, start:end] = torch.tensor([token for token, _ in row] + list(tail))

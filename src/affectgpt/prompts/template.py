@@ -32,7 +32,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Slot:
-    """Place of the feature tokens of one stream, or of the pre-fusion (``"multi"``)."""
+    """Slot for the feature tokens of one stream, or of the pre-fusion (``"multi"``)."""
 
     name: str
 

@@ -209,27 +209,27 @@ class ReadAhead:
             return
         window = sum(open_shards * index.samples // len(index.shards) for index in self._indexes)
         scout = positions()
-        for part, shard, _ in islice(scout, window):
-            self.ask(part, shard)
+        for set_number, shard, _ in islice(scout, window):
+            self.ask(set_number, shard)
         for position in positions():
-            for part, shard, _ in islice(scout, 1):
-                self.ask(part, shard)
+            for set_number, shard, _ in islice(scout, 1):
+                self.ask(set_number, shard)
             yield position
 
-    def ask(self, part: int, shard: int) -> None:
+    def ask(self, set_number: int, shard: int) -> None:
         """Fetch a shard soon; one that was asked for is not asked for again."""
-        if self._indexes[part].url and (part, shard) not in self._asked:
-            self._asked.add((part, shard))
-            self._wanted.put((part, shard))
+        if self._indexes[set_number].url and (set_number, shard) not in self._asked:
+            self._asked.add((set_number, shard))
+            self._wanted.put((set_number, shard))
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="read-ahead", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         while (wanted := self._wanted.get()) is not None and not self._closed:
-            part, shard = wanted
+            set_number, shard = wanted
             with suppress(DataError):  # whoever needs it meets the error
-                self._cache.path(self._indexes[part], self._indexes[part].shards[shard])
+                self._cache.path(self._indexes[set_number], self._indexes[set_number].shards[shard])
 
     def close(self) -> None:
         """Ask for no more."""

@@ -21,7 +21,7 @@ REPORT_FILE = "bad_samples.jsonl"
 
 
 def check_fraction(fraction: float) -> float:
-    """Read ``bad_sample_budget``, the part of the samples that may be bad.
+    """Read ``bad_sample_budget``, the share of the samples that may be bad.
 
     Raises:
         ConfigError: If it is not at least 0 and below 1.
@@ -37,7 +37,7 @@ def check_share(bad: int, num_samples: int, fraction: float, last: str, remedy: 
     Args:
         bad: How many there are.
         num_samples: How many samples there are.
-        fraction: Part of them that may be bad.
+        fraction: Share of them that may be bad.
         last: What is wrong with the last one; empty if that is not known here.
         remedy: What to do.
 
@@ -55,7 +55,7 @@ class BadSampleBudget:
     """What was found bad in a run: each sample once, whatever the number of epochs and ranks.
 
     Args:
-        fraction: Part of the samples that may be bad; 0 for none.
+        fraction: Share of the samples that may be bad; 0 for none.
 
     Raises:
         ConfigError: If ``fraction`` is not at least 0 and below 1.
@@ -65,7 +65,7 @@ class BadSampleBudget:
         self.fraction = check_fraction(fraction)
         self.num_samples = 0
         self.report: Path | None = None
-        self._known: dict[tuple[int, ...], dict[str, Any]] = {}  # by place: names may come twice
+        self._known: dict[tuple[int, ...], dict[str, Any]] = {}  # by address: names may come twice
         self._fresh: list[dict[str, Any]] = []
 
     @property
@@ -86,10 +86,10 @@ class BadSampleBudget:
             epoch: Epoch in which it was met.
             replaced_by: Key of the sample read in its place, or ``None`` where the reserve was empty.
         """
-        if bad.place in self._known:
+        if bad.address in self._known:
             return
-        record = {**asdict(bad), "place": list(bad.place), "epoch": epoch, "replaced_by": replaced_by}
-        self._known[bad.place] = record
+        record = {**asdict(bad), "address": list(bad.address), "epoch": epoch, "replaced_by": replaced_by}
+        self._known[bad.address] = record
         self._fresh.append(record)
         instead = f"{replaced_by!r} is read in its place" if replaced_by else "the reserve is empty, its batch is short"
         log.warning("bad sample %r in %s: %s; %s", bad.key, bad.shard, bad.reason, instead)
@@ -104,7 +104,7 @@ class BadSampleBudget:
             found = [[] for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(found, self._fresh)
         for record in (record for records in found for record in records):
-            self._known.setdefault(tuple(record["place"]), record)
+            self._known.setdefault(tuple(record["address"]), record)
         self._fresh = []
         if any(found) and self.report is not None:
             write_lines(self.report, (json.dumps(record, ensure_ascii=False) for record in self._known.values()))
@@ -126,5 +126,5 @@ class BadSampleBudget:
 
     def restore(self, saved: list[Mapping[str, Any]]) -> None:
         """Go on from what ``to_json`` gave."""
-        self._known = {tuple(record["place"]): dict(record) for record in saved}
+        self._known = {tuple(record["address"]): dict(record) for record in saved}
         self._fresh = []

@@ -1,4 +1,4 @@
-"""Keeps a run's place in its epoch, so that a run that was killed reads on where it stopped."""
+"""Keeps a run's position in its epoch, so that a run that was killed reads on where it stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEET_EVERY_BATCHES = 50
 
 @dataclass(frozen=True)
 class Leg:
-    """The part of an epoch that is read in one way.
+    """The stretch of an epoch that is read in one way.
 
     Attributes:
         epoch: Number of the epoch.
@@ -40,12 +40,12 @@ class Leg:
 
 
 class Bookmark(lightning.Callback):
-    """Notes what has been read, and finds the place again.
+    """Notes what has been read, and finds the position again.
 
     Lightning counts the batches that were learnt, and restores the count; batches that workers had ready do not count.
-    The order of an epoch is a pure function, so that count is the place. What is saved beside it says what a batch was:
-    ranks, batch size, and what was left of the epoch when they began. On other ranks, or with another batch size, what
-    is left is dealt out anew, and Lightning's count is set so that as many batches are left as there are.
+    The order of an epoch is a pure function, so that count is the position. What is saved beside it says what a batch
+    was: ranks, batch size, and what was left of the epoch when they began. On other ranks, or with another batch size,
+    what is left is dealt out anew, and Lightning's count is set so that as many batches are left as there are.
 
     Args:
         budget: Counts bad samples.
@@ -150,7 +150,7 @@ class Bookmark(lightning.Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Find the place where the checkpoint stopped.
+        """Find the position at which the checkpoint stopped.
 
         Raises:
             CheckpointError: If it stopped in the middle of an epoch, and what was not read yet cannot be told.

@@ -23,7 +23,7 @@ from affectgpt.streaming.set_names import set_names
 from affectgpt.types import Clip
 
 Remainder = Literal["drop", "repeat"]
-Place = tuple[int, int, int]
+SampleAddress = tuple[int, int, int]
 """Set, shard of the set, position in the shard."""
 
 
@@ -34,14 +34,14 @@ class BadSample:
     Attributes:
         key: Its key; in a mixture it begins with its set.
         shard: Its tar; in a mixture it begins with its set.
-        place: Number of its set, number of the tar in the set, position in the tar: what tells it from every other one.
+        address: Number of its set, number of the tar in the set, position in the tar; no other sample has the same.
         code: One word for the kind of fault.
         reason: The whole story.
     """
 
     key: str
     shard: str
-    place: Place
+    address: SampleAddress
     code: str
     reason: str
 
@@ -127,7 +127,7 @@ class ShardStream(IterableDataset[Clip]):
         self.reserve_used = 0
         self._pieces = share_of_rank(samples, rank, world_size) if remainder == "repeat" else self.plan.of_rank(rank)
         self._length = _count(self._pieces)
-        self._decoded: dict[Place, Clip] | None = {} if cache_decoded else None
+        self._decoded: dict[SampleAddress, Clip] | None = {} if cache_decoded else None
 
     def __len__(self) -> int:
         return self._length
@@ -149,11 +149,11 @@ class ShardStream(IterableDataset[Clip]):
             self.plan = plan
             self._pieces = plan.of_rank(self.rank, skip_steps)
 
-    def places(self) -> Iterator[Place]:
+    def addresses(self) -> Iterator[SampleAddress]:
         """What this rank reads, all workers together."""
         return self.walk(self._pieces)
 
-    def walk(self, pieces: Sequence[Piece]) -> Iterator[Place]:
+    def walk(self, pieces: Sequence[Piece]) -> Iterator[SampleAddress]:
         """The samples at some positions of this epoch's sequence."""
         order = MixtureOrder(
             self._counts,
@@ -172,8 +172,8 @@ class ShardStream(IterableDataset[Clip]):
                 raise DataError(clip.reason)
             yield clip
 
-    def samples(self) -> Iterator[tuple[Place, Clip | BadSample]]:
-        """The samples that this worker reads, each with its place."""
+    def samples(self) -> Iterator[tuple[SampleAddress, Clip | BadSample]]:
+        """The samples that this worker reads, each with its address."""
         info = get_worker_info()
         worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
         if self._decoded is not None and info is not None:
@@ -181,37 +181,37 @@ class ShardStream(IterableDataset[Clip]):
         readers = OpenShards(self.indexes, self.cache, self.mix_shards)
         ahead = ReadAhead(self.cache, self.indexes)
         try:
-            for number, place in enumerate(ahead.follow(self.places, self.mix_shards)):
+            for number, address in enumerate(ahead.follow(self.addresses, self.mix_shards)):
                 if number // self.block % num_workers == worker:
-                    yield place, self.load(readers, place)
+                    yield address, self.load(readers, address)
         finally:
             ahead.close()
             readers.close()
 
-    def load(self, readers: OpenShards, place: Place) -> Clip | BadSample:
+    def load(self, readers: OpenShards, address: SampleAddress) -> Clip | BadSample:
         """Read and decode one sample.
 
         Raises:
             DataError: If the shard is broken; or the sample is, and ``tolerant`` is not set.
         """
-        if self._decoded is not None and place in self._decoded:
-            return self._decoded[place]
-        set_number, shard, position = place
+        if self._decoded is not None and address in self._decoded:
+            return self._decoded[address]
+        set_number, shard, position = address
         try:
             clip = readers[set_number, shard].load(position, self.profile)
         except SampleError as error:
-            return self.bad(place, self._prefixes[set_number] + error.key, error)
+            return self.bad(address, self._prefixes[set_number] + error.key, error)
         if self._prefixes[set_number]:
             clip = replace(clip, key=self._prefixes[set_number] + clip.key)
         if self._decoded is not None:
-            self._decoded[place] = clip
+            self._decoded[address] = clip
         return clip
 
-    def name_in_set(self, place: Place, clip: Clip) -> str:
+    def name_in_set(self, address: SampleAddress, clip: Clip) -> str:
         """The key of a clip as its shard has it, without the set."""
-        return clip.key.removeprefix(self._prefixes[place[0]])
+        return clip.key.removeprefix(self._prefixes[address[0]])
 
-    def bad(self, place: Place, key: str, error: SampleError) -> BadSample:
+    def bad(self, address: SampleAddress, key: str, error: SampleError) -> BadSample:
         """What is noted of a sample that cannot be used.
 
         Raises:
@@ -219,9 +219,9 @@ class ShardStream(IterableDataset[Clip]):
         """
         if not self.tolerant:
             raise DataError(str(error)) from error
-        set_number, shard, _ = place
+        set_number, shard, _ = address
         name = self._prefixes[set_number] + self.indexes[set_number].shards[shard].name
-        return BadSample(key, name, place, error.code, str(error))
+        return BadSample(key, name, address, error.code, str(error))
 
 
 def _count(pieces: Sequence[Piece]) -> int:

@@ -43,19 +43,19 @@ def read_set(
     """
     test_set = get_test_set(name)
     folders = [Path(one) for one in ([folder] if isinstance(folder, str | Path) else folder)]
-    found = next(_places(test_set, folders), None)
+    found = next(_locations(test_set, folders), None)
     if found is None:
         raise _absent(test_set, folders)
-    layout, place = found
+    layout, location = found
     if isinstance(layout, ProcessedLayout):
-        read = read_processed(test_set, layout, place, media=media)
+        read = read_processed(test_set, layout, location, media=media)
     else:
-        read = read_original(test_set, layout, place, media=media)
+        read = read_original(test_set, layout, location, media=media)
     differences = (*find_differences(test_set, read.samples), *read.differences)
     if differences and not allow_partial:
         listed = "; ".join(difference.message for difference in differences)
         raise DataError(
-            f"{test_set.title} in {place} is not the published test split: {listed}. Get the whole set "
+            f"{test_set.title} in {location} is not the published test split: {listed}. Get the whole set "
             f"({test_set.source}), or take it as it is with allow_partial (--allow-partial)"
         )
     return replace(read, differences=differences)
@@ -69,9 +69,9 @@ def find_sets(folders: Sequence[str | Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for test_set in TEST_SETS.values():
-        for layout, place in _places(test_set, [Path(folder) for folder in folders]):
-            if _identifies(test_set, layout, place):
-                found.setdefault(test_set.name, place)
+        for layout, location in _locations(test_set, [Path(folder) for folder in folders]):
+            if _identifies(test_set, layout, location):
+                found.setdefault(test_set.name, location)
     return found
 
 
@@ -81,7 +81,7 @@ def holds_set(name: str, folder: str | Path) -> bool:
     Raises:
         ConfigError: If no set has that name.
     """
-    return any(True for _ in _places(get_test_set(name), [Path(folder)]))
+    return any(True for _ in _locations(get_test_set(name), [Path(folder)]))
 
 
 def _layouts(name: str) -> tuple[_Layout, ...]:
@@ -92,7 +92,7 @@ def _folders_of(layout: _Layout) -> tuple[str, ...]:
     return (layout.folder,) if isinstance(layout, ProcessedLayout) else layout.folders
 
 
-def _places(test_set: TestSet, folders: Sequence[Path]) -> Iterator[tuple[_Layout, Path]]:
+def _locations(test_set: TestSet, folders: Sequence[Path]) -> Iterator[tuple[_Layout, Path]]:
     """Where the labels of a set lie."""
     for folder in folders:
         for layout in _layouts(test_set.name):
@@ -100,16 +100,16 @@ def _places(test_set: TestSet, folders: Sequence[Path]) -> Iterator[tuple[_Layou
                 if folder.name == Path(layout.labels).name:
                     yield layout, folder.parents[len(Path(layout.labels).parts) - 1]
                 continue
-            for place in (folder / sub for sub in (*_folders_of(layout), "")):
-                if (place / layout.labels).exists():
-                    yield layout, place
+            for location in (folder / sub for sub in (*_folders_of(layout), "")):
+                if (location / layout.labels).exists():
+                    yield layout, location
 
 
 _USES: Mapping[str, int] = Counter(layout.labels for name in TEST_SETS for layout in _layouts(name))
 
 
-def _identifies(test_set: TestSet, layout: _Layout, place: Path) -> bool:
-    named = place.resolve().name
+def _identifies(test_set: TestSet, layout: _Layout, location: Path) -> bool:
+    named = location.resolve().name
     return _USES[layout.labels] == 1 or named in _folders_of(layout) or find_test_set(named) == test_set
 
 

@@ -35,14 +35,14 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
     Raises:
         DataError: If a file is missing or damaged, or names are repeated.
     """
-    place = folder / layout.labels
+    label_file = folder / layout.labels
     notes: list[str] = []
-    rows = list(_READERS[layout.form](place, notes))
+    rows = list(_READERS[layout.form](label_file, notes))
     keys = [clean_name(layout.name.format(**row.fields)) for row in rows]
-    check_keys(keys, place)
+    check_keys(keys, label_file)
     if not media:
         gold = tuple(BenchSample(key, row.gold) for key, row in zip(keys, rows, strict=True))
-        return BenchSet(test_set, place, "original", gold, (), tuple(notes))
+        return BenchSet(test_set, label_file, "original", gold, (), tuple(notes))
     samples = []
     for key, row in zip(keys, rows, strict=True):
         clip = next((p for p in (folder / form.format(**row.fields) for form in layout.clip) if p.is_file()), None)
@@ -64,27 +64,27 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
         notes.append(f"{wordless} of {len(rows)} samples have no spoken words")
     if test_set.language == "zh":
         notes.append("the spoken words are Chinese; the authors give the model their own English translation")
-    return BenchSet(test_set, place, "original", tuple(samples), tuple(differences), tuple(notes))
+    return BenchSet(test_set, label_file, "original", tuple(samples), tuple(differences), tuple(notes))
 
 
-def _read_meld(place: Path, notes: list[str]) -> Iterator[_Row]:
-    for row in read_rows(place, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID"), notes):
+def _read_meld(label_file: Path, notes: list[str]) -> Iterator[_Row]:
+    for row in read_rows(label_file, ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID"), notes):
         fields = {"dialogue": row["dialogue_id"].strip(), "utterance": row["utterance_id"].strip()}
         yield _Row(fields, clean_label(row["emotion"]).lower(), row["utterance"].strip() or None)
 
 
-def _read_mmsa(place: Path, notes: list[str]) -> Iterator[_Row]:
-    for row in read_rows(place, ("video_id", "clip_id", "text", "label", "mode"), notes):
+def _read_mmsa(label_file: Path, notes: list[str]) -> Iterator[_Row]:
+    for row in read_rows(label_file, ("video_id", "clip_id", "text", "label", "mode"), notes):
         if row["mode"].strip().lower() == "test":
             fields = {"video": row["video_id"].strip(), "clip": row["clip_id"].strip()}
-            gold = as_score(row["label"], "_".join(fields.values()), place)
+            gold = as_score(row["label"], "_".join(fields.values()), label_file)
             yield _Row(fields, gold, row["text"].strip() or None)
 
 
-def _read_sims_index(place: Path, notes: list[str]) -> Iterator[_Row]:
+def _read_sims_index(label_file: Path, notes: list[str]) -> Iterator[_Row]:
     """``label_M.csv`` beside ``test_index.csv`` (row numbers of the split) and ``Translation.csv`` (English words)."""
-    rows = read_rows(place, ("video_id", "clip_id", "label"), notes)
-    folder = place.parents[1]
+    rows = read_rows(label_file, ("video_id", "clip_id", "label"), notes)
+    folder = label_file.parents[1]
     words: dict[tuple[str, str], str] = {}
     if (folder / "Translation.csv").is_file():
         for row in read_rows(folder / "Translation.csv", ("video_id", "clip_id", "English"), notes):
@@ -93,10 +93,10 @@ def _read_sims_index(place: Path, notes: list[str]) -> Iterator[_Row]:
     for entry in read_rows(index, ("index",)):
         text = entry["index"].strip()
         if not text.isdigit() or int(text) >= len(rows):
-            raise DataError(f"{index} asks for row {text!r}, but {place} has {len(rows)} rows")
+            raise DataError(f"{index} asks for row {text!r}, but {label_file} has {len(rows)} rows")
         row = rows[int(text)]
         video, clip = row["video_id"].strip(), row["clip_id"].strip()
-        gold = as_score(row["label"], f"{video}_{clip}", place)
+        gold = as_score(row["label"], f"{video}_{clip}", label_file)
         yield _Row({"video": video, "clip": clip}, gold, words.get((video, clip)) or None)
 
 
@@ -104,15 +104,15 @@ _TURN = re.compile(r"^\[[\d.]+ - [\d.]+\]\s+(\S+)\s+(\w+)\s")
 _SAID = re.compile(r"^(\S+) \[[\d.]+-[\d.]+\]:\s*(.*)$")
 
 
-def _read_iemocap(place: Path, notes: list[str]) -> Iterator[_Row]:
+def _read_iemocap(label_file: Path, notes: list[str]) -> Iterator[_Row]:
     """A folder of evaluations, one file a dialogue; the words lie beside it in ``transcriptions``."""
     words: dict[str, str] = {}
-    for path in sorted((place.parent / "transcriptions").glob("Ses*.txt")):
+    for path in sorted((label_file.parent / "transcriptions").glob("Ses*.txt")):
         for line in _lines(path, notes):
             said = _SAID.match(line.strip())
             if said:
                 words[said.group(1)] = said.group(2).strip()
-    for path in sorted(place.glob("Ses*.txt")):
+    for path in sorted(label_file.glob("Ses*.txt")):
         for line in _lines(path, notes):
             turn = _TURN.match(line)
             if turn and turn.group(2) in IEMOCAP_LABELS:

@@ -30,13 +30,13 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
     Raises:
         DataError: If a file is missing or damaged, or names are repeated.
     """
-    place = folder / layout.labels
+    label_file = folder / layout.labels
     notes: list[str] = []
-    gold = _gold_of_npz(test_set, layout, place) if layout.corpus else _gold_of_csv(layout, folder, notes)
-    check_keys(gold, place)
+    gold = _gold_of_npz(test_set, layout, label_file) if layout.corpus else _gold_of_csv(layout, folder, notes)
+    check_keys(gold, label_file)
     if not media:
         return BenchSet(
-            test_set, place, "processed", tuple(BenchSample(k, v) for k, v in gold.items()), (), tuple(notes)
+            test_set, label_file, "processed", tuple(BenchSample(k, v) for k, v in gold.items()), (), tuple(notes)
         )
     # Earlier copies of the authors' write some names without "_new", or with a hyphen.
     subtitles = _existing(folder, layout.subtitles, layout.subtitles.replace("_", "-"))
@@ -67,7 +67,7 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
         num_found = sum(key in found for key in gold)
         if num_found < len(gold):
             notes.append(f"{num_found} of {len(gold)} clips have {what}")
-    return BenchSet(test_set, place, "processed", samples, tuple(differences), tuple(notes))
+    return BenchSet(test_set, label_file, "processed", samples, tuple(differences), tuple(notes))
 
 
 def _existing(folder: Path, *names: str) -> Path:
@@ -75,12 +75,12 @@ def _existing(folder: Path, *names: str) -> Path:
     return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
-def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dict[str, str | float]:
-    arrays = read_npz(place)
+def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, label_file: Path) -> dict[str, str | float]:
+    arrays = read_npz(label_file)
     corpus = arrays.get(layout.corpus)
     if not isinstance(corpus, Mapping):
         raise DataError(
-            f"{place} has no split {layout.corpus!r}, only {', '.join(arrays) or 'nothing'}; "
+            f"{label_file} has no split {layout.corpus!r}, only {', '.join(arrays) or 'nothing'}; "
             f"expected the label file of the authors' copy of {test_set.title}"
         )
     gold: dict[str, str | float] = {}
@@ -91,28 +91,32 @@ def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, place: Path) -> dic
             if key[position : position + 1] != letter:
                 continue
         if not isinstance(entry, Mapping) or layout.value not in entry:
-            raise DataError(f"{place}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
+            raise DataError(f"{label_file}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
         value = entry[layout.value]
         if key in gold:
-            raise DataError(f"{place} names the sample {key!r} more than once, in letters that look the same")
-        gold[key] = _label(test_set, value, key, place) if layout.value == "emo" else as_score(value, key, place)
+            raise DataError(f"{label_file} names the sample {key!r} more than once, in letters that look the same")
+        gold[key] = (
+            _label(test_set, value, key, label_file) if layout.value == "emo" else as_score(value, key, label_file)
+        )
     return gold
 
 
-def _label(test_set: TestSet, value: Any, key: str, place: Path) -> str:
+def _label(test_set: TestSet, value: Any, key: str, label_file: Path) -> str:
     if isinstance(value, str):
         return clean_label(value)
     if isinstance(value, int | np.integer) and 0 <= int(value) < len(test_set.labels):
         return test_set.labels[int(value)]
     many = len(test_set.labels)
-    raise DataError(f"{place}, sample {key!r}: the gold label is {value!r}; expected a word, or a number below {many}")
+    raise DataError(
+        f"{label_file}, sample {key!r}: the gold label is {value!r}; expected a word, or a number below {many}"
+    )
 
 
 def _gold_of_csv(layout: ProcessedLayout, folder: Path, notes: list[str]) -> dict[str, str | float]:
     """Open labels, in the order of the table of spoken words, which names the samples."""
-    place = folder / layout.labels
-    rows = read_rows(place, ("name", layout.value), notes)
-    check_keys((clean_name(row["name"]) for row in rows), place)
+    label_file = folder / layout.labels
+    rows = read_rows(label_file, ("name", layout.value), notes)
+    check_keys((clean_name(row["name"]) for row in rows), label_file)
     gold = {clean_name(row["name"]): row[layout.value].strip() for row in rows}
     order_from = folder / layout.subtitles
     if not order_from.is_file():
@@ -120,7 +124,9 @@ def _gold_of_csv(layout: ProcessedLayout, folder: Path, notes: list[str]) -> dic
     order = [clean_name(row["name"]) for row in read_rows(order_from, ("name",))]
     unlabelled = [key for key in order if key not in gold]
     if unlabelled:
-        raise DataError(f"{order_from} names {len(unlabelled)} samples that {place} does not: {first_few(unlabelled)}")
+        raise DataError(
+            f"{order_from} names {len(unlabelled)} samples that {label_file} does not: {first_few(unlabelled)}"
+        )
     return {key: gold[key] for key in dict.fromkeys([*order, *gold])}
 
 

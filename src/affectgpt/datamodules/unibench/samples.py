@@ -101,7 +101,7 @@ class BenchSet:
         }
 
 
-def check_keys(keys: Iterable[str], place: Path) -> None:
+def check_keys(keys: Iterable[str], label_file: Path) -> None:
     """Refuse an empty set, and a name that comes twice.
 
     Raises:
@@ -109,11 +109,11 @@ def check_keys(keys: Iterable[str], place: Path) -> None:
     """
     counts = Counter(iter(keys))  # of a mapping, too, the names are meant
     if not counts:
-        raise DataError(f"{place} holds no sample of the test split")
+        raise DataError(f"{label_file} holds no sample of the test split")
     repeated = [key for key, count in counts.items() if count > 1]
     if repeated:
         raise DataError(
-            f"{place} names {len(repeated)} samples more than once: {first_few(repeated)}; each may occur once"
+            f"{label_file} names {len(repeated)} samples more than once: {first_few(repeated)}; each may occur once"
         )
 
 
@@ -150,7 +150,7 @@ def find_differences(test_set: TestSet, samples: Sequence[BenchSample]) -> list[
     return found
 
 
-def as_score(value: Any, key: str, place: Path) -> float:
+def as_score(value: Any, key: str, label_file: Path) -> float:
     """A gold score as a number.
 
     Raises:
@@ -161,5 +161,5 @@ def as_score(value: Any, key: str, place: Path) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if math.isnan(score):
-        raise DataError(f"{place}, sample {key!r}: the gold score is {value!r}, which is not a number")
+        raise DataError(f"{label_file}, sample {key!r}: the gold score is {value!r}, which is not a number")
     return score
