@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
@@ -119,9 +121,20 @@ def refusal(response: httpx2.Response, said: str = "") -> TryAgainError | None:
     """What to raise for a status that may pass, such as 429 or 503; ``None`` for one that will not."""
     if response.status_code not in _RETRIED_STATUS and response.status_code < 500:
         return None
-    pause = response.headers.get("Retry-After", "")
     reason = f"HTTP {response.status_code} {response.reason_phrase}" + (f": {said}" if said else "")
-    return TryAgainError(reason, float(pause) if pause.isascii() and pause.isdigit() else None)
+    return TryAgainError(reason, _pause_of(response.headers.get("Retry-After", "").strip()))
+
+
+def _pause_of(told: str) -> float | None:
+    """Seconds of a ``Retry-After``: a number, or a date; ``None`` where it is neither."""
+    if told.isascii() and told.replace(".", "", 1).isdigit():
+        return float(told)
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    aware = until if until.tzinfo is not None else until.replace(tzinfo=datetime.UTC)
+    return max(0.0, (aware - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 class Pace:

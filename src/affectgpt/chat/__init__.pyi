@@ -1,2 +1,11 @@
 from .base import Asker as Asker
 from .base import ChatModel as ChatModel
+from .messages import Message as Message
+from .messages import Picture as Picture
+from .messages import Prompt as Prompt
+from .messages import Sound as Sound
+from .messages import Text as Text
+from .messages import Video as Video
+from .reply import Reply as Reply
+from .sampling import Sampling as Sampling
+from .server import ServerModel as ServerModel

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from affectgpt.chat.answer_cache import AnswerCache
+from affectgpt.chat.messages import Prompt, prompt_record
 from affectgpt.chat.sampling import Sampling
 from affectgpt.files import digest_of
 from affectgpt.text import clean_text
@@ -17,16 +18,16 @@ class ChatModel(ABC):
     """Answers prompts, each on its own."""
 
     @abstractmethod
-    def identity(self) -> dict[str, str | None]:
-        """``model`` and ``revision``: what decides the answers, and so belongs into the cache's key."""
+    def identity(self) -> dict[str, Any]:
+        """``model``, ``revision`` and whatever else decides the answers, and so belongs into the cache's key."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Where and how it runs, as plain JSON, without secrets."""
 
     @abstractmethod
-    def complete(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, str]]:
-        """Position and answer of every prompt, as the answers come in.
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
+        """Position and answer of every prompt, as the answers come in; one that cannot be had ends the run.
 
         Raises:
             ConfigError: If the model or the server does not exist, or refuses.
@@ -78,6 +79,8 @@ def fill(template: str, text: str) -> str:
     return template.replace("{input}", text)
 
 
-def seed_of(prompts: Sequence[str]) -> int:
-    """A seed that depends on the prompts alone, so that sampling repeats where the model heeds seeds."""
-    return int.from_bytes(hashlib.sha256("\0".join(prompts).encode()).digest()[:4], "big") >> 1
+def seed_of(prompt: Prompt, start: int = 0) -> int:
+    """A seed that depends on the prompt and a start alone, so that sampling repeats where the model heeds seeds."""
+    content = prompt if isinstance(prompt, str) else digest_of(prompt_record(prompt))
+    found = int.from_bytes(hashlib.sha256(clean_text(content).encode()).digest()[:4], "big") >> 1
+    return (found + start) % 2**31

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.chat.base import ChatModel, seed_of
+from affectgpt.chat.messages import Prompt, text_of
 from affectgpt.chat.sampling import Sampling
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
@@ -66,10 +67,20 @@ class LocalModel(ChatModel):
         """Device, dtype and batch size."""
         return {"backend": "local", "device": self.device, "dtype": self.dtype, "batch_size": self.batch_size}
 
-    def complete(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, str]]:
-        """Position and answer of every prompt; see ``ChatModel``."""
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
+        """Position and answer of every prompt; see ``ChatModel``.
+
+        Raises:
+            ConfigError: If a prompt is more than one text.
+        """
+        texts = [text_of(prompt) for prompt in prompts]
         for start in range(0, len(prompts), self.batch_size):
-            batch = prompts[start : start + self.batch_size]
+            batch = [text for text in texts[start : start + self.batch_size] if text is not None]
+            if len(batch) < len(texts[start : start + self.batch_size]):
+                raise ConfigError(
+                    f"the chat model {self.model!r} reads one text, but got pictures, sound or several turns; ask a "
+                    "server (base_url), or answer clips with the answerer transformers"
+                )
             for offset, answer in enumerate(self._answer(batch, sampling)):
                 yield start + offset, answer
 
@@ -95,7 +106,7 @@ class LocalModel(ChatModel):
         )
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
-            torch.manual_seed(seed_of(prompts))
+            torch.manual_seed(seed_of("\0".join(prompts), sampling.seed))
             generated = model.generate(**inputs, generation_config=config)
         width = inputs["input_ids"].shape[1]
         answers: list[str] = tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)

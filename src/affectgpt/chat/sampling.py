@@ -17,16 +17,19 @@ class Sampling:
         top_p: Share of the probability that is drawn from.
         repetition_penalty: Factor against tokens that occurred before; 1 for none.
         max_tokens: Longest answer.
+        seed: Start of the draws; another one draws another answer to the same prompt.
     """
 
     temperature: float
     top_p: float
     repetition_penalty: float
     max_tokens: int = 512
+    seed: int = 0
 
     def to_json(self) -> dict[str, float]:
-        """Plain JSON."""
-        return asdict(self)
+        """Plain JSON; the seed only where it is not 0."""
+        found = asdict(self)
+        return found if self.seed else {name: value for name, value in found.items() if name != "seed"}
 
 
 SAMPLINGS: Mapping[str, Sampling] = {

@@ -1,24 +1,30 @@
-"""A chat model behind an OpenAI-compatible server (vLLM, llama.cpp, Ollama, a commercial one)."""
+"""A chat model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, Ollama, a commercial one)."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 
 from affectgpt.chat.base import ChatModel, seed_of
+from affectgpt.chat.completion import SHOWN, PromptRefusedError, error_of, read_completion
+from affectgpt.chat.costs import Budget, Prices
+from affectgpt.chat.messages import Prompt, to_wire
+from affectgpt.chat.rates import RateLimit
+from affectgpt.chat.reply import Reply
 from affectgpt.chat.sampling import Sampling
-from affectgpt.errors import ConfigError, DataError
-from affectgpt.web import Patience, TryAgainError, again, open_client, refusal, requested
+from affectgpt.errors import ConfigError, DataError, reason_of
+from affectgpt.web import LONGEST_WAIT_SECONDS, Patience, TryAgainError, again, open_client, requested
 
 MAX_ANSWER_BYTES = 16 * 2**20
-_SHOWN = 300
 
 
 class ServerModel(ChatModel):
@@ -31,11 +37,19 @@ class ServerModel(ChatModel):
         revision: What tells versions of the model apart in the cache and the report, if the name does not.
         timeout_seconds: Longest wait for one answer.
         num_retries: Further tries after a cut connection, a busy or failing server, or an answer that is no JSON.
-        backoff_seconds: Pause before the first further try; doubled each time, and up to a minute.
+        backoff_seconds: Pause before the first further try; doubled each time, and up to a minute. Where the server
+            names a pause (``Retry-After``), all requests keep it.
         num_parallel: Requests at the same time.
+        requests_per_minute: Most requests in a minute.
+        tokens_per_minute: Most tokens in a minute, read and written together.
+        prompt_price: Price of a million tokens that are read, in any currency; and ``answer_price`` of those written.
+        answer_price: See there.
+        max_cost: No request begins that could pass this cost.
+        max_failures: So many failures one after the other, with no answer between them, end the run.
+        extra_body: Further fields of every request, as plain JSON, such as ``{"chat_template_kwargs": {...}}``.
 
     Raises:
-        ConfigError: If the address is none, holds a password, or the environment variable is not set.
+        ConfigError: If the address is none, holds a password, the environment variable is not set, or a limit is wrong.
     """
 
     def __init__(
@@ -48,6 +62,13 @@ class ServerModel(ChatModel):
         num_retries: int = 4,
         backoff_seconds: float = 1.0,
         num_parallel: int = 4,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        prompt_price: float | None = None,
+        answer_price: float | None = None,
+        max_cost: float | None = None,
+        max_failures: int = 20,
+        extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         parts = urllib.parse.urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -59,104 +80,202 @@ class ServerModel(ChatModel):
             )
         if api_key_env is not None and not os.environ.get(api_key_env):
             raise ConfigError(f"api_key_env names the environment variable {api_key_env!r}, which is not set")
-        if num_parallel < 1 or num_retries < 0:
-            raise ConfigError(f"num_parallel is {num_parallel}, num_retries {num_retries}; at least 1 and 0 are needed")
+        if num_parallel < 1 or num_retries < 0 or max_failures < 1:
+            raise ConfigError(
+                f"num_parallel is {num_parallel}, num_retries {num_retries}, max_failures {max_failures}; "
+                "at least 1, 0 and 1 are needed"
+            )
+        if (prompt_price is None) != (answer_price is None):
+            raise ConfigError("give both prompt_price and answer_price, each for a million tokens, or neither")
+        prices = None if prompt_price is None or answer_price is None else Prices(prompt_price, answer_price)
         self.model, self.revision, self.api_key_env = model, revision, api_key_env
         self.base_url = base_url.rstrip("/").removesuffix("/chat/completions")
         self.timeout_seconds, self.num_retries = timeout_seconds, num_retries
         self.backoff_seconds, self.num_parallel = backoff_seconds, num_parallel
+        self.max_failures, self.extra_body = max_failures, dict(extra_body or {})
+        self.limit = RateLimit(requests_per_minute, tokens_per_minute)
+        self.budget = Budget(prices, max_cost)
 
-    def identity(self) -> dict[str, str | None]:
-        """The name on the server and the revision as given; the address is not part of it."""
-        return {"model": self.model, "revision": self.revision}
+    def identity(self) -> dict[str, Any]:
+        """The name on the server, the revision and the further fields as given; the address is not part of it."""
+        extra = {"extra_body": self.extra_body} if self.extra_body else {}
+        return {"model": self.model, "revision": self.revision, **extra}
 
     def settings(self) -> dict[str, Any]:
         """Address, and the name of the key's environment variable."""
         return {"backend": "server", "base_url": self.base_url, "api_key_env": self.api_key_env}
 
-    def complete(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, str]]:
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
         """Position and answer of every prompt; see ``ChatModel``.
 
         Raises:
             ConfigError: If the server does not exist, or refuses.
             DataError: If no answer can be had; those that came before are handed on first.
         """
+        for position, reply in self._run(prompts, sampling, forgiving=False):
+            yield position, reply.text
+
+    def replies(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[tuple[int, Reply]]:
+        """Position and reply of every prompt, as they come in; a prompt without an answer does not end the run.
+
+        Prompts are taken as they are needed, so that those of many clips are never in memory together.
+
+        Raises:
+            ConfigError: If the server does not exist, or takes no prompt at all.
+            CostBoundError: If the next request could pass the bound on the cost.
+            DataError: If ``max_failures`` prompts one after the other failed. Replies before it are handed on first.
+        """
+        return self._run(prompts, sampling, forgiving=True)
+
+    def _run(self, prompts: Iterable[Prompt], sampling: Sampling, *, forgiving: bool) -> Iterator[tuple[int, Reply]]:
         stop = threading.Event()
 
-        def answer(prompt: str) -> str | None:
+        def reply_to(prompt: Prompt) -> Reply | None:
             # After a failure what waits would fail alike; what is under way is paid for, and still handed on.
             if stop.is_set():
                 return None
             try:
-                return self._answer(client, prompt, sampling)
-            except Exception:
+                return self._reply(client, prompt, sampling, stop)
+            except _StoppedError:
+                return None
+            except Exception as error:
+                if forgiving and isinstance(error, _NoAnswerError | PromptRefusedError):
+                    return _failed(error)
                 stop.set()
                 raise
 
+        source = enumerate(prompts)
         failure: BaseException | None = None
+        recent: deque[str] = deque(maxlen=self.max_failures)
+        jobs: dict[Future[Reply | None], int] = {}
         with open_client(self.timeout_seconds) as client, ThreadPoolExecutor(self.num_parallel) as pool:
-            jobs = {pool.submit(answer, prompt): i for i, prompt in enumerate(prompts)}
             try:
-                for job in as_completed(jobs):
-                    failure = failure or job.exception()
-                    found = None if job.exception() else job.result()
-                    if found is not None:
-                        yield jobs[job], found
+                while True:
+                    while not stop.is_set() and len(jobs) < 2 * self.num_parallel:
+                        position, prompt = next(source, (-1, ""))
+                        if position < 0:
+                            break
+                        jobs[pool.submit(reply_to, prompt)] = position
+                    if not jobs:
+                        break
+                    for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                        position = jobs.pop(job)
+                        failure = failure or job.exception()
+                        reply = None if job.exception() else job.result()
+                        if reply is None:
+                            continue
+                        if reply.kind == "failed":
+                            recent.append(str(reply.reason))
+                        else:
+                            recent.clear()
+                        if len(recent) == self.max_failures and failure is None and not stop.is_set():
+                            stop.set()
+                            failure = DataError(
+                                f"{self.base_url}: {self.max_failures} prompts one after the other failed, the last "
+                                f"with: {reply.reason}. What was answered is kept: run again when it is mended"
+                            )
+                        yield position, reply
             finally:
                 # Also where the caller broke off, such as by Ctrl-C.
                 stop.set()
         if failure is not None:
             raise failure
 
-    def _answer(self, client: httpx2.Client, prompt: str, sampling: Sampling) -> str:
+    def _reply(self, client: httpx2.Client, prompt: Prompt, sampling: Sampling, stop: threading.Event) -> Reply:
         body = {
             "model": self.model,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": to_wire(prompt),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "seed": seed_of([prompt]),
+            "seed": seed_of(prompt, sampling.seed),
         }
         if sampling.repetition_penalty != 1.0:
             # vLLM's name for it, beside llama.cpp's; servers that know neither say so, or leave it out.
             body |= {"repetition_penalty": sampling.repetition_penalty, "repeat_penalty": sampling.repetition_penalty}
+        body |= self.extra_body
         patience = Patience(self.timeout_seconds, self.num_retries + 1, self.backoff_seconds)
+        tokens = self.budget.estimate(prompt)
         try:
-            return again(lambda: self._once(client, body), patience)
+            return again(lambda: self._attempt(client, body, tokens, sampling.max_tokens, stop), patience)
         except TryAgainError as error:
-            raise DataError(
+            raise _NoAnswerError(
                 f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last time: {error}. What "
-                "was answered before is in the cache: run again to go on from there"
+                "was answered before is in the cache: run again to go on from there",
+                f"no answer in {self.num_retries + 1} tries; the last time: {error}",
             ) from error
 
-    def _once(self, client: httpx2.Client, body: Mapping[str, Any]) -> str:
+    def _attempt(
+        self,
+        client: httpx2.Client,
+        body: Mapping[str, Any],
+        prompt_tokens: int,
+        most_tokens: int,
+        stop: threading.Event,
+    ) -> Reply:
+        """One request, when the limits let it through."""
+        ticket = self.limit.wait(prompt_tokens, stop)
+        if ticket is None:
+            raise _StoppedError
+        reserved = self.budget.reserve(prompt_tokens, most_tokens)
+        start = time.monotonic()
+        paid: tuple[int | None, int | None] | None = None, None
+        try:
+            status, text = self._send(client, body)
+            if status is not None:
+                paid = None
+                raise status
+            reply = read_completion(text)
+            paid = reply.prompt_tokens, reply.answer_tokens
+        except TryAgainError as error:
+            if error.wait_seconds:
+                self.limit.hold(min(error.wait_seconds, LONGEST_WAIT_SECONDS))
+            raise
+        finally:
+            if paid is None:
+                self.budget.give_back(reserved)
+            else:
+                self.budget.settle(reserved, *paid)
+        if reply.prompt_tokens is not None and reply.answer_tokens is not None:
+            ticket.tokens = reply.prompt_tokens + reply.answer_tokens
+        return replace(reply, seconds=time.monotonic() - start)
+
+    def _send(self, client: httpx2.Client, body: Mapping[str, Any]) -> tuple[Exception | None, str]:
+        """What an unsuccessful status means, and what the server said."""
         # Not passed on to another host if the server redirects.
         key = {"Authorization": f"Bearer {os.environ.get(self.api_key_env, '')}"} if self.api_key_env else {}
         content = bytearray()
+        start = time.monotonic()
         with requested(client, "POST", f"{self.base_url}/chat/completions", json=body, headers=key) as response:
             for piece in response.iter_bytes():
                 content.extend(piece)
                 if len(content) > MAX_ANSWER_BYTES:
                     raise DataError(f"{self.base_url} answers with more than {MAX_ANSWER_BYTES:,} bytes; check it")
+                if time.monotonic() - start > self.timeout_seconds:
+                    raise TryAgainError(f"its answer was not whole after {self.timeout_seconds:g} s")
         text = content.decode("utf-8", "replace")
-        if not response.is_success:
-            raise self._refusal(response, text[:_SHOWN].strip())
-        try:
-            answer = json.loads(text)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise TryAgainError(f"its answer is no chat completion: {text[:_SHOWN]!r}") from error
-        if answer is not None and not isinstance(answer, str):
-            raise TryAgainError(f"its answer holds no text: {answer!r:.{_SHOWN}}")
-        return answer or ""
+        if response.is_success:
+            return None, text
+        return error_of(response, text[:SHOWN].strip(), self.model, self.base_url), text
 
-    def _refusal(self, response: httpx2.Response, said: str) -> Exception:
-        busy = refusal(response, said)
-        if busy is not None:
-            return busy
-        advice = {
-            401: "set the key: api_key_env names the environment variable that holds it",
-            403: "the key may not use this model",
-            404: "check base_url (most end in /v1) and the model's name",
-        }.get(response.status_code, "the server does not take this request")
-        reason = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
-        return ConfigError(f"{self.base_url} refuses model {self.model!r} with {reason} ({advice})")
+
+class _NoAnswerError(DataError):
+    """All tries failed.
+
+    Args:
+        message: For a run that this ends.
+        reason: For a run that goes on, as the reason of one sample.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _StoppedError(Exception):
+    """The run ends, and this request was not sent."""
+
+
+def _failed(error: _NoAnswerError | PromptRefusedError) -> Reply:
+    by_policy = isinstance(error, PromptRefusedError) and error.by_policy
+    return Reply("refused" if by_policy else "failed", "", error.reason or reason_of(error))

@@ -1,0 +1,146 @@
+"""What the tokens of a run cost, and a bound that it never passes."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from affectgpt.chat.messages import Picture, Prompt, Sound, Text, Video, as_messages
+from affectgpt.errors import ConfigError, DataError
+
+_CHARACTERS_A_TOKEN = 2  # fewer than the average of English, about that of Chinese
+_TOKENS_A_PICTURE, _TOKENS_A_VIDEO = 1_500, 20_000
+_BYTES_A_SOUND_TOKEN = 640  # 50 tokens for a second of 16-bit sound at 16 kHz
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a server asks for, in any currency.
+
+    Attributes:
+        prompt: For a million tokens that are read.
+        answer: For a million tokens that are written.
+
+    Raises:
+        ConfigError: If a price is negative or no number.
+    """
+
+    prompt: float
+    answer: float
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "answer"):
+            price = getattr(self, name)
+            if not math.isfinite(price) or price < 0:
+                raise ConfigError(f"the price of a million {name} tokens is {price!r}; it must be a number from 0")
+
+    def of(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """The cost of one request."""
+        return (self.prompt * prompt_tokens + self.answer * answer_tokens) / 1e6
+
+
+class CostBoundError(DataError):
+    """The next request could cost more than is left."""
+
+
+class Budget:
+    """Counts what requests cost, and lets none begin that could pass the bound.
+
+    A request that is under way counts as the most that it can cost. A request whose tokens nobody tells (it was cut
+    off, or the server does not say) stays counted as that.
+
+    Args:
+        prices: What tokens cost; ``None`` counts tokens only.
+        most: The bound; ``None`` for none.
+
+    Raises:
+        ConfigError: If there is a bound without prices, or it is negative.
+    """
+
+    def __init__(self, prices: Prices | None = None, most: float | None = None) -> None:
+        if most is not None and prices is None:
+            raise ConfigError("a bound on the cost needs prices: give prompt_price and answer_price, a million tokens")
+        if most is not None and not most >= 0:
+            raise ConfigError(f"the bound on the cost is {most!r}; it must be a number from 0")
+        self.prices, self.most = prices, most
+        self.prompt_tokens = self.answer_tokens = self.num_estimated = 0
+        self._spent = self._reserved = 0.0
+        self._largest_prompt = 0
+        self._changed = threading.Condition()
+
+    @property
+    def spent(self) -> float:
+        """What finished requests cost."""
+        return self._spent
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON: tokens, cost, and how many requests were only estimated."""
+        found: dict[str, Any] = {"prompt_tokens": self.prompt_tokens, "answer_tokens": self.answer_tokens}
+        if self.num_estimated:
+            found["estimated_requests"] = self.num_estimated
+        return found if self.prices is None else found | {"cost": self._spent}
+
+    def estimate(self, prompt: Prompt) -> int:
+        """Tokens of a prompt, rather too many than too few."""
+        return max(_tokens_of(prompt), self._largest_prompt)
+
+    def reserve(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Set aside the most that a request can cost; waits where requests under way decide whether there is enough.
+
+        Raises:
+            CostBoundError: If there is not.
+        """
+        cost = 0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens)
+        with self._changed:
+            while self.most is not None and self._spent + self._reserved + cost > self.most:
+                if not self._reserved or self._spent + cost > self.most:
+                    raise CostBoundError(
+                        f"the next request can cost {cost:.4f}, and of the bound of {self.most:g} {self._spent:.4f} is "
+                        "spent; what was answered is kept: raise the bound and run again to go on from there"
+                    )
+                self._changed.wait(1.0)
+            self._reserved += cost
+        return cost
+
+    def settle(self, reserved: float, prompt_tokens: int | None, answer_tokens: int | None) -> None:
+        """Count a request that is over; tokens that nobody told cost what was set aside."""
+        with self._changed:
+            self._reserved = max(0.0, self._reserved - reserved)
+            if prompt_tokens is None or answer_tokens is None:
+                self._spent += reserved
+                self.num_estimated += 1
+            else:
+                self.count(prompt_tokens, answer_tokens)
+            self._changed.notify_all()
+
+    def give_back(self, reserved: float) -> None:
+        """Free what was set aside for a request that the server did not take."""
+        with self._changed:
+            self._reserved = max(0.0, self._reserved - reserved)
+            self._changed.notify_all()
+
+    def count(self, prompt_tokens: int, answer_tokens: int) -> None:
+        """Count tokens that were paid for, such as those of an earlier run."""
+        self._largest_prompt = max(self._largest_prompt, prompt_tokens)
+        self.prompt_tokens += prompt_tokens
+        self.answer_tokens += answer_tokens
+        if self.prices is not None:
+            self._spent += self.prices.of(prompt_tokens, answer_tokens)
+
+
+def _tokens_of(prompt: Prompt) -> int:
+    number = 0
+    for message in as_messages(prompt):
+        for content in message.contents:
+            match content:
+                case Text():
+                    number += len(content.text) // _CHARACTERS_A_TOKEN + 8
+                case Picture():
+                    number += _TOKENS_A_PICTURE
+                case Sound():
+                    number += len(content.content) // _BYTES_A_SOUND_TOKEN
+                case Video():
+                    number += _TOKENS_A_VIDEO
+    return number
