@@ -10,3 +10,5 @@ from .scoring import score as score
 from .system_result import Comparison as Comparison
 from .system_result import Selection as Selection
 from .system_result import SystemResult as SystemResult
+from .voting.combine import Vote as Vote
+from .voting.combine import vote as vote

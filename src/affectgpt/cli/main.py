@@ -22,6 +22,7 @@ VERBS = {
     "check": ("affectgpt.cli.check", "verify shards against their index, and sum them up"),
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
+    "vote": ("affectgpt.cli.vote", "combine the predictions of several systems"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),

@@ -1,4 +1,4 @@
-"""The options that choose what reads labels and sentiments, for the verbs that score."""
+"""The options that choose the wheel and what reads labels and sentiments, for the verbs that score."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def add_readers(parser: argparse.ArgumentParser) -> None:
     add(
         "--llm", action="append", default=[], metavar="KEY=VALUE", help="argument of the llm readers, such as model=..."
     )
+
+
+def chosen_wheel(name: str) -> EmotionWheel:
+    """The vocabulary that ``--wheel`` names: ``builtin``, ``official``, or the folder of the official tables.
+
+    Raises:
+        ConfigError: If something that it needs is not installed.
+        DataError: If the tables are missing, damaged or altered.
+    """
+    from affectgpt.metrics import EmotionWheel
+
+    if name == "builtin":
+        return EmotionWheel.builtin()
+    return EmotionWheel.official(None if name == "official" else name)
 
 
 def make_readers(args: argparse.Namespace, wheel: EmotionWheel) -> tuple[LabelExtractor, SentimentReader]:

@@ -33,12 +33,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.bench import compare, score, write_report
     from affectgpt.bench.gold import Gold, read_labels
     from affectgpt.bench.system_result import SystemResult
-    from affectgpt.cli.readers import make_readers
+    from affectgpt.cli.readers import chosen_wheel, make_readers
     from affectgpt.datamodules.unibench.sets import get_test_set
-    from affectgpt.metrics import EmotionWheel
     from affectgpt.pages.escaping import for_json
 
-    wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(_folder(args.wheel))
+    wheel = chosen_wheel(args.wheel)
     extractor, reader = make_readers(args, wheel)
     options: dict[str, Any] = {"wheel": wheel, "mode": args.mode, "extractor": extractor, "sentiment_reader": reader}
     test_set = get_test_set(args.dataset)
@@ -95,10 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="write the result to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
-
-
-def _folder(wheel: str) -> str | None:
-    return None if wheel == "official" else wheel
 
 
 def _show(result: SetResult) -> None:

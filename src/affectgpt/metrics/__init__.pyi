@@ -1,4 +1,5 @@
 from . import functional as functional
+from .emotion_classes import EmotionClassScore as EmotionClassScore
 from .figures import HitRate as HitRate
 from .figures import SentimentAccuracy as SentimentAccuracy
 from .figures import SentimentF1 as SentimentF1
@@ -7,6 +8,7 @@ from .figures import WheelPrecision as WheelPrecision
 from .figures import WheelRecall as WheelRecall
 from .hit_rate import EmotionHitRate as EmotionHitRate
 from .labels import parse_labels as parse_labels
+from .preference import PreferenceScore as PreferenceScore
 from .sentiment import SentimentScore as SentimentScore
 from .wheel.emotion_wheel import EmotionWheel as EmotionWheel
 from .wheel_score import EmotionWheelScore as EmotionWheelScore

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from affectgpt.errors import DataError
+from affectgpt.metrics.functional.class_table import table_scores
 from affectgpt.metrics.labels import Mode, check_mode
 from affectgpt.metrics.wheel.emotion_wheel import as_samples
 from affectgpt.text import clean_label, clean_name
@@ -106,7 +107,7 @@ def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
     if mode == "official" and not bool(counts[[_NEGATIVE, _POSITIVE]].sum() > 0):
         raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
     weighted_f1, accuracy = weighted_f1_of(counts.double(), mode)
-    weighted_f1_3way, accuracy_3way = _weighted_f1(counts.double())
+    weighted_f1_3way, accuracy_3way = table_scores(counts.double())
     return {
         "weighted_f1": weighted_f1,
         "accuracy": accuracy,
@@ -156,15 +157,5 @@ def weighted_f1_of(counts: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     undecided = signed[..., [_NEUTRAL, _OTHER]].sum(-1)
     if mode == "official":
         # Everything that is not "positive" counts as negative.
-        return _weighted_f1(torch.stack([negative + undecided, positive], dim=-1))
-    return _weighted_f1(torch.stack([negative, positive, undecided], dim=-1))
-
-
-def _weighted_f1(tables: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted F1 and accuracy of tables ``[..., C, >= C]`` of true by predicted class; 0/0 is 0."""
-    num_classes = tables.shape[-2]
-    right = tables[..., :num_classes].diagonal(dim1=-2, dim2=-1)
-    support, predicted = tables.sum(-1), tables[..., :num_classes].sum(-2)
-    f1 = (2 * right / (support + predicted)).nan_to_num(0.0)
-    total = support.sum(-1).clamp(min=1)
-    return (f1 * support).sum(-1) / total, right.sum(-1) / total
+        return table_scores(torch.stack([negative + undecided, positive], dim=-1))
+    return table_scores(torch.stack([negative, positive, undecided], dim=-1))
