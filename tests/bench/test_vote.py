@@ -1,4 +1,4 @@
-"""Votes over prediction files: the rules against a slow copy of them, ties, constants, and what stands beside a score."""
+"""Votes over prediction files: the rules against a slow copy, ties, constants, and what stands beside a score."""
 
 from __future__ import annotations
 

@@ -11,7 +11,10 @@ from conftest import load_script
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 PACKAGE = ROOT / "src" / "affectgpt"
-SAME_SUBJECT = {"base", "charts", "hit_rate", "page", "sentiment", "template", "tiny", "wheel_score"}
+SAME_SUBJECT = {
+    *("base", "charts", "emotion_classes", "hit_rate", "page", "preference", "sentiment", "template", "tiny"),
+    "wheel_score",
+}
 """File names that stand in several rooms and say the same thing in each."""
 
 
