@@ -52,7 +52,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ballots = put_near_words(ballots, wheel)
     if args.fit is not None:
         return _fit(args, ballots, wheel)
-    out = Path(args.out)
+    out = Path(str(args.out))
     if args.gold is not None:
         _refuse_fitted(args, constants)
     found = vote_of(ballots, args.rule, constants, wheel)
