@@ -162,7 +162,7 @@ class Reading:
 
 def read_pairing(
     test_set: TestSet,
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | Answers,
     gold: str | os.PathLike[str] | Gold,
     mode: Mode,
     column: str | None = None,
@@ -172,7 +172,7 @@ def read_pairing(
 
     Args:
         test_set: What they are scored as.
-        predictions: The file of predictions.
+        predictions: The file of predictions, or what was read or answered before.
         gold: The gold labels: a path, see ``read_labels``, or what was read before.
         mode: ``official`` or ``strict``.
         column: The column of the predictions; by default the only one that is called as answers are.
@@ -182,7 +182,10 @@ def read_pairing(
         DataError: If a file is missing or damaged, names are repeated, the predictions are the gold labels, have names
             that the gold lacks, or (``official``) lack names of the gold.
     """
-    answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment", column=column)
+    if isinstance(predictions, Answers):
+        answers = predictions
+    else:
+        answers = read_predictions(predictions, want_sentiment=test_set.task == "sentiment", column=column)
     labels = gold.labels if isinstance(gold, Gold) else read_labels(test_set, gold, gold_column)
     _refuse_gold(answers, labels, is_named=column is not None)
     missing = _match(answers, labels, mode)

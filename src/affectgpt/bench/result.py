@@ -62,6 +62,7 @@ class Figures:
         dropped: Samples left out for a true score of 0; and answers that are neutral, or no sentiment.
         wheels: The figures by each wheel.
         interval: Of the set's own figure; ``None`` without resamples.
+        standard_error: Of the set's own figure, by clusters of samples; ``None`` where no clusters were named.
         hit_skill_interval: Of ``hit_skill``.
         seed: Of the resamples.
         per_class: The figures of each true class.
@@ -91,6 +92,7 @@ class Figures:
     unknown_answers: int | None = None
     wheels: tuple[WheelFigures, ...] = ()
     interval: Interval | None = None
+    standard_error: float | None = None
     hit_skill_interval: Interval | None = None
     seed: int = 0
     per_class: tuple[ClassFigures, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +12,7 @@ from affectgpt.bench.extract import LabelExtractor, SentimentReader, get_extract
 from affectgpt.bench.extract.base import Reader
 from affectgpt.bench.gold import Gold
 from affectgpt.bench.match_samples import Reading, read_pairing
+from affectgpt.bench.predictions import Answers
 from affectgpt.bench.result import Figures, SetResult, figures_from
 from affectgpt.datamodules.unibench.sets import get_test_set
 from affectgpt.errors import DataError
@@ -21,6 +22,7 @@ from affectgpt.metrics.functional import (
     bootstrap_interval,
     emotion_hit_rate,
     emotion_wheel_score,
+    jackknife_error,
     label_words,
     sentiment_score,
     unseen_words,
@@ -33,7 +35,7 @@ NUM_WORDS = 20
 
 def score(
     dataset: str,
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | Answers,
     gold: str | os.PathLike[str] | Gold,
     wheel: EmotionWheel | None = None,
     mode: str = "official",
@@ -43,13 +45,14 @@ def score(
     sentiment_reader: str | SentimentReader = "lexicon",
     column: str | None = None,
     gold_column: str | None = None,
+    clusters: Mapping[str, str] | None = None,
 ) -> SetResult:
     """Score predictions on one test set.
 
     Args:
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
         predictions: File with one answer per sample, see ``read_predictions``. Sentiment sets take sentiments, or else
-            labels, whose sentiment is then read.
+            labels, whose sentiment is then read. Or what was read or answered before.
         gold: File with columns ``name`` and ``label``, or the set's own folder or file of labels, such as MELD's
             ``test_sent_emo.csv``; or what was read from them before.
         wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
@@ -61,6 +64,8 @@ def score(
         sentiment_reader: What reads sentiments off labels: a name of ``SENTIMENT_READERS``, or an instance.
         column: The column of the predictions; by default the only one that is called as answers are.
         gold_column: The column of the gold labels in a plain table; by default the only one that is called as they are.
+        clusters: What a sample shares with others, such as its speaker or dialogue, by its name; a name that is not
+            there is a cluster of its own. Gives the figure's ``standard_error``, see ``jackknife_error``.
 
     Returns:
         The result, frozen: the set's own figure and all others as attributes, as fractions; ``to_json()`` gives them
@@ -79,7 +84,8 @@ def score(
     pairing = read_pairing(test_set, predictions, gold, known_mode, column, gold_column)
     answers = pairing.answers
     reading = pairing.read(wheel, known_mode, *readers)
-    figures = _figures(reading, resamples, seed)
+    keys = None if clusters is None else [clusters.get(name, f"\0{name}") for name in pairing.values]
+    figures = _figures(reading, resamples, seed, keys)
     used = (answers.is_free_text, test_set.task == "sentiment" and not answers.is_sentiment)
     records = [
         _record_of(reader, counts) if is_used else None
@@ -88,7 +94,7 @@ def score(
     other_mode: Mode = next(m for m in MODES if m != known_mode)
     other, other_error = None, None
     try:
-        other = _figures(pairing.read(wheel, other_mode, *readers, before=reading), resamples, seed)
+        other = _figures(pairing.read(wheel, other_mode, *readers, before=reading), resamples, seed, keys)
     except DataError as error:
         other_error = str(error)
     return SetResult(
@@ -139,7 +145,7 @@ def _record_of(reader: Reader, before: Mapping[str, int]) -> dict[str, Any]:
     return record | {"counts": {name: number for name, number in counts.items() if number}}
 
 
-def _figures(reading: Reading, resamples: int, seed: int) -> Figures:
+def _figures(reading: Reading, resamples: int, seed: int, clusters: Sequence[str] | None) -> Figures:
     labels, wheel, mode = reading.labels, reading.wheel, reading.mode
     discrete = reading.test_set.task == "discrete"
     found: Mapping[str, Any]
@@ -150,9 +156,11 @@ def _figures(reading: Reading, resamples: int, seed: int) -> Figures:
         if discrete:
             found = {**found, **emotion_hit_rate(labels, reading.target, wheel, mode=mode)}
     words, unseen = label_words(labels, mode), unseen_words(labels, wheel, mode)
+    summands = reading.summands()
     return figures_from(
         {name: value.item() for name, value in found.items()},
-        interval=_interval(reading.summands(), resamples, seed),
+        standard_error=None if clusters is None else jackknife_error(summands, clusters),
+        interval=_interval(summands, resamples, seed),
         hit_skill_interval=_interval(reading.skill_summands(), resamples, seed) if discrete else None,
         seed=seed,
         per_class=scores_by_class(reading),

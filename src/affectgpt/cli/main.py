@@ -24,6 +24,7 @@ VERBS = {
     "score": ("affectgpt.cli.score", "score a file of predictions"),
     "vote": ("affectgpt.cli.vote", "combine the predictions of several systems"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
+    "harness": ("affectgpt.cli.harness", "run MER-UniBench in Inspect or lmms-eval"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),
     "doctor": ("affectgpt.cli.doctor", "say what this machine can do"),

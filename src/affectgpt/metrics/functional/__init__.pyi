@@ -7,6 +7,7 @@ from .bradley_terry import bradley_terry as bradley_terry
 from .bradley_terry import count_wins as count_wins
 from .emotion_classes import emotion_class_score as emotion_class_score
 from .hit_rate import emotion_hit_rate as emotion_hit_rate
+from .jackknife import jackknife_error as jackknife_error
 from .per_sample import SampleScores as SampleScores
 from .per_sample import emotion_sample_scores as emotion_sample_scores
 from .per_sample import label_words as label_words

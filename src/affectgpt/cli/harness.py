@@ -1,0 +1,111 @@
+"""The verb ``harness``: how to run MER-UniBench in somebody else's evaluation harness."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from importlib import metadata
+
+from affectgpt.cli.terminal import say, shown
+
+HARNESSES = {
+    "inspect": "Inspect, of the UK AI Security Institute (inspect_ai)",
+    "lmms-eval": "lmms-eval, of EvolvingLMMs-Lab (lmms_eval)",
+}
+
+INSPECT = """\
+Inspect finds the task through the installed package; nothing needs to be written.
+
+  pip install 'affectgpt[inspect]'
+  export {variable}=/data/unibench
+  inspect eval affectgpt/mer_unibench --model google/gemini-2.5-pro --no-log-images
+
+Arguments of the task, each with -T: data, sets=meld,sims  modalities=video,text  wheel=official
+extractor=lexicon|template  sentiment=lexicon|wheel  allow_partial=true"""
+
+LMMS = """\
+run it with
+  lmms-eval --model qwen2_5_omni --tasks mer_unibench --include_path {folder}
+a checkpoint of ours on any task of lmms-eval
+  lmms-eval --model affectgpt --model_args checkpoint=runs/last.ckpt --tasks TASK"""
+
+EXAMPLES = """\
+How to run each, and what is installed:
+  example: affectgpt harness
+
+The tasks for lmms-eval; the folder is printed, so that it can stand in the command:
+  example: lmms-eval --model qwen2_5_omni --tasks mer_unibench \\
+             --include_path $(affectgpt harness lmms-eval --data /data/unibench)
+"""
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Say how to run a harness; write the tasks of one that needs files.
+
+    Raises:
+        ConfigError: If a set, a reader or a modality does not exist, or no data was named.
+        DataError: If a set is missing or damaged, or differs from the published split.
+    """
+    args = _parser().parse_args(argv)
+    if args.name is None:
+        for name, title in HARNESSES.items():
+            say(f"{name:<10} {title}: {_installed(name)}; affectgpt harness {name} says how to run it")
+        return 0
+    if args.name == "inspect":
+        from affectgpt.harness.exam import DATA_VARIABLE
+
+        say(INSPECT.format(variable=DATA_VARIABLE))
+        return 0
+    return _write_lmms(args)
+
+
+def _write_lmms(args: argparse.Namespace) -> int:
+    from affectgpt.datamodules.unibench.sets import TEST_SETS
+    from affectgpt.harness.exam import DATA_VARIABLE, read_items
+    from affectgpt.harness.grading import Grading
+    from affectgpt.harness.lmms_folder import write_lmms_folder
+
+    data = args.data or [one for one in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if one]
+    grading = Grading(args.wheel, args.extractor, args.sentiment)
+    modalities = _names(args.modalities)
+    items = read_items(data, _names(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
+    folder = write_lmms_folder(items, grading, modalities=modalities, out=args.out)
+    # Only the folder goes to standard output, as it is to stand in another command.
+    for name, listed in items.items():
+        say(f"  {TEST_SETS[name].title:<11} {len(listed):>6,} clips", err=True)
+    say(LMMS.format(folder=shown(folder)), err=True)
+    say(folder)
+    return 0
+
+
+def _installed(name: str) -> str:
+    package = {"inspect": "inspect-ai", "lmms-eval": "lmms-eval"}[name]
+    try:
+        return f"{metadata.version(package)} is installed"
+    except metadata.PackageNotFoundError:
+        return "not installed here"
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt harness",
+        description="Run MER-UniBench in an evaluation harness: how, and the files that it needs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("name", nargs="?", choices=sorted(HARNESSES), help="which harness; without a name, all of them are listed")
+    add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets; by default those of AFFECTGPT_UNIBENCH")
+    add("--sets", default="", metavar="A,B", help="only these sets; by default all that are found")
+    add("--modalities", default="video,text", help="what the model is shown: video, audio, text (video,text)")
+    add("--wheel", default="builtin", help="builtin; official; or the folder of the official tables")
+    add("--extractor", default="lexicon", help="what reads labels out of answers: lexicon or template")
+    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon or wheel")
+    add("--allow-partial", action="store_true", help="take sets that differ from the published split")
+    add("--out", metavar="FOLDER", help="folder for the tasks; by default one in the cache")
+    return parser

@@ -1,0 +1,78 @@
+"""lmms-eval itself runs the tasks on made sets: its figures are those of ``affectgpt score``, to the last digit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from affectgpt.bench import score
+from affectgpt.datamodules.unibench import read_set
+from affectgpt.harness.clusters import cluster_of
+from examfiles import SETS, is_same, make_exam, write_predictions
+from harnessenv import environment, offer, run
+
+HERE = Path(__file__).parent
+REQUIREMENTS = ("lmms-eval==0.7.3", "filelock<4")  # it reaches into what filelock 4 has no more
+
+
+@pytest.fixture(scope="module")
+def programs(request, tmp_path_factory):
+    return environment("lmms", REQUIREMENTS, request.config.cache.mkdir("harnesses"), tmp_path_factory.mktemp("dist"))
+
+
+@pytest.mark.slow
+def test_lmms_eval_gives_the_figures_of_score(programs, tmp_path):
+    answers = make_exam(tmp_path / "data", SETS)
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    offer(tmp_path / "offered", "lmms_eval.models", "scripted", "scripted_lmms:MANIFEST", HERE / "scripted_lmms.py")
+    variables = {
+        "SCRIPTED_ANSWERS": str(tmp_path / "answers.json"),
+        "SCRIPTED_ASKED": str(tmp_path / "asked.jsonl"),
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "AFFECTGPT_CACHE": str(tmp_path / "cache"),
+        "AFFECTGPT_UNIBENCH": str(tmp_path / "data"),
+    }
+    # python -m, as the programs of the environment name the interpreter that they were installed with
+    made = run([f"{programs}/affectgpt", "harness", "lmms-eval", "--allow-partial"], tmp_path, **variables)
+    folder = Path(made.strip())
+    assert folder.is_relative_to(tmp_path / "cache")
+    command = [f"{programs}/python", "-m", "lmms_eval", "--model", "scripted", "--tasks", "mer_unibench"]
+    command += ["--include_path", str(folder), "--output_path", str(tmp_path / "out"), "--log_samples"]
+    told = run(command, tmp_path, **variables)
+    written = list((tmp_path / "out").rglob("*results.json"))
+    assert len(written) == 1, told[-3000:]  # its exit code is 0 after an error, too
+    results = json.loads(written[0].read_text("utf-8"))["results"]
+
+    asked = [json.loads(line) for line in (tmp_path / "asked.jsonl").read_text("utf-8").splitlines()]
+    assert sorted(one["clip"] for one in asked) == sorted(answers)
+    meld = next(one for one in asked if one["clip"] == "meld/test_dia0_utt1")
+    assert meld["text"].startswith("The subtitle of this video is: <Subtitle>words of test_dia0_utt1</Subtitle>. Now, ")
+
+    means: dict[str, list[float]] = {"official": [], "strict": []}
+    for name in SETS:
+        bench_set = read_set(name, tmp_path / "data", allow_partial=True)
+        bench_set.write_gold(tmp_path / "gold.csv")
+        wanted = score(
+            name,
+            write_predictions(tmp_path / "answers.jsonl", answers, name),
+            tmp_path / "gold.csv",
+            resamples=0,
+            extractor="lexicon",
+            clusters={one.key: where for one in bench_set.samples if (where := cluster_of(name, one.key))},
+        )
+        found = results[f"mer_unibench_{name}"]
+        for mode, suffix in (("official", ""), ("strict", "_strict")):
+            figures = getattr(wanted, mode)
+            means[mode].append(figures.figure(wanted.metric))
+            assert found[f"score{suffix},none"] == figures.figure(wanted.metric)
+            assert is_same(found[f"standard_error{suffix},none"], figures.standard_error)
+        assert found["samples"] == 24
+        clustered = found["score_stderr_clustered,none"]
+        assert isinstance(clustered, float) == (cluster_of(name, bench_set.samples[0].key) is not None)
+    assert len(set(means["official"])) > 4  # the answers tell the sets apart
+    group = results["mer_unibench"]
+    assert group["score,none"] == pytest.approx(sum(means["official"]) / len(SETS), rel=1e-15)
+    assert group["score_strict,none"] == pytest.approx(sum(means["strict"]) / len(SETS), rel=1e-15)
