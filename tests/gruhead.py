@@ -55,5 +55,7 @@ class GruHead(LLMHead):
                 if labels is not None:
                     targets[row, where[:-1]] = labels[row, where[1:]]
         if targets is None:
-            return LLMOutput(loss=None, logits=logits)
-        return LLMOutput(loss=F.cross_entropy(logits.flatten(0, 1), targets.flatten()), logits=None)
+            return LLMOutput(logits=logits)
+        losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")  # at the token before the label
+        shift = (1, 0)
+        return LLMOutput(token_losses=F.pad(losses[:, :-1], shift), learnt=F.pad(targets[:, :-1] != -100, shift))

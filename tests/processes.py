@@ -33,7 +33,10 @@ def in_processes(
         port = str(free.getsockname()[1])
     processes = []
     for rank in range(world):
-        place = {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if world > 1 else {}
+        place: dict[str, str] = {}
+        if world > 1:
+            place = {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(world)}
+            place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         process = multiprocessing.get_context("fork").Process(target=_rank, args=(place, target, args))
         process.start()
         processes.append(process)

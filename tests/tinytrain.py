@@ -19,7 +19,9 @@ OPTIM = {"lr": 3e-3, "warmup_steps": 0}
 
 
 def place() -> tuple[int, int]:
-    """Rank and number of ranks."""
+    """Rank and number of ranks, as torchrun or a launcher of Lightning says."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -66,7 +68,7 @@ def train(
             save_distributed_checkpoint=False,
             process_group_backend="gloo",
         )
-    elif torch.distributed.is_torchelastic_launched():
+    elif world > 1 or torch.distributed.is_torchelastic_launched():
         strategy = DDPStrategy(process_group_backend="gloo")
     trainer = lightning.Trainer(
         accelerator="cpu",

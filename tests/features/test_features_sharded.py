@@ -24,15 +24,13 @@ WORLD = 2
 
 
 class Losses(lightning.Callback):
-    """The loss of every step, averaged over the ranks."""
+    """The loss of every step, over all ranks."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        loss = outputs["loss"].detach().clone()
-        torch.distributed.all_reduce(loss)
-        self.values.append(float(loss) / trainer.world_size)
+        self.values.append(float(trainer.callback_metrics["train/loss"]))
 
 
 def train(config: dict[str, Any], folder: Path, features: Path | None) -> list[float]:

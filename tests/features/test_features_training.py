@@ -33,7 +33,7 @@ class Losses(lightning.Callback):
         self.values: list[float] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        self.values.append(float(outputs["loss"]))
+        self.values.append(float(trainer.callback_metrics["train/loss"]))
 
 
 @pytest.fixture(scope="session")

@@ -310,7 +310,7 @@ def test_a_head_that_is_not_of_hugging_face_trains_within_the_model(tmp_path: Pa
 
     class Losses(lightning.Callback):
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
-            losses.append(float(outputs["loss"]))
+            losses.append(float(trainer.callback_metrics["train/loss"]))
 
     trainer = lightning.Trainer(
         max_steps=80, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,

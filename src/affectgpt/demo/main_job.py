@@ -148,7 +148,7 @@ class _History(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.rows.append({"step": trainer.global_step, "loss": float(outputs["loss"])})
+        self.rows.append({"step": trainer.global_step, "loss": float(trainer.callback_metrics["train/loss"])})
         self.advance(trainer.global_step)
 
 

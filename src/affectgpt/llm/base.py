@@ -22,15 +22,27 @@ from affectgpt.prompts.template import AnswerEnd
 
 @dataclass(frozen=True)
 class LLMOutput:
-    """What one pass over embeddings gives.
+    """What one pass over embeddings gives: with labels the loss of every token, else logits.
+
+    A head takes no mean: over which tokens a loss is a mean is for the trainer to say, which sees the whole step.
 
     Attributes:
-        loss: Mean cross-entropy over the supervised tokens of the batch, or ``None`` without labels.
         logits: Float ``[B, L, V]``, where V is the vocabulary; ``None`` with labels, since a loss needs few of them.
+        token_losses: float32 ``[B, L]``, the cross-entropy of the label at each position; 0 where nothing is learnt.
+            ``None`` without labels.
+        learnt: Bool ``[B, L]``; ``True`` where ``token_losses`` has the loss of a label. ``None`` without labels.
     """
 
-    loss: Tensor | None
-    logits: Tensor | None
+    logits: Tensor | None = None
+    token_losses: Tensor | None = None
+    learnt: Tensor | None = None
+
+    @property
+    def loss(self) -> Tensor | None:
+        """Mean over the supervised tokens of the batch, 0 where there are none; ``None`` without labels."""
+        if self.token_losses is None or self.learnt is None:
+            return None
+        return self.token_losses.sum() / self.learnt.sum().clamp(min=1)
 
 
 class HeadTokenizer(Protocol):

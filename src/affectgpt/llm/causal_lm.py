@@ -69,14 +69,20 @@ class HuggingFaceHead(LLMHead):
         """Run the model over embeddings; see ``LLMHead.forward``."""
         seen = self._what_is_seen(embeds, keep, sample_ids)
         if labels is None:
-            return LLMOutput(loss=None, logits=self.network(**seen).logits)
+            return LLMOutput(logits=self.network(**seen).logits)
         if sample_ids is not None:
             labels = hide_first_labels(labels, number_runs(sample_ids, keep))
         # the logits at position t predict the token at t + 1; those at other positions are not computed
-        learnt = (labels[:, 1:] != IGNORE).any(0).nonzero().squeeze(1)
-        logits = self.network(**seen, logits_to_keep=learnt).logits
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, learnt + 1].flatten(), ignore_index=IGNORE)
-        return LLMOutput(loss=loss, logits=None)
+        learnt_BL = labels != IGNORE
+        learnt_BL[:, 0] = False
+        columns_M = learnt_BL[:, 1:].any(0).nonzero().squeeze(1)
+        logits_BMV = self.network(**seen, logits_to_keep=columns_M).logits
+        targets_BM = labels[:, columns_M + 1]
+        losses_BM = F.cross_entropy(
+            logits_BMV.flatten(0, 1).float(), targets_BM.flatten(), ignore_index=IGNORE, reduction="none"
+        ).view_as(targets_BM)
+        losses_BL = losses_BM.new_zeros(labels.shape).index_copy(1, columns_M + 1, losses_BM)
+        return LLMOutput(token_losses=losses_BL, learnt=learnt_BL)
 
     def logprobs(
         self, embeds: Tensor, keep: Tensor, labels: Tensor, sample_ids: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +27,7 @@ from affectgpt.model.answer import answer_batch, answer_clip, answering
 from affectgpt.model.datamodule_check import DatamoduleCheck
 from affectgpt.model.network import Network, Output
 from affectgpt.model.sample_length import SampleLength
-from affectgpt.model.scores import StageScores
+from affectgpt.model.steps import Steps
 from affectgpt.part import Part
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.registry import Spec
@@ -60,6 +60,8 @@ class AffectGPT(Part):
             ``affectgpt.features.feeding.stand_ins``. It belongs to the run, not to the model: a checkpoint loads as
             the full model.
         projector: What brings the tokens of each slot to the LLM's width; the published one is ``linear``.
+        loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
+            batches (``official``); see ``affectgpt.training.step_loss``.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` be a folder; not so
             for a model that others stored.
 
@@ -88,6 +90,7 @@ class AffectGPT(Part):
         slots: list[str] | None = None,
         features: str | list[str] | None = None,
         projector: Spec | str = "linear",
+        loss: str = "tokens",
         allow_import: bool = True,
     ) -> None:
         specs = read_streams(streams)
@@ -127,7 +130,7 @@ class AffectGPT(Part):
         object.__setattr__(self, "network", network)
         self._modules = network._modules
         self.features_in_use: dict[str, FeatureKey] = {}
-        self._scores = StageScores(wheel, may_read=allow_import)
+        self._steps = Steps(loss, wheel, may_read=allow_import)
 
     @property
     def specs(self) -> dict[str, StreamSpec]:
@@ -199,38 +202,41 @@ class AffectGPT(Part):
             return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch, with slots left out at random if ``slot_dropout`` says so.
+        """What the backward pass of one batch begins from, with slots left out at random if ``slot_dropout`` says so.
+
+        The loss itself, the mean over the step, is logged as ``train/loss``.
 
         Raises:
             ConfigError: If the batch has no answers.
         """
-        out: Output = self(batch)
-        if out.loss is None:
-            raise ConfigError("a training batch needs answers; the datamodule was asked for none")
-        self.log("train/loss", out.loss.detach(), prog_bar=True, batch_size=len(batch))
-        if out.num_cut:
-            self.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
-        return out.loss
+        return self._steps.train(self, batch)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Step with the gradients of the mean over the whole step, see ``affectgpt.training.step_loss``."""
+        assert optimizer_closure is not None
+        super().optimizer_step(epoch, batch_idx, optimizer, self._steps.closure(self, optimizer_closure))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self._evaluate("val", batch)
+        self._steps.evaluate(self, "val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self._evaluate("test", batch)
+        self._steps.evaluate(self, "test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Answers of one batch."""
         return answer_batch(self, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the wheel score of the epoch."""
-        self._log_scores("val")
+        """Log the loss and the wheel score of the epoch."""
+        self._steps.finish(self, "val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the wheel score of the epoch."""
-        self._log_scores("test")
+        """Log the loss and the wheel score of the epoch."""
+        self._steps.finish(self, "test")
 
     def configure_callbacks(self) -> list[lightning.Callback]:
         """Bring along the check of what feeds the model."""
@@ -407,16 +413,3 @@ class AffectGPT(Part):
             CheckpointError: If the hub refuses or cannot be reached.
         """
         return model_folder.push(self, repo_id, private, paths or {})
-
-    def _evaluate(self, stage: str, batch: Batch) -> None:
-        if batch.answers is not None:
-            loss = self(batch).loss
-            self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch))
-        asked = [question == self.style.label_question for question in batch.questions]
-        gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
-        if any(gold) or self.network.is_sharded:  # sharded ranks write together, or not at all
-            self._scores.add(stage, answer_batch(self, batch), gold or [()] * len(batch), self.device)
-
-    def _log_scores(self, stage: str) -> None:
-        for name, value in self._scores.take(stage, self.device).items():
-            self.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")

@@ -33,18 +33,28 @@ class Output(NamedTuple):
     """What one pass of the model gives; a tuple, so that FSDP finds the tensors in it.
 
     Attributes:
-        loss: Mean cross-entropy over the answers' tokens, or ``None`` without answers.
+        sample_losses: float32 ``[B]``, the cross-entropy of each sample's answer, summed over its tokens; ``None``
+            without answers.
+        sample_tokens: int64 ``[B]``, the number of tokens in each of these sums.
         logits: Float ``[B, L, V]`` where there is neither a loss to compute nor an answer to write, else ``None``.
         texts: Written answers, empty when none were asked for.
         used: For each sample, the slots that were filled.
         num_cut: Samples whose subtitle was shortened to fit.
     """
 
-    loss: Tensor | None
+    sample_losses: Tensor | None
+    sample_tokens: Tensor | None
     logits: Tensor | None
     texts: tuple[str, ...]
     used: tuple[tuple[str, ...], ...]
     num_cut: int
+
+    @property
+    def loss(self) -> Tensor | None:
+        """Mean cross-entropy over the answers' tokens in the batch, or ``None`` without answers."""
+        if self.sample_losses is None or self.sample_tokens is None:
+            return None
+        return self.sample_losses.sum() / self.sample_tokens.sum().clamp(min=1)
 
 
 class Network(nn.Module):
@@ -190,9 +200,15 @@ class Network(nn.Module):
         embeds = scatter_slots(self.llm.embed(prompt.ids), prompt.slot_index, slots, tokens, present)
         if max_new_tokens is not None:
             texts = self.llm.generate(embeds, prompt.keep, max_new_tokens, self.style.stop)
-            return Output(None, None, tuple(texts), tuple(used), prompt.num_cut)
+            return Output(None, None, None, tuple(texts), tuple(used), prompt.num_cut)
         out = self.llm(embeds, prompt.keep, prompt.labels)
-        return Output(out.loss, out.logits, (), tuple(used), prompt.num_cut)
+        if prompt.labels is None:
+            return Output(None, None, out.logits, (), tuple(used), prompt.num_cut)
+        if out.token_losses is None or out.learnt is None:
+            raise ConfigError(
+                f"the head {type(self.llm).__name__} was given labels, and gave no token_losses or learnt"
+            )
+        return Output(out.token_losses.sum(1), out.learnt.sum(1), None, (), tuple(used), prompt.num_cut)
 
     def encode(self, name: str, batch: Batch) -> Features:
         """Features of a stream: ``hidden`` ``[B, T, D]``, those that came with the batch, or the encoder's."""
