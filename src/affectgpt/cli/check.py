@@ -34,6 +34,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         from affectgpt.cli.check_media import run as run_media
 
         return run_media(argv)
+    if any(arg == "--against" or arg.startswith("--against=") for arg in argv):
+        from affectgpt.cli.check_leak import run as run_leak
+
+        return run_leak(argv)
     args = _parser().parse_args(argv)
     from affectgpt.shards.check import check_shards
 
@@ -68,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints what is in them, and every fault; the exit code is 1 if there is one.",
-        epilog="example: affectgpt check shards/train; affectgpt check --media clips/ (see its --help)",
+        epilog="example: affectgpt check shards/train; affectgpt check --media clips/ (see its --help); "
+        "affectgpt check shards/test --against shards/train (whether they share clips)",
     )
     parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
     parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")

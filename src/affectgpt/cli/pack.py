@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from affectgpt.manifests.manifest import Layout
     from affectgpt.shards.forms.frames import FramesRecipe
 
+_LAYOUTS = ("mer2025", "mer2026")
+
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """Pack a manifest.
@@ -26,7 +29,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If the manifest or a clip is bad.
     """
     args = _parser().parse_args(argv)
-    recipe, layout = _recipe(args), _layout(args)
+    recipe = _recipe(args)
+    _unpack(args)
+    layout = _layout(args)
+    leave_out = _overlap(args, layout)
     from affectgpt.shards.packing import pack
 
     stored = "original files" if recipe is None else f"{recipe.profile.num_frames} JPEG frames and FLAC sound"
@@ -43,6 +49,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             workers=args.workers,
             split=args.split,
             labelled_only=args.skip_unlabelled,
+            leave_out=leave_out,
             skip_bad=args.skip_bad,
             overwrite=args.overwrite,
             restart=args.restart,
@@ -77,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         "optionally audio, subtitle, labels, description, faces, split; paths are relative to it. A folder is packed "
         "with every media file in it. After an interruption the same command goes on where it stopped.",
         epilog="example: affectgpt pack clips/manifest.jsonl shards/train --split train   |   "
-        "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --form frames --skip-bad",
+        "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --form frames --skip-bad   |   "
+        "affectgpt pack mer2026-dataset shards/human --layout mer2026 --subset track2_train_human",
     )
     parser.add_argument("manifest", help=".jsonl, .csv, .tsv or .parquet file, or a folder")
     parser.add_argument("out", help="folder to make")
@@ -85,10 +93,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, listed in rejects.jsonl")
     layout = parser.add_argument_group("published layouts")
-    layout.add_argument("--layout", choices=["mer2025"], help="how the folder is laid out: as the authors publish it")
-    layout.add_argument("--subset", help="tables of labels: mercaptionplus (default), ovmerd, or of one's own")
-    layout.add_argument("--subtitle", help="column of the subtitle: english (default) or chinese")
+    layout.add_argument(
+        "--layout", choices=list(_LAYOUTS), help="how the folder is laid out: as the authors publish it"
+    )
+    layout.add_argument(
+        "--subset",
+        help="of mer2025: mercaptionplus (default), ovmerd, or of one's own; of mer2026: a table without .csv, such as "
+        "track2_train_human (default track2_train_mercaptionplus)",
+    )
+    layout.add_argument(
+        "--subtitle", help="column of the subtitle: english (default), chinese, or of mer2026 english,chinese"
+    )
     layout.add_argument("--ignore", action="append", default=[], metavar="PART", help="audio, faces or subtitle")
+    layout.add_argument("--descriptions", metavar="FILE", help="of mer2026: table with name and reason, joined by name")
+    layout.add_argument(
+        "--unpack", metavar="FOLDER", help="of mer2026: unpack the subset's archives into this folder first"
+    )
+    overlap = parser.add_argument_group("clips of other sets")
+    overlap.add_argument("--against", metavar="SET", help="refuse to pack clips of this set: shards, manifest, table")
+    overlap.add_argument("--leave-out-overlap", action="store_true", help="leave the clips of that set out instead")
+    overlap.add_argument("--allow-overlap", action="store_true", help="pack them all the same")
     form = parser.add_argument_group("form of a sample")
     form.add_argument(
         "--form", choices=["media", "frames"], default="media", help="original files, or frames and sound"
@@ -127,14 +151,70 @@ def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
 
 
 def _layout(args: argparse.Namespace) -> Layout | None:
+    own = ("subset", "subtitle", "descriptions", "unpack")
     if args.layout is None:
-        if args.subset or args.subtitle or args.ignore:
-            raise ConfigError("--subset, --subtitle and --ignore belong to a published layout; give --layout mer2025")
+        if args.ignore or any(getattr(args, name) for name in own):
+            raise ConfigError(
+                "--subset, --subtitle, --ignore, --descriptions and --unpack belong to a published layout; give "
+                f"--layout {' or '.join(_LAYOUTS)}"
+            )
         return None
-    from affectgpt.manifests.mer2025 import Mer2025
-
     chosen = {name: value for name in ("subset", "subtitle") if (value := getattr(args, name)) is not None}
-    return Mer2025(**chosen, ignore=tuple(args.ignore))
+    if args.layout == "mer2025":
+        if args.descriptions or args.unpack:
+            raise ConfigError("--descriptions and --unpack belong to --layout mer2026")
+        from affectgpt.manifests.mer2025 import Mer2025
+
+        return Mer2025(**chosen, ignore=tuple(args.ignore))
+    from affectgpt.manifests.mer2026 import Mer2026
+
+    return Mer2026(**chosen, ignore=tuple(args.ignore), descriptions=args.descriptions, media=args.unpack)
+
+
+def _unpack(args: argparse.Namespace) -> None:
+    """Unpack the archives of the subset, if that is asked for."""
+    if not args.unpack or args.layout != "mer2026":
+        return
+    from affectgpt.manifests.mer2026 import Mer2026
+    from affectgpt.manifests.mer2026_archives import unpack_archives
+
+    subset = args.subset or Mer2026().subset
+    with Progress("unpacking", "MB") as progress:
+        progress.say(f"unpacking the archives of {subset} into {args.unpack}")
+        done = unpack_archives(
+            Path(args.manifest),
+            subset,
+            Path(args.unpack),
+            tuple(args.ignore),
+            lambda copied, total: progress.update(copied // 10**6, total // 10**6),
+        )
+        progress.say(
+            f"unpacked {done.written} files; {done.kept} were there, {done.passed_over} belong to clips that "
+            f"{subset}.csv does not name"
+        )
+
+
+def _overlap(args: argparse.Namespace, layout: Layout | None) -> tuple[str, ...]:
+    """The clips to leave out because the set of ``--against`` has them.
+
+    Raises:
+        DataError: If it has some, and nobody said what to do about it.
+    """
+    if args.against is None:
+        if args.leave_out_overlap or args.allow_overlap:
+            raise ConfigError("--leave-out-overlap and --allow-overlap need the set that is meant; give --against SET")
+        return ()
+    from affectgpt.cli.check_leak import refuse_leak
+    from affectgpt.shards.leak import find_leak, list_set
+
+    found = find_leak(list_set(args.manifest, layout), list_set(args.against))
+    if not (args.leave_out_overlap or args.allow_overlap):
+        refuse_leak(found, "give --leave-out-overlap to pack the others, or --allow-overlap to pack all")
+    if found.names:
+        print(
+            f"{found.describe()}; {'they are left out' if args.leave_out_overlap else 'they are packed all the same'}"
+        )
+    return found.names if args.leave_out_overlap else ()
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.manifests.entries import NotedEntry, fault
+from affectgpt.manifests.entries import PLACEHOLDERS, NotedEntry, fault
 from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from affectgpt.manifests.text_tables import table_rows
 from affectgpt.text import clean_name
@@ -74,7 +74,8 @@ class MerMedia:
                 entry["faces_channels"] = "bgr"
         words = dict(self._subtitles[name][1]) if name in self._subtitles else {}
         words.pop("name", None)
-        language = next((column for column in self._languages if column in words), self._languages[0])
+        said = [column for column in self._languages if words.get(column, "").strip() not in ("", *PLACEHOLDERS)]
+        language = said[0] if said else self._languages[0]
         entry["subtitle"] = words.pop(language, None)
         if entry["subtitle"] is not None and language != self._languages[0]:
             entry.notes = (f"the subtitle is that of column {language!r}, as {self._languages[0]!r} has none",)

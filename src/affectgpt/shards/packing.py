@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import av
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.manifests.manifest import Layout, ManifestScan, survey_manifest
+from affectgpt.manifests.mer2026 import clip_of_key
 from affectgpt.manifests.record import Record, SampleError
 from affectgpt.media.isolation import map_in_order
 from affectgpt.shards.forms.frames import FORM, FramesRecipe
@@ -52,6 +53,7 @@ def pack(
     shard_bytes: int = 256 * 10**6,
     split: str | None = None,
     labelled_only: bool = False,
+    leave_out: Collection[str] = (),
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     restart: bool = False,
@@ -77,6 +79,7 @@ def pack(
         split: Take only the lines of this ``split``.
         labelled_only: Leave out what cannot be learnt from, samples with neither labels nor a description; they are
             listed in ``rejects.jsonl``.
+        leave_out: Names of clips to leave out, such as those of a test set; they are listed in ``rejects.jsonl``.
         provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
         overwrite: Replace ``out`` if it is a shard folder.
         restart: Throw an unfinished packing into ``out`` away.
@@ -106,7 +109,7 @@ def pack(
         overwrite=overwrite,
         restart=restart,
     ) as writer:
-        scan = _select(manifest, layout, split, labelled_only, skip_bad)
+        scan = _select(manifest, layout, split, labelled_only, skip_bad, leave_out)
         records, identities = _identified(scan, skip_bad)
         num_resumed = writer.resume(identities)
         _check_room(writer, records[num_resumed:], recipe)
@@ -168,7 +171,12 @@ def _identified(scan: ManifestScan, skip_bad: bool) -> tuple[list[Record], list[
 
 
 def _select(
-    manifest: str | Path, layout: Layout | None, split: str | None, labelled_only: bool, skip_bad: bool
+    manifest: str | Path,
+    layout: Layout | None,
+    split: str | None,
+    labelled_only: bool,
+    skip_bad: bool,
+    leave_out: Collection[str],
 ) -> ManifestScan:
     scan = survey_manifest(manifest, layout)
     records, rejects = scan.records, scan.problems
@@ -182,7 +190,16 @@ def _select(
     if labelled_only:
         rejects += [_unlabelled(record) for record in records if not (record.labels or record.description)]
         records = [record for record in records if record.labels or record.description]
+    if leave_out:
+        names = set(leave_out)
+        rejects += [_left_out(record) for record in records if clip_of_key(record.key) in names]
+        records = [record for record in records if clip_of_key(record.key) not in names]
     return ManifestScan(records, rejects, scan.remarks)
+
+
+def _left_out(record: Record) -> SampleError:
+    message = f"clip {record.key!r} is in the set of clips that are to be left out"
+    return SampleError(record.key, "select", "overlap", message)
 
 
 def _unlabelled(record: Record) -> SampleError:

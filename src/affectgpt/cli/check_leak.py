@@ -1,0 +1,92 @@
+"""The verb ``check --against``: looks for clips that two sets share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from affectgpt.cli.progress import Progress
+from affectgpt.cli.terminal import say, shown
+from affectgpt.errors import DataError
+from affectgpt.files import write_whole
+
+if TYPE_CHECKING:
+    from affectgpt.shards.leak import Leak
+
+_SHOWN = 20
+
+
+def run(argv: Sequence[str]) -> int:
+    """Compare two sets.
+
+    Returns:
+        0 if they share nothing, or that is allowed; else 1.
+
+    Raises:
+        DataError: If a set cannot be read.
+    """
+    args = _parser().parse_args(argv)
+    from affectgpt.shards.leak import find_leak, list_set
+
+    with Progress("comparing", "MB") as progress:
+        progress.say(f"comparing {shown(args.set)} with {shown(args.against)}: names, and contents of equal size")
+        found = find_leak(
+            list_set(args.set),
+            list_set(args.against),
+            lambda done, total: progress.update(done // 10**6, total // 10**6),
+        )
+    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
+    if args.out:
+        write_whole(args.out, text + "\n")
+    if args.json:
+        say(text)
+    else:
+        _show(found)
+        if args.out:
+            say(f"wrote {shown(args.out)}")
+    return int(bool(found.names) and not args.allow_overlap)
+
+
+def refuse_leak(found: Leak, allowed: str) -> None:
+    """Refuse sets that share clips.
+
+    Args:
+        found: What they share.
+        allowed: What to do if it is meant.
+
+    Raises:
+        DataError: If they share any.
+    """
+    if found.names:
+        raise DataError(f"{found.describe()}. A score on clips that were trained on says little; {allowed}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="affectgpt check SET --against OTHER",
+        description="Compare two sets by the names of their clips and the content of their media. The exit code is 1 "
+        "if they share a clip. A set is a shard folder, a manifest, a folder of media, or a table of names.",
+        epilog="example: affectgpt check shards/test --against shards/train   |   "
+        "affectgpt check track2_train_human.csv --against track2_train_mercaptionplus.csv",
+    )
+    parser.add_argument("set", help="what is to be tested on")
+    parser.add_argument("--against", required=True, metavar="SET", help="what was trained on")
+    parser.add_argument("--allow-overlap", action="store_true", help="report shared clips, and exit with 0")
+    parser.add_argument("--out", metavar="FILE", help="write the report to this file, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _show(found: Leak) -> None:
+    say(found.describe())
+    for kind, names in (
+        ("same name and content", found.same),
+        ("same name, other content", found.differing),
+        ("same name", found.names_only),
+        ("same content", tuple(f"{a} = {b}" for a, b in found.twins)),
+    ):
+        if names:
+            more = f" ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            say(f"  {kind:<24} {len(names):>6}: {', '.join(map(shown, names[:_SHOWN]))}{more}")
