@@ -142,11 +142,11 @@ def find_leak(
         return digests.get((str(clip.path), clip.offset))
 
     known = [name for name in shared if one[name].path is not None and other[name].path is not None and comparable]
-    same = [name for name in known if (found := digest(one[name])) is not None and found == digest(other[name])]
+    same = [name for name in known if digest(one[name]) is not None and digest(one[name]) == digest(other[name])]
     of_content: dict[str, list[str]] = defaultdict(list)
     for clip in sets[1].clips:
-        if (found := digest(clip)) is not None:
-            of_content[found].append(clip.name)
+        if (content := digest(clip)) is not None:
+            of_content[content].append(clip.name)
     twins = [
         (clip.name, name)
         for clip in sets[0].clips
