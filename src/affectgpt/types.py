@@ -49,8 +49,8 @@ class Features:
     keep: Tensor
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Features:
-        """Copy to a device."""
-        return Features(self.hidden.to(device, **kwargs), self.keep.to(device, **kwargs))
+        """Copy to a device; towards a GPU without waiting for the copy, and the host remembers which rows are empty."""
+        return Features(_sent(self.hidden, device, kwargs), note_rows(_sent(self.keep, device, kwargs), self.keep))
 
     def pin_memory(self) -> Features:
         """Copy to page-locked memory, for faster transfer to a GPU."""
@@ -111,12 +111,22 @@ class Batch:
         return len(self.keys)
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Batch:
-        """Copy every tensor to a device."""
-        return self._map(lambda value: value.to(device, **kwargs))
+        """Copy every tensor to a device; see ``Features.to``."""
+        return replace(
+            self,
+            media={name: _sent(value, device, kwargs) for name, value in self.media.items()},
+            keep={name: note_rows(_sent(keep, device, kwargs), keep) for name, keep in self.keep.items()},
+            features={name: value.to(device, **kwargs) for name, value in self.features.items()},
+        )
 
     def pin_memory(self) -> Batch:
         """Copy every tensor to page-locked memory, for faster transfer to a GPU."""
-        return self._map(lambda value: value.pin_memory())
+        return replace(
+            self,
+            media={name: value.pin_memory() for name, value in self.media.items()},
+            keep={name: value.pin_memory() for name, value in self.keep.items()},
+            features={name: value.pin_memory() for name, value in self.features.items()},
+        )
 
     def part(self, start: int, stop: int) -> Batch:
         """The samples from ``start`` up to, not including, ``stop``; media stay padded to the whole batch."""
@@ -131,14 +141,6 @@ class Batch:
             answers=None if self.answers is None else self.answers[cut],
             labels=self.labels[cut],
             features={name: Features(value.hidden[cut], value.keep[cut]) for name, value in self.features.items()},
-        )
-
-    def _map(self, fn: Any) -> Batch:
-        return replace(
-            self,
-            media={name: fn(value) for name, value in self.media.items()},
-            keep={name: fn(value) for name, value in self.keep.items()},
-            features={name: fn(value) for name, value in self.features.items()},
         )
 
 
@@ -181,6 +183,36 @@ class Prediction:
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "transcript": self.transcript,
         }
+
+
+def note_rows(moved: Tensor, keep: Tensor) -> Tensor:
+    """Note at a mask on a device which of its rows hold anything real, so that nobody need ask the device.
+
+    Args:
+        moved: Bool ``[B, T]``, the copy on the device.
+        keep: The mask that it is a copy of.
+
+    Returns:
+        ``moved``.
+    """
+    if moved is not keep and moved.device.type != "cpu":
+        moved.rows_kept = rows_kept(keep)  # type: ignore[attr-defined]
+    return moved
+
+
+def rows_kept(keep: Tensor) -> Tensor:
+    """Which rows of a mask ``[B, T]`` hold anything real: bool ``[B]`` on the CPU.
+
+    It waits for the device only where ``note_rows`` was not called.
+    """
+    noted: Tensor | None = getattr(keep, "rows_kept", None)
+    return keep.any(1).cpu() if noted is None else noted
+
+
+def _sent(value: Tensor, device: torch.device | str, kwargs: Mapping[str, Any]) -> Tensor:
+    # towards the CPU, a copy that is not waited for would be read before it is there
+    without_waiting = not str(device).startswith("cpu") and value.device.type == "cpu"
+    return value.to(device, **{"non_blocking": without_waiting, **kwargs})
 
 
 Labels = Sequence[Sequence[str]]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from affectgpt.attention_backend import choose_attention
 from affectgpt.errors import AlignmentError, CheckpointError, ConfigError
 from affectgpt.llm import CausalLM, TinyLM, scatter_slots
-from affectgpt.llm.attention_backend import choose_attention
+from affectgpt.llm.cached_writing import CachedWriter
 from affectgpt.llm.scatter import check_slots
 from affectgpt.prompts import AnswerEnd
 from affectgpt.registry import LLMS
@@ -82,9 +83,13 @@ def test_answers_do_not_depend_on_batch_mates_and_equal_writing_without_a_cache(
 
 def test_stop_string_ends_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head = CausalLM(str(folder), lora=None).eval()
-    ids = head.tokenizer("yes.###and more", add_special_tokens=False, return_tensors="pt")["input_ids"]
-    monkeypatch.setattr(head.network, "generate", lambda **_: ids)
-    assert head.generate(torch.randn(1, 2, 32), torch.ones(1, 2, dtype=torch.bool), 20, AnswerEnd(("###",))) == ["yes."]
+    ids = head.tokenizer("yes.###and more", add_special_tokens=False)["input_ids"]
+    wanted = iter(torch.nn.functional.one_hot(torch.tensor(ids), 259).float())
+    monkeypatch.setattr(CachedWriter, "suits", lambda *_: True)
+    monkeypatch.setattr(CachedWriter, "_step", lambda *_: next(wanted)[None])
+    prompt = torch.randn(1, 2, 32), torch.ones(1, 2, dtype=torch.bool)
+    assert head.generate(*prompt, 20, AnswerEnd(("###",))) == ["yes."]
+    assert len(list(wanted)) == len("and more")  # nothing is written behind the end
 
 
 def test_wrong_arguments_are_refused(folder: Path) -> None:

@@ -77,7 +77,7 @@ def _compute(torch_version: str) -> dict[str, Any]:
         return {"device": "unknown without torch"}
     import torch
 
-    from affectgpt.llm.attention_backend import choose_attention
+    from affectgpt.attention_backend import choose_attention
 
     facts: dict[str, Any] = {"device": "cpu", "threads": torch.get_num_threads()}
     if torch.cuda.is_available():

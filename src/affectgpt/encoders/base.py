@@ -76,8 +76,8 @@ class Encoder(Part):
         input_spec: What the network wants to see or hear.
         feature_version: Raise it when the class gives other vectors than before for the same input and weights; stored
             features of the older version are then refused.
-        location_args: Arguments that only say where the weights lie. Stored features are compared by the weights
-            themselves, so a folder may be moved.
+        location_args: Arguments that only say where the weights lie, or how the same vectors are computed. Stored
+            features are compared by the weights themselves, so a folder may be moved.
         idle_weights: Ends of the names of tensors that have no influence on the features.
     """
 
@@ -85,7 +85,7 @@ class Encoder(Part):
     out_dim: int
     input_spec: VisualSpec | AudioSpec
     feature_version: ClassVar[int] = 1
-    location_args: ClassVar[tuple[str, ...]] = ("path", "revision")
+    location_args: ClassVar[tuple[str, ...]] = ("path", "revision", "attention")
     idle_weights: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -142,9 +142,9 @@ def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
     size = (spec.height, spec.width)
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
-    mean = torch.tensor(spec.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(spec.std, device=pixels.device)[:, None, None]
-    return pixels.sub_(mean).div_(std)
+    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
+        pixels[:, channel].sub_(mean).div_(std)  # numbers, not tensors: those would be waited for on their way over
+    return pixels
 
 
 def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str, keep: Tensor | None = None) -> Tensor:

@@ -25,6 +25,7 @@ class ClipVitEncoder(Encoder):
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
         dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        attention: ``auto``, ``flash_attention_2``, ``_3`` or ``_4``, ``sdpa``, ``flex`` or ``eager``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
@@ -33,7 +34,7 @@ class ClipVitEncoder(Encoder):
 
     modality = Modality.VISUAL
 
-    def __init__(self, path: str, revision: str | None = None, dtype: str = "float32") -> None:
+    def __init__(self, path: str, revision: str | None = None, dtype: str = "float32", attention: str = "auto") -> None:
         super().__init__()
         from transformers import CLIPVisionModelWithProjection
 
@@ -51,7 +52,9 @@ class ClipVitEncoder(Encoder):
             mean=_three(preprocessor.get("image_mean", CLIP_MEAN)),
             std=_three(preprocessor.get("image_std", CLIP_STD)),
         )
-        self.network = load_network(owner, CLIPVisionModelWithProjection, path, revision, dtype, config=config)
+        self.network = load_network(
+            owner, CLIPVisionModelWithProjection, path, revision, dtype, attention, config=config
+        )
 
     def forward(self, media: Tensor, keep: Tensor) -> Features:
         """Encode uint8 frames ``[B, T, 3, H, W]``; see ``Encoder.forward``."""
@@ -68,7 +71,10 @@ class ClipVitEncoder(Encoder):
 
 
 def clip_vit_large_14_openai(
-    path: str = "openai/clip-vit-large-patch14", revision: str | None = None, dtype: str = "float32"
+    path: str = "openai/clip-vit-large-patch14",
+    revision: str | None = None,
+    dtype: str = "float32",
+    attention: str = "auto",
 ) -> ClipVitEncoder:
     """The visual encoder of the published model: CLIP ViT-L/14 by OpenAI, 768 wide.
 
@@ -76,11 +82,12 @@ def clip_vit_large_14_openai(
         path: Local folder with the same weights, or id on the hub.
         revision: Branch, tag or commit on the hub.
         dtype: See ``ClipVitEncoder``.
+        attention: See ``ClipVitEncoder``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
     """
-    return ClipVitEncoder(path, revision, dtype)
+    return ClipVitEncoder(path, revision, dtype, attention)
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -29,6 +29,7 @@ class SpeechEncoder(Encoder):
         dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
         normalize: ``none``, ``segment`` or ``clip`` (as published), see ``AudioSpec``; ``None`` takes ``segment`` or
             ``none``, as the folder's ``preprocessor_config.json`` says.
+        attention: ``auto``, ``flash_attention_2``, ``_3`` or ``_4``, ``sdpa``, ``flex`` or ``eager``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
@@ -45,6 +46,7 @@ class SpeechEncoder(Encoder):
         revision: str | None = None,
         dtype: str = "float32",
         normalize: str | None = None,
+        attention: str = "auto",
     ) -> None:
         super().__init__()
         from transformers import AutoModel
@@ -69,7 +71,7 @@ class SpeechEncoder(Encoder):
             normalize=normalize,
             min_samples=_receptive_field(config.conv_kernel, config.conv_stride),
         )
-        self.network = load_network(owner, AutoModel, path, revision, dtype, config=config)
+        self.network = load_network(owner, AutoModel, path, revision, dtype, attention, config=config)
         # A layer reads what the one before gave. Hooks average it over time at once, where output_hidden_states would
         # hold every layer of the network in memory (and gives its last entry before the closing layer norm in
         # transformers 5, after it in transformers 4). They stay in place: a compiled graph cannot set and remove them.
@@ -104,6 +106,7 @@ def hubert_large_chinese(
     revision: str | None = None,
     dtype: str = "float32",
     normalize: str | None = None,
+    attention: str = "auto",
 ) -> SpeechEncoder:
     """The acoustic encoder of the published model: Chinese HuBERT-large, 1024 wide, last four hidden states.
 
@@ -112,11 +115,12 @@ def hubert_large_chinese(
         revision: Branch, tag or commit on the hub.
         dtype: See ``SpeechEncoder``.
         normalize: See ``SpeechEncoder``; ``clip`` is as published.
+        attention: See ``SpeechEncoder``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
     """
-    return SpeechEncoder(path, 4, revision, dtype, normalize)
+    return SpeechEncoder(path, 4, revision, dtype, normalize, attention)
 
 
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:

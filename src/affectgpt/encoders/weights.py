@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from affectgpt.attention_backend import attention_options
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -50,7 +51,15 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
     return config
 
 
-def load_network(owner: str, network_class: Any, path: str, revision: str | None, dtype: str, **kwargs: Any) -> Any:
+def load_network(
+    owner: str,
+    network_class: Any,
+    path: str,
+    revision: str | None,
+    dtype: str,
+    attention: str = "auto",
+    **kwargs: Any,
+) -> Any:
     """Read a network with its weights; under ``torch.device("meta")`` its shapes alone, without any weights.
 
     Args:
@@ -59,16 +68,19 @@ def load_network(owner: str, network_class: Any, path: str, revision: str | None
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
         dtype: A name in ``DTYPES``.
+        attention: See ``choose_attention``.
         kwargs: What else ``from_pretrained`` is given.
 
     Raises:
         CheckpointError: If the weights cannot be read, do not fit, or some are missing.
-        ConfigError: If ``dtype`` is no name in ``DTYPES``.
+        ConfigError: If ``dtype`` is no name in ``DTYPES``, or ``attention`` no backend that the network can run.
     """
     from safetensors import SafetensorError
 
     if dtype not in DTYPES:
         raise ConfigError(f"{owner}: no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+    built = getattr(network_class, "_model_mapping", {}).get(type(kwargs["config"]), network_class)
+    kwargs |= attention_options(attention, DTYPES[dtype], built)
     if torch.get_default_device().type == "meta":
         return getattr(network_class, "from_config", network_class)(kwargs["config"]).to(DTYPES[dtype])
     try:

@@ -12,14 +12,18 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
+from affectgpt.attention_backend import choose_attention
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
+from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling, seeded
-from affectgpt.llm.attention_backend import choose_attention
 from affectgpt.llm.base import LLMHead, LLMOutput
-from affectgpt.llm.logprobs import AnswerLogProbs, chunked_logprobs
+from affectgpt.llm.cached_writing import CachedWriter
+from affectgpt.llm.logprobs import AnswerLogProbs
 from affectgpt.llm.lora import LoraSpec, add_lora
-from affectgpt.llm.packed_attention import check_packing, packed_arguments
-from affectgpt.llm.packed_rows import hide_first_labels, number_runs, positions_of
+from affectgpt.llm.packed_attention import check_packing, packed_arguments, use_lengths
+from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
+from affectgpt.llm.scatter import sent
+from affectgpt.llm.token_losses import has_plain_output, token_losses
 from affectgpt.prompts.render import IGNORE
 from affectgpt.prompts.template import AnswerEnd
 
@@ -37,6 +41,8 @@ class HuggingFaceHead(LLMHead):
 
     network: Any
     _packs = False  # whether the network was seen to keep packed samples apart
+    _writer: CachedWriter | None = None
+    _plain_output: bool | None = None  # whether the logits are what the output layer gives, and nothing more
 
     def attach(self, network: Any, tokenizer: Any, lora: Mapping[str, Any] | None, trainable: bool) -> None:
         """Set the network and its tokenizer, freeze it, and add adapters.
@@ -56,6 +62,7 @@ class HuggingFaceHead(LLMHead):
             if trainable:
                 network.requires_grad_(True)
         self.network = network
+        use_lengths(self._base())
         self.hidden_dim = int(network.get_input_embeddings().weight.shape[1])
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -67,21 +74,13 @@ class HuggingFaceHead(LLMHead):
         self, embeds: Tensor, keep: Tensor, labels: Tensor | None = None, sample_ids: Tensor | None = None
     ) -> LLMOutput:
         """Run the model over embeddings; see ``LLMHead.forward``."""
-        seen = self._what_is_seen(embeds, keep, sample_ids)
+        runs = None if sample_ids is None else number_runs(sample_ids, keep)
+        seen = self._what_is_seen(embeds, keep, runs)
         if labels is None:
-            return LLMOutput(logits=self.network(**seen).logits)
-        if sample_ids is not None:
-            labels = hide_first_labels(labels, number_runs(sample_ids, keep))
-        # the logits at position t predict the token at t + 1; those at other positions are not computed
-        learnt_BL = labels != IGNORE
-        learnt_BL[:, 0] = False
-        columns_M = learnt_BL[:, 1:].any(0).nonzero().squeeze(1)
-        logits_BMV = self.network(**seen, logits_to_keep=columns_M).logits
-        targets_BM = labels[:, columns_M + 1]
-        losses_BM = F.cross_entropy(
-            logits_BMV.flatten(0, 1).float(), targets_BM.flatten(), ignore_index=IGNORE, reduction="none"
-        ).view_as(targets_BM)
-        losses_BL = losses_BM.new_zeros(labels.shape).index_copy(1, columns_M + 1, losses_BM)
+            return LLMOutput(logits=self.network(**seen).logits.view(*keep.shape, -1))
+        if runs is not None:
+            labels = hide_first_labels(labels, runs)
+        losses_BL, learnt_BL = self._losses(seen, labels)
         return LLMOutput(token_losses=losses_BL, learnt=learnt_BL)
 
     def logprobs(
@@ -91,21 +90,37 @@ class HuggingFaceHead(LLMHead):
 
         Of a sharded model, call it within the forward pass of the whole.
         """
-        base, seen = self._base(), self._what_is_seen(embeds, keep, sample_ids)
-        hidden: list[Tensor] = []
-        handle = base.get_decoder().register_forward_hook(lambda _m, _a, output: hidden.append(output[0]))
-        try:
-            own_B1V = self.network(**seen, logits_to_keep=1).logits
-        finally:
-            handle.remove()
-        to_logits = base.get_output_embeddings()
-        # some models cap or scale what their output layer gives: such a one computes its logits itself, row by row
-        if not torch.allclose(to_logits(hidden[0][:, -1:]), own_B1V, rtol=1e-3, atol=1e-3):
-            return super().logprobs(embeds, keep, labels, sample_ids)
-        if sample_ids is not None:
-            labels = hide_first_labels(labels, number_runs(sample_ids, keep))
-        tokens = chunked_logprobs(hidden[0], labels, to_logits, own_B1V.shape[-1])
-        return AnswerLogProbs.of(tokens, labels, keep, sample_ids)
+        runs = None if sample_ids is None else number_runs(sample_ids, keep)
+        if runs is not None:
+            labels = hide_first_labels(labels, runs)
+        losses_BL, _ = self._losses(self._what_is_seen(embeds, keep, runs), labels)
+        return AnswerLogProbs.of(-losses_BL, labels, keep, sample_ids)
+
+    def _losses(self, seen: dict[str, Any], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of every label, float32 ``[B, L]``, 0 where nothing is learnt; and where something is.
+
+        The logits at position t predict the token at t + 1; no others are computed.
+        """
+        base, embeds = self._base(), seen["inputs_embeds"]
+        learnt_BL = labels != IGNORE
+        learnt_BL[:, 0] = False
+        at_M = learnt_BL.flatten().nonzero().squeeze(1)  # no wait where the labels are on the CPU
+        target_M = sent(labels.flatten()[at_M], embeds.device)
+        if self._plain_output is None:
+            self._plain_output = has_plain_output(base)
+        if self._plain_output:
+            hidden = base.get_decoder()(**seen).last_hidden_state.flatten(0, 1)
+            hidden_ME = hidden.index_select(0, sent(at_M - 1, embeds.device))
+            output = base.get_output_embeddings()
+            losses_M = token_losses(hidden_ME, target_M, output, base.config.get_text_config().vocab_size)
+        else:  # it caps or scales what its output layer gives, and computes its logits itself
+            rows_M, columns_M = (at_M - 1) // embeds.shape[1], (at_M - 1) % embeds.shape[1]
+            columns, column_M = columns_M.unique(return_inverse=True)
+            logits = self.network(**seen, logits_to_keep=sent(columns, embeds.device)).logits.flatten(0, 1)
+            logits_MV = logits.index_select(0, sent(rows_M * len(columns) + column_M, embeds.device))
+            losses_M = F.cross_entropy(logits_MV.float(), target_M, reduction="none")
+        losses = losses_M.new_zeros(labels.numel()).index_copy(0, sent(at_M, embeds.device), losses_M)
+        return losses.view(labels.shape), sent(learnt_BL, embeds.device)
 
     @torch.no_grad()
     def generate(
@@ -137,16 +152,29 @@ class HuggingFaceHead(LLMHead):
 
         An answer holds what ended it, and is padded on the right.
         """
+        stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
+        base = self._base()
+        if self._writer is None:
+            self._writer = CachedWriter(base)
+        if self._is_sharded() or not self._writer.suits(keep.shape[1] + max_new_tokens):
+            return self._write_with_transformers(embeds, keep, max_new_tokens, stop, sampling)
+        runs = self._runs(stop)
+        ends = AnswerEnds(self.tokenizer, self._eos(), runs, () if runs else stop.strings)
+        with seeded(sampling.seed, embeds.device):
+            return self._writer.write(embeds, keep, max_new_tokens, sampling, ends, self.tokenizer.pad_token_id)
+
+    def _write_with_transformers(
+        self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
+    ) -> Tensor:
+        """The same by ``generate`` of transformers, for sharded models and those with a memory of another kind."""
         from transformers import StoppingCriteriaList
 
-        stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
         runs = self._runs(stop)
         more: dict[str, Any] = {}
         if runs:
             more = {"stopping_criteria": StoppingCriteriaList([_EndsWith(runs)])}
         elif stop.strings:
             more = {"stop_strings": list(stop.strings), "tokenizer": self.tokenizer}
-        config_eos = self.network.generation_config.eos_token_id
         drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if not sampling.is_greedy:
             drawn = {
@@ -164,7 +192,7 @@ class HuggingFaceHead(LLMHead):
                 max_new_tokens=max_new_tokens,
                 use_cache=True,
                 pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.tokenizer.eos_token_id if config_eos is None else config_eos,
+                eos_token_id=self._eos(),
                 synced_gpus=self._is_sharded(),
                 **PLAIN_CHOICE,
                 **drawn,
@@ -172,15 +200,20 @@ class HuggingFaceHead(LLMHead):
             )
         return ids
 
-    def _what_is_seen(self, embeds: Tensor, keep: Tensor, sample_ids: Tensor | None) -> dict[str, Any]:
+    def _eos(self) -> list[int]:
+        """The tokens that end an answer by themselves."""
+        found = self.network.generation_config.eos_token_id
+        if found is None:
+            found = self.tokenizer.eos_token_id
+        return list(found) if isinstance(found, list | tuple) else [found]
+
+    def _what_is_seen(self, embeds: Tensor, keep: Tensor, runs: Tensor | None) -> dict[str, Any]:
         """Arguments of the network for one pass without a cache."""
-        if sample_ids is None:
-            return {"inputs_embeds": embeds, "attention_mask": keep.long(), "use_cache": False}
-        runs = number_runs(sample_ids, keep)
-        positions = positions_of(runs)
-        check_packing(self._base(), self._packs, positions)
+        if runs is None:
+            return {"inputs_embeds": embeds, "attention_mask": sent(keep.long(), embeds.device), "use_cache": False}
+        check_packing(self._base(), self._packs, lengths_of(runs), embeds.device)
         self._packs = True
-        return packed_arguments(self._base(), embeds, runs, positions)
+        return packed_arguments(self._base(), embeds, runs, sent(positions_of(runs), embeds.device))
 
     def _base(self) -> Any:
         """The causal LM itself, adapters put into its layers included."""

@@ -1,23 +1,18 @@
-"""Log-probabilities of given tokens, computed piece by piece.
+"""Log-probabilities of given tokens, and their sums over samples.
 
-``B`` rows, ``L`` tokens a row, ``M`` learnt tokens, ``V`` vocabulary, ``E`` width of the model.
+``B`` rows, ``L`` tokens a row, ``V`` vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.checkpoint import checkpoint
 
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs
 from affectgpt.prompts.render import IGNORE
-
-CHUNK_BYTES = 64 * 2**20
-"""Most memory that one piece's logits take, in float32."""
 
 
 @dataclass(frozen=True)
@@ -61,35 +56,3 @@ def logprobs_of(logits: Tensor, labels: Tensor) -> Tensor:
         logits[:, :-1].float().transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=IGNORE
     )
     return F.pad(found_BL, (1, 0))
-
-
-def chunked_logprobs(hidden: Tensor, labels: Tensor, to_logits: Callable[[Tensor], Tensor], vocabulary: int) -> Tensor:
-    """Log-probability of every label, without ever holding the logits of all positions.
-
-    With gradients on, each piece's logits are computed again in the backward pass.
-
-    Args:
-        hidden: ``[B, L, E]``, what the model's output layer reads.
-        labels: int64 ``[B, L]``; -100 where nothing is asked. The first column is not read: nothing predicts it.
-        to_logits: The output layer, ``[M, E]`` to ``[M, V]``.
-        vocabulary: V, from which the size of a piece follows.
-
-    Returns:
-        float32 ``[B, L]``; 0 where the label is -100.
-    """
-    asked_BL = labels[:, 1:] != IGNORE
-    hidden_ME, target_M = hidden[:, :-1][asked_BL], labels[:, 1:][asked_BL]
-
-    def piece(hidden_ME: Tensor, target_M: Tensor) -> Tensor:
-        return -F.cross_entropy(to_logits(hidden_ME).float(), target_M, reduction="none")
-
-    size = max(1, CHUNK_BYTES // (4 * vocabulary))
-    found: list[Tensor] = []
-    for part_ME, part_M in zip(hidden_ME.split(size), target_M.split(size), strict=True):
-        if torch.is_grad_enabled():
-            found.append(checkpoint(piece, part_ME, part_M, use_reentrant=False))
-        else:
-            found.append(piece(part_ME, part_M))
-    tokens_BL = torch.zeros(asked_BL.shape, dtype=torch.float32, device=hidden.device)
-    tokens_BL = tokens_BL.masked_scatter(asked_BL, torch.cat(found))
-    return F.pad(tokens_BL, (1, 0))

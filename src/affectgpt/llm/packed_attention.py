@@ -1,49 +1,110 @@
 """Runs a transformers model over packed rows, and refuses models that would let one sample see another.
 
 transformers builds a mask for packed rows by itself only without an attention mask and without a cache; in any other
-case samples see each other in silence. The mask is therefore always made here.
+case samples see each other in silence. So the borders are always given here: as lengths to flash-attention and to the
+SDPA of this file, which never looks across them, and as a mask to the others.
+
+``B`` rows, ``L`` tokens a row, ``E`` width of the embeddings, ``H`` heads, ``D`` width of a head.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import ConfigError
-from affectgpt.llm.packed_rows import block_mask, number_runs, positions_of
+from affectgpt.llm.packed_rows import block_mask, lengths_of, number_runs, positions_of
 
-MASKED_BACKENDS = ("sdpa", "eager")
-"""Attention that reads the mask given to it. Flash-attention takes borders in other forms, only for a single row."""
+SDPA = "affectgpt_sdpa"
+"""SDPA of transformers, and for packed rows a kernel that goes by lengths; see ``use_lengths``."""
+
+BY_LENGTH = (SDPA, "flash_attention_2", "flash_attention_3", "flash_attention_4")
+BY_MASK = ("sdpa", "eager", "flex_attention")
+"""Backends that are told the borders of samples as lengths, and as a mask."""
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
-"""Kinds of layers that a mask can hold apart; a layer with a state hands it on over the border."""
+"""Kinds of layers that keep samples apart when told so; a layer with a state hands it on over the border."""
+
+
+def use_lengths(network: Any) -> None:
+    """Have a model with SDPA run packed rows by lengths, without a mask of the row's length squared.
+
+    Its other passes are those of SDPA. The choice is made once and for all: what gradient checkpointing computes again
+    in the backward pass must run with the same attention.
+    """
+    if network.config._attn_implementation != "sdpa":
+        return
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(SDPA, _sdpa_by_lengths)
+    AttentionMaskInterface.register(SDPA, sdpa_mask)
+    network.config._attn_implementation = SDPA
 
 
 def packed_arguments(network: Any, embeds: Tensor, runs: Tensor, positions: Tensor) -> dict[str, Any]:
     """Arguments of a transformers model for packed rows.
 
+    A backend that goes by lengths is given all rows as one, ``[1, B * L]``.
+
     Args:
         network: The causal LM of transformers.
         embeds: Float ``[B, L, E]``.
-        runs: int64 ``[B, L]``, see ``number_runs``.
-        positions: int64 ``[B, L]``, see ``positions_of``.
+        runs: int64 ``[B, L]``, see ``number_runs``; on the CPU, the host need not wait for the device.
+        positions: int64 ``[B, L]``, see ``positions_of``, on the device of ``embeds``.
     """
-    mask = block_mask(runs)
-    if network.config._attn_implementation == "eager":
-        # eager attention adds the mask to its scores: of truth values it would add ones and zeros, in silence
-        mask = torch.zeros_like(mask, dtype=embeds.dtype).masked_fill(~mask, torch.finfo(embeds.dtype).min)
+    backend = network.config._attn_implementation
+    if backend in BY_LENGTH:
+        lengths = lengths_of(runs)
+        borders = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        borders = borders.to(embeds.device, non_blocking=True)
+        given: dict[str, Any] = {
+            "inputs_embeds": embeds.flatten(0, 1)[None],
+            "position_ids": positions.flatten()[None],
+            "cu_seq_lens_q": borders,
+            "cu_seq_lens_k": borders,
+            "max_length_q": max(lengths),
+            "max_length_k": max(lengths),
+            "use_cache": False,
+        }
+        if backend == SDPA:
+            # a mask of four dimensions keeps transformers from making one; nothing reads it
+            given["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
+            if embeds.device.type == "cpu":
+                given["sample_lengths"] = tuple(lengths)
+        return given
+    runs = runs.to(embeds.device, non_blocking=True)
+    is_flex = backend == "flex_attention"
+    mask: Any = _flex_mask(runs) if is_flex else readable_mask(network, block_mask(runs), embeds.dtype)
     return {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "use_cache": False}
 
 
-def check_packing(network: Any, seen_to_pack: bool, positions: Tensor) -> None:
+def readable_mask(network: Any, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask in the form that the attention of a model reads.
+
+    Args:
+        network: The causal LM of transformers.
+        mask: Bool ``[B, 1, Q, L]``; ``True`` where a token is seen.
+        dtype: Of the queries.
+    """
+    if network.config._attn_implementation != "eager":
+        return mask
+    # eager attention adds the mask to its scores: of truth values it would add ones and zeros, in silence
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def check_packing(network: Any, seen_to_pack: bool, lengths: list[int], device: torch.device) -> None:
     """Make sure that a model keeps the samples of packed rows apart.
 
     Args:
         network: The causal LM of transformers.
-        seen_to_pack: Whether the model was tried before; only the length is looked at then.
-        positions: int64 ``[B, L]``, see ``positions_of``.
+        seen_to_pack: Whether the model was tried before; only the lengths are looked at then.
+        lengths: Tokens of each sample.
+        device: Where the rows are.
 
     Raises:
         ConfigError: If it does not, or nobody can tell.
@@ -52,27 +113,25 @@ def check_packing(network: Any, seen_to_pack: bool, positions: Tensor) -> None:
     name = type(network).__name__
     layers = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
-    if window and (not layers or "sliding_attention" in layers) and positions.shape[1] > window:
-        longest = int(positions.max()) + 1
-        if longest > window:  # the mask made here stands for full attention
-            raise ConfigError(
-                f"{name} attends to {window} tokens at most, but a packed sample has {longest}; do not pack samples "
-                "longer than that window"
-            )
+    if window and (not layers or "sliding_attention" in layers) and max(lengths) > window:
+        raise ConfigError(  # what is made here stands for full attention
+            f"{name} attends to {window} tokens at most, but a packed sample has {max(lengths)}; do not pack samples "
+            "longer than that window"
+        )
     if seen_to_pack:
         return
     backend = network.config._attn_implementation
-    if backend not in MASKED_BACKENDS:
+    if backend not in (*BY_LENGTH, *BY_MASK):
         raise ConfigError(
-            f"packed rows need the attention backend {' or '.join(MASKED_BACKENDS)}, but {name} runs {backend!r}, "
-            "which would let samples see each other; build the LLM with attention: sdpa, or do not pack"
+            f"{name} runs the attention backend {backend!r}, of which it is not known how to tell it the borders of "
+            "packed samples; build the LLM with attention: sdpa, or do not pack"
         )
     if layers - KNOWN_LAYERS:
         raise ConfigError(
             f"{name} has layers of the kind {sorted(layers - KNOWN_LAYERS)[0]!r}, which carry a sample's content over "
             "to the next one in a packed row; do not pack with this model"
         )
-    _try_packing(network, positions.device)
+    _try_packing(network, device)
 
 
 @torch.no_grad()
@@ -84,14 +143,15 @@ def _try_packing(network: Any, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(2, 7, weight.shape[1], generator=generator).to(device, weight.dtype)
     rows[1, 3:] = rows[0, 3:]
-    ids = torch.tensor([[1, 1, 1, 2, 2, 2, 2]], device=device).expand(2, -1)
+    ids = torch.tensor([[1, 1, 1, 2, 2, 2, 2]]).expand(2, -1)
     runs = number_runs(ids, ids > 0)
     training = network.training
     network.eval()
     try:
-        packed = network(**packed_arguments(network, rows, runs, positions_of(runs))).logits[:, 3:].float()
+        found = network(**packed_arguments(network, rows, runs, positions_of(runs).to(device))).logits
+        packed = found.reshape(2, 7, -1)[:, 3:].float()
         alone = network(inputs_embeds=rows[:1, 3:], use_cache=False).logits.float()
-    except TypeError as error:
+    except (TypeError, ImportError) as error:
         raise ConfigError(f"{type(network).__name__} cannot run packed rows ({error}); do not pack") from error
     finally:
         network.train(training)
@@ -102,3 +162,54 @@ def _try_packing(network: Any, device: torch.device) -> None:
             f"{type(network).__name__} does not keep the samples of a packed row apart: a sample's output depends on "
             "its neighbour or on its position in the row; do not pack with this model"
         )
+
+
+def _sdpa_by_lengths(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention of transformers' form: ``[B, H, L, D]`` to ``[B, L, H, D]``; by lengths where there are any."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    borders = options.get("cu_seq_lens_q")
+    if borders is None:
+        options = {"dropout": dropout, "scaling": scaling, **options}
+        found: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return found
+    repeats = query.shape[1] // key.shape[1]
+    if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16) and not dropout:
+        from torch.nn.attention.varlen import varlen_attn
+
+        longest = options["max_length_q"]
+        q, k, v = (
+            x[0].repeat_interleave(r, 0).transpose(0, 1) for x, r in ((query, 1), (key, repeats), (value, repeats))
+        )
+        causal: dict[str, Any] = {"window_size": (-1, 0)}
+        if "is_causal" in inspect.signature(varlen_attn).parameters:  # its name in earlier releases of torch
+            causal = {"is_causal": True}
+        out: Any = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, **causal)
+        return out[None], None
+    lengths = options.get("sample_lengths") or borders.diff().tolist()
+    samples = zip(*(states.split(lengths, 2) for states in (query, key, value)), strict=True)
+    attended = [
+        F.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling, enable_gqa=repeats > 1)
+        for q, k, v in samples
+    ]
+    return torch.cat(attended, 2).transpose(1, 2).contiguous(), None
+
+
+def _flex_mask(runs: Tensor) -> Any:
+    """The block mask of flex-attention, which takes a function instead of truth values."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def sees(row: Tensor, _head: Tensor, asking: Tensor, asked: Tensor) -> Tensor:
+        return (runs[row, asking] == runs[row, asked]) & (asking >= asked)
+
+    rows, length = runs.shape
+    return create_block_mask(sees, rows, None, length, length, device=str(runs.device))

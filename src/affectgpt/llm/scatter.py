@@ -56,19 +56,28 @@ def scatter_slots(
     """Put the feature tokens at their positions; call ``check_slots`` first.
 
     Args:
-        embeds: Float ``[B, L, E]``.
-        slot_index: int64 ``[B, L]``: 0 for text, ``1 + i`` for a placeholder of ``slots[i]``.
+        embeds: Float ``[B, L, E]``, or ``[1, L, E]`` where the prompts lie in one row, end to end.
+        slot_index: int64 of the same rows, best on the CPU, so that nothing waits for the device: 0 for text,
+            ``1 + i`` for a placeholder of ``slots[i]``.
         slots: Names of the slots.
         tokens: Slot name to float ``[B, K, E]``.
         present: Slot name to, for each sample, whether its tokens are used.
 
     Returns:
-        Float ``[B, L, E]``; gradients flow into ``tokens``.
+        Float, of the shape of ``embeds``; gradients flow into ``tokens``.
     """
+    flat = embeds.flatten(0, 1)
+    index = slot_index.flatten()
     for i, name in enumerate(slots):
-        rows = [row for row, there in enumerate(present[name]) if there]
-        # indices made on the CPU: a boolean mask on the device would wait for it
-        rows_P = torch.tensor(rows, dtype=torch.long).to(embeds.device, non_blocking=True)
-        values_PKE = tokens[name].index_select(0, rows_P).to(embeds.dtype)
-        embeds = embeds.masked_scatter((slot_index == i + 1).unsqueeze(-1), values_PKE)
-    return embeds
+        rows = torch.tensor([row for row, there in enumerate(present[name]) if there], dtype=torch.long)
+        values_PKE = tokens[name].index_select(0, sent(rows, flat.device)).to(flat.dtype)
+        positions = (index == i + 1).nonzero().squeeze(1)
+        flat = flat.index_copy(0, sent(positions, flat.device), values_PKE.flatten(0, 1))
+    return flat.view_as(embeds)
+
+
+def sent(value: Tensor, device: torch.device) -> Tensor:
+    """A small tensor on a device; the host does not wait for the copy from the CPU."""
+    if device.type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=value.device.type == "cpu")

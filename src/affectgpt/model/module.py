@@ -20,6 +20,7 @@ from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.lightning_privates import writes_shards
+from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.base import Asr
@@ -156,19 +157,45 @@ class AffectGPT(Part):
         """The encoder of a stream."""
         return self.network.encoder(name)
 
-    def forward(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> Output:
+    def forward(
+        self,
+        batch: Batch,
+        max_new_tokens: int | None = None,
+        hide: Sequence[str] = (),
+        sampling: AnswerSampling | None = None,
+    ) -> Output:
         """Answer a batch, or compare with its answers; see ``Network.forward``.
 
         In training, slots are left out at random as ``slot_dropout`` says.
         """
-        out: Output = self.network(batch, max_new_tokens, hide, self.slot_dropout if self.training else 0.0)
+        dropout = self.slot_dropout if self.training else 0.0
+        out: Output = self.network(batch, max_new_tokens, hide, dropout, sampling)
         return out
 
     @torch.no_grad()
-    def generate(self, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()) -> list[str]:
-        """Write one answer a sample, greedily, as a batch with a key-value cache; see ``forward``."""
+    def generate(
+        self,
+        batch: Batch,
+        max_new_tokens: int | None = None,
+        hide: Sequence[str] = (),
+        sampling: AnswerSampling | Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Write answers, as a batch with a key-value cache; ``answer_set`` is for more than a batch.
+
+        Args:
+            batch: Clips and questions, on the model's device.
+            max_new_tokens: Longest answer; the model's own limit by default.
+            hide: Slots to leave out, see ``Network.forward``.
+            sampling: How tokens are drawn, such as ``{"temperature": 0.7, "seed": 1}``; greedily by default.
+
+        Returns:
+            ``sampling.num_answers`` texts a sample; all answers of the first sample come first.
+
+        Raises:
+            ConfigError: If a setting of ``sampling`` is unknown or out of its range.
+        """
         with answering(self):
-            out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide)
+            out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide, AnswerSampling.of(sampling))
         return list(out.texts)
 
     def predict(

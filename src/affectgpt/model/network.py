@@ -18,15 +18,17 @@ from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import stand_ins
 from affectgpt.fusion.base import Pooling, PreFusion
 from affectgpt.fusion.projector import Projector
+from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
-from affectgpt.llm.scatter import check_slots, scatter_slots
+from affectgpt.llm.scatter import check_slots, scatter_slots, sent
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
+from affectgpt.model.slot_content import SlotContent
 from affectgpt.part import Part
-from affectgpt.prompts.render import Renderer
+from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
 from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
-from affectgpt.types import SOURCES, Batch, Features, Modality
+from affectgpt.types import SOURCES, Batch, Features, Modality, rows_kept
 
 
 class Output(NamedTuple):
@@ -169,6 +171,7 @@ class Network(nn.Module):
         max_new_tokens: int | None = None,
         hide: Sequence[str] = (),
         slot_dropout: float = 0.0,
+        sampling: AnswerSampling | None = None,
     ) -> Output:
         """Answer a batch, or compare with its answers.
 
@@ -178,37 +181,74 @@ class Network(nn.Module):
             hide: Slots to leave out of every prompt: streams, ``multi``, or ``subtitle``. A hidden stream is hidden
                 from the pre-fusion too.
             slot_dropout: Share of slots to leave out at random.
+            sampling: How answers are drawn; greedily by default.
 
         Raises:
             AlignmentError: If placeholders and feature tokens do not fit.
             DataError: If the media have another shape than the encoders take.
         """
+        content = self.look(batch, hide, slot_dropout)
         writing = max_new_tokens is not None
-        features = {name: self.encode(name, batch) for name in self.specs}
-        present = self._present(features, hide, slot_dropout)
-        shows_words = "subtitle" in self.slots and "subtitle" not in hide
-        subtitles = [(words or "") if shows_words else None for words in batch.subtitles]
-        used = [tuple(name for name in present if present[name][i]) for i in range(len(batch))]
-        prompt = self.renderer(
-            used, self.num_tokens, batch.questions, subtitles, None if writing else batch.answers, batch.keys
-        )
-        check_slots(prompt.slot_index, prompt.slots, self.num_tokens, present, batch.keys)
-        tokens = self._tokens(features)
-        prompt = prompt.to(next(iter(tokens.values())).device)
-        # every slot is scattered, empty ones too: each rank then runs the same operations, with a gradient for each
-        slots = [*prompt.slots, *(name for name in tokens if name not in prompt.slots)]
-        embeds = scatter_slots(self.llm.embed(prompt.ids), prompt.slot_index, slots, tokens, present)
+        answers = None if writing else batch.answers
+        prompt = self.render(content, batch.questions, batch.subtitles, answers, batch.keys, hide)
+        used = tuple(content.used)
         if max_new_tokens is not None:
-            texts = self.llm.generate(embeds, prompt.keep, max_new_tokens, self.style.stop)
-            return Output(None, None, None, tuple(texts), tuple(used), prompt.num_cut)
-        out = self.llm(embeds, prompt.keep, prompt.labels)
+            texts = self.write(prompt, content, max_new_tokens, sampling)
+            return Output(None, None, None, tuple(texts), used, prompt.num_cut)
+        embeds, keep = self.place(prompt, content)
         if prompt.labels is None:
-            return Output(None, None, out.logits, (), tuple(used), prompt.num_cut)
+            return Output(None, None, self.llm(embeds, keep).logits, (), used, prompt.num_cut)
+        out = self.llm(embeds, keep, sent(prompt.labels, embeds.device))
         if out.token_losses is None or out.learnt is None:
             raise ConfigError(
                 f"the head {type(self.llm).__name__} was given labels, and gave no token_losses or learnt"
             )
-        return Output(out.token_losses.sum(1), out.learnt.sum(1), None, (), tuple(used), prompt.num_cut)
+        return Output(out.token_losses.sum(1), out.learnt.sum(1), None, (), used, prompt.num_cut)
+
+    def look(self, batch: Batch, hide: Sequence[str] = (), slot_dropout: float = 0.0) -> SlotContent:
+        """Run the encoders, poolings, pre-fusion and projectors; the arguments are those of ``forward``."""
+        features = {name: self.encode(name, batch) for name in self.specs}
+        return SlotContent(self._tokens(features), self._present(features, hide, slot_dropout))
+
+    def render(
+        self,
+        content: SlotContent,
+        questions: Sequence[str],
+        subtitles: Sequence[str | None],
+        answers: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        hide: Sequence[str] = (),
+    ) -> PromptIds:
+        """The prompts of samples, on the CPU: padded on the left, or on the right where there are answers to learn.
+
+        Raises:
+            AlignmentError: If placeholders and feature tokens do not fit.
+        """
+        shows_words = "subtitle" in self.slots and "subtitle" not in hide
+        words = [(text or "") if shows_words else None for text in subtitles]
+        prompt = self.renderer(content.used, self.num_tokens, questions, words, answers, keys)
+        keys = [str(i) for i in range(len(questions))] if keys is None else keys
+        check_slots(prompt.slot_index, prompt.slots, self.num_tokens, content.present, keys)
+        return prompt
+
+    def place(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
+        """Embeddings of prompts with the feature tokens in them, float ``[B, L, E]``, and the mask of real tokens."""
+        # every slot is scattered, empty ones too: each rank then runs the same operations, with a gradient for each
+        slots = [*prompt.slots, *(name for name in content.tokens if name not in prompt.slots)]
+        ids, keep = (sent(value, content.device) for value in (prompt.ids, prompt.keep))
+        embeds = scatter_slots(self.llm.embed(ids), prompt.slot_index, slots, content.tokens, content.present)
+        return embeds, keep
+
+    def write(
+        self,
+        prompt: PromptIds,
+        content: SlotContent,
+        max_new_tokens: int,
+        sampling: AnswerSampling | None = None,
+    ) -> list[str]:
+        """Answers to prompts; see ``LLMHead.generate``."""
+        embeds, keep = self.place(prompt, content)
+        return self.llm.generate(embeds, keep, max_new_tokens, self.style.stop, sampling)
 
     def encode(self, name: str, batch: Batch) -> Features:
         """Features of a stream: ``hidden`` ``[B, T, D]``, those that came with the batch, or the encoder's."""
@@ -267,12 +307,12 @@ class Network(nn.Module):
     def _present(
         self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float
     ) -> dict[str, list[bool]]:
-        """For each slot, which samples bring it; one transfer from the device for all streams."""
+        """For each slot, which samples bring it."""
         unknown = [name for name in hide if name not in (*self.num_tokens, "subtitle")]
         if unknown:
             raise ConfigError(f"cannot hide {unknown[0]!r}; there are {', '.join((*self.num_tokens, 'subtitle'))}")
         names = list(self.specs)
-        there = torch.stack([features[name].keep.any(1) for name in names]).cpu()
+        there = torch.stack([rows_kept(features[name].keep) for name in names])
         if slot_dropout > 0:
             there &= torch.rand(there.shape) >= slot_dropout
         for i, name in enumerate(names):

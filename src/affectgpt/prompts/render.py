@@ -37,11 +37,25 @@ class PromptIds:
     slots: tuple[str, ...]
     num_cut: int = 0
 
-    def to(self, device: torch.device | str) -> PromptIds:
-        """Copy every tensor to a device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        ids, keep, index = (t.to(device, non_blocking=True) for t in (self.ids, self.keep, self.slot_index))
-        return replace(self, ids=ids, keep=keep, labels=labels, slot_index=index)
+    def rows(self, rows: Sequence[int]) -> PromptIds:
+        """Some of the prompts, in this order, without the columns that are padding in all of them."""
+        kept = self.keep[list(rows)]
+        columns = kept.any(0).nonzero().squeeze(1)
+        cut = slice(int(columns[0]), int(columns[-1]) + 1)
+        ids, index = self.ids[list(rows), cut], self.slot_index[list(rows), cut]
+        labels = None if self.labels is None else self.labels[list(rows), cut]
+        return replace(self, ids=ids, keep=kept[:, cut], labels=labels, slot_index=index)
+
+    def packed(self) -> tuple[PromptIds, Tensor]:
+        """All prompts in one row, end to end and without padding.
+
+        Returns:
+            The row, and the number of each token's sample, int64 ``[1, L]``, from 1.
+        """
+        numbers = torch.arange(1, len(self.keep) + 1)[:, None].expand_as(self.keep)
+        ids, index, numbers = (value[self.keep][None] for value in (self.ids, self.slot_index, numbers))
+        labels = None if self.labels is None else self.labels[self.keep][None]
+        return replace(self, ids=ids, keep=self.keep[self.keep][None], labels=labels, slot_index=index), numbers
 
 
 class Renderer:

@@ -1,0 +1,182 @@
+"""Answers a whole set: encoders once a clip, prompts sorted by length, batches of a number of tokens.
+
+The answers are those of one by one, as far as rounding goes: padding and batch mates have no influence on a prompt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from affectgpt.errors import ConfigError
+from affectgpt.llm.answer_sampling import AnswerSampling
+from affectgpt.llm.thread_choice import fitting_threads
+from affectgpt.model.answer import Answerer, answer_batch, to_prediction
+from affectgpt.model.network import Network
+from affectgpt.model.slot_content import SlotContent
+from affectgpt.training.halving import in_halves
+from affectgpt.types import Batch, Prediction
+
+
+@dataclass(frozen=True)
+class AnsweringPlan:
+    """How a set is answered; no setting changes what is answered greedily.
+
+    Attributes:
+        batch_tokens: Most tokens of a batch, answers at their longest included; one prompt is always answered.
+        window: Prompts that wait to be sorted by length; more mean less padding, and answers that come later.
+        max_new_tokens: Longest answer; the model's own limit by default.
+        sampling: How answers are drawn; greedily by default.
+        hide: Slots to leave out, see ``AffectGPT.forward``.
+
+    Raises:
+        ConfigError: If a number is below 1.
+    """
+
+    batch_tokens: int = 8192
+    window: int = 256
+    max_new_tokens: int | None = None
+    sampling: AnswerSampling | None = None
+    hide: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"answering: {name} is {getattr(self, name)}, but must be at least 1")
+        if self.sampling is not None and self.sampling.num_answers != 1:
+            raise ConfigError(
+                f"answering: {self.sampling.num_answers} answers to each question; a set is answered with one each "
+                "(AffectGPT.generate writes several)"
+            )
+
+
+class SetAnswerer(Answerer, Protocol):
+    """The side of a model that answering a set needs."""
+
+    @property
+    def network(self) -> Network:
+        """The parts of the model."""
+
+
+@dataclass
+class _Waiting:
+    """Prompts whose clips were encoded."""
+
+    keys: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    subtitles: list[str | None] = field(default_factory=list)
+    contents: list[SlotContent] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, batch: Batch, content: SlotContent, questions: Sequence[str] | None) -> None:
+        """Add every clip of a batch with its question, or with each of some questions, clip by clip."""
+        asked = [(i, question) for i, own in enumerate(batch.questions) for question in questions or [own]]
+        rows = [i for i, _ in asked]
+        self.keys += [batch.keys[i] for i in rows]
+        self.subtitles += [batch.subtitles[i] for i in rows]
+        self.questions += [question for _, question in asked]
+        self.contents.append(content.rows(rows) if questions else content)
+
+
+@torch.no_grad()
+def answer_set(
+    model: SetAnswerer,
+    batches: Iterable[Batch],
+    plan: AnsweringPlan | None = None,
+    questions: Sequence[str] | None = None,
+) -> Iterator[list[Prediction]]:
+    """Answer every sample of a set.
+
+    Args:
+        model: The model, in eval mode.
+        batches: The set's batches, on any device.
+        plan: How it is answered.
+        questions: Ask each clip all of these instead of its own question.
+
+    Yields:
+        Predictions in the order of the samples (of a clip, in the order of the questions), a window at a time.
+
+    Raises:
+        DataError: If the device's memory does not hold one prompt.
+    """
+    plan = plan or AnsweringPlan()
+    waiting = _Waiting()
+    for batch in batches:
+        if model.network.is_sharded:  # ranks that share the weights take every step together
+            yield answer_batch(model, batch.to(model.device), plan.max_new_tokens, plan.hide)
+            continue
+        start = time.perf_counter()
+        moved = batch.to(model.device)
+        contents = in_halves(
+            lambda cut, moved=moved: [model.network.look(moved.part(cut.start, cut.stop), plan.hide)],  # type: ignore[misc]
+            moved.keys,
+            model.device,
+        )
+        waiting.add(batch, SlotContent.joined(contents), questions)
+        waiting.seconds += time.perf_counter() - start
+        if len(waiting.keys) >= plan.window:
+            yield _answer(model, waiting, plan)
+            waiting = _Waiting()
+    if waiting.keys:
+        yield _answer(model, waiting, plan)
+
+
+def token_batches(lengths: Sequence[int], answer_tokens: int, batch_tokens: int) -> list[list[int]]:
+    """Deal prompts out to batches of similar length, the longest first, so that too large a batch fails at once.
+
+    Args:
+        lengths: Tokens of each prompt.
+        answer_tokens: Tokens of the longest answer.
+        batch_tokens: Most tokens of a batch: rows times the longest prompt and answer.
+
+    Returns:
+        Numbers of the prompts of each batch.
+
+    Examples:
+        >>> token_batches([3, 9, 4, 8], answer_tokens=1, batch_tokens=20)
+        [[1, 3], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        last = batches[-1] if batches else []
+        if last and (len(last) + 1) * (lengths[last[0]] + answer_tokens) <= batch_tokens:
+            last.append(number)
+        else:
+            batches.append([number])
+    return batches
+
+
+def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[Prediction]:
+    network, start = model.network, time.perf_counter()
+    content = SlotContent.joined(waiting.contents)
+    prompt = network.render(content, waiting.questions, waiting.subtitles, keys=waiting.keys, hide=plan.hide)
+    longest = plan.max_new_tokens or model.max_new_tokens
+    lengths: list[int] = prompt.keep.sum(1).tolist()
+    texts = [""] * len(lengths)
+    with fitting_threads(model.device):
+        for rows in token_batches(lengths, longest, plan.batch_tokens):
+
+            def write(cut: slice, rows: list[int] = rows) -> list[str]:
+                return network.write(prompt.rows(rows[cut]), content.rows(rows[cut]), longest, plan.sampling)
+
+            written = in_halves(write, [waiting.keys[i] for i in rows], model.device)
+            for i, text in zip(rows, written, strict=True):
+                texts[i] = text
+    seconds = {"answer": (waiting.seconds + time.perf_counter() - start) / len(texts)}
+    shows_words = "subtitle" in model.slots - {*plan.hide}
+    return [
+        to_prediction(
+            key,
+            text,
+            labels_asked=question == model.style.label_question,
+            used=(*used, "subtitle") if words and shows_words else used,
+            seconds=seconds,
+        )
+        for key, text, question, used, words in zip(
+            waiting.keys, texts, waiting.questions, content.used, waiting.subtitles, strict=True
+        )
+    ]
