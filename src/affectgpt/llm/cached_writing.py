@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from affectgpt.llm.answer_cache import AnswerCache, cache_argument, causal_mask, suits_cache
 from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling, next_tokens
+from affectgpt.llm.key_value_cache import KeyValueCache, cache_argument, causal_mask, suits_cache
 from affectgpt.llm.packed_attention import readable_mask
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class CachedWriter:
         count, device = len(keep), keep.device
         look_every = LOOK_EVERY.get(device.type, LOOK_EVERY_ELSEWHERE)
         lookup = self._network.get_input_embeddings()
-        cache = AnswerCache(keep.shape[1] + max_new_tokens)
+        cache = KeyValueCache(keep.shape[1] + max_new_tokens)
         answers = torch.full((count, max_new_tokens), pad, device=device)
         lengths = [max_new_tokens] * count
         rows = list(range(count))  # which answer each row writes
@@ -114,7 +114,7 @@ class CachedWriter:
                 log.info("%s writes with the cache of transformers", type(self._network).__name__)
         return self._works
 
-    def _step(self, embeds: Tensor, mask: Tensor, positions: Tensor, cache: AnswerCache) -> Tensor:
+    def _step(self, embeds: Tensor, mask: Tensor, positions: Tensor, cache: KeyValueCache) -> Tensor:
         """Logits of the next token, ``[B, V]``."""
         mask = readable_mask(self._network, mask, embeds.dtype)
         given = {self._cache_name: cache, "attention_mask": mask, "position_ids": positions, "use_cache": True}
@@ -145,7 +145,7 @@ class CachedWriter:
         keep = torch.ones(2, 4, dtype=torch.bool, device=weight.device)
         keep[1, 0] = False
         positions = (keep.cumsum(1) - 1).clamp(min=0)
-        cache = AnswerCache(4)
+        cache = KeyValueCache(4)
         try:
             expected = self._network(inputs_embeds=embeds, attention_mask=keep.long(), use_cache=False).logits[:, -1]
             with sdpa(self._network):

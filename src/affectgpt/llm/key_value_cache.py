@@ -12,7 +12,7 @@ PLAIN_LAYERS = {"full_attention"}
 """Kinds of layers whose whole memory is a key and a value for each token."""
 
 
-class AnswerCache:
+class KeyValueCache:
     """What a transformers model calls a cache, without growing: tensors are made once, for the longest answer.
 
     ``B`` rows, ``H`` heads of keys and values, ``L`` tokens, ``D`` width of a head.
