@@ -23,6 +23,7 @@ VERBS = {
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
     "vote": ("affectgpt.cli.vote", "combine the predictions of several systems"),
+    "submit": ("affectgpt.cli.submit", "write a checked answer for a track of MER2026"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
     "harness": ("affectgpt.cli.harness", "run MER-UniBench in Inspect or lmms-eval"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from affectgpt.errors import ConfigError, DataError, first_few
+from affectgpt.metrics.functional.bootstrap import Floats, Summands
 from affectgpt.metrics.functional.class_table import table_scores
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
 from affectgpt.metrics.wheel.emotion_wheel import as_samples
@@ -52,6 +54,26 @@ def emotion_class_score(
     return emotion_class_score_of(emotion_class_counts(preds, target, classes, known_mode), classes)
 
 
+def emotion_class_summands(
+    preds: Sequence[str | None],
+    target: Sequence[str],
+    classes: Sequence[str] = MER_CLASSES,
+    mode: str = "official",
+) -> Summands:
+    """Per sample the one cell of the table of true class and answer that it falls into; the figure is ``weighted_f1``.
+
+    Arguments and errors: ``emotion_class_score``.
+    """
+    cells = _cells(preds, target, classes, check_mode(mode))
+    shape = (len(classes), len(classes) + 1)
+
+    def figure(sums: Floats) -> Floats:
+        found: Floats = table_scores(torch.from_numpy(np.ascontiguousarray(sums)).unflatten(-1, shape))[0].numpy()
+        return found
+
+    return Summands(np.eye(shape[0] * shape[1])[cells.numpy()], figure)
+
+
 def emotion_class_counts(
     preds: Sequence[str | None], target: Sequence[str], classes: Sequence[str], mode: Mode
 ) -> Tensor:
@@ -61,21 +83,8 @@ def emotion_class_counts(
         ConfigError: If there are no different classes.
         DataError: If lengths differ, a target is no class, or (``official``) an answer is none.
     """
-    if len(set(classes)) != len(classes) or not classes:
-        raise ConfigError(f"classes are {list(classes)!r}; give different words")
-    if len(preds) != len(target):
-        raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
-    number = {name: i for i, name in enumerate(classes)}
-    gold = [_number(value, number, mode) for value in as_samples(target)]
-    given = [_number(value, number, mode) for value in as_samples(preds)]
-    for what, values, found in (("target", target, gold), ("prediction", preds, given)):
-        unknown = dict.fromkeys(repr(v) for v, n in zip(values, found, strict=True) if n < 0)
-        if unknown and (what == "target" or mode == "official"):
-            advice = "" if what == "target" else "; mode 'strict' counts them as wrong"
-            raise DataError(f"a {what} must be one of {', '.join(classes)}, but is {first_few(unknown)}{advice}")
     num_classes = len(classes)
-    answers = torch.tensor([n if n >= 0 else num_classes for n in given], dtype=torch.int64)
-    cells = torch.tensor(gold, dtype=torch.int64) * (num_classes + 1) + answers
+    cells = _cells(preds, target, classes, mode)
     return torch.bincount(cells, minlength=num_classes * (num_classes + 1)).reshape(num_classes, num_classes + 1)
 
 
@@ -102,3 +111,22 @@ def _number(value: Any, number: dict[str, int], mode: Mode) -> int:
     if is_missing(value) or not isinstance(value, str):
         return -1
     return number.get(value if mode == "official" else clean_label(value).lower(), -1)
+
+
+def _cells(preds: Sequence[str | None], target: Sequence[str], classes: Sequence[str], mode: Mode) -> Tensor:
+    """The cell of that table into which each sample falls, row by row, int64 ``[N]`` on the CPU."""
+    if len(set(classes)) != len(classes) or not classes:
+        raise ConfigError(f"classes are {list(classes)!r}; give different words")
+    if len(preds) != len(target):
+        raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
+    number = {name: i for i, name in enumerate(classes)}
+    gold = [_number(value, number, mode) for value in as_samples(target)]
+    given = [_number(value, number, mode) for value in as_samples(preds)]
+    for what, values, found in (("target", target, gold), ("prediction", preds, given)):
+        unknown = dict.fromkeys(repr(v) for v, n in zip(values, found, strict=True) if n < 0)
+        if unknown and (what == "target" or mode == "official"):
+            advice = "" if what == "target" else "; mode 'strict' counts them as wrong"
+            raise DataError(f"a {what} must be one of {', '.join(classes)}, but is {first_few(unknown)}{advice}")
+    num_classes = len(classes)
+    answers = torch.tensor([n if n >= 0 else num_classes for n in given], dtype=torch.int64)
+    return torch.tensor(gold, dtype=torch.int64) * (num_classes + 1) + answers

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from affectgpt.errors import DataError, first_few
 from affectgpt.metrics.final_answer import read_answer
+from affectgpt.metrics.functional.bootstrap import Floats, Summands
 from affectgpt.metrics.functional.class_table import table_scores
 from affectgpt.metrics.labels import Mode, check_mode, is_missing
 from affectgpt.metrics.wheel.emotion_wheel import as_samples
@@ -98,19 +100,29 @@ def preference_score(preds: Sequence[Any], target: Sequence[str], mode: str = "o
     return preference_score_of(preference_counts(preds, target, known_mode), known_mode)
 
 
+def preference_summands(preds: Sequence[Any], target: Sequence[str], mode: str = "official") -> Summands:
+    """Per sample the one cell of the table of true preference and answer; the figure is ``weighted_f1``.
+
+    Arguments and errors: ``preference_score``.
+    """
+    known_mode = check_mode(mode)
+    cells = _cells(preds, target, known_mode)
+
+    def figure(sums: Floats) -> Floats:
+        tables = torch.from_numpy(np.ascontiguousarray(sums)).unflatten(-1, (3, 4))
+        found: Floats = _two_class(tables, known_mode)[0].numpy()
+        return found
+
+    return Summands(np.eye(12)[cells.numpy()], figure)
+
+
 def preference_counts(preds: Sequence[Any], target: Sequence[str], mode: Mode) -> Tensor:
     """Samples by true preference (a1, a2, same) and answer (these, or another), int64 ``[3, 4]`` on the CPU.
 
     Raises:
         DataError: If lengths differ, an answer is no text, or a target is no preference.
     """
-    preds, target = as_samples(preds), as_samples(target)
-    if len(preds) != len(target):
-        raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
-    gold = [read_target(value, mode) for value in target]
-    answers = [_answer(value, mode) for value in preds]
-    cells = torch.tensor([4 * g + a for g, a in zip(gold, answers, strict=True)], dtype=torch.int64)
-    return torch.bincount(cells, minlength=12).reshape(3, 4)
+    return torch.bincount(_cells(preds, target, mode), minlength=12).reshape(3, 4)
 
 
 def preference_score_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
@@ -129,6 +141,16 @@ def preference_score_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
         "same_answers": counts[:, _SAME].sum(),
         "unknown_answers": counts[:, _OTHER].sum(),
     }
+
+
+def _cells(preds: Sequence[Any], target: Sequence[str], mode: Mode) -> Tensor:
+    """The cell of the table into which each sample falls, row by row, int64 ``[N]`` on the CPU."""
+    preds, target = as_samples(preds), as_samples(target)
+    if len(preds) != len(target):
+        raise DataError(f"{len(preds)} predictions, but {len(target)} targets; pass one of each per sample")
+    gold = [read_target(value, mode) for value in target]
+    answers = [_answer(value, mode) for value in preds]
+    return torch.tensor([4 * g + a for g, a in zip(gold, answers, strict=True)], dtype=torch.int64)
 
 
 def _two_class(tables: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
