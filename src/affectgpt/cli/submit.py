@@ -13,8 +13,8 @@ from affectgpt.errors import ConfigError
 from affectgpt.pages.escaping import for_json
 
 if TYPE_CHECKING:
+    from affectgpt.bench.submission.challenge_tracks import Track
     from affectgpt.bench.submission.local_split import LocalScore
-    from affectgpt.bench.submission.tracks import Track
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -66,7 +66,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from affectgpt.bench.submission.tracks import TRACKS
+    from affectgpt.bench.submission.challenge_tracks import TRACKS
 
     tracks = "; ".join(f"{t.number}: {t.title} ({', '.join(t.columns)})" for t in TRACKS.values())
     parser = argparse.ArgumentParser(

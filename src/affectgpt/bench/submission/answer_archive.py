@@ -14,8 +14,8 @@ from typing import Any
 
 from affectgpt import __version__
 from affectgpt.bench.submission.candidates import AskedRow
+from affectgpt.bench.submission.challenge_tracks import Track
 from affectgpt.bench.submission.track_answers import TrackAnswers
-from affectgpt.bench.submission.tracks import Track
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.files import digest_of_file, write_whole
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectgpt.bench.submission.tracks import Track
+from affectgpt.bench.submission.challenge_tracks import Track
 from affectgpt.errors import DataError, first_few
 from affectgpt.manifests.mer2026 import keyed_rows
 from affectgpt.manifests.record import SampleError

@@ -9,8 +9,8 @@ from typing import Any
 
 from affectgpt.bench.result import interval_json
 from affectgpt.bench.submission.candidates import read_asked_rows
+from affectgpt.bench.submission.challenge_tracks import Track
 from affectgpt.bench.submission.track_answers import read_track_answers
-from affectgpt.bench.submission.tracks import Track
 from affectgpt.errors import DataError, first_few
 from affectgpt.metrics.functional import (
     Interval,

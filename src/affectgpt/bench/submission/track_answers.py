@@ -14,7 +14,7 @@ from affectgpt.bench.answer_column import TEXT_COLUMNS, plain_name
 from affectgpt.bench.extract import LabelExtractor, get_extractor
 from affectgpt.bench.predictions import NAME_COLUMNS, column_names, read_predictions
 from affectgpt.bench.submission.candidates import AskedRow, read_asked_rows
-from affectgpt.bench.submission.tracks import Track
+from affectgpt.bench.submission.challenge_tracks import Track
 from affectgpt.errors import DataError
 from affectgpt.metrics.final_answer import read_answer
 from affectgpt.metrics.functional import parse_preference
