@@ -71,8 +71,8 @@ def run(folder: Path, out: Path, *options: str) -> int:
 def test_answers_scores_and_reports(folder: Path, tmp_path: Path, capsys) -> None:
     assert run(folder, tmp_path, "--batch-size", "4") == 0
     said = capsys.readouterr()
-    assert "1 clips could not be read, and count as empty" in said.out
-    assert "test_dia0_utt3 counts as an empty answer" in " ".join(said.err.split())
+    assert "1 clips without an answer" in said.out
+    assert "MELD, no answer: 1 ('test_dia0_utt3'): " in " ".join(said.err.split())
     report = json.loads((tmp_path / "report.json").read_text())
     meld, sims = report["results"]
     assert (meld["system"], meld["dataset"], sims["dataset"]) == ("epoch=1", "meld", "sims")

@@ -6,21 +6,24 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from affectgpt.bench.answerers.answer_settings import AnswerSettings
+from affectgpt.bench.answerers.base import Answerer
+from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer, name_of
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
 from affectgpt.bench.gold import Gold, as_gold, find_gold
 from affectgpt.bench.prediction_search import Candidate, check_paths, find_candidates, natural_order
-from affectgpt.bench.run import CheckpointRunner, Progress, name_of
+from affectgpt.bench.run import Answered, AnswerRun, Progress, asked_of
 from affectgpt.bench.scoring import default_readers, score
 from affectgpt.bench.selection import Validation, check_rule, select
-from affectgpt.bench.system_result import SystemResult
+from affectgpt.bench.system_result import Repeats, SystemResult
 from affectgpt.datamodules.unibench.sets import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 
 if TYPE_CHECKING:
-    from affectgpt.datamodules.unibench import UniBenchDataModule
+    from affectgpt.datamodules.unibench import BenchSet, UniBenchDataModule
 
 Paths = Sequence[str | os.PathLike[str]]
 Tell = Callable[[str], None]
@@ -129,49 +132,89 @@ class Benchmark:
         *,
         system: str,
         progress: Progress | None = None,
-        **options: Any,
+        settings: AnswerSettings | None = None,
+        device: str = "cpu",
+        allow_import: bool = False,
+        repeats: int = 1,
     ) -> list[SystemResult]:
-        """Answer test sets with checkpoints, and score the answers.
-
-        What was answered before, by the same checkpoint and to the same question, is not asked again.
+        """Answer test sets with checkpoints, and score the answers; see ``answer``.
 
         Args:
             checkpoints: Files that training wrote, or folders that ``save_pretrained`` wrote.
-            data: The test sets.
+            data: The test sets; also how many clips are read at a time, and by what.
             system: Name of the system.
-            progress: Is told after each batch.
-            options: Further arguments of ``CheckpointRunner``.
-
-        Returns:
-            As ``score_files``; also what decided the answers (``answered_by``), and the samples that could not be read
-            (``failed_answers``), each of which counts as an empty answer.
+            progress: Is told after each answer.
+            settings: Which modalities are shown, and how answers are drawn; by default all of them, greedily.
+            device: Where the model runs.
+            allow_import: Import parts that a checkpoint names as code.
+            repeats: See ``answer``.
 
         Raises:
             CheckpointError: If a checkpoint cannot be read.
             ConfigError: If two checkpoints have one name.
             DataError: If a set or a log of answers is damaged.
         """
-        names = [name_of(Path(path)) for path in checkpoints]
-        repeated = {one for one in names if names.count(one) > 1}
-        if repeated:
-            raise ConfigError(f"several checkpoints are called {', '.join(sorted(repeated))}; rename the files")
-        gold = {name: as_gold(bench_set, self.out / "gold") for name, bench_set in data.sets.items()}
+        _check_names([name_of(path) for path in map(Path, checkpoints)])
+        answerers = [
+            CheckpointAnswerer(
+                path,
+                settings,
+                device=device,
+                batch_size=data.batch_size,
+                num_workers=data.num_workers,
+                face_detector=data.face_detector,
+                allow_import=allow_import,
+            )
+            for path in map(Path, checkpoints)
+        ]
+        return self.answer(answerers, data.sets, system=system, progress=progress, repeats=repeats)
+
+    def answer(
+        self,
+        answerers: Sequence[Answerer],
+        sets: Mapping[str, BenchSet],
+        *,
+        system: str,
+        question: str | None = None,
+        progress: Progress | None = None,
+        repeats: int = 1,
+    ) -> list[SystemResult]:
+        """Have test sets answered, and score the answers.
+
+        What was answered before, by the same answerer to the same question, is not asked again.
+
+        Args:
+            answerers: Who answers; several are checkpoints of one system, of which one is selected.
+            sets: The test sets by name.
+            system: Name of the system.
+            question: What is asked; by default what each answerer is used to.
+            progress: Is told after each answer.
+            repeats: Runs, of which mean and spread are reported.
+
+        Returns:
+            As ``score_files``; also what decided the answers (``answered_by``), and the samples without an answer
+            (``failed_answers``, ``refused_answers``), which have no labels.
+
+        Raises:
+            ConfigError: If two answerers have one name, or one cannot answer at all.
+            DataError: If a set or a log of answers is damaged, or an answerer cannot go on.
+        """
+        if repeats < 1:
+            raise ConfigError(f"repeats is {repeats}; at least 1 is needed")
+        _check_names([one.title() for one in answerers])
+        gold = {name: as_gold(bench_set, self.out / "gold") for name, bench_set in sets.items()}
         groups: dict[tuple[str, str], dict[str, SystemResult]] = {}
-        for path in sorted((Path(p) for p in checkpoints), key=lambda p: natural_order(name_of(p))):
-            runner = CheckpointRunner(path, data, self.out / "answers", system=system, progress=progress, **options)
-            for name, bench_set in data.sets.items():
-                answered = runner.answer(bench_set, self.extractor, self.sentiment_reader)
-                candidate = Candidate(bench_set.test_set, system, runner.name, answered.predictions)
-                scored = self._score(candidate, gold[name], None)
-                result = replace(
-                    scored,
-                    result=replace(
-                        scored.result, extractor=answered.extractor, sentiment_reader=answered.sentiment_reader
-                    ),
-                    answered_by=dict(answered.identity),
-                    failed_answers=dict(answered.unreadable),
-                )
-                groups.setdefault((system, name), {})[runner.name] = result
+        for answerer in sorted(answerers, key=lambda one: natural_order(one.title())):
+            asking = AnswerRun(answerer, self.out / "answers", system=system, progress=progress)
+            for name, bench_set in sets.items():
+                asked = asked_of(bench_set, question or answerer.question)
+                reader = self.sentiment_reader if bench_set.test_set.task == "sentiment" else None
+                runs = []
+                for number in range(repeats):
+                    answered = asking.answer(asked, name, self.extractor, reader, number)
+                    candidate = Candidate(bench_set.test_set, system, asking.name, answered.predictions)
+                    runs.append(_told(self._score(candidate, gold[name], None), answered, answerer))
+                groups.setdefault((system, name), {})[asking.name] = _repeated(runs)
         return self._selected(groups)
 
     def _score(self, candidate: Candidate, gold: Gold, column: str | None) -> SystemResult:
@@ -202,3 +245,32 @@ class Benchmark:
                 selection = replace(selection, honest=replace(selection.honest, interval=interval))
             selected.append(replace(results[selection.chosen], selection=selection))
         return selected
+
+
+def _check_names(names: Sequence[str]) -> None:
+    repeated = {one for one in names if names.count(one) > 1}
+    if repeated:
+        raise ConfigError(f"several checkpoints are called {', '.join(sorted(repeated))}; rename the files")
+
+
+def _told(scored: SystemResult, answered: Answered, answerer: Answerer) -> SystemResult:
+    """A scored result with how its answers were made."""
+    result = replace(scored.result, extractor=answered.extractor, sentiment_reader=answered.sentiment_reader)
+    return replace(
+        scored,
+        result=result,
+        answered_by=dict(answered.identity),
+        failed_answers=dict(answered.failed),
+        refused_answers=dict(answered.refused) or None,
+        answering=dict(answerer.shown_and_drawn()) or None,
+        taken=dict(answered.record),
+    )
+
+
+def _repeated(runs: Sequence[SystemResult]) -> SystemResult:
+    """The first run, with the figure of all of them."""
+    if len(runs) == 1:
+        return runs[0]
+    ends = [one.result.interval for one in runs if one.result.interval is not None]
+    low, high = (sum(getattr(one, end) for one in ends) / len(ends) if ends else None for end in ("low", "high"))
+    return replace(runs[0], repeats=Repeats(tuple(one.result.score for one in runs), low, high))

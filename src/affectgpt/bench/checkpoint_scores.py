@@ -25,7 +25,7 @@ def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
         CheckpointError: If a file cannot be read.
         ConfigError: If a checkpoint has no such score, or they monitored different figures.
     """
-    from affectgpt.bench.run import name_of
+    from affectgpt.bench.answerers.checkpoint import name_of
     from affectgpt.checkpoints.io import load_checkpoint
 
     scores: dict[str, float] = {}

@@ -1,225 +1,203 @@
-"""Answers the clips of a test set with a checkpoint, sample by sample resumable, and writes the labels."""
+"""Has the clips of a test set answered, sample by sample resumable, and writes the labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.bench.answer_log import LOG_SUFFIX, AnswerLog
+from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.bench.extract import LabelExtractor, SentimentReader
+from affectgpt.bench.extract.base import UNKNOWN
 from affectgpt.bench.npz_writer import write_openset, write_sentiments
-from affectgpt.errors import CheckpointError
-from affectgpt.files import digest_of, digest_of_file
+from affectgpt.errors import DataError, first_few
 
 if TYPE_CHECKING:
-    from affectgpt.datamodules.unibench import BenchSet, UniBenchDataModule
-    from affectgpt.model import AffectGPT
-    from affectgpt.types import Batch, Prediction
-
+    from affectgpt.datamodules.unibench import BenchSet
 
 Progress = Callable[[str, str, int, int], None]
-"""Called with checkpoint, set, answered samples and all samples."""
+"""Called with the answerer's name, the set, answered samples and all samples."""
+
+_UNFIT = re.compile(r"[^\w.=,+-]+")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What a checkpoint made of a test set.
+    """What an answerer made of a test set.
 
     Attributes:
         predictions: The file to score: label lists, or the sentiments of a sentiment set.
         identity: What decided the answers.
-        unreadable: Samples that got no answer, with the reasons; they count as empty answers.
+        failed: Samples without an answer, with the reasons; they have no labels.
+        refused: Samples that were declined, with the reasons; they have no labels either.
         extractor: How labels were read out of the answers.
         sentiment_reader: How sentiments were read off the labels, of a sentiment set.
+        record: What the answers took, such as tokens and cost.
     """
 
     predictions: Path
     identity: Mapping[str, Any]
-    unreadable: Mapping[str, str]
+    failed: Mapping[str, str]
+    refused: Mapping[str, str]
     extractor: Mapping[str, Any]
     sentiment_reader: Mapping[str, Any] | None
+    record: Mapping[str, Any]
 
 
-class CheckpointRunner:
-    """Answers test sets with one checkpoint.
+def asked_of(bench_set: BenchSet, question: str) -> list[Asked]:
+    """The clips of a set with a question, without their true labels."""
+    return [
+        Asked(one.key, question, bench_set.test_set.name, one.subtitle, one.video, one.audio, one.faces)
+        for one in bench_set.samples
+    ]
 
-    The model is loaded when the first sample needs it: a run whose answers are all there only reads them.
+
+class AnswerRun:
+    """Has test sets answered, and keeps the answers.
+
+    Each answer is on the disk before the next one is asked for. What was answered before, by the same answerer to the
+    same question, is not asked again; what failed is.
 
     Args:
-        checkpoint: The file that training wrote, a folder that ``save_pretrained`` wrote, or a hub id.
-        data: The test sets; its media profile and style are set to the model's.
-        out: Folder for the answers; in the authors' layout, ``results-SET/SYSTEM/CHECKPOINT-openset.npz``.
+        answerer: Who answers.
+        out: Folder for the answers; in the authors' layout, ``results-SET/SYSTEM/NAME-openset.npz``.
         system: Name of the system.
-        device: Where the model runs.
-        max_new_tokens: Longest answer, in tokens; the model's own limit by default.
-        allow_import: Import parts that the checkpoint names as code.
-        progress: Is told after each batch.
-
-    Raises:
-        CheckpointError: If the checkpoint cannot be read.
+        name: Name of the files; by default the answerer's title.
+        progress: Is told after each answer.
     """
 
     def __init__(
         self,
-        checkpoint: str | Path,
-        data: UniBenchDataModule,
+        answerer: Answerer,
         out: str | Path,
         *,
         system: str,
-        device: str = "cpu",
-        max_new_tokens: int | None = None,
-        allow_import: bool = False,
+        name: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.checkpoint = Path(checkpoint)
-        self.name = name_of(self.checkpoint)
-        self.data = data
-        self.out = Path(out)
-        self.system = system
-        self.device = device
-        self.max_new_tokens = max_new_tokens
-        self.allow_import = allow_import
-        self.progress = progress
-        self._model: AffectGPT | None = None
-        settings, files = _settings_of(self.checkpoint, allow_import)
-        self._style = str(settings.get("style", "official"))
-        self._identity = {
-            "checkpoint": digest_of([sha256_of(file) for file in files]),
-            "max_new_tokens": max_new_tokens or settings.get("max_new_tokens"),
-            "face_detector": data.face_detector,
-        }
+        self.answerer, self.out, self.progress = answerer, Path(out), progress
+        self.system = file_name(system)
+        self.name = file_name(answerer.title() if name is None else name)
 
-    def log_of(self, name: str) -> AnswerLog:
-        """The log of one set's answers."""
-        question = self._question()
-        identity = {**self._identity, "set": name, "question": question}
-        return AnswerLog(self._path(name, LOG_SUFFIX), identity)
+    def answer(
+        self,
+        asked: Sequence[Asked],
+        set_name: str,
+        extractor: LabelExtractor,
+        reader: SentimentReader | None = None,
+        run: int = 0,
+    ) -> Answered:
+        """Have questions answered, or what is left of them, and write the labels in their order.
 
-    def answer(self, bench_set: BenchSet, extractor: LabelExtractor, reader: SentimentReader) -> Answered:
-        """Answer a set, or what is left of it, and write its labels.
+        Args:
+            asked: The clips with their questions.
+            set_name: The test set.
+            extractor: What reads labels out of answers.
+            reader: What reads sentiments off labels, for a set of sentiments.
+            run: Number of the repetition, from 0.
 
         Raises:
-            CheckpointError: If the checkpoint does not fit.
-            DataError: If the log of answers is damaged.
+            ConfigError: If the answerer cannot answer at all.
+            DataError: If the log of answers is damaged, or the answerer cannot go on.
         """
-        name = bench_set.test_set.name
-        with self.log_of(name) as log:
-            self._ask(bench_set, log)
-            answers = {s.key: log.answers[s.key]["text"] for s in bench_set.samples if s.key in log.answers}
-            unreadable = dict(log.errors)
-        keys = [sample.key for sample in bench_set.samples]
-        found = extractor.extract([answers.get(key) for key in keys])
-        labels = dict(zip(keys, found, strict=True))
-        predictions = write_openset(self._path(name, "-openset.npz"), labels)
+        with self.log_of(set_name, asked, run) as log:
+            self._ask(asked, set_name, log, run)
+            found = {key: Answer.from_json(row) for key, row in log.answers.items()}
+            failed = {one.key: log.errors[one.key] for one in asked if one.key in log.errors}
+        keys = [one.key for one in asked]
+        refused = {key: str(found[key].reason) for key in keys if key in found and found[key].kind == "refused"}
+        answered = [key for key in keys if key in found and key not in refused]
+        labels = {key: list[str]() for key in keys}  # in the order of the list, whatever order they were answered in
+        read = extractor.extract([found[key].text for key in answered])
+        labels.update(zip(answered, read, strict=True))
+        predictions = write_openset(self._path(set_name, "-openset.npz", run), labels)
         sentiment = None
-        if bench_set.test_set.task == "sentiment":
-            sentiments = dict(zip(keys, reader.read(found), strict=True))
-            predictions = write_sentiments(self._path(name, "-openset-sentiment.npz"), sentiments)
+        if reader is not None:
+            # what has no answer has no sentiment; an empty list of labels would be read as neutral
+            sentiments = dict.fromkeys(keys, UNKNOWN)
+            sentiments.update(zip(answered, reader.read(read), strict=True))
+            predictions = write_sentiments(self._path(set_name, "-openset-sentiment.npz", run), sentiments)
             sentiment = reader.record()
         identity = {**log.identity, "run": log.run, **log.notes}
-        return Answered(predictions, identity, unreadable, extractor.record(), sentiment)
-
-    def _ask(self, bench_set: BenchSet, log: AnswerLog) -> None:
-        name, total = bench_set.test_set.name, len(bench_set)
-        wanted = {sample.key for sample in bench_set.samples}
-        done = wanted & log.answers.keys()
-        self._tell(name, len(done), total)
-        if done == wanted:
-            return
-        model = self._load()
-        log.note(_inputs_of(model))
-        noted = self.data.unreadable.setdefault(name, {})
-        noted.clear()
-        written: set[str] = set()
-
-        def note_errors() -> None:
-            log.add_errors({key: reason for key, reason in noted.items() if key not in written})
-            written.update(noted)
-
-        for batch in self.data.loader(name, skip=done):
-            answers = _answer(model, batch.to(model.device), self.max_new_tokens)
-            log.add(answer.to_json() for answer in answers)
-            note_errors()
-            self._tell(name, len(wanted & log.answers.keys()) + len(written), total)
-        note_errors()
-
-    def _load(self) -> AffectGPT:
-        if self._model is None:
-            from affectgpt.model import AffectGPT
-
-            self._model = AffectGPT.load(self.checkpoint, allow_import=self.allow_import).to(self.device)
-            self.data.profile, self.data.style = self._model.media, self._model.style
-        return self._model
-
-    def _question(self) -> str:
-        from affectgpt.prompts.wordings import get_style
-
-        return get_style(self._style).label_question
-
-    def _path(self, name: str, suffix: str) -> Path:
-        return self.out / f"results-{name}" / self.system / f"{self.name}{suffix}"
-
-    def _tell(self, name: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(self.name, name, done, total)
-
-
-def _inputs_of(model: AffectGPT) -> dict[str, Any]:
-    """What the model is given for a clip that lacks nothing: the prompt with its slots, and how media are decoded."""
-    from affectgpt.prompts.template import Field, Slot
-
-    slots = [name for name in model.network.num_tokens if name in model.slots]
-    words = {"question": model.style.label_question, "subtitle": "{subtitle}"}
-    pieces = []
-    for piece in model.style.layout(slots, subtitle="subtitle" in model.slots):
-        if isinstance(piece, Slot):
-            pieces.append(f"[{piece.name}: {model.network.num_tokens[piece.name]} token(s)]")
-        else:
-            pieces.append(words[piece.name] if isinstance(piece, Field) else piece.text)
-    return {"prompt": "".join(pieces), "media": model.media.to_json()}
-
-
-def _answer(model: AffectGPT, batch: Batch, max_new_tokens: int | None) -> list[Prediction]:
-    """Answer a batch; in halves where the device's memory does not hold it."""
-    from affectgpt.model.answer import answer_batch
-    from affectgpt.training.halving import in_halves
-
-    return in_halves(
-        lambda part: answer_batch(model, batch.part(part.start, part.stop), max_new_tokens), batch.keys, model.device
-    )
-
-
-def name_of(checkpoint: str | Path) -> str:
-    """What a checkpoint is called: the name of its file or folder, without the ending."""
-    path = Path(checkpoint)
-    return path.stem if path.suffix in (".ckpt", ".pth") else path.resolve().name
-
-
-def _settings_of(checkpoint: Path, allow_import: bool) -> tuple[Mapping[str, Any], list[Path]]:
-    """The model's arguments, and the files that its digest is made of."""
-    from affectgpt.checkpoints import model_folder
-    from affectgpt.checkpoints.io import load_checkpoint
-
-    if checkpoint.suffix == ".pth":
-        raise CheckpointError(
-            f"{checkpoint} is in the released format, without the networks that it was trained over; turn it into ours "
-            "first: affectgpt convert"
+        return Answered(
+            predictions, identity, failed, refused, extractor.record(), sentiment, _taken(found.values(), self.answerer)
         )
-    if checkpoint.is_file() or checkpoint.suffix == ".ckpt":
-        return load_checkpoint(checkpoint, allow_import=allow_import)["hyper_parameters"], [checkpoint]
-    stored = model_folder.read(checkpoint, None, {}, allow_import=allow_import)
-    return stored.config, [stored.folder / model_folder.CONFIG, stored.folder / model_folder.WEIGHTS]
+
+    def log_of(self, set_name: str, asked: Sequence[Asked], run: int = 0) -> AnswerLog:
+        """The log of one set's answers."""
+        questions = list(dict.fromkeys(one.question for one in asked))
+        question: Any = questions[0] if len(questions) == 1 else questions
+        identity = {**self.answerer.identity(), "set": set_name, "question": question}
+        return AnswerLog(self._path(set_name, LOG_SUFFIX, run), identity | ({"repetition": run} if run else {}))
+
+    def _ask(self, asked: Sequence[Asked], set_name: str, log: AnswerLog, run: int) -> None:
+        wanted = {one.key for one in asked}
+        if len(wanted) < len(asked):
+            raise DataError(
+                f"{set_name}: {len(asked) - len(wanted)} names come twice; give each clip a name of its own"
+            )
+        left = [one for one in asked if one.key not in log.answers]
+        num_done = len(asked) - len(left)
+        self._tell(set_name, num_done, len(asked))
+        self.answerer.recall(Answer.from_json(row) for row in log.answers.values())
+        if not left:
+            return
+        open_keys = {one.key for one in left}
+        for answer in self.answerer.answer(left, run):
+            if answer.key not in open_keys:
+                raise DataError(f"{self.answerer.name} answered {answer.key!r}, which was not asked, or twice")
+            open_keys.discard(answer.key)
+            log.note(self.answerer.inputs())
+            self._keep(log, answer)
+            self._tell(set_name, len(asked) - len(open_keys), len(asked))
+        for key in sorted(open_keys):
+            self._keep(log, Answer.failed(key, f"the answerer {self.answerer.name} gave no answer for it"))
+        self._tell(set_name, len(asked), len(asked))
+
+    def _keep(self, log: AnswerLog, answer: Answer) -> None:
+        row = answer.to_json()
+        if answer.kind == "failed":
+            row["error"] = row.pop("reason", "no reason was given")
+        log.add([row])
+
+    def _path(self, set_name: str, suffix: str, run: int) -> Path:
+        name = f"{self.name}.run{run + 1}" if run else self.name
+        return self.out / f"results-{set_name}" / self.system / f"{name}{suffix}"
+
+    def _tell(self, set_name: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(self.name, set_name, done, total)
 
 
-def sha256_of(path: Path) -> str:
-    """Sha256 of a file, in hex.
+def file_name(name: str) -> str:
+    """A name that is fit for a file: a model's name may hold slashes.
 
-    Raises:
-        CheckpointError: If it cannot be read.
+    Examples:
+        >>> file_name("Qwen/Qwen2.5-Omni-7B")
+        'Qwen-Qwen2.5-Omni-7B'
     """
-    try:
-        return digest_of_file(path)
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    return _UNFIT.sub("-", name).strip("-.") or "model"
+
+
+def failures_in_words(failed: Mapping[str, str], most: int = 3) -> list[str]:
+    """The reasons of failures, the most frequent first, each with how many samples it concerns."""
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in failed.items():
+        by_reason.setdefault(reason.replace(key, "NAME"), []).append(key)
+    listed = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    told = [f"{len(keys):,} ({first_few(keys, 2)}): {failed[keys[0]]}" for _, keys in listed[:most]]
+    return [*told, *([f"{len(listed) - most} further reasons"] if len(listed) > most else [])]
+
+
+def _taken(answers: Any, answerer: Answerer) -> dict[str, Any]:
+    """Tokens and time of the answers, as far as they are known, and what the answerer counted."""
+    found: dict[str, Any] = {}
+    listed = list(answers)
+    for name in ("prompt_tokens", "answer_tokens"):
+        known = [getattr(one, name) for one in listed if getattr(one, name) is not None]
+        if known:
+            found[name] = sum(known)
+    return {**found, **{key: value for key, value in answerer.record().items() if key not in found}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,6 +149,37 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """The set's own figure over several runs of one answerer, each of which drew its answers anew.
+
+    Attributes:
+        scores: One a run, in order.
+        low: Mean of the lower ends of the runs' intervals: how much the choice of clips matters; ``None`` without
+            resamples.
+        high: The same of the upper ends.
+    """
+
+    scores: tuple[float, ...]
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """The mean."""
+        return sum(self.scores) / len(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of a run (n - 1): how much the drawing of answers matters."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        ends = {} if self.low is None else {"low": self.low, "high": self.high}
+        return {"scores": list(self.scores), "mean": self.mean, "spread": self.spread, **ends}
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """The result of one system on one test set, with where it comes from.
 
@@ -160,6 +192,10 @@ class SystemResult:
         passed_over: Files that were taken for gold labels, not for predictions, with the reasons.
         answered_by: What decided the answers, where the benchmark asked the model itself.
         failed_answers: Samples that could not be answered, with the reasons; ``None`` where nobody asked.
+        refused_answers: Samples that the model declined to answer, with the reasons.
+        answering: How clips were shown and answers drawn, where the benchmark asked.
+        taken: What the answers took, such as tokens and cost.
+        repeats: The figure over several runs; the other figures are then those of the first run.
         selection: Which of several checkpoints this is.
         comparison: The difference to another system.
     """
@@ -172,18 +208,24 @@ class SystemResult:
     passed_over: Mapping[str, str] = field(default_factory=dict)
     answered_by: Mapping[str, Any] | None = None
     failed_answers: Mapping[str, str] | None = None
+    refused_answers: Mapping[str, str] | None = None
+    answering: Mapping[str, Any] | None = None
+    taken: Mapping[str, Any] | None = None
+    repeats: Repeats | None = None
     selection: Selection | None = None
     comparison: Comparison | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Flat JSON: what ``SetResult.to_json`` gives, and the rest beside it, as far as it is there."""
         found = self.result.to_json() | {"system": self.system}
-        for name in ("checkpoint", "predictions", "answered_by", "failed_answers"):
+        for name in ("checkpoint", "predictions", "answered_by", "failed_answers", "refused_answers", "answering"):
             if getattr(self, name) is not None:
                 found[name] = getattr(self, name)
-        for name in ("data", "passed_over"):
+        for name in ("data", "passed_over", "taken"):
             if getattr(self, name):
                 found[name] = dict(getattr(self, name))
+        if self.repeats is not None:
+            found["repeats"] = self.repeats.to_json()
         if self.selection is not None:
             found["selection"] = self.selection.to_json()
         if self.comparison is not None:

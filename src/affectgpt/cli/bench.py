@@ -6,10 +6,12 @@ import argparse
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from affectgpt.cli.bench_answerers import OURS, add_answerers, default_extractor, make_answerers, system_name
+from affectgpt.cli.bench_progress import answer_bars
 from affectgpt.cli.readers import add_readers, make_readers
-from affectgpt.cli.terminal import make_console, pick_device, quiet, say, shown
+from affectgpt.cli.terminal import make_console, quiet, say, shown
 from affectgpt.cli.untrained import refuse_untrained
 from affectgpt.errors import ConfigError
 
@@ -49,11 +51,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.list:
         _list_sets(args.data)
         return 0
-    if bool(args.model) == bool(args.predictions):
-        raise ConfigError("give either --model (with --data) or --predictions (with --gold); --list shows the sets")
-    partner = ("--data", args.data) if args.model else ("--gold", args.gold)
+    asks = bool(args.model) or args.answerer != OURS
+    if asks == bool(args.predictions):
+        raise ConfigError(
+            "give either --model or --answerer (with --data), or --predictions (with --gold); --list shows the sets"
+        )
+    partner = ("--data", args.data) if asks else ("--gold", args.gold)
     if not partner[1]:
-        raise ConfigError(f"{'--model' if args.model else '--predictions'} needs {partner[0]} as well")
+        raise ConfigError(f"{'--model' if asks else '--predictions'} needs {partner[0]} as well")
     for path in args.model or ():
         if Path(path).suffix in (".yaml", ".yml"):
             how = "Name a checkpoint (runs/.../last.ckpt) or a saved folder"
@@ -64,7 +69,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     console = make_console(err=True)
     benchmark = _benchmark(args)
-    results = _answer(args, benchmark, console) if args.model else _score(args, benchmark, console)
+    results = _answer(args, benchmark, console) if asks else _score(args, benchmark, console)
     _show(results)
     page = write_report(results, args.out, title=args.title)
     say(f"wrote {shown(page)} (and report.json, report.md, report.csv)")
@@ -77,6 +82,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
 
     folder = None if args.wheel == "official" else args.wheel
     wheel = EmotionWheel.builtin() if args.wheel == "builtin" else EmotionWheel.official(folder)
+    args.extractor = args.extractor or default_extractor(args)
     extractor, sentiment_reader = make_readers(args, wheel)
     return Benchmark(
         args.out,
@@ -121,57 +127,32 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
 
 
 def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[SystemResult]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from affectgpt.bench.run import name_of
+    from affectgpt.bench.run import failures_in_words
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
     quiet()
-    data = UniBenchDataModule(
-        args.data,
-        _names(args.sets) or None,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        allow_partial=args.allow_partial,
-        face_detector=None if args.face_detector == "none" else args.face_detector,
-    )
-    device = pick_device(args.device)
+    answerers = make_answerers(args)
+    data = UniBenchDataModule(args.data, _names(args.sets) or None, allow_partial=args.allow_partial)
     sizes = ", ".join(f"{one.test_set.title} ({len(one)})" for one in data.sets.values())
-    console.print(
-        f"answering {sizes} with {len(args.model)} checkpoint(s) on {device}; answers go to {args.out}/answers"
-    )
+    who = answerers[0].title() if len(answerers) == 1 else f"{len(answerers)} checkpoints"
+    runs = f", {args.repeats} times" if args.repeats > 1 else ""
+    console.print(shown(f"answering {sizes} with {who}{runs}; answers go to {args.out}/answers"))
     for one in data.sets.values():
         for difference in one.differences:
             console.print(shown(f"  {one.test_set.title}: {difference.message}"))
-    first = Path(args.model[0])
-    system = args.name or (name_of(first) if len(args.model) == 1 else first.resolve().parent.name)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console, transient=True) as bar:
-            tasks: dict[tuple[str, str], Any] = {}
-
-            def tell(checkpoint: str, name: str, done: int, total: int) -> None:
-                if (checkpoint, name) not in tasks:
-                    tasks[checkpoint, name] = bar.add_task(shown(f"{checkpoint} {name}"), total=total)
-                    if done > 0:
-                        console.print(shown(f"{checkpoint}, {name}: {done} of {total} answers are there already"))
-                bar.update(tasks[checkpoint, name], completed=done)
-
-            results = benchmark.run(
-                args.model,
-                data,
-                system=system,
-                progress=tell,
-                device=device,
-                max_new_tokens=args.max_new_tokens,
-                allow_import=args.allow_import,
-            )
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        raise
+    with answer_bars(console) as progress:
+        results = benchmark.answer(
+            answerers,
+            data.sets,
+            system=system_name(args, answerers),
+            question=args.question,
+            progress=progress,
+            repeats=args.repeats,
+        )
     for answered in results:
-        for key, reason in list((answered.failed_answers or {}).items())[:5]:
-            console.print(shown(f"{answered.result.title}, {key} counts as an empty answer: {reason}"))
+        for kind, samples in (("no answer", answered.failed_answers), ("refused", answered.refused_answers)):
+            for words in failures_in_words(samples or {}):
+                console.print(shown(f"{answered.result.title}, {kind}: {words}"))
     return results
 
 
@@ -187,10 +168,17 @@ def _show(results: Sequence[SystemResult]) -> None:
         for one in own:
             result, interval = one.result, one.result.interval
             spread = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval is not None else ""
+            score = result.score
+            if one.repeats is not None:
+                runs = one.repeats
+                score = runs.mean
+                spread = f" +- {100 * runs.spread:.2f} over {len(runs.scores)} runs"
+                if runs.low is not None and runs.high is not None:
+                    spread += f" [{100 * runs.low:.2f}, {100 * runs.high:.2f}]"
             note = shown("; ".join(_notes(one)))
-            say(f"  {result.title:<11} {result.metric:<12} {100 * result.score:6.2f}{spread}  ({note})")
+            say(f"  {result.title:<11} {result.metric:<12} {100 * score:6.2f}{spread}  ({note})")
         if len(own) > 1:
-            mean = sum(one.result.score for one in own) / len(own)
+            mean = sum(one.repeats.mean if one.repeats is not None else one.result.score for one in own) / len(own)
             say(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
             means = means_by_checkpoint([one.selection for one in own])
             if means:
@@ -203,7 +191,8 @@ def _show(results: Sequence[SystemResult]) -> None:
 
 def _notes(one: SystemResult) -> list[str]:
     result = one.result
-    notes = [f"{len(one.failed_answers)} clips could not be read, and count as empty"] if one.failed_answers else []
+    notes = [f"{len(one.failed_answers):,} clips without an answer"] if one.failed_answers else []
+    notes += [f"{len(one.refused_answers):,} refused"] if one.refused_answers else []
     if result.gold_samples != result.expected_samples:
         notes.append(f"{result.gold_samples:,} clips, published {result.expected_samples:,}")
     if one.selection is not None:
@@ -252,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="list the sets, with --data also which of them are there")
-    add("--model", nargs="+", metavar="CKPT", help="checkpoints to answer with: files, or folders to share")
+    add("--model", nargs="+", metavar="CKPT", help="checkpoints: files, or folders to share; or another model's name")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
     add(
         "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
@@ -276,13 +265,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSON of checkpoint to validation score; by default read from the checkpoints",
     )
+    add_answerers(parser)
     add_readers(parser)
+    parser.set_defaults(extractor=None)
     add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")
     add("--resamples", type=int, default=10_000, help="bootstrap resamples of the intervals; 0 for none")
-    add("--face-detector", default="centerface", help="what finds faces where the set has no crops; none: nothing")
-    add("--batch-size", type=int, default=8, help="clips answered at a time (8)")
-    add("--num-workers", type=int, default=2, help="processes that decode (2)")
-    add("--max-new-tokens", type=int, help="longest answer, in tokens")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    add("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
     return parser

@@ -15,6 +15,7 @@ from typing import Any
 from affectgpt.errors import ConfigError, DataError, did_you_mean
 from affectgpt.files import draft_folder
 from affectgpt.registry import (
+    ANSWERERS,
     ASRS,
     DATAMODULES,
     ENCODERS,
@@ -53,6 +54,7 @@ KINDS: Mapping[str, PartKind] = {
     "datamodule": PartKind(DATAMODULES, "datamodules", "datamodule"),
     "face-detector": PartKind(FACE_DETECTORS, "face_detectors", "face_detector"),
     "asr": PartKind(ASRS, "asrs", "asr"),
+    "answerer": PartKind(ANSWERERS, "answerers", "answerer"),
 }
 
 

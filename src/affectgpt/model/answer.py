@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from affectgpt.datamodules.collate import collate
+from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.media.clip import clip_of, name_of
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.sources import Sources, decode_sources
@@ -33,7 +34,7 @@ class Answers(Protocol):
     used: tuple[tuple[str, ...], ...]
 
 
-class Answerer(Protocol):
+class WritesAnswers(Protocol):
     """The side of a model that answering needs."""
 
     max_new_tokens: int
@@ -54,13 +55,19 @@ class Answerer(Protocol):
     def device(self) -> torch.device:
         """Where the model is."""
 
-    def __call__(self, batch: Batch, max_new_tokens: int, hide: Sequence[str] = ()) -> Answers:
+    def __call__(
+        self, batch: Batch, max_new_tokens: int, hide: Sequence[str] = (), sampling: AnswerSampling | None = None
+    ) -> Answers:
         """Answer a batch."""
 
 
 @torch.no_grad()
 def answer_batch(
-    model: Answerer, batch: Batch, max_new_tokens: int | None = None, hide: Sequence[str] = ()
+    model: WritesAnswers,
+    batch: Batch,
+    max_new_tokens: int | None = None,
+    hide: Sequence[str] = (),
+    sampling: AnswerSampling | None = None,
 ) -> list[Prediction]:
     """Answer every sample of a batch.
 
@@ -69,9 +76,10 @@ def answer_batch(
         batch: Clips and questions, on the model's device.
         max_new_tokens: Longest answer; the model's own limit by default.
         hide: Slots to leave out, see ``AffectGPT.forward``.
+        sampling: How answers are drawn; greedily by default.
     """
     start = time.perf_counter()
-    out = model(batch, max_new_tokens or model.max_new_tokens, hide)
+    out = model(batch, max_new_tokens or model.max_new_tokens, hide, sampling)
     seconds = {"answer": (time.perf_counter() - start) / len(batch)}
     predictions = []
     for i, key in enumerate(batch.keys):
@@ -89,7 +97,7 @@ def answer_batch(
 
 
 def answer_clip(
-    model: Answerer,
+    model: WritesAnswers,
     clip: str | Path | bytes,
     subtitle: str | None,
     question: str | None,
@@ -121,7 +129,7 @@ def answer_clip(
 
 
 def answer_sources(
-    model: Answerer,
+    model: WritesAnswers,
     sources: Sources,
     key: str,
     subtitle: str | None,

@@ -15,7 +15,7 @@ import torch
 from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.thread_choice import fitting_threads
-from affectgpt.model.answer import Answerer, answer_batch, to_prediction
+from affectgpt.model.answer import WritesAnswers, answer_batch, to_prediction
 from affectgpt.model.network import Network
 from affectgpt.model.slot_content import SlotContent
 from affectgpt.training.halving import in_halves
@@ -54,7 +54,7 @@ class AnsweringPlan:
             )
 
 
-class SetAnswerer(Answerer, Protocol):
+class SetAnswerer(WritesAnswers, Protocol):
     """The side of a model that answering a set needs."""
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affectgpt.registry.builtin_parts import (
+    ANSWERER_TABLE,
     ASR_TABLE,
     DATAMODULE_TABLE,
     ENCODER_PREFIXES,
@@ -26,6 +27,7 @@ from affectgpt.registry.spec import Spec
 if TYPE_CHECKING:
     from lightning import LightningDataModule
 
+    from affectgpt.bench.answerers.base import Answerer
     from affectgpt.encoders.base import Encoder
     from affectgpt.fusion.base import Pooling, PreFusion
     from affectgpt.fusion.projector import Projector
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from affectgpt.media.speech.base import Asr
 
 __all__ = [
+    "ANSWERERS",
     "ASRS",
     "DATAMODULES",
     "ENCODERS",
@@ -66,3 +69,6 @@ FACE_DETECTORS: Registry[FaceDetector] = Registry(
     "face detector", "affectgpt.media.faces.base:FaceDetector", FACE_DETECTOR_TABLE, "affectgpt.face_detectors"
 )
 ASRS: Registry[Asr] = Registry("speech recogniser", "affectgpt.media.speech.base:Asr", ASR_TABLE, "affectgpt.asrs")
+ANSWERERS: Registry[Answerer] = Registry(
+    "answerer", "affectgpt.bench.answerers.base:Answerer", ANSWERER_TABLE, "affectgpt.answerers"
+)

@@ -51,3 +51,9 @@ ASR_TABLE: Mapping[str, str] = {
     "faster-whisper": "affectgpt.media.speech.faster_whisper:FasterWhisperAsr",
     "transformers": "affectgpt.media.speech.transformers:TransformersAsr",
 }
+ANSWERER_TABLE: Mapping[str, str] = {
+    "affectgpt": "affectgpt.bench.answerers.checkpoint:CheckpointAnswerer",
+    "openai": "affectgpt.bench.answerers.openai_server:OpenAIAnswerer",
+    "command": "affectgpt.bench.answerers.program:ProgramAnswerer",
+    "files": "affectgpt.bench.answerers.prediction_files:FileAnswerer",
+}

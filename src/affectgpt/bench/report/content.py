@@ -27,6 +27,8 @@ class Cell:
         rule: How the checkpoint was chosen, if there were several.
         optimistic: Whether test labels had a part in the choice.
         honest: The figure without such a choice: that of an honest rule, or the score itself; and its interval.
+        spread: Standard deviation over several runs, whose mean the score is; ``None`` for one run.
+        runs: Their number.
     """
 
     score: float | None
@@ -37,6 +39,8 @@ class Cell:
     honest: float | None
     honest_low: float | None
     honest_high: float | None
+    spread: float | None = None
+    runs: int = 1
 
 
 @dataclass(frozen=True)
@@ -204,13 +208,18 @@ def _cell(one: SystemResult) -> Cell:
     interval, selection = one.result.interval, one.selection
     low, high = (_finite(interval.low), _finite(interval.high)) if interval else (None, None)
     score = _finite(one.result.score)
+    spread, runs = None, 1
+    if one.repeats is not None:
+        score, low, high = _finite(one.repeats.mean), one.repeats.low, one.repeats.high
+        spread, runs = _finite(one.repeats.spread), len(one.repeats.scores)
     if selection is None or not selection.optimistic:
-        return Cell(score, low, high, selection.rule if selection else None, False, score, low, high)
+        rule = selection.rule if selection else None
+        return Cell(score, low, high, rule, False, score, low, high, spread, runs)
     honest = selection.honest
     ends = honest.interval if honest else None
     honest_low, honest_high = (_finite(ends.low), _finite(ends.high)) if ends else (None, None)
     honest_score = _finite(honest.score) if honest else None
-    return Cell(score, low, high, selection.rule, True, honest_score, honest_low, honest_high)
+    return Cell(score, low, high, selection.rule, True, honest_score, honest_low, honest_high, spread, runs)
 
 
 def _published(row: PublishedRow, sets: Sequence[TestSet]) -> PublishedLine:

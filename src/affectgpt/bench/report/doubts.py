@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from affectgpt.bench.gold_check import PROBLEMS
+from affectgpt.bench.run import failures_in_words
 from affectgpt.bench.system_result import SystemResult
 
 PUBLISHED_WHEEL = "official-2025"
@@ -48,8 +49,10 @@ def _of_one(one: SystemResult) -> Iterable[str]:
         names = getattr(result, key)
         if names:
             yield f"{where}: {len(names):,} {what}."
-    if one.failed_answers:
-        yield f"{where}: {len(one.failed_answers):,} samples could not be answered and count as empty."
+    for samples, what in ((one.failed_answers, "no answer"), (one.refused_answers, "a refusal for an answer")):
+        if samples:
+            have = "sample has" if len(samples) == 1 else "samples have"
+            yield f"{where}: {len(samples):,} {have} {what}, and no labels. {failures_in_words(samples, 1)[0]}"
     if result.other_error is not None:
         yield f"{where}: no figures of mode {result.other_mode}, because {result.other_error}."
     if one.passed_over:

@@ -66,6 +66,9 @@ def _main_table(report: Report) -> str:
         ends = [between(cell.honest_low, cell.honest_high) if cell else "" for cell in cells]
         if any(ends):
             lines.append(["95 % interval", *ends, *([""] if several else [])])
+        spreads = ["" if c is None or c.spread is None else f"± {percent(c.spread)}, {c.runs} runs" for c in cells]
+        if any(spreads):
+            lines.append(["spread over runs", *spreads, *([""] if several else [])])
         if row.optimistic:
             best = [_optimistic(cell) for cell in cells]
             lines.append(["best on the test set †", *best, *([f"{percent(row.mean)} †"] if several else [])])

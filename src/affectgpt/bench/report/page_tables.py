@@ -46,6 +46,8 @@ def _own_row(row: SystemRow, sets: Sequence[TestSet]) -> str:
             continue
         ends = between(cell.honest_low, cell.honest_high)
         small = f"<small>{ends}</small>" if ends else ""
+        if cell.spread is not None:
+            small += f"<small>&plusmn;&nbsp;{percent(cell.spread)}, {cell.runs}&nbsp;runs</small>"
         cells.append(f'<td class="num">{percent(cell.honest)}{small}{_best(cell.score, cell.optimistic)}</td>')
     if len(sets) > 1:
         cells.append(f'<td class="num">{percent(row.honest_mean)}{_best(row.mean, row.optimistic)}</td>')

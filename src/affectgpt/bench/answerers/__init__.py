@@ -1,0 +1,5 @@
+"""Who sits the exam: our checkpoints, models behind servers, models of transformers, programs, and files of answers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

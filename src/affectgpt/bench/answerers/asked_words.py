@@ -1,0 +1,33 @@
+"""The words of the prompt for models that were not trained on ours: the subtitle and the question, as published."""
+
+from __future__ import annotations
+
+from affectgpt.bench.answerers.base import Asked
+from affectgpt.prompts.wordings import OFFICIAL
+
+LABEL_QUESTION = OFFICIAL.label_question
+"""The question that every model was asked for the published table."""
+
+
+def words_for(asked: Asked, modalities: tuple[str, ...]) -> str:
+    """The text that follows the media of a clip.
+
+    The subtitle stands in the published words, and is left out where ``text`` is not shown or the clip has none.
+
+    Args:
+        asked: The clip and the question.
+        modalities: What is shown.
+
+    Examples:
+        >>> words_for(Asked("a", "How is she?", subtitle="I won!"), ("video", "text"))
+        'The subtitle of this video is: <Subtitle>I won!</Subtitle>. Now, please answer my question based on all the
+        provided information. How is she?'
+    """
+    said = asked.subtitle.strip() if asked.subtitle and "text" in modalities else ""
+    subtitle = f"{OFFICIAL.subtitle[0]}{said}{OFFICIAL.subtitle[1]}" if said else ""
+    return f"{subtitle}{OFFICIAL.closing[0]}{asked.question}"
+
+
+def wording_record() -> list[str]:
+    """The words around subtitle and question, for the record of what decides an answer."""
+    return [*OFFICIAL.subtitle, OFFICIAL.closing[0]]

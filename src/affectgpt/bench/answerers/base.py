@@ -1,0 +1,170 @@
+"""What the benchmark asks, what it gets back, and what it needs of whoever answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args
+
+from affectgpt.chat.reply import Reply
+from affectgpt.text import clean_text
+
+AnswerKind = Literal["answered", "refused", "failed"]
+KINDS: tuple[str, ...] = get_args(AnswerKind)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A clip with its question; the true label is not in it.
+
+    Attributes:
+        key: Name of the sample.
+        question: What is asked.
+        set_name: The test set.
+        subtitle: Spoken words, or ``None`` where none are known.
+        video: The clip, or ``None``.
+        audio: A separate sound file, or ``None``: then the clip's own track is heard.
+        faces: Face crops, or ``None``.
+    """
+
+    key: str
+    question: str
+    set_name: str = ""
+    subtitle: str | None = None
+    video: Path | None = None
+    audio: Path | None = None
+    faces: Path | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one clip.
+
+    Attributes:
+        key: Name of the sample.
+        kind: ``answered``; ``refused``, where the model declines; or ``failed``, where there is no answer for another
+            reason. Only the first has labels.
+        text: The answer, or the words of the refusal.
+        reason: Why there is no answer; ``None`` where there is one.
+        prompt_tokens: Tokens that were read, where they are known.
+        answer_tokens: Tokens that were written, where they are known.
+        seconds: How long the answer took, where it is known.
+        extra: What else is to be kept, as plain JSON.
+    """
+
+    key: str
+    kind: AnswerKind = "answered"
+    text: str = ""
+    reason: str | None = None
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    seconds: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def failed(cls, key: str, reason: str) -> Self:
+        """A clip without an answer."""
+        return cls(key, "failed", reason=reason)
+
+    @classmethod
+    def of_reply(cls, key: str, reply: Reply, **extra: Any) -> Self:
+        """What a chat model replied."""
+        tokens = reply.prompt_tokens, reply.answer_tokens
+        return cls(key, reply.kind, reply.text, reply.reason, *tokens, reply.seconds, extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of the answer log, without what is not known."""
+        found: dict[str, Any] = {"key": self.key, "kind": self.kind}
+        if self.kind != "failed" or self.text:
+            found["text"] = clean_text(self.text)
+        for name in ("reason", "prompt_tokens", "answer_tokens", "seconds"):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
+        return {**self.extra, **found}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read a line of the answer log.
+
+        Raises:
+            KeyError: If it has no key.
+            ValueError: If it has another kind.
+        """
+        kind = row.get("kind", "answered")
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        counts = [row.get(name) for name in ("prompt_tokens", "answer_tokens")]
+        prompt, answer = (one if type(one) is int else None for one in counts)
+        seconds = row.get("seconds")
+        names = {"run", "key", "kind", "text", "reason", "prompt_tokens", "answer_tokens"}
+        extra = {name: value for name, value in row.items() if name not in names}
+        took = float(extra.pop("seconds")) if type(seconds) in (int, float) else None
+        text, reason = str(row.get("text", "")), row.get("reason")
+        return cls(str(row["key"]), kind, text, None if reason is None else str(reason), prompt, answer, took, extra)
+
+
+class Answerer(ABC):
+    """Answers questions about clips.
+
+    Attributes:
+        name: What it is chosen by.
+        target: The argument that ``--answerer NAME:TARGET`` gives; ``None`` for none.
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[str | None] = None
+
+    @abstractmethod
+    def title(self) -> str:
+        """What the system is called in a report, such as the model's name."""
+
+    @property
+    def question(self) -> str:
+        """What it is asked where nobody says otherwise: the published question about all emotional states."""
+        from affectgpt.prompts.wordings import OFFICIAL
+
+        return OFFICIAL.label_question
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the answers, as plain JSON without secrets.
+
+        Its digest marks the lines of the answer log: answers of another identity are never taken for this one's.
+        """
+
+    def shown_and_drawn(self) -> Mapping[str, Any]:
+        """How clips are shown and answers drawn: what of ``identity`` is a setting, and not the model itself."""
+        return {}
+
+    def settings(self) -> Mapping[str, Any]:
+        """How it is run, as far as this decides no answer: address, device, processes; plain JSON without secrets."""
+        return {}
+
+    @abstractmethod
+    def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
+        """Answer every question, in any order, each as soon as it is there; a clip that cannot be answered says why.
+
+        The caller writes each answer to the disk before it asks for the next one.
+
+        Args:
+            asked: What is asked.
+            run: Number of the repetition, from 0; another one draws other answers where answers are drawn.
+
+        Raises:
+            ConfigError: If it cannot answer at all, such as for a wrong name or key.
+            DataError: If it cannot go on; what was answered before is kept.
+        """
+
+    def recall(self, answers: Iterable[Answer]) -> None:
+        """Be told what was answered in earlier runs, such as to count what it cost; most need not know."""
+        del answers
+
+    def inputs(self) -> Mapping[str, Any]:
+        """Facts about what is shown that are known once answering has begun, as plain JSON."""
+        return {}
+
+    def record(self) -> Mapping[str, Any]:
+        """What the run took so far, as plain JSON, such as tokens and cost."""
+        return {}

@@ -1,0 +1,229 @@
+"""Answers with a checkpoint of ours, in batches; the model is loaded when the first clip needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from affectgpt.bench.answerers.answer_settings import MODALITIES, AnswerSettings, get_profile
+from affectgpt.bench.answerers.base import Answer, Answerer, Asked
+from affectgpt.errors import CheckpointError
+from affectgpt.files import digest_of, digest_of_file
+from affectgpt.types import SOURCES, Modality
+
+if TYPE_CHECKING:
+    from affectgpt.llm.answer_sampling import AnswerSampling
+    from affectgpt.model import AffectGPT
+    from affectgpt.types import Batch, Prediction
+
+
+class CheckpointAnswerer(Answerer):
+    """Answers with one checkpoint, which is shown clips as it was trained.
+
+    Args:
+        model: The file that training wrote, or a folder that ``save_pretrained`` wrote.
+        settings: Which modalities are shown, and how answers are drawn.
+        device: Where the model runs.
+        batch_size: Clips at a time; halved where the device's memory does not hold them.
+        num_workers: Processes that decode.
+        face_detector: What finds the face where a clip has no crops; ``None`` leaves the face out.
+        allow_import: Import parts that the checkpoint names as code.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read.
+    """
+
+    name = "affectgpt"
+    target: ClassVar[str | None] = "model"
+
+    def __init__(
+        self,
+        model: str | Path,
+        settings: AnswerSettings | None = None,
+        device: str = "cpu",
+        batch_size: int = 8,
+        num_workers: int = 2,
+        face_detector: str | None = "centerface",
+        allow_import: bool = False,
+    ) -> None:
+        self.checkpoint = Path(model)
+        self.answer_settings = settings or get_profile("fast")
+        self.device, self.batch_size, self.num_workers = device, batch_size, num_workers
+        self.face_detector, self.allow_import = face_detector, allow_import
+        self._model: AffectGPT | None = None
+        stored, files = _settings_of(self.checkpoint, allow_import)
+        self._style = str(stored.get("style", "official"))
+        self._max_new_tokens = stored.get("max_new_tokens")
+        self._digest = digest_of([sha256_of(file) for file in files])
+
+    def title(self) -> str:
+        """The name of the file or folder."""
+        return name_of(self.checkpoint)
+
+    @property
+    def question(self) -> str:
+        """The label question of the model's style."""
+        from affectgpt.prompts.wordings import get_style
+
+        return get_style(self._style).label_question
+
+    def identity(self) -> Mapping[str, Any]:
+        """Digest of the weights, limit of the answer, face detector, and what differs from showing all, greedily."""
+        chosen = self.answer_settings
+        found: dict[str, Any] = {
+            "checkpoint": self._digest,
+            "max_new_tokens": chosen.sampling.max_tokens or self._max_new_tokens,
+            "face_detector": self.face_detector,
+        }
+        if chosen.sampling.temperature > 0:
+            found["sampling"] = chosen.sampling.to_json()
+        return found if chosen.modalities == MODALITIES else found | {"modalities": list(chosen.modalities)}
+
+    def shown_and_drawn(self) -> Mapping[str, Any]:
+        """Modalities, sampling and face detector; how media are decoded belongs to the checkpoint."""
+        chosen = self.answer_settings
+        sampling = chosen.sampling.to_json() | {"max_tokens": chosen.sampling.max_tokens or self._max_new_tokens}
+        shown = {"modalities": list(chosen.modalities), "face_detector": self.face_detector}
+        return {"shown": shown, "sampling": sampling}
+
+    def settings(self) -> Mapping[str, Any]:
+        """Device and batch size."""
+        return {"device": self.device, "batch_size": self.batch_size}
+
+    def inputs(self) -> Mapping[str, Any]:
+        """The prompt with its slots, and how media are decoded; nothing before the model is loaded."""
+        return {} if self._model is None else _inputs_of(self._model)
+
+    def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
+        """Answer every question, those with the longest words first; see ``Answerer``."""
+        from affectgpt.datamodules.unibench.clip_loader import BenchClips, BenchLoader
+
+        model = self._load()
+        # prompts of one length waste no padding, and what does not fit the memory shows at the start
+        ordered = sorted(asked, key=lambda one: len(one.subtitle or ""), reverse=True)
+        hide = _hidden(model, self.answer_settings.modalities)
+        unreadable: dict[str, dict[str, str]] = {}
+        clips = BenchClips([_unlabelled(one) for one in ordered], model.media, face_detector=self.face_detector)
+        loader = BenchLoader(
+            clips,
+            self.question,
+            unreadable,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            pin_memory=model.device.type == "cuda",
+        )
+        told: set[str] = set()
+
+        def failures() -> Iterator[Answer]:
+            for noted in unreadable.values():
+                for key, reason in noted.items():
+                    if key not in told:
+                        told.add(key)
+                        yield Answer.failed(key, reason)
+
+        for batch in loader:
+            sampling = self._sampling(run, batch.keys)
+            for one in _answer(model, batch.to(model.device), self._limit(model), hide, sampling):
+                yield Answer(one.key, text=one.text, extra=one.to_json())
+            yield from failures()
+        yield from failures()
+
+    def _limit(self, model: AffectGPT) -> int:
+        return self.answer_settings.sampling.max_tokens or model.max_new_tokens
+
+    def _sampling(self, run: int, keys: Sequence[str]) -> AnswerSampling | None:
+        """How a batch is drawn: the same clips together draw the same in the same run."""
+        from affectgpt.llm.answer_sampling import AnswerSampling
+
+        drawn = self.answer_settings.for_run(run)
+        if drawn.temperature == 0:
+            return None
+        seed = int(digest_of([drawn.seed, list(keys)])[:8], 16)
+        return AnswerSampling(drawn.temperature, drawn.top_p, seed=seed)
+
+    def _load(self) -> AffectGPT:
+        if self._model is None:
+            from affectgpt.model import AffectGPT
+
+            self._model = AffectGPT.load(self.checkpoint, allow_import=self.allow_import).to(self.device)
+        return self._model
+
+
+def name_of(checkpoint: str | Path) -> str:
+    """What a checkpoint is called: the name of its file or folder, without the ending."""
+    path = Path(checkpoint)
+    return path.stem if path.suffix in (".ckpt", ".pth") else path.resolve().name
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file, in hex.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        return digest_of_file(path)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+
+
+def _unlabelled(asked: Asked) -> Any:
+    """The clip as the loader takes it, without its true label."""
+    from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
+    from affectgpt.datamodules.unibench.sets import TestSet
+
+    unknown = BenchSet(TestSet(asked.set_name or "clips", asked.set_name, "open", 0), Path(), "list", ())
+    return unknown, BenchSample(asked.key, "", asked.subtitle, asked.video, asked.audio, asked.faces)
+
+
+def _hidden(model: AffectGPT, modalities: Sequence[str]) -> list[str]:
+    """The slots that show what is not to be shown."""
+    shown = {Modality.VISUAL: "video" in modalities, Modality.AUDIO: "audio" in modalities}
+    hidden = [name for name, spec in model.network.specs.items() if not shown[SOURCES[str(spec.source)]]]
+    return hidden if "text" in modalities else [*hidden, "subtitle"]
+
+
+def _inputs_of(model: AffectGPT) -> dict[str, Any]:
+    """What the model is given for a clip that lacks nothing: the prompt with its slots, and how media are decoded."""
+    from affectgpt.prompts.template import Field, Slot
+
+    slots = [name for name in model.network.num_tokens if name in model.slots]
+    words = {"question": model.style.label_question, "subtitle": "{subtitle}"}
+    pieces = []
+    for piece in model.style.layout(slots, subtitle="subtitle" in model.slots):
+        if isinstance(piece, Slot):
+            pieces.append(f"[{piece.name}: {model.network.num_tokens[piece.name]} token(s)]")
+        else:
+            pieces.append(words[piece.name] if isinstance(piece, Field) else piece.text)
+    return {"prompt": "".join(pieces), "media": model.media.to_json()}
+
+
+def _answer(
+    model: AffectGPT, batch: Batch, max_new_tokens: int, hide: Sequence[str], sampling: AnswerSampling | None
+) -> list[Prediction]:
+    """Answer a batch; in halves where the device's memory does not hold it."""
+    from affectgpt.model.answer import answer_batch
+    from affectgpt.training.halving import in_halves
+
+    return in_halves(
+        lambda part: answer_batch(model, batch.part(part.start, part.stop), max_new_tokens, hide, sampling),
+        batch.keys,
+        model.device,
+    )
+
+
+def _settings_of(checkpoint: Path, allow_import: bool) -> tuple[Mapping[str, Any], list[Path]]:
+    """The model's arguments, and the files that its digest is made of."""
+    from affectgpt.checkpoints import model_folder
+    from affectgpt.checkpoints.io import load_checkpoint
+
+    if checkpoint.suffix == ".pth":
+        raise CheckpointError(
+            f"{checkpoint} is in the released format, without the networks that it was trained over; turn it into ours "
+            "first: affectgpt convert"
+        )
+    if checkpoint.is_file() or checkpoint.suffix == ".ckpt":
+        return load_checkpoint(checkpoint, allow_import=allow_import)["hyper_parameters"], [checkpoint]
+    stored = model_folder.read(checkpoint, None, {}, allow_import=allow_import)
+    return stored.config, [stored.folder / model_folder.CONFIG, stored.folder / model_folder.WEIGHTS]

@@ -1,0 +1,129 @@
+"""The options of the verb ``bench`` that choose who answers, and how clips are shown and answers drawn."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from affectgpt.cli.terminal import pick_device
+from affectgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from affectgpt.bench.answerers.answer_settings import AnswerSettings
+    from affectgpt.bench.answerers.base import Answerer
+
+OURS = "affectgpt"
+"""The answerer of checkpoints, of which there may be several."""
+
+
+def add_answerers(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add(
+        "--answerer",
+        default=OURS,
+        metavar="NAME[:TARGET]",
+        help="affectgpt (default), openai:URL, transformers:FOLDER, command:PROGRAM, files:PATH, or a part",
+    )
+    add("--arg", action="append", default=[], metavar="NAME=VALUE", help="argument of the answerer, the value as YAML")
+    add("--profile", default="fast", help="fast (greedy, repeats) or published (temperature 1, top-p 0.9)")
+    add("--modalities", metavar="A,B", help="what of a clip is shown: video,audio,text (default)")
+    add("--frames", type=int, metavar="N", help="frames of a video that other models are shown (8)")
+    add("--temperature", type=float, help="of the draws; 0 takes the most likely token each time")
+    add("--top-p", type=float, help="share of the probability that is drawn from")
+    add("--max-new-tokens", type=int, help="longest answer, in tokens")
+    add("--repeats", type=int, default=1, help="runs, of which mean and spread are reported (1)")
+    add("--question", help="what is asked; by default the published question about all emotional states")
+    add("--face-detector", default="centerface", help="what finds faces where the set has no crops; none: nothing")
+    add("--batch-size", type=int, default=8, help="clips answered at a time (8)")
+    add("--num-workers", type=int, default=2, help="processes that decode (2)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
+
+
+def make_settings(args: argparse.Namespace) -> AnswerSettings:
+    """How clips are shown and answers drawn: the profile, and what the options change of it.
+
+    Raises:
+        ConfigError: If the profile or a modality does not exist, or a number is out of range.
+    """
+    from affectgpt.bench.answerers.answer_settings import get_profile
+
+    named = None if args.modalities is None else [one.strip() for one in args.modalities.split(",") if one.strip()]
+    return get_profile(args.profile).changed(
+        named,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        max_tokens=args.max_new_tokens,
+        num_frames=args.frames,
+    )
+
+
+def make_answerers(args: argparse.Namespace) -> list[Answerer]:
+    """Who the options say answers: one, or a checkpoint of ours each.
+
+    Raises:
+        CheckpointError: If a checkpoint cannot be read.
+        ConfigError: If there is no such answerer, or an argument does not fit.
+        DataError: If a file that it needs is missing.
+    """
+    from affectgpt.registry import ANSWERERS, Spec
+
+    name, target = _split(args.answerer)
+    own = dict(map(_pair, args.arg))
+    kind = ANSWERERS.get(name)
+    if target is not None:
+        argument = getattr(kind, "target", None)
+        if argument is None:
+            raise ConfigError(f"the answerer {name!r} takes nothing after a colon; give --model, or --arg NAME=VALUE")
+        own.setdefault(argument, target)
+    models = list(args.model or ())
+    if name != OURS and len(models) > 1:
+        raise ConfigError(f"the answerer {name!r} answers with one model, but --model names {len(models)}")
+    runtime: dict[str, Any] = {
+        "settings": make_settings(args),
+        "device": pick_device(args.device),
+        "batch_size": args.batch_size,
+        "num_workers": args.num_workers,
+        "face_detector": None if args.face_detector == "none" else args.face_detector,
+        "allow_import": args.allow_import,
+    }
+    if name == "files" and args.column is not None:
+        runtime["column"] = args.column
+    listed = [{"model": model} for model in models] or [{}]
+    return [ANSWERERS.build(Spec(name, {**model, **own}), **runtime) for model in listed]
+
+
+def default_extractor(args: argparse.Namespace) -> str:
+    """What reads labels where nobody says: our models and files give lists, and others give sentences."""
+    return "template" if args.answerer.partition(":")[0] in (OURS, "files") else "lexicon"
+
+
+def system_name(args: argparse.Namespace, answerers: list[Answerer]) -> str:
+    """What the system is called where ``--name`` does not say."""
+    if args.name:
+        return str(args.name)
+    return answerers[0].title() if len(answerers) == 1 else Path(args.model[0]).resolve().parent.name
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Name and target; ``package.module:Class`` is a name."""
+    from affectgpt.registry import ANSWERERS
+
+    name, colon, target = text.partition(":")
+    if not colon or (name not in ANSWERERS and "." in name):
+        return text, None
+    return name, target
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--arg takes NAME=VALUE, such as num_parallel=8, but got {text!r}")
+    try:
+        return key.replace("-", "_"), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--arg {key}: {value!r} is no YAML value ({error}); quote it") from error
