@@ -2,7 +2,7 @@
 
 import pytest
 
-from affectgpt.bench.published import published_rows, secondary_rows
+from affectgpt.bench.published import published_rows, published_views, secondary_rows
 from affectgpt.datamodules.unibench import TEST_SETS
 
 # Printed means that differ from the mean of the printed figures by more than rounding does.
@@ -32,6 +32,11 @@ def test_the_rows_of_the_paper_are_there():
     assert not rows["AffectGPT-R1"].scores
     assert "secondary" in rows["AffectGPT-R1"].source.place
     assert rows["Nano-EmoX 2.2B"].mean == 0.7401
+    assert rows["MER-R1"].mean == 0.835
+    assert rows["MER-R1"].source.place.startswith("second-hand")
+    assert rows["AffectVerse"].scores == {"mer2023": 0.8092, "meld": 0.5847, "iemocap": 0.6432}
+    assert "not checked against the paper" in rows["AffectVerse"].source.place
+    assert rows["APCF (AVT)"].scores == {"ovmerdplus": 0.63015}
     assert all(set(row.scores) <= set(TEST_SETS) for row in rows.values())
     assert all(0 < score < 1 for row in rows.values() for score in row.scores.values())
 
@@ -43,3 +48,16 @@ def test_secondary_figures():
     best = rows["AffectGPT (AVT)"].scores
     assert (best["mosi.accuracy"], best["ovmerdplus.precision"], best["ovmerdplus.recall"]) == (0.8125, 0.6221, 0.63)
     assert all(set(row.scores) == set(best) and row.mean is None for row in rows.values())
+
+
+def test_published_views():
+    rows = {(row.title, row.dataset): row for row in published_views()}
+    assert len(rows) == 4
+    whole = {row.system: row.scores for row in published_rows() if row.inputs == "AVT"}
+    for (title, dataset), row in rows.items():
+        assert set(row.scores) <= {"A", "V", "T", "AV", "AT", "VT", "AVT"}
+        assert max(row.scores, key=lambda view: row.scores[view]) == "AVT"
+        if dataset == "ovmerdplus":
+            assert row.scores["AVT"] == whole[title]["ovmerdplus"]
+    assert rows["AffectGPT", "mean"].scores["AT"] == 0.7218
+    assert "AV" not in rows["AffectGPT", "mean"].scores

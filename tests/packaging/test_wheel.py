@@ -41,7 +41,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {p.relative_to(ROOT / "src").as_posix() for p in (ROOT / "src").rglob("*.py")}
     assert sources <= set(names)
     assert {"affectgpt/demo/demo.yaml", "affectgpt/pages/page.css"} <= set(names)
-    published = {f"affectgpt/bench/published/{name}" for name in ("rows.tsv", "secondary.tsv", "sources.json")}
+    published = {
+        f"affectgpt/bench/published/{name}" for name in ("rows.tsv", "secondary.tsv", "views.tsv", "sources.json")
+    }
     assert published <= set(names)
     assert any(name.startswith("affectgpt/metrics/wheel/data/") for name in names)
     assert {f"affectgpt/media/faces/data/{name}" for name in ("centerface.safetensors", "NOTICE.txt")} <= set(names)

@@ -53,6 +53,23 @@ class PublishedRow:
         return f"{self.system} ({self.inputs})" if self.inputs else self.system
 
 
+@dataclass(frozen=True)
+class PublishedViews:
+    """What one system scores on one set by the modalities that it is shown.
+
+    Attributes:
+        title: The model, as printed.
+        dataset: The test set (its own figure), or ``mean`` of the nine.
+        scores: Fractions by view, such as ``AT``; what the source does not give is left out.
+        source: Where it stands.
+    """
+
+    title: str
+    dataset: str
+    scores: Mapping[str, float]
+    source: Source
+
+
 @lru_cache(maxsize=1)
 def published_rows() -> tuple[PublishedRow, ...]:
     """The sets' own figures and their mean: table 2 of the AffectGPT paper, and later papers.
@@ -71,15 +88,41 @@ def secondary_rows() -> tuple[PublishedRow, ...]:
     return _read("secondary.tsv")
 
 
+@lru_cache(maxsize=1)
+def published_views() -> tuple[PublishedViews, ...]:
+    """What a system scores when it is shown some modalities: table 6 of the AffectGPT paper, and later papers.
+
+    Examples:
+        >>> text_alone = {row.title: row.scores["T"] for row in published_views() if row.dataset == "ovmerdplus"}
+        >>> text_alone["AffectGPT, as APCF ran it"]
+        0.53775
+    """
+    sources = _sources()
+    rows = []
+    for cells in _cells("views.tsv"):
+        title, dataset, source = cells.pop("system"), cells.pop("dataset"), sources[cells.pop("source")]
+        rows.append(PublishedViews(title, dataset, {view: _fraction(cell) for view, cell in cells.items()}, source))
+    return tuple(rows)
+
+
 def _read(name: str) -> tuple[PublishedRow, ...]:
+    sources = _sources()
+    return tuple(_row(cells, sources) for cells in _cells(name))
+
+
+def _sources() -> dict[str, Source]:
     listed = json.loads((_FOLDER / "sources.json").read_text(encoding="utf-8"))
-    sources = {key: Source(**fields) for key, fields in listed.items()}
+    return {key: Source(**fields) for key, fields in listed.items()}
+
+
+def _cells(name: str) -> list[dict[str, str]]:
+    """The rows of a table, each without the cells that say that there is nothing."""
     with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
-        return tuple(_row(cells, sources) for cells in csv.DictReader(file, delimiter="\t"))
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [{column: cell for column, cell in row.items() if cell != _ABSENT} for row in rows]
 
 
-def _row(cells: dict[str, str], sources: Mapping[str, Source]) -> PublishedRow:
-    known = {column: cell for column, cell in cells.items() if cell != _ABSENT}
+def _row(known: dict[str, str], sources: Mapping[str, Source]) -> PublishedRow:
     system, source = known.pop("system"), sources[known.pop("source")]
     inputs = known.pop("inputs", "")
     scores = {column: _fraction(cell) for column, cell in known.items()}
