@@ -32,7 +32,7 @@ def make_exam(root: Path, sets: Sequence[str], count: int = 24, epochs: int = 1)
             clip = folder / PROCESSED[name].video / f"{one}.mp4"
             clip.write_text(f"{name}/{one}")
             clip.with_suffix(".avi").unlink(missing_ok=True)
-            answers[f"{name}/{one}"] = [WORDINGS[(number * (3 + e) + e) % len(WORDINGS)] for e in range(epochs)]
+            answers[f"{name}/{one}"] = [WORDINGS[(3 * number + 5 * e) % len(WORDINGS)] for e in range(epochs)]
     return answers
 
 

@@ -69,9 +69,8 @@ def test_lmms_eval_gives_the_figures_of_score(programs, tmp_path):
             means[mode].append(figures.figure(wanted.metric))
             assert found[f"score{suffix},none"] == figures.figure(wanted.metric)
             assert is_same(found[f"standard_error{suffix},none"], figures.standard_error)
-        assert found["samples"] == 24
         clustered = found["score_stderr_clustered,none"]
-        assert isinstance(clustered, float) == (cluster_of(name, bench_set.samples[0].key) is not None)
+        assert isinstance(clustered, float) == (len({cluster_of(name, one.key) for one in bench_set.samples}) > 1)
     assert len(set(means["official"])) > 4  # the answers tell the sets apart
     group = results["mer_unibench"]
     assert group["score,none"] == pytest.approx(sum(means["official"]) / len(SETS), rel=1e-15)

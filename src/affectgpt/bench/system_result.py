@@ -198,6 +198,8 @@ class SystemResult:
         repeats: The figure over several runs; the other figures are then those of the first run.
         selection: Which of several checkpoints this is.
         comparison: The difference to another system.
+        views: View, such as ``AT``, to the comparison of the system that is shown these modalities alone (a) with
+            itself (b).
     """
 
     result: SetResult
@@ -214,6 +216,7 @@ class SystemResult:
     repeats: Repeats | None = None
     selection: Selection | None = None
     comparison: Comparison | None = None
+    views: Mapping[str, Comparison] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Flat JSON: what ``SetResult.to_json`` gives, and the rest beside it, as far as it is there."""
@@ -230,4 +233,6 @@ class SystemResult:
             found["selection"] = self.selection.to_json()
         if self.comparison is not None:
             found["comparison"] = self.comparison.to_json()
+        if self.views is not None:
+            found["views"] = {view: one.to_json() for view, one in self.views.items()}
         return found

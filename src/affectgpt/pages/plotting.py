@@ -34,6 +34,29 @@ def new_figure(
     Raises:
         ConfigError: If matplotlib is not installed.
     """
+    figure, (axes,) = new_panels(1, 1, width, height, grid=grid, extra=extra)
+    return figure, axes
+
+
+def new_panels(
+    rows: int, columns: int, width: float, height: float, *, grid: Literal["x", "y"] = "x", extra: str = "demo"
+) -> tuple[Figure, list[Any]]:
+    """Several empty plots beside and below each other, in the same look.
+
+    Args:
+        rows: Plots below each other.
+        columns: Plots beside each other.
+        width: Of all together, in inches.
+        height: Of all together, in inches.
+        grid: The axis whose values have grid lines; the line of the other one stays.
+        extra: The extra of the package that brings matplotlib, for the message.
+
+    Returns:
+        The figure and its axes, row by row.
+
+    Raises:
+        ConfigError: If matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -41,14 +64,15 @@ def new_figure(
         raise missing("matplotlib", extra) from error
     figure = Figure(figsize=(width, height), dpi=170, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.grid(axis=grid, color=LINE)
-    axes.set_axisbelow(True)
+    panels = [figure.add_subplot(rows, columns, number + 1) for number in range(rows * columns)]
     base = "bottom" if grid == "y" else "left"
-    axes.spines[[side for side in ("top", "right", "left", "bottom") if side != base]].set_visible(False)
-    axes.spines[base].set_color(LINE)
-    axes.tick_params(colors=SOFT, length=0, labelsize=9.5)
-    return figure, axes
+    for axes in panels:
+        axes.grid(axis=grid, color=LINE)
+        axes.set_axisbelow(True)
+        axes.spines[[side for side in ("top", "right", "left", "bottom") if side != base]].set_visible(False)
+        axes.spines[base].set_color(LINE)
+        axes.tick_params(colors=SOFT, length=0, labelsize=9.5)
+    return figure, panels
 
 
 def to_png(figure: Figure) -> bytes:

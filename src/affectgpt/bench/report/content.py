@@ -11,6 +11,7 @@ from typing import Any
 from affectgpt import __version__
 from affectgpt.bench.published import PublishedRow, Source, published_rows
 from affectgpt.bench.report.doubts import doubts_of
+from affectgpt.bench.report.view_content import ViewTable, view_tables
 from affectgpt.bench.result import SetResult
 from affectgpt.bench.selection import RULES, means_by_checkpoint
 from affectgpt.bench.system_result import SystemResult
@@ -96,6 +97,7 @@ class Report:
         published: Published rows beside them.
         sources: Where those come from.
         doubts: What a reader must know to judge the figures.
+        views: The systems that were asked by views.
         results: The results in full.
     """
 
@@ -107,6 +109,7 @@ class Report:
     published: tuple[PublishedLine, ...]
     sources: tuple[Source, ...]
     doubts: tuple[str, ...]
+    views: tuple[ViewTable, ...]
     results: tuple[SystemResult, ...]
 
     def cell_of(self, result: SystemResult) -> Cell:
@@ -125,6 +128,7 @@ class Report:
             "published": [asdict(line) for line in self.published],
             "sources": [asdict(source) for source in self.sources],
             "warnings": list(self.doubts),
+            **({"views": [table.to_json() for table in self.views]} if self.views else {}),
             "results": [result.to_json() for result in self.results],
         }
 
@@ -162,6 +166,7 @@ def build_report(results: Sequence[SystemResult | SetResult], title: str) -> Rep
         published=tuple(_published(row, sets) for row in rows),
         sources=tuple({row.source.citation: row.source for row in rows}.values()),
         doubts=tuple(doubts_of(checked)),
+        views=view_tables(checked, sets),
         results=checked,
     )
 

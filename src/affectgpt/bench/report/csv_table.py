@@ -29,6 +29,13 @@ def to_csv(report: Report) -> str:
         named = {"system": for_csv(row.system), "kind": "scored here", "dataset": "mean", "metric": "mean"}
         scores = {"score": _number(row.mean), "honest_score": _number(row.honest_mean)}
         writer.writerow({**named, **scores, "optimistic": row.optimistic})
+    for table in report.views:
+        for view, cells in table.cells.items():
+            named = {"system": for_csv(table.system), "inputs": view, "kind": "view"}
+            for dataset, cell in cells.items():
+                ends = {"score": _number(cell.score), "low": _number(cell.low), "high": _number(cell.high)}
+                writer.writerow({**named, "dataset": dataset, "metric": metric_of[dataset], **ends})
+            writer.writerow({**named, "dataset": "mean", "metric": "mean", "score": _number(table.means.get(view))})
     for line in report.published:
         named = {"system": for_csv(line.system), "inputs": line.inputs, "kind": "published", "source": line.source}
         for dataset, score in line.scores.items():

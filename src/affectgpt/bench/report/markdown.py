@@ -22,6 +22,7 @@ from affectgpt.bench.report.figure_names import (
     shown,
     wheels_of,
 )
+from affectgpt.bench.report.view_content import WHOLE, ViewCell, ViewTable
 from affectgpt.bench.result import ClassFigures
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.pages.escaping import for_markdown
@@ -38,9 +39,31 @@ def to_markdown(report: Report) -> str:
     if any(one.selection for one in report.results):
         parts += ["## Which checkpoint", _table(selection_head(), selection_rows(report))]
         parts += [for_markdown(line) for line in single_checkpoints(report)]
+    for table in report.views:
+        parts += [f"## By modality: {for_markdown(table.system)}", _view_table(report, table)]
     for one in report.results:
         parts += _set_section(report, one)
     return "\n\n".join(_join_lists(parts)) + "\n"
+
+
+def _view_table(report: Report, table: ViewTable) -> str:
+    """Each view's scores, and the differences to the whole view with their intervals."""
+    rows = []
+    for view, cells in table.cells.items():
+        mean = [percent(table.means.get(view))] if len(report.sets) > 1 else []
+        rows.append([view, *(percent(cells[s.name].score if s.name in cells else None) for s in report.sets), *mean])
+        if view != WHOLE:
+            changes = [_change(cells.get(s.name)) for s in report.sets]
+            rows.append(["against AVT", *changes, *([""] if mean else [])])
+    head = ["shown", *(s.title for s in report.sets), *([mean_title(report)] if len(report.sets) > 1 else [])]
+    return _table(head, rows)
+
+
+def _change(cell: ViewCell | None) -> str:
+    if cell is None or cell.difference is None:
+        return ABSENT
+    ends = between(cell.difference_low, cell.difference_high)
+    return f"{100 * cell.difference:+.2f}" + (f" [{ends}]" if ends else "")
 
 
 def _join_lists(parts: Iterable[str]) -> list[str]:

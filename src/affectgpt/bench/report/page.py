@@ -11,6 +11,7 @@ from affectgpt.bench.report.explanations import selection_head, selection_rows, 
 from affectgpt.bench.report.figure_names import TITLES, between, percent
 from affectgpt.bench.report.page_sets import set_section
 from affectgpt.bench.report.page_tables import SIDEWAYS, main_table, plain_table
+from affectgpt.bench.report.view_section import view_sections
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
 from affectgpt.pages.plotting import data_address
@@ -36,6 +37,7 @@ $sources</section>
 $selection
 <section><h2>Set by set</h2><p>Dots are scores, bars their 95&nbsp;% intervals.$hollow</p>
 $sideways<div class="scroll"><img class="wide" alt="Scores by test set" src="$sets"></div></section>
+$views
 $details
 <section><h2>How to read the figures</h2><dl class="terms">$terms</dl></section>
 </main>
@@ -83,6 +85,7 @@ def to_page(report: Report) -> str:
         sources=_sources(report),
         sets=data_address(draw_sets(report, reference), "image/png"),
         selection=_selection(report),
+        views=view_sections(report),
         details="".join(set_section(report, test_set) for test_set in report.sets),
         terms="".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in TERMS.items()),
         made=report.made,

@@ -1,0 +1,98 @@
+"""What the report says of the views of a system: its scores by the modalities that it is shown, and published ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from affectgpt.bench.published import PublishedViews, published_views
+from affectgpt.bench.system_result import SystemResult
+from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet
+
+VIEWS = ("A", "V", "T", "AV", "AT", "VT", "AVT")
+"""Of sound (A), picture (V) and words (T), in the order of tables and plots."""
+
+WHOLE = "AVT"
+"""The view that the others are compared with."""
+
+
+@dataclass(frozen=True)
+class ViewCell:
+    """One view on one set; figures are fractions, ``None`` where there is none.
+
+    Attributes:
+        score: The set's own figure; and the ends of its interval.
+        difference: The score minus that of the whole view, on the same samples; and the ends of its interval. ``None``
+            for the whole view itself.
+    """
+
+    score: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+
+
+@dataclass(frozen=True)
+class ViewTable:
+    """The views of one system.
+
+    Attributes:
+        system: Its name.
+        cells: View to set to figures, views in the order of ``VIEWS``.
+        means: View to the mean over the sets; ``None`` where one is missing.
+    """
+
+    system: str
+    cells: Mapping[str, Mapping[str, ViewCell]]
+    means: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def view_tables(results: Sequence[SystemResult], sets: Sequence[TestSet]) -> tuple[ViewTable, ...]:
+    """One table for each system that was asked by views."""
+    tables = []
+    for system in dict.fromkeys(one.system for one in results if one.views):
+        own = {one.result.dataset: one for one in results if one.system == system and one.views}
+        cells = {view: {name: _cell(one, view) for name, one in own.items()} for view in VIEWS}
+        known = {view: {name: cell for name, cell in found.items() if cell} for view, found in cells.items()}
+        means = {
+            view: _mean([found[s.name].score if s.name in found else None for s in sets])
+            for view, found in known.items()
+            if found
+        }
+        tables.append(ViewTable(system, {view: found for view, found in known.items() if found}, means))
+    return tuple(tables)
+
+
+def published_beside(sets: Sequence[TestSet]) -> list[PublishedViews]:
+    """The published rows by view that are about these sets."""
+    names = {test_set.name for test_set in sets} | ({"mean"} if len(sets) == len(TEST_SETS) else set())
+    return [row for row in published_views() if row.dataset in names]
+
+
+def _cell(one: SystemResult, view: str) -> ViewCell | None:
+    if view == WHOLE:
+        ends = one.result.interval
+        low, high = (None, None) if ends is None else (_finite(ends.low), _finite(ends.high))
+        return ViewCell(_finite(one.result.score), low, high, None, None, None)
+    found = (one.views or {}).get(view)
+    if found is None:
+        return None
+    a, d = found.a.score, found.difference
+    return ViewCell(*map(_finite, (a.value, a.low, a.high, d.value, d.low, d.high)))
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

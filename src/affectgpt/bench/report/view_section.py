@@ -1,0 +1,84 @@
+"""The part of the report's page about views: what a system loses without its sound, its picture or its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from affectgpt.bench.report.content import Report, mean_title
+from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
+from affectgpt.bench.report.page_tables import SIDEWAYS, plain_table
+from affectgpt.bench.report.view_chart import draw_views
+from affectgpt.bench.report.view_content import VIEWS, WHOLE, ViewCell, ViewTable, published_beside
+from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet
+from affectgpt.pages.escaping import for_html
+from affectgpt.pages.plotting import data_address
+
+INTRODUCTION = (
+    "One checkpoint, shown the sound (A), the picture (V) and the words (T) of each clip, or some of them. Below a "
+    "score stands its difference to AVT on the same clips, in points, with the 95&nbsp;% interval of the difference: "
+    "one that holds 0 says that these clips do not tell the two apart. Below AVT stands its own interval; those of the "
+    "other views are in the plot."
+)
+
+
+def view_sections(report: Report) -> str:
+    """A section for each system that was asked by views; empty where none was."""
+    return "".join(_section(report, table) for table in report.views)
+
+
+def _section(report: Report, table: ViewTable) -> str:
+    picture = data_address(draw_views(table, report.sets), "image/png")
+    title = "By modality" + (f": {table.system}" if len(report.views) > 1 or len(report.systems) > 1 else "")
+    return (
+        f"<section><h2>{for_html(title)}</h2><p>{INTRODUCTION}</p>"
+        f"{SIDEWAYS if len(report.sets) > 1 else ''}{_table(report, table)}"
+        f"<h3>Scores and their 95&nbsp;% intervals, in percent</h3>{SIDEWAYS}"
+        f'<div class="scroll"><img class="wide" alt="Scores by view" src="{picture}"></div>'
+        f"{_published(report.sets)}</section>"
+    )
+
+
+def _table(report: Report, table: ViewTable) -> str:
+    sets = report.sets
+    heads = "".join(
+        f'<th class="num">{for_html(s.title)}<small>{for_html(TITLES[s.metric])}</small></th>' for s in sets
+    )
+    mean = f'<th class="num">{for_html(mean_title(report))}</th>' if len(sets) > 1 else ""
+    rows = []
+    for view, cells in table.cells.items():
+        line = "".join(_cell(cells.get(s.name)) for s in sets)
+        if len(sets) > 1:
+            line += f'<td class="num">{percent(table.means.get(view))}</td>'
+        kind = ' class="best"' if view == WHOLE else ""
+        rows.append(f"<tr{kind}><td>{view}</td>{line}</tr>")
+    head = f"<thead><tr><th>shown</th>{heads}{mean}</tr></thead>"
+    return f'<div class="scroll"><table class="scores views">{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _cell(cell: ViewCell | None) -> str:
+    if cell is None:
+        return f'<td class="num">{ABSENT}</td>'
+    lines = [between(cell.low, cell.high)]
+    if cell.difference is not None:  # the score's own interval is in the plot
+        lines = [f"{100 * cell.difference:+.2f}", between(cell.difference_low, cell.difference_high)]
+    small = "".join(f"<small>{line.replace('-', '&minus;')}</small>" for line in lines if line)
+    return f'<td class="num">{percent(cell.score)}{small}</td>'
+
+
+def _published(sets: Sequence[TestSet]) -> str:
+    rows = published_beside(sets)
+    if not rows:
+        return ""
+    lines = [
+        [row.title, "mean" if row.dataset == "mean" else TEST_SETS[row.dataset].title]
+        + [percent(row.scores.get(view)) for view in VIEWS]
+        for row in rows
+    ]
+    sources = {row.source.citation + row.source.place: row.source for row in rows}
+    listed = "".join(
+        f"<li>{for_html(one.citation)}, {for_html(one.place)}. {for_html(one.note)}</li>" for one in sources.values()
+    )
+    return (
+        f"<h3>Published</h3>{SIDEWAYS}{plain_table(['system', 'set', *VIEWS], lines, (0, 1), 'scores')}"
+        f'<ul class="sources">{listed}</ul>'
+    )
