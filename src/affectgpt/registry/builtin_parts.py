@@ -54,6 +54,7 @@ ASR_TABLE: Mapping[str, str] = {
 ANSWERER_TABLE: Mapping[str, str] = {
     "affectgpt": "affectgpt.bench.answerers.checkpoint:CheckpointAnswerer",
     "openai": "affectgpt.bench.answerers.openai_server:OpenAIAnswerer",
+    "transformers": "affectgpt.bench.answerers.transformers_model:TransformersAnswerer",
     "command": "affectgpt.bench.answerers.program:ProgramAnswerer",
     "files": "affectgpt.bench.answerers.prediction_files:FileAnswerer",
 }

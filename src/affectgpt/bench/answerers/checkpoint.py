@@ -13,6 +13,7 @@ from affectgpt.files import digest_of, digest_of_file
 from affectgpt.types import SOURCES, Modality
 
 if TYPE_CHECKING:
+    from affectgpt.datamodules.unibench.clip_loader import BenchLoader
     from affectgpt.llm.answer_sampling import AnswerSampling
     from affectgpt.model import AffectGPT
     from affectgpt.types import Batch, Prediction
@@ -97,37 +98,37 @@ class CheckpointAnswerer(Answerer):
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
         """Answer every question, those with the longest words first; see ``Answerer``."""
+        if not asked:
+            return
+        model = self._load()
+        hide = _hidden(model, self.answer_settings.modalities)
+        for question in dict.fromkeys(one.question for one in asked):
+            # prompts of one length waste no padding, and what does not fit the memory shows at the start
+            alike = [one for one in asked if one.question == question]
+            alike.sort(key=lambda one: len(one.subtitle or ""), reverse=True)
+            unreadable: dict[str, dict[str, str]] = {}
+            for batch in self._loader(model, alike, question, unreadable):
+                sampling = self._sampling(run, batch.keys)
+                for one in _answer(model, batch.to(model.device), self._limit(model), hide, sampling):
+                    facts = one.to_json()
+                    yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
+                yield from _taken_out(unreadable)
+            yield from _taken_out(unreadable)
+
+    def _loader(
+        self, model: AffectGPT, asked: Sequence[Asked], question: str, unreadable: dict[str, dict[str, str]]
+    ) -> BenchLoader:
         from affectgpt.datamodules.unibench.clip_loader import BenchClips, BenchLoader
 
-        model = self._load()
-        # prompts of one length waste no padding, and what does not fit the memory shows at the start
-        ordered = sorted(asked, key=lambda one: len(one.subtitle or ""), reverse=True)
-        hide = _hidden(model, self.answer_settings.modalities)
-        unreadable: dict[str, dict[str, str]] = {}
-        clips = BenchClips([_unlabelled(one) for one in ordered], model.media, face_detector=self.face_detector)
-        loader = BenchLoader(
+        clips = BenchClips([_unlabelled(one) for one in asked], model.media, face_detector=self.face_detector)
+        return BenchLoader(
             clips,
-            self.question,
+            question,
             unreadable,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             pin_memory=model.device.type == "cuda",
         )
-        told: set[str] = set()
-
-        def failures() -> Iterator[Answer]:
-            for noted in unreadable.values():
-                for key, reason in noted.items():
-                    if key not in told:
-                        told.add(key)
-                        yield Answer.failed(key, reason)
-
-        for batch in loader:
-            sampling = self._sampling(run, batch.keys)
-            for one in _answer(model, batch.to(model.device), self._limit(model), hide, sampling):
-                yield Answer(one.key, text=one.text, extra=one.to_json())
-            yield from failures()
-        yield from failures()
 
     def _limit(self, model: AffectGPT) -> int:
         return self.answer_settings.sampling.max_tokens or model.max_new_tokens
@@ -166,6 +167,13 @@ def sha256_of(path: Path) -> str:
         return digest_of_file(path)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+
+
+def _taken_out(unreadable: dict[str, dict[str, str]]) -> Iterator[Answer]:
+    """The clips that turned out to be unreadable since the last call."""
+    for noted in unreadable.values():
+        while noted:
+            yield Answer.failed(*noted.popitem())
 
 
 def _unlabelled(asked: Asked) -> Any:
