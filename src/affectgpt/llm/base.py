@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -85,10 +85,13 @@ class LLMHead(Part):
     Attributes:
         hidden_dim: Width E of the embeddings.
         tokenizer: See ``HeadTokenizer``.
+        reads_on_host: Whether ``forward`` takes ``keep``, ``labels`` and ``sample_ids`` on the CPU, where prompts are
+            made, beside embeddings on a device. What it finds out from them then waits for no device.
     """
 
     hidden_dim: int
     tokenizer: Any
+    reads_on_host: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:

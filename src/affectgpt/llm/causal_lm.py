@@ -20,7 +20,7 @@ from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.cached_writing import CachedWriter
 from affectgpt.llm.logprobs import AnswerLogProbs
 from affectgpt.llm.lora import LoraSpec, add_lora
-from affectgpt.llm.packed_attention import check_packing, packed_arguments, use_lengths
+from affectgpt.llm.packed_attention import check_packing, packed_arguments, padded_mask, use_lengths
 from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
 from affectgpt.llm.scatter import sent
 from affectgpt.llm.token_losses import has_plain_output, token_losses
@@ -40,6 +40,7 @@ class HuggingFaceHead(LLMHead):
     """What every head around a transformers model shares; subclasses bring the network and the tokenizer."""
 
     network: Any
+    reads_on_host = True
     _packs = False  # whether the network was seen to keep packed samples apart
     _writer: CachedWriter | None = None
     _plain_output: bool | None = None  # whether the logits are what the output layer gives, and nothing more
@@ -210,7 +211,11 @@ class HuggingFaceHead(LLMHead):
     def _what_is_seen(self, embeds: Tensor, keep: Tensor, runs: Tensor | None) -> dict[str, Any]:
         """Arguments of the network for one pass without a cache."""
         if runs is None:
-            return {"inputs_embeds": embeds, "attention_mask": sent(keep.long(), embeds.device), "use_cache": False}
+            return {
+                "inputs_embeds": embeds,
+                "attention_mask": padded_mask(self._base(), keep, embeds.device),
+                "use_cache": False,
+            }
         check_packing(self._base(), self._packs, lengths_of(runs), embeds.device)
         self._packs = True
         return packed_arguments(self._base(), embeds, runs, sent(positions_of(runs), embeds.device))

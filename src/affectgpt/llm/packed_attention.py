@@ -72,15 +72,32 @@ def packed_arguments(network: Any, embeds: Tensor, runs: Tensor, positions: Tens
             "use_cache": False,
         }
         if backend == SDPA:
-            # a mask of four dimensions keeps transformers from making one; nothing reads it
-            given["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
-            if embeds.device.type == "cpu":
+            given["attention_mask"] = _no_mask(embeds.device)
+            if not _runs_varlen(embeds.device, embeds.dtype):
                 given["sample_lengths"] = tuple(lengths)
         return given
     runs = runs.to(embeds.device, non_blocking=True)
     is_flex = backend == "flex_attention"
     mask: Any = _flex_mask(runs) if is_flex else readable_mask(network, block_mask(runs), embeds.dtype)
     return {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "use_cache": False}
+
+
+def padded_mask(network: Any, keep: Tensor, device: torch.device) -> Tensor:
+    """The mask that a transformers model is given for rows of one sample each.
+
+    Args:
+        network: The causal LM of transformers.
+        keep: Bool ``[B, L]``; ``True`` marks a real token. Where it is on the CPU, the host waits for no device:
+            transformers asks whether a mask hides anything, and whether positions begin anew.
+        device: Where the rows are.
+    """
+    if (
+        network.config._attn_implementation == SDPA
+        and keep.device.type == "cpu"
+        and bool((keep[:, 1:] <= keep[:, :-1]).all())
+    ):
+        return _no_mask(device)  # what is real stands before the padding, and looks back only
+    return keep.to(device, torch.long, non_blocking=True)
 
 
 def readable_mask(network: Any, mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -179,11 +196,12 @@ def _sdpa_by_lengths(
 
     borders = options.get("cu_seq_lens_q")
     if borders is None:
+        attention_mask = None if attention_mask is not None and attention_mask.numel() == 1 else attention_mask
         options = {"dropout": dropout, "scaling": scaling, **options}
         found: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return found
     repeats = query.shape[1] // key.shape[1]
-    if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16) and not dropout:
+    if "sample_lengths" not in options:
         from torch.nn.attention.varlen import varlen_attn
 
         longest = options["max_length_q"]
@@ -195,13 +213,27 @@ def _sdpa_by_lengths(
             causal = {"is_causal": True}
         out: Any = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, **causal)
         return out[None], None
-    lengths = options.get("sample_lengths") or borders.diff().tolist()
+    lengths = options["sample_lengths"]
     samples = zip(*(states.split(lengths, 2) for states in (query, key, value)), strict=True)
     attended = [
         F.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling, enable_gqa=repeats > 1)
         for q, k, v in samples
     ]
     return torch.cat(attended, 2).transpose(1, 2).contiguous(), None
+
+
+def _no_mask(device: torch.device) -> Tensor:
+    """What keeps transformers from making a mask; the SDPA of this file takes it for none."""
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+
+
+def _runs_varlen(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether attention will read half precision on a GPU, for which torch has a kernel by lengths."""
+    if device.type != "cuda":
+        return False
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+    return dtype in (torch.float16, torch.bfloat16)
 
 
 def _flex_mask(runs: Tensor) -> Any:

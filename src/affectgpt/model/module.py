@@ -63,6 +63,8 @@ class AffectGPT(Part):
         projector: What brings the tokens of each slot to the LLM's width; the published one is ``linear``.
         loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
             batches (``official``); see ``affectgpt.training.step_loss``.
+        packing: Lay the samples of a training batch end to end, so that the language model computes no padding; the
+            loss and its gradients are the same. It belongs to the run, not to the model.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` be a folder; not so
             for a model that others stored.
 
@@ -92,6 +94,7 @@ class AffectGPT(Part):
         features: str | list[str] | None = None,
         projector: Spec | str = "linear",
         loss: str = "tokens",
+        packing: bool = False,
         allow_import: bool = True,
     ) -> None:
         specs = read_streams(streams)
@@ -108,7 +111,7 @@ class AffectGPT(Part):
                 "optim": self.optim.to_json(),
             }
         )
-        del self.hparams["features"], self.hparams["allow_import"]
+        del self.hparams["features"], self.hparams["allow_import"], self.hparams["packing"]
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
         self.slot_dropout = slot_dropout
         self.max_new_tokens = max_new_tokens
@@ -125,6 +128,7 @@ class AffectGPT(Part):
             features=features,
             carried=(official or {}).get("carried", {}),
             allow_import=allow_import,
+            packing=packing,
         )
         # Both have one table of parts: FSDP2 shards the one module whose forward is called, and stored tensors are
         # called encoders.*, llm.*, without a "network." in front. So the network itself is no child of this module.

@@ -42,6 +42,9 @@ class Output(NamedTuple):
         texts: Written answers, empty when none were asked for.
         used: For each sample, the slots that were filled.
         num_cut: Samples whose subtitle was shortened to fit.
+        num_positions: Positions of the prompts and answers that were learnt from, one sample a row: rows times the
+            longest.
+        num_padding: Those of them that are padding; packed samples are laid out without it.
     """
 
     sample_losses: Tensor | None
@@ -50,6 +53,8 @@ class Output(NamedTuple):
     texts: tuple[str, ...]
     used: tuple[tuple[str, ...], ...]
     num_cut: int
+    num_positions: int = 0
+    num_padding: int = 0
 
     @property
     def loss(self) -> Tensor | None:
@@ -78,6 +83,7 @@ class Network(nn.Module):
         features: See ``AffectGPT``.
         carried: Name to shape of tensors that have no use here and are stored with the rest.
         allow_import: See ``AffectGPT``.
+        packing: See ``AffectGPT``.
 
     Attributes:
         specs: Stream name to its spec.
@@ -105,6 +111,7 @@ class Network(nn.Module):
         features: str | Sequence[str] | None,
         carried: Mapping[str, Sequence[int]],
         allow_import: bool,
+        packing: bool = False,
     ) -> None:
         super().__init__()
         self.specs = dict(streams)
@@ -151,6 +158,7 @@ class Network(nn.Module):
         )
         self.style = get_style(style)
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
+        self.packing = packing
         self.is_sharded = False
 
     def encoder(self, name: str) -> Encoder:
@@ -195,15 +203,13 @@ class Network(nn.Module):
         if max_new_tokens is not None:
             texts = self.write(prompt, content, max_new_tokens, sampling)
             return Output(None, None, None, tuple(texts), used, prompt.num_cut)
-        embeds, keep = self.place(prompt, content)
         if prompt.labels is None:
-            return Output(None, None, self.llm(embeds, keep).logits, (), used, prompt.num_cut)
-        out = self.llm(embeds, keep, sent(prompt.labels, embeds.device))
-        if out.token_losses is None or out.learnt is None:
-            raise ConfigError(
-                f"the head {type(self.llm).__name__} was given labels, and gave no token_losses or learnt"
-            )
-        return Output(out.token_losses.sum(1), out.learnt.sum(1), None, (), used, prompt.num_cut)
+            embeds = self.place(prompt, content)
+            logits = self.llm(embeds, sent(prompt.keep, embeds.device)).logits
+            return Output(None, None, logits, (), used, prompt.num_cut)
+        losses, tokens = self._learn(prompt, content)
+        positions, padding = prompt.keep.numel(), int((~prompt.keep).sum())
+        return Output(losses, tokens, None, (), used, prompt.num_cut, positions, padding)
 
     def look(self, batch: Batch, hide: Sequence[str] = (), slot_dropout: float = 0.0) -> SlotContent:
         """Run the encoders, poolings, pre-fusion and projectors; the arguments are those of ``forward``."""
@@ -231,13 +237,12 @@ class Network(nn.Module):
         check_slots(prompt.slot_index, prompt.slots, self.num_tokens, content.present, keys)
         return prompt
 
-    def place(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
-        """Embeddings of prompts with the feature tokens in them, float ``[B, L, E]``, and the mask of real tokens."""
+    def place(self, prompt: PromptIds, content: SlotContent) -> Tensor:
+        """Embeddings of prompts with the feature tokens in them, float ``[B, L, E]``."""
         # every slot is scattered, empty ones too: each rank then runs the same operations, with a gradient for each
         slots = [*prompt.slots, *(name for name in content.tokens if name not in prompt.slots)]
-        ids, keep = (sent(value, content.device) for value in (prompt.ids, prompt.keep))
-        embeds = scatter_slots(self.llm.embed(ids), prompt.slot_index, slots, content.tokens, content.present)
-        return embeds, keep
+        embeds = self.llm.embed(sent(prompt.ids, content.device))
+        return scatter_slots(embeds, prompt.slot_index, slots, content.tokens, content.present)
 
     def write(
         self,
@@ -247,8 +252,31 @@ class Network(nn.Module):
         sampling: AnswerSampling | None = None,
     ) -> list[str]:
         """Answers to prompts; see ``LLMHead.generate``."""
-        embeds, keep = self.place(prompt, content)
+        embeds = self.place(prompt, content)
+        keep = sent(prompt.keep, embeds.device)
         return self.llm.generate(embeds, keep, max_new_tokens, self.style.stop, sampling)
+
+    def _learn(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each sample's answer, float32 ``[B]``, and the number of its tokens, int64 ``[B]``."""
+        row, numbers = prompt.packed() if self.packing else (prompt, None)
+        embeds = self.place(row, content)
+        given: list[Tensor | None] = [row.keep, row.labels, numbers]
+        if not self.llm.reads_on_host:
+            given = [None if value is None else sent(value, embeds.device) for value in given]
+        out = self.llm(embeds, *given)
+        losses, learnt = out.token_losses, out.learnt
+        if losses is None or learnt is None:
+            raise ConfigError(
+                f"the head {type(self.llm).__name__} was given labels, and gave no token_losses or learnt"
+            )
+        if numbers is not None:  # back to a row for each sample
+            shape = prompt.keep.shape
+            positions = sent(prompt.keep.flatten().nonzero().squeeze(1), embeds.device)
+            losses, learnt = (
+                value.new_zeros(shape.numel()).index_copy(0, positions, value.flatten()).view(shape)
+                for value in (losses, learnt)
+            )
+        return losses.sum(1), learnt.sum(1)
 
     def encode(self, name: str, batch: Batch) -> Features:
         """Features of a stream: ``hidden`` ``[B, T, D]``, those that came with the batch, or the encoder's."""
@@ -256,7 +284,8 @@ class Network(nn.Module):
             return batch.features[name]
         source = str(self.specs[name].source)
         if source in batch.media and self._reads(name):
-            features: Features = self.encoders[name](batch.media[source], batch.keep[source])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder(name).frozen):
+                features: Features = self.encoders[name](batch.media[source], batch.keep[source])
             return features
         # nobody in the batch has the input, or nothing reads it: one blank step, so that every rank does the same
         device = next(self.projectors.parameters()).device

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from affectgpt.errors import ConfigError
@@ -46,6 +47,9 @@ class Steps:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
         if out.num_cut:
             model.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
+        # a number of the CPU: Lightning would wait for a Python number on its way to the device
+        padding = torch.tensor(out.num_padding / max(1, out.num_positions))
+        model.log("train/padding_saved" if model.network.packing else "train/padding", padding, batch_size=len(batch))
         return self.loss.add(out.sample_losses, out.sample_tokens)
 
     def closure(self, model: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
