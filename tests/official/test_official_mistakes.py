@@ -41,15 +41,16 @@ def deviations(model: AffectGPT, given: Batch, oracle: Path) -> dict[str, float]
     used = [tuple(model.network.num_tokens)]
     prompt = model.network.renderer(used, model.network.num_tokens, given.questions, given.subtitles, given.answers)
     logits: list[torch.Tensor] = []
-    hook = model.llm.network.register_forward_hook(lambda _m, _a, out: logits.append(out.logits))
+    output = model.llm.network.get_output_embeddings()
+    hook = output.register_forward_hook(lambda _m, _a, out: logits.append(out))
     model(given)
     hook.remove()
-    assert int((prompt.labels != -100).sum()) == logits[0].shape[1]
+    assert int((prompt.labels != -100).sum()) == len(logits[-1])
     return {
         "audio": off(hidden["audio"], wanted["audio_hidden"]),
         "face": off(hidden["face"], wanted["face_hidden"]),
         "multi": off(tokens["multi"], wanted["multi_llm"]),
-        "logits": off(logits[0][0], wanted["logits_supervised"]),
+        "logits": off(logits[-1], wanted["logits_supervised"]),
     }
 
 
