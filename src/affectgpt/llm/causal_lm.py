@@ -76,7 +76,7 @@ class HuggingFaceHead(LLMHead):
     ) -> LLMOutput:
         """Run the model over embeddings; see ``LLMHead.forward``."""
         runs = None if sample_ids is None else number_runs(sample_ids, keep)
-        seen = self._what_is_seen(embeds, keep, runs)
+        seen = self._what_is_seen(embeds, keep, runs, learns=labels is not None)
         if labels is None:
             return LLMOutput(logits=self.network(**seen).logits.view(*keep.shape, -1))
         if runs is not None:
@@ -94,7 +94,7 @@ class HuggingFaceHead(LLMHead):
         runs = None if sample_ids is None else number_runs(sample_ids, keep)
         if runs is not None:
             labels = hide_first_labels(labels, runs)
-        losses_BL, _ = self._losses(self._what_is_seen(embeds, keep, runs), labels)
+        losses_BL, _ = self._losses(self._what_is_seen(embeds, keep, runs, learns=True), labels)
         return AnswerLogProbs.of(-losses_BL, labels, keep, sample_ids)
 
     def _losses(self, seen: dict[str, Any], labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,14 +208,11 @@ class HuggingFaceHead(LLMHead):
             found = self.tokenizer.eos_token_id
         return list(found) if isinstance(found, list | tuple) else [found]
 
-    def _what_is_seen(self, embeds: Tensor, keep: Tensor, runs: Tensor | None) -> dict[str, Any]:
-        """Arguments of the network for one pass without a cache."""
+    def _what_is_seen(self, embeds: Tensor, keep: Tensor, runs: Tensor | None, *, learns: bool) -> dict[str, Any]:
+        """Arguments of the network for one pass without a cache; where it learns, nobody reads what padding gives."""
         if runs is None:
-            return {
-                "inputs_embeds": embeds,
-                "attention_mask": padded_mask(self._base(), keep, embeds.device),
-                "use_cache": False,
-            }
+            mask = padded_mask(self._base(), keep, embeds.device) if learns else sent(keep.long(), embeds.device)
+            return {"inputs_embeds": embeds, "attention_mask": mask, "use_cache": False}
         check_packing(self._base(), self._packs, lengths_of(runs), embeds.device)
         self._packs = True
         return packed_arguments(self._base(), embeds, runs, sent(positions_of(runs), embeds.device))

@@ -83,7 +83,7 @@ def packed_arguments(network: Any, embeds: Tensor, runs: Tensor, positions: Tens
 
 
 def padded_mask(network: Any, keep: Tensor, device: torch.device) -> Tensor:
-    """The mask that a transformers model is given for rows of one sample each.
+    """The mask that a transformers model is given for rows of one sample each, whose padding nobody reads.
 
     Args:
         network: The causal LM of transformers.
