@@ -229,7 +229,13 @@ class Benchmark:
             sentiment_reader=self.sentiment_reader,
             column=column,
         )
-        return SystemResult(result, candidate.system, candidate.checkpoint, str(candidate.path), data=dict(gold.record))
+        return SystemResult(
+            result,
+            candidate.system,
+            candidate.checkpoint,
+            str(candidate.path),
+            data={**gold.record, "digest": gold.digest()},
+        )
 
     def _selected(self, groups: Mapping[tuple[str, str], dict[str, SystemResult]]) -> list[SystemResult]:
         order = list(TEST_SETS)

@@ -15,6 +15,7 @@ from affectgpt.datamodules.unibench.finding import holds_set
 from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, find_test_set, get_test_set
 from affectgpt.errors import DataError
+from affectgpt.files import digest_of
 from affectgpt.text import clean_name
 
 _WANTED = (
@@ -36,6 +37,10 @@ class Gold:
     path: Path
     labels: Answers
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Sha256 of names and labels, in hex, whatever the order and the file."""
+        return digest_of(sorted([name, repr(value)] for name, value in self.labels.values.items()))
 
     @property
     def files(self) -> tuple[Path, ...]:

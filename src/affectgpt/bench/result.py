@@ -148,7 +148,7 @@ class SetResult(Figures):
         metric: Name of the set's own figure: ``hit_rate``, ``weighted_f1`` or ``f1``.
         score: Its value; NaN where it is not defined (0/0 in mode ``official``).
         mode: ``official`` or ``strict``.
-        wheel: Name of the vocabulary.
+        wheel: Name of the vocabulary; ``wheel_digest`` that of its content.
         answers: The column that the answers were read from; ``gold_column`` that of the gold labels, ``None`` for a
             set's own file.
         gold_samples: Samples of the gold; ``expected_samples`` those of the published split.
@@ -164,6 +164,7 @@ class SetResult(Figures):
     score: float
     mode: Mode
     wheel: str
+    wheel_digest: str = ""
     title: str = ""
     answers: str = ""
     gold_column: str | None = None
@@ -218,6 +219,7 @@ class SetResult(Figures):
             "score": self.score,
             "mode": self.mode,
             "wheel": self.wheel,
+            "wheel_digest": self.wheel_digest,
             "answers": self.answers,
             "gold_column": self.gold_column,
             "gold_samples": self.gold_samples,

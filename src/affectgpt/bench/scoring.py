@@ -105,6 +105,7 @@ def score(
         score=getattr(figures, test_set.metric),
         mode=known_mode,
         wheel=wheel.name,
+        wheel_digest=wheel.digest(),
         answers=answers.column,
         gold_column=pairing.gold.column or None,
         gold_samples=len(pairing.gold.values),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,13 @@ Answer and score every set in a folder; after a kill the same command goes on wh
 Several checkpoints, of which the best on validation data counts:
   example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
              --select best-on-validation --out runs/bench
+
+Any model behind an OpenAI-compatible server; frames, sound and subtitle are sent as the modalities say:
+  example: affectgpt bench --answerer openai:http://localhost:8000/v1 --model Qwen2.5-Omni-7B \\
+             --data /data/unibench --modalities video,audio,text --out runs/omni
+
+Whether two reports may be compared, and the first setting that differs:
+  example: affectgpt bench --diff runs/bench runs/omni
 """
 
 
@@ -51,6 +59,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.list:
         _list_sets(args.data)
         return 0
+    if args.diff:
+        return _diff(*args.diff)
     asks = bool(args.model) or args.answerer != OURS
     if asks == bool(args.predictions):
         raise ConfigError(
@@ -66,6 +76,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if not args.out:
         raise ConfigError("give --out, the folder for answers and report")
     from affectgpt.bench.report import write_report
+    from affectgpt.bench.settings import read_settings
 
     console = make_console(err=True)
     benchmark = _benchmark(args)
@@ -73,7 +84,30 @@ def run(verb: str, argv: Sequence[str]) -> int:
     _show(results)
     page = write_report(results, args.out, title=args.title)
     say(f"wrote {shown(page)} (and report.json, report.md, report.csv)")
+    say(
+        f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B tells how two reports differ", err=True
+    )
     return 0
+
+
+def _diff(first: str, second: str) -> int:
+    """Say how the settings of two reports differ; 1 if their figures must not be compared."""
+    from affectgpt.bench.settings import GROUPS, compare_settings, read_settings
+
+    (left, one), (right, other) = read_settings(first), read_settings(second)
+    found = compare_settings(left, right)
+    if not found.differing:
+        say(f"comparable: all settings are the same ({one[:12]})")
+        return 0
+    name, (a, b) = next(iter(found.differing.items()))
+    verdict = "comparable up to rounding" if found.comparable else "not comparable"
+    group = name.partition(".")[0]
+    say(f"{verdict}: {one[:12]} and {other[:12]} differ in {GROUPS.get(group, group)}")
+    say(f"  {shown(name)}: {shown(json.dumps(a))} against {shown(json.dumps(b))}")
+    others = list(found.differing)[1:]
+    if others:
+        say(f"  and {len(others)} more: {shown(', '.join(others))}")
+    return 0 if found.comparable else 1
 
 
 def _benchmark(args: argparse.Namespace) -> Benchmark:
@@ -241,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="list the sets, with --data also which of them are there")
+    add("--diff", nargs=2, metavar="REPORT", help="tell how the settings of two reports (report.json) differ")
     add("--model", nargs="+", metavar="CKPT", help="checkpoints: files, or folders to share; or another model's name")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
     add(

@@ -14,9 +14,11 @@ from affectgpt.bench.report.doubts import doubts_of
 from affectgpt.bench.report.view_content import ViewTable, view_tables
 from affectgpt.bench.result import SetResult
 from affectgpt.bench.selection import RULES, means_by_checkpoint
+from affectgpt.bench.settings import settings_of
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet, get_test_set
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import digest_of
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Report:
         doubts: What a reader must know to judge the figures.
         views: The systems that were asked by views.
         results: The results in full.
+        settings: Everything that changes figures, see ``settings_of``.
     """
 
     title: str
@@ -111,6 +114,12 @@ class Report:
     doubts: tuple[str, ...]
     views: tuple[ViewTable, ...]
     results: tuple[SystemResult, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def settings_hash(self) -> str:
+        """One hash of all settings: reports of one hash are comparable."""
+        return digest_of(self.settings)
 
     def cell_of(self, result: SystemResult) -> Cell:
         """What stands in the main table for a result."""
@@ -128,6 +137,8 @@ class Report:
             "published": [asdict(line) for line in self.published],
             "sources": [asdict(source) for source in self.sources],
             "warnings": list(self.doubts),
+            "settings": self.settings,
+            "settings_hash": self.settings_hash,
             **({"views": [table.to_json() for table in self.views]} if self.views else {}),
             "results": [result.to_json() for result in self.results],
         }
@@ -168,6 +179,7 @@ def build_report(results: Sequence[SystemResult | SetResult], title: str) -> Rep
         doubts=tuple(doubts_of(checked)),
         views=view_tables(checked, sets),
         results=checked,
+        settings=settings_of(checked),
     )
 
 

@@ -7,6 +7,7 @@ import math
 from affectgpt.bench.report.content import Report
 from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
 from affectgpt.bench.selection import RULES
+from affectgpt.bench.settings import GROUPS, flat
 from affectgpt.bench.system_result import SystemResult
 
 
@@ -80,3 +81,22 @@ def single_checkpoints(report: Report) -> list[str]:
             best = max(means, key=lambda name: means[name])
             lines.append(f"{row.system}, one checkpoint for all sets: {listed}; best on the test sets {best}.")
     return lines
+
+
+def settings_rows(report: Report) -> list[list[str]]:
+    """Group, name and value of every setting that changes figures."""
+    rows = []
+    for group, words in GROUPS.items():
+        listed = list(flat(report.settings.get(group, {})))
+        rows += [[words if not i else "", name, _in_words(value)] for i, (name, value) in enumerate(listed)]
+    return rows
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    text = str(value)
+    is_digest = len(text) == 64 and not set(text) - set("0123456789abcdef")
+    return f"{text[:12]}..." if is_digest else text

@@ -37,7 +37,8 @@ COUNTS: Mapping[str, str] = {
     "expected_samples": "samples of the published split",
     "missing_predictions": "without a prediction",
     "unreadable_predictions": "unreadable predictions",
-    "failed_answers": "clips that could not be read",
+    "failed_answers": "without an answer",
+    "refused_answers": "refused",
     "empty_predictions": "without a label",
     "labels": "labels predicted",
     "dropped": "left out, true score 0",
@@ -55,7 +56,7 @@ def counts_of(one: SystemResult) -> list[tuple[str, int]]:
     """Title and number of what was counted; names by how many there are."""
     found = []
     for key, title in COUNTS.items():
-        value = getattr(one if key == "failed_answers" else one.result, key)
+        value = getattr(one if key in ("failed_answers", "refused_answers") else one.result, key)
         if value is not None:
             found.append((title, value if isinstance(value, int) else len(value)))
     return found

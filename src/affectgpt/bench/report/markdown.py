@@ -10,6 +10,7 @@ from affectgpt.bench.report.explanations import (
     how_made,
     selection_head,
     selection_rows,
+    settings_rows,
     single_checkpoints,
 )
 from affectgpt.bench.report.figure_names import (
@@ -43,6 +44,8 @@ def to_markdown(report: Report) -> str:
         parts += [f"## By modality: {for_markdown(table.system)}", _view_table(report, table)]
     for one in report.results:
         parts += _set_section(report, one)
+    parts += ["## Settings", f"Hash `{report.settings_hash}`: reports of one hash are comparable."]
+    parts.append(_table(["", "setting", "value"], settings_rows(report)))
     return "\n\n".join(_join_lists(parts)) + "\n"
 
 

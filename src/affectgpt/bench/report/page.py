@@ -7,7 +7,7 @@ from string import Template
 
 from affectgpt.bench.report.charts import draw_sets
 from affectgpt.bench.report.content import Report, mean_title
-from affectgpt.bench.report.explanations import selection_head, selection_rows, single_checkpoints
+from affectgpt.bench.report.explanations import selection_head, selection_rows, settings_rows, single_checkpoints
 from affectgpt.bench.report.figure_names import TITLES, between, percent
 from affectgpt.bench.report.page_sets import set_section
 from affectgpt.bench.report.page_tables import SIDEWAYS, main_table, plain_table
@@ -31,7 +31,7 @@ PAGE = Template("""<!DOCTYPE html>
 $doubts
 <section><h2>Beside the published rows</h2>
 <p>In percent. Small figures are 95&nbsp;% intervals: they say how much the choice of clips matters, nothing about
-training seeds or sampled answers.$dagger</p>
+training seeds or sampled answers.$dagger$runs</p>
 $main_table
 $sources</section>
 $selection
@@ -40,8 +40,12 @@ $sideways<div class="scroll"><img class="wide" alt="Scores by test set" src="$se
 $views
 $details
 <section><h2>How to read the figures</h2><dl class="terms">$terms</dl></section>
+<section><h2>Settings</h2><p>Everything that changes figures, with one hash: <code>$short_hash</code>. Reports of one
+hash are comparable; <code>affectgpt bench --diff A B</code> names what differs between two.</p>
+<details><summary>$num_settings settings</summary>$sideways$settings</details></section>
 </main>
-<footer><p>Made on $made with affectgpt $version. All figures are in report.json and report.csv beside this page.</p>
+<footer><p>Made on $made with affectgpt $version. All figures are in report.json and report.csv beside this page.
+Settings <code>$hash</code></p>
 </footer></body></html>
 """)
 
@@ -79,6 +83,10 @@ def to_page(report: Report) -> str:
         dagger=" &dagger; marks a checkpoint that was chosen on the test set itself; the honest figure stands first."
         if optimistic
         else "",
+        runs=" Where a model answered several times, the figure is the mean of the runs, and &plusmn; their standard "
+        "deviation: how much the drawing of answers matters."
+        if any(cell.spread is not None for row in report.systems for cell in row.cells.values())
+        else "",
         hollow=" Hollow dots are checkpoints that were chosen on the test set." if optimistic else "",
         sideways=SIDEWAYS,
         main_table=main_table(report),
@@ -88,6 +96,10 @@ def to_page(report: Report) -> str:
         views=view_sections(report),
         details="".join(set_section(report, test_set) for test_set in report.sets),
         terms="".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in TERMS.items()),
+        short_hash=report.settings_hash[:12],
+        hash=report.settings_hash,
+        num_settings=len(settings_rows(report)),
+        settings=plain_table(["", "setting", "value"], settings_rows(report), (0, 1, 2), "choices"),
         made=report.made,
         version=for_html(report.version),
     )

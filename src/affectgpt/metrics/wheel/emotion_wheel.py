@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,16 @@ class EmotionWheel:
 
         name, labels, groupings, kin = read_official(folder, verify=verify, url=url)
         return cls(name, labels, groupings, kin)
+
+    def digest(self) -> str:
+        """Sha256 of the vocabulary's content, in hex: two wheels of one digest score alike."""
+        content = hashlib.sha256("\0".join(self.labels).encode())
+        for name in sorted(self.groupings):
+            grouping = self.groupings[name]
+            content.update("\0".join((name, *grouping.groups)).encode())
+            content.update(np.ascontiguousarray(grouping.codes, "<i2").tobytes())
+        content.update(np.ascontiguousarray(self.kin, "<i4").tobytes())
+        return content.hexdigest()
 
     @property
     def num_wheels(self) -> int:
