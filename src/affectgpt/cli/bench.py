@@ -7,7 +7,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.bench_answerers import OURS, add_answerers, default_extractor, make_answerers, system_name
 from affectgpt.cli.bench_progress import answer_bars
@@ -33,6 +33,9 @@ Score the authors' released files on MELD; gives the published 55.65:
 
 Answer and score every set in a folder; after a kill the same command goes on where it stopped:
   example: affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
+
+What the answers owe to sound, picture and words; the encoders run once a clip:
+  example: affectgpt bench --model runs/last.ckpt --data /data/unibench --views all --out runs/views
 
 Several checkpoints, of which the best on validation data counts:
   example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
@@ -161,6 +164,7 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
 
 
 def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[SystemResult]:
+    from affectgpt.bench.modality_views import answer_views, read_views
     from affectgpt.bench.run import failures_in_words
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
@@ -174,15 +178,16 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
     for one in data.sets.values():
         for difference in one.differences:
             console.print(shown(f"  {one.test_set.title}: {difference.message}"))
+    options: dict[str, Any] = {"system": system_name(args, answerers), "question": args.question}
+    lacking: dict[str, str] = {}
     with answer_bars(console) as progress:
-        results = benchmark.answer(
-            answerers,
-            data.sets,
-            system=system_name(args, answerers),
-            question=args.question,
-            progress=progress,
-            repeats=args.repeats,
-        )
+        options |= {"progress": progress, "repeats": args.repeats}
+        if args.views:
+            results, lacking = answer_views(benchmark, answerers, data.sets, read_views(args.views), **options)
+        else:
+            results = benchmark.answer(answerers, data.sets, **options)
+    for view, reason in lacking.items():
+        console.print(shown(f"no view {view}: {reason}"))
     for answered in results:
         for kind, samples in (("no answer", answered.failed_answers), ("refused", answered.refused_answers)):
             for words in failures_in_words(samples or {}):
@@ -192,6 +197,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 
 def _show(results: Sequence[SystemResult]) -> None:
     """One line a system and set, and the plain mean of each system."""
+    from affectgpt.bench.modality_views import views_in_words
     from affectgpt.bench.selection import means_by_checkpoint
 
     wheels = ", ".join(sorted({one.result.wheel for one in results}))
@@ -211,6 +217,8 @@ def _show(results: Sequence[SystemResult]) -> None:
                     spread += f" [{100 * runs.low:.2f}, {100 * runs.high:.2f}]"
             note = shown("; ".join(_notes(one)))
             say(f"  {result.title:<11} {result.metric:<12} {100 * score:6.2f}{spread}  ({note})")
+            if one.views:
+                say(f"  {'':<11} {'by view':<12} {views_in_words(one)}")
         if len(own) > 1:
             mean = sum(one.repeats.mean if one.repeats is not None else one.result.score for one in own) / len(own)
             say(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
@@ -301,6 +309,7 @@ def _parser() -> argparse.ArgumentParser:
         help="JSON of checkpoint to validation score; by default read from the checkpoints",
     )
     add_answerers(parser)
+    add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
     add_readers(parser)
     parser.set_defaults(extractor=None)
     add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")

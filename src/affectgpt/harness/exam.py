@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affectgpt.bench.answerers.asked_words import LABEL_QUESTION, words_for
+from affectgpt.bench.answerers.base import Asked
 from affectgpt.datamodules.unibench import find_sets, read_set
 from affectgpt.datamodules.unibench.sets import TEST_SETS, get_test_set
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.harness.clusters import cluster_of
-from affectgpt.prompts.wordings import OFFICIAL
 
 DATA_VARIABLE = "AFFECTGPT_UNIBENCH"
 """Names the folders of the test sets where no argument does; several are separated as in ``PATH``."""
@@ -67,8 +68,7 @@ def ask(subtitle: str) -> str:
         >>> ask("Oh no!")[:65]
         'The subtitle of this video is: <Subtitle>Oh no!</Subtitle>. Now, '
     """
-    words = OFFICIAL.subtitle[0] + subtitle + OFFICIAL.subtitle[1] if subtitle else ""
-    return words + OFFICIAL.closing[0] + OFFICIAL.label_question
+    return words_for(Asked("", LABEL_QUESTION, subtitle=subtitle), ("text",))
 
 
 def read_items(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from affectgpt.bench.answerers.answer_settings import MODALITIES, AnswerSettings, get_profile
 from affectgpt.bench.answerers.base import Answer, Answerer, Asked
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from affectgpt.llm.answer_sampling import AnswerSampling
     from affectgpt.model import AffectGPT
     from affectgpt.types import Batch, Prediction
+
+
+@dataclass
+class _Loaded:
+    """Holds the model once it is loaded, for every answerer of its checkpoint."""
+
+    model: AffectGPT | None = None
 
 
 class CheckpointAnswerer(Answerer):
@@ -52,7 +61,7 @@ class CheckpointAnswerer(Answerer):
         self.answer_settings = settings or get_profile("fast")
         self.device, self.batch_size, self.num_workers = device, batch_size, num_workers
         self.face_detector, self.allow_import = face_detector, allow_import
-        self._model: AffectGPT | None = None
+        self._loaded = _Loaded()
         stored, files = _settings_of(self.checkpoint, allow_import)
         self._style = str(stored.get("style", "official"))
         self._max_new_tokens = stored.get("max_new_tokens")
@@ -94,24 +103,32 @@ class CheckpointAnswerer(Answerer):
 
     def inputs(self) -> Mapping[str, Any]:
         """The prompt with its slots, and how media are decoded; nothing before the model is loaded."""
-        return {} if self._model is None else _inputs_of(self._model)
+        return {} if self._loaded.model is None else _inputs_of(self._loaded.model)
+
+    def showing(self, modalities: Sequence[str]) -> Self:
+        """The same checkpoint, shown these modalities alone; the model is loaded once for both."""
+        other = copy.copy(self)
+        other.answer_settings = self.answer_settings.changed(modalities)
+        return other
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
         """Answer every question, those with the longest words first; see ``Answerer``."""
+        for read in self.read(asked):
+            if isinstance(read, Answer):
+                yield read
+            else:
+                yield from self.write(read, run)
+
+    def read(self, asked: Sequence[Asked]) -> Iterator[Batch | Answer]:
+        """The clips in batches, on the model's device, and those that cannot be read as failed answers."""
         if not asked:
             return
-        model = self._load()
-        hide = _hidden(model, self.answer_settings.modalities)
+        model = self.load()
         for question in dict.fromkeys(one.question for one in asked):
-            # prompts of one length waste no padding, and what does not fit the memory shows at the start
-            alike = [one for one in asked if one.question == question]
-            alike.sort(key=lambda one: len(one.subtitle or ""), reverse=True)
+            alike = longest_first([one for one in asked if one.question == question])
             unreadable: dict[str, dict[str, str]] = {}
             for batch in self._loader(model, alike, question, unreadable):
-                sampling = self._sampling(run, batch.keys)
-                for one in _answer(model, batch.to(model.device), self._limit(model), hide, sampling):
-                    facts = one.to_json()
-                    yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
+                yield batch.to(model.device)
                 yield from _taken_out(unreadable)
             yield from _taken_out(unreadable)
 
@@ -130,6 +147,14 @@ class CheckpointAnswerer(Answerer):
             pin_memory=model.device.type == "cuda",
         )
 
+    def write(self, batch: Batch, run: int = 0) -> Iterator[Answer]:
+        """Answer a batch that ``read`` gave."""
+        model = self.load()
+        hide = _hidden(model, self.answer_settings.modalities)
+        for one in _answer(model, batch, self._limit(model), hide, self._sampling(run, batch.keys)):
+            facts = one.to_json()
+            yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
+
     def _limit(self, model: AffectGPT) -> int:
         return self.answer_settings.sampling.max_tokens or model.max_new_tokens
 
@@ -143,12 +168,25 @@ class CheckpointAnswerer(Answerer):
         seed = int(digest_of([drawn.seed, list(keys)])[:8], 16)
         return AnswerSampling(drawn.temperature, drawn.top_p, seed=seed)
 
-    def _load(self) -> AffectGPT:
-        if self._model is None:
+    def load(self) -> AffectGPT:
+        """The model, which is loaded when it is first asked for.
+
+        Raises:
+            CheckpointError: If it cannot be.
+        """
+        if self._loaded.model is None:
             from affectgpt.model import AffectGPT
 
-            self._model = AffectGPT.load(self.checkpoint, allow_import=self.allow_import).to(self.device)
-        return self._model
+            self._loaded.model = AffectGPT.load(self.checkpoint, allow_import=self.allow_import).to(self.device)
+        return self._loaded.model
+
+
+def longest_first(asked: Sequence[Asked]) -> list[Asked]:
+    """The clips by the length of their words, the longest first.
+
+    Prompts of one length waste no padding, and what does not fit the memory shows at the start.
+    """
+    return sorted(asked, key=lambda one: len(one.subtitle or ""), reverse=True)
 
 
 def name_of(checkpoint: str | Path) -> str:

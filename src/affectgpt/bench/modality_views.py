@@ -1,0 +1,254 @@
+"""Asks one checkpoint by views, with its sound, its picture or its words left out; the encoders run once a clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectgpt.bench.answerers.base import Answer, Answerer, Asked
+from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer, longest_first
+from affectgpt.bench.clip_features import ClipFeatures
+from affectgpt.bench.comparison import compare
+from affectgpt.bench.gold import as_gold
+from affectgpt.bench.report.view_content import VIEWS, WHOLE
+from affectgpt.bench.system_result import Comparison, SystemResult
+from affectgpt.errors import ConfigError, did_you_mean
+from affectgpt.types import SOURCES, Modality
+
+if TYPE_CHECKING:
+    from affectgpt.bench.benchmark import Benchmark
+    from affectgpt.bench.run import Progress
+    from affectgpt.datamodules.unibench import BenchSet
+    from affectgpt.model import AffectGPT
+    from affectgpt.types import Batch
+
+LETTERS: Mapping[str, str] = {"A": "audio", "V": "video", "T": "text"}
+_OF_MODALITY: Mapping[Modality, str] = {Modality.AUDIO: "A", Modality.VISUAL: "V"}
+
+
+def read_views(text: str) -> list[str]:
+    """The views that a text names: ``all``, or some with commas between them; the letters may come in any order.
+
+    The whole view, which the others are compared with, is always among them.
+
+    Raises:
+        ConfigError: If there is no such view.
+
+    Examples:
+        >>> read_views("t, va")
+        ['T', 'AV', 'AVT']
+    """
+    known = {frozenset(view): view for view in VIEWS}
+    wanted = {WHOLE}
+    for name in text.split(","):
+        plain = name.strip().upper()
+        if plain == "ALL":
+            wanted |= {*VIEWS}
+        elif frozenset(plain) in known and len(plain) == len({*plain}):
+            wanted.add(known[frozenset(plain)])
+        else:
+            raise ConfigError(
+                f"no view is called {name.strip()!r}.{did_you_mean(plain, VIEWS)} Known: all, or some of "
+                f"{', '.join(VIEWS)} (A sound, V picture, T words)"
+            )
+    return [view for view in VIEWS if view in wanted]
+
+
+def answer_views(
+    benchmark: Benchmark,
+    answerers: Sequence[Answerer],
+    sets: Mapping[str, BenchSet],
+    views: Sequence[str],
+    *,
+    system: str,
+    question: str | None = None,
+    progress: Progress | None = None,
+    repeats: int = 1,
+) -> tuple[list[SystemResult], dict[str, str]]:
+    """Answer test sets once for each view, and compare each view with the whole one on the same clips.
+
+    The answers to the whole view are those of a run without views, and are found there again.
+
+    Args:
+        benchmark: How answers are scored.
+        answerers: The checkpoint, alone.
+        sets: The test sets by name.
+        views: See ``read_views``.
+        system: Name of the system.
+        question: What is asked; by default what the checkpoint is used to.
+        progress: Is told after each answer.
+        repeats: One; views are asked once.
+
+    Returns:
+        The results of the whole view, with the comparisons in ``views``; and the views that the model does not have,
+        with the reasons.
+
+    Raises:
+        ConfigError: If another model, several checkpoints or several runs are asked, or only some modalities are shown.
+        DataError: If a set or a log of answers is damaged.
+    """
+    answerer = answerers[0]
+    if len(answerers) > 1 or not isinstance(answerer, CheckpointAnswerer):
+        raise ConfigError(
+            f"views are those of one checkpoint of ours; {len(answerers)} of {answerer.name!r} were given"
+        )
+    if len(answerer.answer_settings.modalities) < len(LETTERS):
+        raise ConfigError("--views chooses what is shown of a clip; leave --modalities out")
+    if repeats > 1:
+        raise ConfigError(f"views are asked once, but repeats is {repeats}; leave it out")
+    lacking = {view: why for view in views if view != WHOLE and (why := _lacks(answerer.load(), view))}
+    options: dict[str, Any] = {"question": question, "progress": progress}
+    folder = benchmark.out / "features"
+    whole = benchmark.answer([ViewAnswerer(answerer, WHOLE, folder)], sets, system=system, **options)
+    found: dict[str, dict[str, SystemResult]] = {}
+    for view in views:
+        if view == WHOLE or view in lacking:
+            continue
+        asked = ViewAnswerer(answerer, view, folder)
+        results = benchmark.answer([asked], sets, system=f"{system} [{view}]", **options)
+        found[view] = {one.result.dataset: one for one in results}
+    return [_compared(benchmark, one, found, sets) for one in whole], lacking
+
+
+class ViewAnswerer(Answerer):
+    """A checkpoint that is shown some modalities, from features that are kept for all of its views.
+
+    Args:
+        source: The checkpoint.
+        view: Such as ``AT``.
+        folder: Where the features are kept.
+    """
+
+    name = "view"
+
+    def __init__(self, source: CheckpointAnswerer, view: str, folder: str | Path) -> None:
+        self.view = view
+        self.source = source.showing([LETTERS[letter] for letter in view])
+        self._folder = Path(folder)
+        # what decides the features is the checkpoint, the files and the face, but not what is shown or asked
+        self._encoded_by = {key: source.identity()[key] for key in ("checkpoint", "face_detector")}
+
+    @property
+    def question(self) -> str:
+        """The label question of the model's style."""
+        return self.source.question
+
+    def title(self) -> str:
+        """The name of the file or folder, and the view where it is not the whole one."""
+        return self.source.title() if self.view == WHOLE else f"{self.source.title()} {self.view}"
+
+    def identity(self) -> Mapping[str, Any]:
+        """That of the checkpoint when it is shown these modalities, wherever the features come from."""
+        return self.source.identity()
+
+    def shown_and_drawn(self) -> Mapping[str, Any]:
+        """That of the checkpoint when it is shown these modalities."""
+        return self.source.shown_and_drawn()
+
+    def settings(self) -> Mapping[str, Any]:
+        """Device and batch size."""
+        return self.source.settings()
+
+    def inputs(self) -> Mapping[str, Any]:
+        """What the model is given for a clip that lacks nothing."""
+        return self.source.inputs()
+
+    def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
+        """Answer from kept features; a clip without them is decoded and encoded first, and then has them."""
+        if not asked:
+            return
+        kept = ClipFeatures(self._folder / asked[0].set_name, self._encoded_by)
+        left = {one.key: one for one in asked}
+        for read in self.source.read([one for one in asked if one.key not in kept]):
+            if isinstance(read, Answer):
+                yield read
+            else:
+                self._encode(read, kept)
+                yield from self.source.write(self._from(kept, [left.pop(key) for key in read.keys]), run)
+        known = iter(longest_first([one for one in left.values() if one.key in kept]))
+        while rows := list(islice(known, self.source.batch_size)):
+            yield from self.source.write(self._from(kept, rows), run)
+
+    def _encode(self, batch: Batch, kept: ClipFeatures) -> None:
+        import torch
+
+        from affectgpt.model.answer import answering
+        from affectgpt.training.halving import in_halves
+
+        model = self.source.load()
+
+        def encode(cut: slice) -> list[str]:
+            part = batch.part(cut.start, cut.stop)
+            kept.add(part, {name: model.network.encode(name, part) for name in model.network.specs})
+            return list(part.keys)
+
+        with torch.no_grad(), answering(model):
+            in_halves(encode, batch.keys, model.device)
+
+    def _from(self, kept: ClipFeatures, asked: Sequence[Asked]) -> Batch:
+        from affectgpt.datamodules.collate import collate
+
+        clips = [kept.clip(one.key, one.subtitle) for one in asked]
+        return collate(clips, [one.question for one in asked]).to(self.source.load().device)
+
+
+def _lacks(model: AffectGPT, view: str) -> str | None:
+    """Why a model cannot be asked by a view; ``None`` where it can."""
+    network = model.network
+    letters = {name: _OF_MODALITY[SOURCES[str(spec.source)]] for name, spec in network.specs.items()}
+    shown = {letters[name] for name in network.specs if name in network.slots and letters[name] in view}
+    joined = {letters[name] for name in network.prefusion_inputs}
+    if "multi" in network.slots and "multi" in network.num_tokens and joined <= {*view}:
+        shown |= joined
+    shown |= {"T"} & {*view} if "subtitle" in network.slots else set()
+    unseen = [LETTERS[letter] for letter in view if letter not in shown]
+    return f"its prompt shows no {' and no '.join(unseen)} of its own" if unseen else None
+
+
+def _compared(
+    benchmark: Benchmark,
+    whole: SystemResult,
+    found: Mapping[str, Mapping[str, SystemResult]],
+    sets: Mapping[str, BenchSet],
+) -> SystemResult:
+    """The result of the whole view with every other view's difference to it."""
+    dataset = whole.result.dataset
+    gold = as_gold(sets[dataset], benchmark.out / "gold")
+    compared = {
+        view: compare(
+            dataset,
+            str(results[dataset].predictions),
+            str(whole.predictions),
+            gold,
+            benchmark.wheel,
+            benchmark.mode,
+            max(1, benchmark.resamples),
+            extractor=benchmark.extractor,
+            sentiment_reader=benchmark.sentiment_reader,
+        )
+        for view, results in found.items()
+    }
+    if not benchmark.resamples:
+        compared = {view: _without_ends(one) for view, one in compared.items()}
+    return replace(whole, views=compared)
+
+
+def _without_ends(one: Comparison) -> Comparison:
+    """The comparison without intervals, for a run that draws no resamples."""
+    a, difference = (
+        replace(interval, low=math.nan, high=math.nan, resamples=0) for interval in (one.a.score, one.difference)
+    )
+    return replace(one, a=replace(one.a, score=a), difference=difference, a_better=math.nan)
+
+
+def views_in_words(one: SystemResult) -> str:
+    """Each view's score and its difference to the whole one, in percent, on one line; empty where there is none."""
+    told = [
+        f"{view} {100 * found.a.score.value:.2f} ({100 * found.difference.value:+.2f})"
+        for view, found in (one.views or {}).items()
+    ]
+    return ", ".join(told)
