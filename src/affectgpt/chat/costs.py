@@ -45,6 +45,16 @@ class CostBoundError(DataError):
     """The next request could cost more than is left."""
 
 
+class Reserved(float):
+    """The most that a request can cost, in money.
+
+    Attributes:
+        tokens: The most tokens that it can take.
+    """
+
+    tokens: int = 0
+
+
 class Budget:
     """Counts what requests cost, and lets none begin that could pass the bound.
 
@@ -54,19 +64,23 @@ class Budget:
     Args:
         prices: What tokens cost; ``None`` counts tokens only.
         most: The bound; ``None`` for none.
+        most_tokens: The bound on tokens, read and written together; ``None`` for none.
 
     Raises:
-        ConfigError: If there is a bound without prices, or it is negative.
+        ConfigError: If there is a bound without prices, or one is negative.
     """
 
-    def __init__(self, prices: Prices | None = None, most: float | None = None) -> None:
+    def __init__(self, prices: Prices | None = None, most: float | None = None, most_tokens: int | None = None) -> None:
         if most is not None and prices is None:
             raise ConfigError("a bound on the cost needs prices: give prompt_price and answer_price, a million tokens")
         if most is not None and not most >= 0:
             raise ConfigError(f"the bound on the cost is {most!r}; it must be a number from 0")
-        self.prices, self.most = prices, most
+        if most_tokens is not None and most_tokens < 0:
+            raise ConfigError(f"the bound on tokens is {most_tokens!r}; it must be a whole number from 0")
+        self.prices, self.most, self.most_tokens = prices, most, most_tokens
         self.prompt_tokens = self.answer_tokens = self.num_estimated = 0
         self._spent = self._reserved = 0.0
+        self._tokens = self._reserved_tokens = 0
         self._largest_prompt = 0
         self._changed = threading.Condition()
 
@@ -86,46 +100,63 @@ class Budget:
         """Tokens of a prompt, rather too many than too few."""
         return max(_tokens_of(prompt), self._largest_prompt)
 
-    def reserve(self, prompt_tokens: int, answer_tokens: int) -> float:
+    def reserve(self, prompt_tokens: int, answer_tokens: int) -> Reserved:
         """Set aside the most that a request can cost; waits where requests under way decide whether there is enough.
 
         Raises:
             CostBoundError: If there is not.
         """
-        cost = 0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens)
+        wanted = Reserved(0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens))
+        wanted.tokens = prompt_tokens + answer_tokens
         with self._changed:
-            while self.most is not None and self._spent + self._reserved + cost > self.most:
-                if not self._reserved or self._spent + cost > self.most:
+            while self._lacks(wanted, self._spent + self._reserved, self._tokens + self._reserved_tokens):
+                lack = self._lacks(wanted, self._spent, self._tokens)
+                if lack is not None:  # whatever the requests under way take
                     raise CostBoundError(
-                        f"the next request can cost {cost:.4f}, and of the bound of {self.most:g} {self._spent:.4f} is "
-                        "spent; what was answered is kept: raise the bound and run again to go on from there"
+                        f"the next request can {lack} is spent; what was answered is kept: raise the bound and run "
+                        "again to go on from there"
                     )
                 self._changed.wait(1.0)
-            self._reserved += cost
-        return cost
+            self._reserved += wanted
+            self._reserved_tokens += wanted.tokens
+        return wanted
 
-    def settle(self, reserved: float, prompt_tokens: int | None, answer_tokens: int | None) -> None:
+    def settle(self, reserved: Reserved, prompt_tokens: int | None, answer_tokens: int | None) -> None:
         """Count a request that is over; tokens that nobody told cost what was set aside."""
         with self._changed:
-            self._reserved = max(0.0, self._reserved - reserved)
+            self._free(reserved)
             if prompt_tokens is None or answer_tokens is None:
                 self._spent += reserved
+                self._tokens += reserved.tokens
                 self.num_estimated += 1
             else:
                 self.count(prompt_tokens, answer_tokens)
             self._changed.notify_all()
 
-    def give_back(self, reserved: float) -> None:
+    def give_back(self, reserved: Reserved) -> None:
         """Free what was set aside for a request that the server did not take."""
         with self._changed:
-            self._reserved = max(0.0, self._reserved - reserved)
+            self._free(reserved)
             self._changed.notify_all()
+
+    def _free(self, reserved: Reserved) -> None:
+        self._reserved = max(0.0, self._reserved - reserved)
+        self._reserved_tokens = max(0, self._reserved_tokens - reserved.tokens)
+
+    def _lacks(self, wanted: Reserved, cost: float, tokens: int) -> str | None:
+        """What a request would take beyond a bound, in words; ``None`` where there is enough."""
+        if self.most is not None and cost + wanted > self.most:
+            return f"cost {wanted:.4f}, and of the bound of {self.most:g} {cost:.4f}"
+        if self.most_tokens is not None and tokens + wanted.tokens > self.most_tokens:
+            return f"take {wanted.tokens:,} tokens, and of the bound of {self.most_tokens:,} {tokens:,}"
+        return None
 
     def count(self, prompt_tokens: int, answer_tokens: int) -> None:
         """Count tokens that were paid for, such as those of an earlier run."""
         self._largest_prompt = max(self._largest_prompt, prompt_tokens)
         self.prompt_tokens += prompt_tokens
         self.answer_tokens += answer_tokens
+        self._tokens += prompt_tokens + answer_tokens
         if self.prices is not None:
             self._spent += self.prices.of(prompt_tokens, answer_tokens)
 

@@ -23,7 +23,8 @@ OPTIONAL = {
     "torchcodec": "torchcodec",
     "silero-vad": "speech",
     "faster-whisper": "asr",
-    "ray": "annotate",
+    "ai-edge-litert": "annotate",
+    "ray": "ray",
     "gradio": "app",
 }
 

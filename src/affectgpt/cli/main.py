@@ -26,6 +26,7 @@ VERBS = {
     "submit": ("affectgpt.cli.submit", "write a checked answer for a track of MER2026"),
     "bench": ("affectgpt.cli.bench", "answer and score MER-UniBench, or score many prediction files"),
     "harness": ("affectgpt.cli.harness", "run MER-UniBench in Inspect or lmms-eval"),
+    "annotate": ("affectgpt.cli.annotate", "describe, label and filter clips, and write a data set with its card"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),
     "doctor": ("affectgpt.cli.doctor", "say what this machine can do"),

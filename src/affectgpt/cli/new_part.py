@@ -24,6 +24,7 @@ from affectgpt.registry import (
     POOLINGS,
     PREFUSIONS,
     PROJECTORS,
+    STAGES,
     Registry,
 )
 
@@ -55,6 +56,7 @@ KINDS: Mapping[str, PartKind] = {
     "face-detector": PartKind(FACE_DETECTORS, "face_detectors", "face_detector"),
     "asr": PartKind(ASRS, "asrs", "asr"),
     "answerer": PartKind(ANSWERERS, "answerers", "answerer"),
+    "stage": PartKind(STAGES, "stages", "stage"),
 }
 
 

@@ -27,7 +27,8 @@ class Progress:
         self._console = make_console(err=True)
         name = TextColumn("{task.description}", markup=False)
         speed, left = TextColumn("{task.fields[speed]}", markup=False), TimeRemainingColumn()
-        columns = (name, BarColumn(), MofNCompleteColumn(), speed, left)
+        remark = TextColumn("{task.fields[remark]}", markup=False)
+        columns = (name, BarColumn(), MofNCompleteColumn(), speed, left, remark)
         self._bar = Bar(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task: Any = None
         self._first = (0, 0.0)
@@ -46,18 +47,28 @@ class Progress:
         """Print a line above the bar."""
         self._console.print(shown_lines(text))
 
-    def update(self, done: int, total: int) -> None:
-        """Show how much is done; what was done at the first call does not count for the speed."""
+    def update(self, done: int, total: int, remark: str = "") -> None:
+        """Show how much is done; what was done at the first call does not count for the speed.
+
+        Args:
+            done: How much.
+            total: Of how much.
+            remark: What else there is to say, such as the cost so far.
+        """
         now = time.monotonic()
         if self._task is None:
-            self._task = self._bar.add_task(self.title, total=total, completed=done, speed="")
+            self._task = self._bar.add_task(self.title, total=total, completed=done, speed="", remark="")
             self._first = (done, now)
             self._last_line = now
             return
         speed = (done - self._first[0]) / max(now - self._first[1], 1e-9)
-        self._bar.update(self._task, completed=done, total=total, speed=f"{speed:.1f} {self.unit}/s")
+        note = shown(remark)
+        self._bar.update(self._task, completed=done, total=total, speed=f"{speed:.1f} {self.unit}/s", remark=note)
         if not self._console.is_terminal and now - self._last_line > _SECONDS_BETWEEN_LINES and speed:
             self._last_line = now
             left = round((total - done) / speed)
             clock = f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
-            self.say(f"{self.title}: {done} of {total} {self.unit}, {speed:.1f}/s, {clock} left")
+            self.say(
+                f"{self.title}: {done} of {total} {self.unit}, {speed:.1f}/s, {clock} left"
+                + (f", {note}" if note else "")
+            )

@@ -20,6 +20,7 @@ from affectgpt.registry.builtin_parts import (
     POOLING_TABLE,
     PREFUSION_TABLE,
     PROJECTOR_TABLE,
+    STAGE_TABLE,
 )
 from affectgpt.registry.registry import EXTRA_OF_MODULE, Entry, Registry
 from affectgpt.registry.spec import Spec
@@ -27,6 +28,7 @@ from affectgpt.registry.spec import Spec
 if TYPE_CHECKING:
     from lightning import LightningDataModule
 
+    from affectgpt.annotate.stage import Stage
     from affectgpt.bench.answerers.base import Answerer
     from affectgpt.encoders.base import Encoder
     from affectgpt.fusion.base import Pooling, PreFusion
@@ -46,6 +48,7 @@ __all__ = [
     "POOLINGS",
     "PREFUSIONS",
     "PROJECTORS",
+    "STAGES",
     "Entry",
     "Registry",
     "Spec",
@@ -72,3 +75,4 @@ ASRS: Registry[Asr] = Registry("speech recogniser", "affectgpt.media.speech.base
 ANSWERERS: Registry[Answerer] = Registry(
     "answerer", "affectgpt.bench.answerers.base:Answerer", ANSWERER_TABLE, "affectgpt.answerers"
 )
+STAGES: Registry[Stage] = Registry("stage", "affectgpt.annotate.stage:Stage", STAGE_TABLE, "affectgpt.stages")

@@ -58,3 +58,16 @@ ANSWERER_TABLE: Mapping[str, str] = {
     "command": "affectgpt.bench.answerers.program:ProgramAnswerer",
     "files": "affectgpt.bench.answerers.prediction_files:FileAnswerer",
 }
+STAGE_TABLE: Mapping[str, str] = {
+    "cues": "affectgpt.annotate.describe.cues:CuesStage",
+    "openai": "affectgpt.annotate.describe.chat_describer:ServerDescriber",
+    "transformers": "affectgpt.annotate.describe.local_describer:LocalDescriber",
+    "command": "affectgpt.annotate.describe.command:CommandStage",
+    "merge": "affectgpt.annotate.describe.merge:MergeStage",
+    "labels": "affectgpt.annotate.describe.label_reader:LabelsStage",
+    "active-speaker": "affectgpt.annotate.filters.active_speaker:ActiveSpeakerStage",
+    "voice": "affectgpt.annotate.filters.voice_filter:VoiceStage",
+    "description-length": "affectgpt.annotate.filters.description_length:DescriptionLengthStage",
+    "vote": "affectgpt.annotate.filters.vote:VoteStage",
+    "agreement": "affectgpt.annotate.filters.agreement:AgreementStage",
+}

@@ -1,0 +1,164 @@
+"""The data card as one page that holds its style and pictures itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from string import Template
+from typing import Any
+
+from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, people_words, spent_words
+from affectgpt.annotate.waterfall import draw_waterfall
+from affectgpt.pages import style_sheet
+from affectgpt.pages.escaping import for_html
+from affectgpt.pages.plotting import data_address
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Data card: $name</title><style>$style
+details pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--page); padding: 12px 14px;
+  border-radius: 10px; font-size: 13.5px; } details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
+td.bar { width: 34%; } td.bar i { display: block; height: 12px; border-radius: 6px; background: #4657c9; }
+td.bar i.pale { background: #b9c0ee; margin-bottom: 3px; }
+</style></head><body>
+<header><h1>Data card: $name</h1><p>$lead</p></header>
+<main>
+<div class="cards">$cards</div>
+<p class="note">$use</p>
+<section><h2>Stage by stage</h2><p>How many clips each stage let go on, sent to a person, dropped or failed on.</p>
+<div class="scroll"><img alt="Clips after each stage" src="$waterfall"></div>
+<div class="scroll">$stages</div>
+<p>Every clip that is not in the set stands in left_out.jsonl with its reason.</p></section>
+<section><h2>Why clips went</h2>$reasons</section>
+<section><h2>Emotions before and after</h2><p>Inner groups of the first wheel ($wheel) over the clips that were
+described (pale) and those that were kept. A clip counts once in each of its groups.</p>
+<div class="scroll">$groups</div></section>
+$people
+<section><h2>Models and prompts</h2><p>What decided the answers; a change of any of it asks anew.</p>$models</section>
+<section><h2>Cost</h2><p>$spent</p><div class="scroll">$costs</div></section>
+$remarks
+</main>
+<footer><p>Made on $made with $tool. All figures are in card.json beside this page.</p></footer></body></html>
+""")
+
+
+def to_page(card: Mapping[str, Any]) -> str:
+    """The page.
+
+    Raises:
+        ConfigError: If matplotlib is not installed.
+    """
+    outcomes = card["outcomes"]
+    picture = draw_waterfall(card["stages"], card["clips"] - outcomes["unreadable"], outcomes["kept"])
+    return PAGE.substitute(
+        name=for_html(card["name"]),
+        style=style_sheet(),
+        lead=f"{card['clips']:,} clips went in, {outcomes['kept']:,} came out. Source: "
+        f"{for_html(card['source'] or 'not told')}. Licence of the clips: {for_html(card['licence'] or 'not told')}.",
+        cards=_cards(card),
+        use=for_html(card["use"]),
+        waterfall=data_address(picture, "image/png"),
+        stages=_stages(card["stages"]),
+        reasons=_reasons(card["stages"]),
+        wheel=for_html(card["wheel"]),
+        groups=_groups(card),
+        people=f"<section><h2>People</h2><p>{people_words(card['people'])}</p></section>" if card["people"] else "",
+        models=_models(card["stages"]),
+        spent=for_html(spent_words(card["spent"])),
+        costs=_costs(card["spent"]),
+        remarks=_remarks(card),
+        made=for_html(card["made"]),
+        tool=for_html(card["tool"]),
+    )
+
+
+def _cards(card: Mapping[str, Any]) -> str:
+    shown = [("main", f"{100 * card['kept_rate']:.1f} %", "of the clips kept")]
+    shown += [("", f"{number:,}", OUTCOME_WORDS[name]) for name, number in card["outcomes"].items() if number]
+    shown += [("", f"{card['after']['distinct_labels']:,}", "different labels kept")]
+    return "".join(f'<div class="card {kind}"><b>{value}</b><span>{words}</span></div>' for kind, value, words in shown)
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> str:
+    names = ("asked", "done", "person", "dropped", "failed")
+    rows = (
+        [f"<td>{for_html(row['as'])}</td>", *(f'<td class="num">{row[name]:,}</td>' for name in names)]
+        for row in stages
+    )
+    head = "<th>stage</th>" + "".join(
+        f'<th class="num">{word}</th>' for word in ("asked", "went on", "to a person", "dropped", "failed")
+    )
+    return _table(head, rows)
+
+
+def _reasons(stages: Sequence[Mapping[str, Any]]) -> str:
+    found = [(row["as"], reason, number) for row in stages for reason, number in row["reasons"].items()]
+    if not found:
+        return "<p>No stage gave a reason: every clip went through.</p>"
+    rows = (
+        [f"<td>{for_html(name)}</td>", f"<td>{for_html(reason)}</td>", f'<td class="num">{number:,}</td>']
+        for name, reason, number in found
+    )
+    return f'<div class="scroll">{_table("<th>stage</th><th>reason</th><th class=num>clips</th>", rows)}</div>'
+
+
+def _groups(card: Mapping[str, Any]) -> str:
+    before, after = card["before"]["groups"], card["after"]["groups"]
+    largest = max([1, *before.values(), *after.values()])
+    rows = []
+    for group in groups_of(card):
+        counts = before.get(group, 0), after.get(group, 0)
+        pale, strong = (f"{100 * count / largest:.1f}%" for count in counts)
+        bar = f'<td class="bar"><i class="pale" style="width:{pale}"></i><i style="width:{strong}"></i></td>'
+        numbers = [f'<td class="num">{count:,}</td>' for count in counts]
+        rows.append([f"<td>{for_html(group)}</td>", *numbers, bar])
+    return _table("<th>group</th><th class=num>described</th><th class=num>kept</th><th></th>", rows)
+
+
+def _models(stages: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for row in stages:
+        if "stage" not in row:
+            continue
+        facts = [f"{name}: {row[name]}" for name in ("model", "revision", "licence") if row.get(name)]
+        facts += [f"identity: {row['identity'][:16]}"]
+        settings = "\n".join(f"{name}: {value}" for name, value in row["settings"].items())
+        prompt = f"<pre>{_lines(row['prompt'])}</pre>" if row.get("prompt") else ""
+        parts.append(
+            f"<details><summary>{for_html(row['as'])} ({for_html(row['stage'])})</summary><p>"
+            f"{for_html(', '.join(facts))}</p>{prompt}<pre>{_lines(settings)}</pre></details>"
+        )
+    return "".join(parts)
+
+
+def _costs(spent: Mapping[str, Any]) -> str:
+    rows = (
+        [
+            f"<td>{for_html(name)}</td>",
+            *(f'<td class="num">{row[key]:,}</td>' for key in ("requests", "input_tokens", "output_tokens")),
+            f'<td class="num">{"" if row["money"] is None else format(row["money"], ".4f")}</td>',
+            f'<td class="num">{row["seconds"]:,.1f}</td>',
+        ]
+        for name, row in spent["by_stage"].items()
+    )
+    head = "<th>stage</th>" + "".join(
+        f"<th class=num>{word}</th>" for word in ("requests", "tokens read", "written", "money", "seconds")
+    )
+    return _table(head, rows)
+
+
+def _remarks(card: Mapping[str, Any]) -> str:
+    said = [for_html(remark) for remark in card["remarks"]]
+    if card["copies"]:
+        said.append(f"{card['copies']:,} clips have the same content as another one under another name.")
+    if not said:
+        return ""
+    return f"<section><h2>Remarks</h2><ul>{''.join(f'<li>{text}</li>' for text in said)}</ul></section>"
+
+
+def _lines(text: object) -> str:
+    return "\n".join(for_html(line) for line in str(text).splitlines())
+
+
+def _table(head: str, rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

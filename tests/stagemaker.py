@@ -1,0 +1,64 @@
+"""Stages for tests that count how often they are asked, in a file that survives a kill."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from affectgpt.annotate import Answer, Stage, Usage
+
+
+class CountingStage(Stage):
+    """Writes ``out_field`` from its prompt and the fields it reads; each call appends a line to ``log``."""
+
+    def __init__(
+        self,
+        out_field="description",
+        reads=("subtitle",),
+        prompt="p",
+        log=None,
+        seconds=0.0,
+        fail="",
+        drop="",
+        person="",
+        raises="",
+        tokens=0,
+    ):
+        self.reads, self.writes = tuple(reads), (out_field,)
+        self.args = (out_field, prompt)
+        self.log, self.seconds, self.tokens = log, seconds, tokens
+        self.special = {"fail": fail, "drop": drop, "person": person, "raises": raises}
+
+    def identity(self):
+        return {"prompt": self.args[1], "special": {k: v for k, v in self.special.items() if k != "fail"}}
+
+    def answer(self, record):
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write(f"{self.args[0]} {record.key}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        time.sleep(self.seconds)
+        if record.key in self.special["fail"].split():
+            return Answer.fail("told to fail")
+        if record.key in self.special["raises"].split():
+            raise KeyError("no such thing")
+        if record.key in self.special["drop"].split():
+            return Answer.drop("told to drop")
+        told = " ".join(str(record.fields.get(name, "-")) for name in self.reads)
+        fields = {self.args[0]: f"{self.args[1]}: {told}, happy"}
+        if record.key in self.special["person"].split():
+            return Answer.ask_person("told to ask", fields)
+        return Answer(fields=fields, usage=Usage(1, self.tokens, self.tokens) if self.tokens else Usage())
+
+
+def counting(**args):
+    return {
+        "name": "stagemaker:CountingStage",
+        "args": {k: str(v) if isinstance(v, Path) else v for k, v in args.items()},
+    }
+
+
+def calls(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
