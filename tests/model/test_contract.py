@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -13,20 +14,26 @@ from affectgpt.encoders import Encoder, VisualSpec
 from affectgpt.errors import ConfigError
 from affectgpt.fusion import Pooling, PreFusion, Projector
 from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, PROJECTORS
-from affectgpt.types import Features, Modality
+from affectgpt.types import Batch, Features, Modality
 from gruhead import ByteTokenizer, GruHead
 from tinyencoders import tiny_config
 
 OWN = {"overwrite": True}
 
 
+def fail_on_blank(blind: bool, given: Tensor) -> None:
+    """What a kernel may do that is fit for real input alone."""
+    if blind and not given.any():
+        raise RuntimeError("this kernel needs real input")
+
+
 @ENCODERS.register("contract-encoder", **OWN)
 class AnyEncoder(Encoder):
     """Keeps the contract, or breaks it in the way that ``fault`` names."""
 
-    def __init__(self, fault: str = "") -> None:
+    def __init__(self, fault: str = "", blind: bool = False) -> None:
         super().__init__()
-        self.fault = fault
+        self.fault, self.blind = fault, blind
         self.layer = nn.Linear(3, 6)
         self.drop = nn.Dropout()
         facts = {"out_dim": 6, "modality": Modality.VISUAL, "input_spec": VisualSpec(8, 8)}
@@ -36,6 +43,7 @@ class AnyEncoder(Encoder):
                 setattr(self, name, value)
 
     def forward(self, media: Tensor, keep: Tensor) -> Any:
+        fail_on_blank(self.blind, media)
         hidden = self.drop(self.layer(self.preprocess(media).mean((2, 3)))).view(*keep.shape, -1)
         if self.fault == "tensor":
             return hidden
@@ -47,24 +55,36 @@ class AnyEncoder(Encoder):
 
 @POOLINGS.register("contract-pooling", **OWN)
 class AnyPooling(Pooling):
-    def __init__(self, in_dim: int, fault: str = "") -> None:
+    def __init__(self, in_dim: int, fault: str = "", blind: bool = False) -> None:
         super().__init__(in_dim)
+        self.blind = blind
         self.num_tokens = 2 if fault == "tokens" else 1
         self.out_dim = in_dim + 1 if fault == "width" else in_dim
 
     def forward(self, features: Features) -> Tensor:
+        fail_on_blank(self.blind, features.hidden)
         return self.real_steps(features).mean(1, keepdim=True)
 
 
 @PREFUSIONS.register("contract-prefusion", **OWN)
 class AnyPreFusion(PreFusion):
+    def __init__(self, in_dims: list[int], blind: bool = False) -> None:
+        super().__init__(in_dims)
+        self.blind = blind
+
     def forward(self, streams: Any) -> Any:
+        fail_on_blank(self.blind, streams[0].hidden)
         return tuple(self.real_steps(streams))
 
 
 @PROJECTORS.register("contract-projector", **OWN)
 class AnyProjector(Projector):
+    def __init__(self, in_dim: int, out_dim: int, blind: bool = False) -> None:
+        super().__init__(in_dim, out_dim)
+        self.blind = blind
+
     def forward(self, tokens: Tensor) -> Tensor:
+        fail_on_blank(self.blind, tokens)
         return tokens
 
 
@@ -99,10 +119,15 @@ TOKENIZERS = {kind.__name__: kind for kind in (ByteTokenizer, NoDecode, NoCall, 
 
 @LLMS.register("contract-llm", **OWN)
 class AnyLLM(GruHead):
-    def __init__(self, tokenizer: str = "ByteTokenizer", width: int = 24) -> None:
+    def __init__(self, tokenizer: str = "ByteTokenizer", width: int = 24, blind: bool = False) -> None:
         super().__init__(24)
+        self.blind = blind
         self.hidden_dim = width
         self.tokenizer = TOKENIZERS[tokenizer]()
+
+    def embed(self, ids: Tensor) -> Tensor:
+        fail_on_blank(self.blind, ids)
+        return super().embed(ids)
 
 
 def build(**changes: Any) -> AffectGPT:
@@ -188,3 +213,60 @@ def test_the_look_at_a_part_changes_nothing() -> None:
     assert torch.equal(after, again)
     assert all(module.training for module in model.network.encoders["frame"].modules())
     assert set(same.state_dict()) == set(model.state_dict())
+
+
+BLIND = {
+    "encoder's mask": (
+        {"frame": faulty("contract-encoder", fault="dtype", blind=True)},
+        r"AnyEncoder\.forward .*float32",
+    ),
+    "encoder's width": (
+        {"frame": faulty("contract-encoder", fault="width", blind=True)},
+        r"AnyEncoder\.forward .* 6\]",
+    ),
+    "pooling": ({"pooling": faulty("contract-pooling", fault="tokens", blind=True)}, r"AnyPooling\.forward .*1, 1, 12"),
+    "pre-fusion": ({"prefusion": faulty("contract-prefusion", blind=True)}, r"AnyPreFusion\.forward returned a tuple"),
+    "projector": ({"projector": faulty("contract-projector", blind=True)}, r"AnyProjector\.forward .*\[1, 1, 12\]"),
+    "language model": ({"llm": faulty("contract-llm", width=25, blind=True)}, r"AnyLLM\.embed .*24\].* say .*25\]"),
+}
+
+
+def build_blind(**changes: Any) -> AffectGPT:
+    frame = dict(tiny_config()["streams"]["frame"])
+    frame["encoder"] = changes.pop("frame", frame["encoder"])
+    frame["pooling"] = changes.pop("pooling", "mean")
+    torch.manual_seed(1)
+    return build(**with_frame(**frame), **changes).eval()
+
+
+def some_batch(model: AffectGPT) -> Batch:
+    media = torch.randint(1, 256, (1, 2, 3, 40, 40), dtype=torch.uint8)
+    sound, keep = torch.rand(1, 2, model.media.segment_samples), torch.ones(1, 2, dtype=torch.bool)
+    return Batch(("a",), {"frame": media, "audio": sound}, {"frame": keep, "audio": keep}, ("fine",), ("how?",))
+
+
+@pytest.mark.parametrize("kind", BLIND)
+def test_a_part_that_fails_on_blank_input_is_looked_at_in_its_first_real_use(kind: str) -> None:
+    changes, message = BLIND[kind]
+    model = build_blind(**changes)
+    with pytest.raises(ConfigError, match=rf"{message}.*docs/plugins\.md"):
+        model(some_batch(model))
+
+
+def test_the_look_at_the_first_use_ends_with_it() -> None:
+    model = build_blind(
+        frame=faulty("contract-encoder", blind=True),
+        pooling=faulty("contract-pooling", blind=True),
+        llm=faulty("contract-llm", blind=True),
+    )
+    parts = (model.encoder("frame"), model.network.pooling("frame"), model.llm)
+    watched = [{"forward", "embed"} & set(part.__dict__) for part in parts]
+    assert watched == [{"forward"}, {"forward"}, {"embed"}]
+    again = pickle.loads(pickle.dumps(model.encoder("frame")))
+    batch = some_batch(model)
+    first = model(batch).logits
+    assert not any({"forward", "embed"} & set(part.__dict__) for part in parts)
+    assert torch.equal(model(batch).logits, first)
+    assert "forward" in again.__dict__
+    again(batch.media["frame"], batch.keep["frame"])
+    assert "forward" not in again.__dict__

@@ -9,7 +9,9 @@ from typing import Any
 
 from affectgpt.checkpoints import model_folder
 from affectgpt.checkpoints.io import load_checkpoint
-from affectgpt.checkpoints.training_file import is_file
+from affectgpt.checkpoints.plugins import check_installed
+from affectgpt.checkpoints.storable import only_our_errors
+from affectgpt.checkpoints.training_file import is_file, plugin_notes
 from affectgpt.errors import ConfigError, did_you_mean
 
 
@@ -51,9 +53,16 @@ def stored_config(source: str | Path, *, allow_import: bool = False) -> dict[str
     """The model's arguments in a ``.ckpt`` file, a saved folder, or a model on the hub.
 
     Raises:
-        CheckpointError: If it cannot be read, or the arguments do not pass the gate.
+        CheckpointError: If it cannot be read, the arguments do not pass the gate, or a plug-in part that cannot be
+            replaced is not installed.
     """
+    config: dict[str, Any]
     if is_file(source):
-        found: dict[str, Any] = load_checkpoint(source, allow_import=allow_import)["hyper_parameters"]
-        return found
-    return model_folder.read(source, None, {}, allow_import=allow_import).config
+        checkpoint = load_checkpoint(source, allow_import=allow_import)
+        config, plugins = checkpoint["hyper_parameters"], plugin_notes(checkpoint)
+    else:
+        stored = model_folder.read(source, None, {}, allow_import=allow_import)
+        config, plugins = stored.config, stored.plugins
+    with only_our_errors(source):
+        check_installed(plugins, config, source, replaceable=True)
+    return config

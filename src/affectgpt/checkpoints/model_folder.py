@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
 from affectgpt.checkpoints.gate import pass_gate
 from affectgpt.checkpoints.io import ADDED_LATER, SAME_MATHS
+from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import LOCATION, kept_tensors
 from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
 from affectgpt.encoders.streams import StreamSpec, read_streams
@@ -45,6 +46,7 @@ class Stored:
         style_digest: Hash of the wording that it was trained with.
         tensors: Name to tensor.
         self_test: The recorded self-test, see ``affectgpt.checkpoints.self_test``.
+        plugins: Where its plug-in parts come from, unread: see ``affectgpt.checkpoints.plugins``.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Stored:
     style_digest: str
     tensors: Mapping[str, Tensor]
     self_test: Mapping[str, Any]
+    plugins: Any = field(default_factory=dict)
 
 
 def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
@@ -75,6 +78,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
         "format": FORMAT,
         "affectgpt": affectgpt.__version__,
         "style_digest": model.style.digest(),
+        "plugins": plugins_of(config),
         "model": config,
     }
     test = {**self_test.record(model), "settings": _settings_digest(config)}
@@ -111,7 +115,8 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, 
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
-    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test)
+    plugins = record.get("plugins", {})
+    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test, plugins)
 
 
 def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: bool) -> M:
@@ -121,6 +126,7 @@ def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: boo
         CheckpointError: If it does not fit, or the self-test has another outcome.
     """
     with only_our_errors(stored.folder):
+        check_installed(stored.plugins, stored.config, stored.folder)
         model = cls.from_config({**stored.config, "allow_import": allow_import})
         take(model, stored, run_self_test=run_self_test)
     return model
@@ -138,6 +144,7 @@ def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
         CheckpointError: If the wording or the tensors do not fit, or the self-test has another outcome.
     """
     check_style(stored, model.style)
+    announce_versions(stored.plugins, model.hparams, stored.folder)
     check_names(model, stored.tensors)
     fill(model, stored.tensors, stored.folder)
     if run_self_test:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint
+from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
 from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
 from affectgpt.errors import CheckpointError
@@ -39,6 +40,7 @@ def load(cls: type[M], path: str | Path, *, allow_import: bool) -> M:
     """
     checkpoint = load_checkpoint(path, allow_import=allow_import)
     with only_our_errors(path):
+        check_installed(plugin_notes(checkpoint), checkpoint["hyper_parameters"], path)
         model = cls.from_config({**checkpoint["hyper_parameters"], "allow_import": allow_import})
         model.on_load_checkpoint(checkpoint)
     fill(model, checkpoint["state_dict"], path)
@@ -61,7 +63,7 @@ def start_from(model: Storable, path: str | Path) -> None:
 
 
 def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> None:
-    """Note the wording, and leave out frozen weights that the parts read from files of their own.
+    """Note the wording and the plug-ins, and leave out frozen weights that the parts read from files of their own.
 
     Args:
         model: The model.
@@ -71,16 +73,21 @@ def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> 
     if "state_dict" in checkpoint and not sharded:
         restored = set(model.network.restored_keys())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
-    checkpoint["affectgpt"] = {"format": 1, "style_digest": model.style.digest()}
+    checkpoint["affectgpt"] = {
+        "format": 1,
+        "style_digest": model.style.digest(),
+        "plugins": plugins_of(model.hparams),
+    }
 
 
 def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another configuration.
+    """Refuse a checkpoint of another configuration, and announce plug-in parts of another version.
 
     Raises:
         CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
     """
     compare_config(model.hparams, _with_media(checkpoint.get("hyper_parameters", {})), SAME_MATHS)
+    announce_versions(plugin_notes(checkpoint), model.hparams, "the checkpoint")
     digest = checkpoint.get("affectgpt", {}).get("style_digest")
     if not model.style.accepts(digest):
         raise CheckpointError(
@@ -89,6 +96,11 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
         )
     if "state_dict" in checkpoint:
         check_names(model, checkpoint["state_dict"])
+
+
+def plugin_notes(checkpoint: Mapping[str, Any]) -> Any:
+    """What a checkpoint notes of its plug-in parts, unread; nothing in one that is older than such notes."""
+    return checkpoint.get("affectgpt", {}).get("plugins", {})
 
 
 def _with_media(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import lightning
 import torch
@@ -16,6 +17,10 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from affectgpt.checkpoints.io import load_checkpoint
+from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
+from affectgpt.checkpoints.storable import only_our_errors
+from affectgpt.checkpoints.training_file import plugin_notes
 from affectgpt.classifier.read_batch import to_batch
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
@@ -118,6 +123,48 @@ class EmotionClassifier(lightning.LightningModule):
         pooling = self.poolings[name]
         assert isinstance(pooling, Pooling)
         return pooling
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        *,
+        weights_only: bool = True,
+        allow_import: bool = False,
+        **arguments: Any,
+    ) -> Self:
+        """Rebuild a trained classifier from the file that training wrote; no code of it is run.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: Device of the weights; the processor by default.
+            weights_only: Lightning's argument: tensors and plain values are all that is ever read.
+            allow_import: Whether parts named ``package.module:Class`` in it may be imported.
+            arguments: Arguments in place of the stored ones, such as ``encoders``.
+
+        Raises:
+            CheckpointError: If it cannot be read, does not fit, or a plug-in part of it is not installed.
+            ConfigError: If ``weights_only`` is ``False``.
+        """
+        if not weights_only:
+            raise ConfigError("weights_only=False would run code of the file, which is never done; leave it out")
+        checkpoint = load_checkpoint(checkpoint_path, allow_import=allow_import)
+        stored = checkpoint["hyper_parameters"]
+        with only_our_errors(checkpoint_path):
+            check_installed(plugin_notes(checkpoint), stored, checkpoint_path)
+            model = cls(**{**stored, **arguments})
+            model.on_load_checkpoint(checkpoint)
+            model.load_state_dict(checkpoint["state_dict"])
+        return model.to(map_location or "cpu")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note where plug-in parts come from."""
+        checkpoint["affectgpt"] = {"format": 1, "plugins": plugins_of(self.hparams)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Announce plug-in parts of another version."""
+        announce_versions(plugin_notes(checkpoint), self.hparams, "the checkpoint")
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the classes, float ``[B, C]``.

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from affectgpt.checkpoints import model_folder
 from affectgpt.checkpoints.config_file import read_config
 from affectgpt.checkpoints.io import load_checkpoint
+from affectgpt.checkpoints.plugins import announce_versions, check_installed
 from affectgpt.checkpoints.storable import only_our_errors
+from affectgpt.checkpoints.training_file import plugin_notes
 from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import build_encoder
@@ -91,12 +93,15 @@ class EncoderSet(nn.Module):
         """
         if Path(path).is_dir():
             stored = model_folder.read(path, None, {}, allow_import=allow_import)
-            config, tensors, trained_on = stored.config, stored.tensors, {}
+            config, tensors, trained_on, plugins = stored.config, stored.tensors, {}, stored.plugins
         else:
             checkpoint = load_checkpoint(path, allow_import=allow_import)
             config, tensors = checkpoint["hyper_parameters"], checkpoint["state_dict"]
             trained_on = checkpoint.get("affectgpt", {}).get("features", {})
+            plugins = plugin_notes(checkpoint)
         with only_our_errors(path):
+            check_installed(plugins, config, path, kinds=("encoder",))
+            announce_versions(plugins, config, path, kinds=("encoder",))
             found = cls(config.get("streams", {}), config.get("media"), names, allow_import=allow_import)
             for name in found.specs:
                 start = f"encoders.{name}."

@@ -1,12 +1,13 @@
 """Sees, when a model is built, that each part keeps the contract of its kind (docs/plugins.md).
 
 Attributes of every part are read. Parts that are not the library's own also make one small blank pass, in eval mode and
-without gradients; it takes nothing from the random generators. Shape letters are those of ``affectgpt.types``.
+without gradients; it takes nothing from the random generators. What a part makes of its first real input is looked at
+instead where it fails on the blank one. Shape letters are those of ``affectgpt.types``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,24 +52,8 @@ def check_encoding(encoder: Encoder, media: Tensor) -> None:
     Raises:
         ConfigError: If it does not give features of the shape and type that it promises.
     """
-    if not _can_try(encoder):
-        return
     keep = torch.ones(1, media.shape[1], dtype=torch.bool)
-    with _trial(encoder, media, keep) as (given, mask):
-        made = _call(encoder, given, mask)
-        if made is None:
-            return
-        wanted = "Features(hidden [B, T, out_dim], keep [B, T])"
-        found = made[0]
-        if not isinstance(found, Features):
-            raise _fault(encoder, "forward", f"returned a {type(found).__name__}", wanted)
-        if not isinstance(found.keep, Tensor) or found.keep.dtype != torch.bool:
-            kind = found.keep.dtype if isinstance(found.keep, Tensor) else type(found.keep).__name__
-            raise _fault(encoder, "forward", f"returned a keep mask of {kind}", "a mask of torch.bool, True for real")
-        if found.keep.shape != mask.shape:
-            shape = f"returned a keep mask of shape {list(found.keep.shape)} for media of {list(mask.shape)} steps"
-            raise _fault(encoder, "forward", shape, "the mask that it was given, [B, T]")
-        _check_tensor(encoder, found.hidden, (*mask.shape, encoder.out_dim), "hidden [B, T, out_dim]")
+    _try(encoder, lambda device, dtype: (media.to(device), keep.to(device)), _judge_encoding)
 
 
 def check_fusion(part: Pooling | PreFusion) -> None:
@@ -82,14 +67,14 @@ def check_fusion(part: Pooling | PreFusion) -> None:
     if part.num_tokens == 0:
         return
     _check_count(part, "out_dim", "the width of its tokens")
-    if not _can_try(part):
-        return
     dims = part.in_dims if isinstance(part, PreFusion) else (part.in_dim,)
-    with _trial(part, *(torch.zeros(1, 2, dim) for dim in dims)) as hidden:
-        streams = [Features(steps, torch.ones(1, 2, dtype=torch.bool, device=steps.device)) for steps in hidden]
-        made = _call(part, streams if joins else streams[0])
-        if made is not None:
-            _check_tensor(part, made[0], (1, part.num_tokens, part.out_dim), "tokens [B, num_tokens, out_dim]")
+
+    def blank(device: torch.device, dtype: torch.dtype) -> tuple[Any]:
+        keep = torch.ones(1, 2, dtype=torch.bool, device=device)
+        streams = [Features(torch.zeros(1, 2, dim, dtype=dtype, device=device), keep) for dim in dims]
+        return (streams if joins else streams[0],)
+
+    _try(part, blank, _judge_tokens)
 
 
 def check_projector(projector: Projector) -> None:
@@ -98,12 +83,11 @@ def check_projector(projector: Projector) -> None:
     Raises:
         ConfigError: If it does not.
     """
-    if not _can_try(projector):
-        return
-    with _trial(projector, torch.zeros(1, 1, projector.in_dim)) as (tokens,):
-        made = _call(projector, tokens)
-        if made is not None:
-            _check_tensor(projector, made[0], (1, 1, projector.out_dim), "tokens [B, K, out_dim]")
+    _try(
+        projector,
+        lambda device, dtype: (torch.zeros(1, 1, projector.in_dim, dtype=dtype, device=device),),
+        _judge_projection,
+    )
 
 
 def check_llm(llm: LLMHead) -> None:
@@ -114,12 +98,35 @@ def check_llm(llm: LLMHead) -> None:
     """
     _check_count(llm, "hidden_dim", "the width E of the embeddings")
     _check_tokenizer(llm, _attribute(llm, "tokenizer", "a tokenizer"))
-    if not _can_try(llm):
-        return
-    with _trial(llm, torch.full((1, 2), int(llm.tokenizer.pad_token_id))) as (ids,):
-        made = _call(llm, ids, call="embed")
-        if made is not None:
-            _check_tensor(llm, made[0], (1, 2, llm.hidden_dim), "embeddings [B, L, hidden_dim]", call="embed")
+    padding = int(llm.tokenizer.pad_token_id)
+    _try(llm, lambda device, dtype: (torch.full((1, 2), padding, device=device),), _judge_embedding, call="embed")
+
+
+def _judge_encoding(encoder: Encoder, made: Any, media: Tensor, keep: Tensor) -> None:
+    if not isinstance(made, Features):
+        wanted = "Features(hidden [B, T, out_dim], keep [B, T])"
+        raise _fault(encoder, "forward", f"returned a {type(made).__name__}", wanted)
+    if not isinstance(made.keep, Tensor) or made.keep.dtype != torch.bool:
+        kind = made.keep.dtype if isinstance(made.keep, Tensor) else type(made.keep).__name__
+        raise _fault(encoder, "forward", f"returned a keep mask of {kind}", "a mask of torch.bool, True for real")
+    if made.keep.shape != keep.shape:
+        shape = f"returned a keep mask of shape {list(made.keep.shape)} for media of {list(keep.shape)} steps"
+        raise _fault(encoder, "forward", shape, "the mask that it was given, [B, T]")
+    _check_tensor(encoder, made.hidden, (*keep.shape, encoder.out_dim), "hidden [B, T, out_dim]")
+
+
+def _judge_tokens(part: Pooling | PreFusion, made: Any, given: Features | Sequence[Features]) -> None:
+    first = given if isinstance(given, Features) else given[0]
+    shape = (first.hidden.shape[0], part.num_tokens, part.out_dim)
+    _check_tensor(part, made, shape, "tokens [B, num_tokens, out_dim]")
+
+
+def _judge_projection(projector: Projector, made: Any, tokens: Tensor) -> None:
+    _check_tensor(projector, made, (*tokens.shape[:-1], projector.out_dim), "tokens [B, K, out_dim]")
+
+
+def _judge_embedding(llm: LLMHead, made: Any, ids: Tensor) -> None:
+    _check_tensor(llm, made, (*ids.shape, llm.hidden_dim), "embeddings [B, L, hidden_dim]", call="embed")
 
 
 def _check_tokenizer(llm: LLMHead, tokenizer: Any) -> None:
@@ -163,43 +170,71 @@ def _is_ours(part: Part) -> bool:
     return type(part).__module__.partition(".")[0] == "affectgpt"
 
 
-def _can_try(part: Part) -> bool:
-    """Whether a part makes the blank pass.
+def _try(
+    part: Part,
+    blank: Callable[[torch.device, torch.dtype], tuple[Any, ...]],
+    judge: Callable[..., None],
+    call: str = "forward",
+) -> None:
+    """Judge what a part of another project makes of blank input; or else of the first real one, once.
 
-    The library's own parts are held to the contract by its tests, and weights without values (a model on the meta
-    device, of which only the shapes are asked for) compute nothing.
+    The library's own parts are held to the contract by its tests. A part that fails on blank input may still work (its
+    kernels may be those of a GPU), and weights without values (a model on the meta device, of which only the shapes
+    are asked for) compute nothing.
+
+    Args:
+        part: The part.
+        blank: Gives the input, from the part's device and type.
+        judge: Raises a ``ConfigError``; it takes the part, what it made, and the input.
+        call: The method to try.
     """
+    if _is_ours(part):
+        return
     lacks_values = torch.get_default_device().type == "meta" or any(p.is_meta for p in part.parameters())
-    return not _is_ours(part) and not lacks_values
+    if not lacks_values:
+        tensors = [*part.parameters(), *part.buffers()]
+        device = tensors[0].device if tensors else torch.device("cpu")
+        given = blank(device, next((p.dtype for p in part.parameters() if p.is_floating_point()), torch.float32))
+        with _trial(part, device):
+            try:
+                made = getattr(part, call)(*given)  # forward, not part(...): hooks are for real uses
+            except Exception:
+                lacks_values = True  # an error of the part's own comes up again at its use
+            else:
+                judge(part, made, *given)
+    if lacks_values:
+        setattr(part, call, _FirstUse(part, call, judge))
+
+
+class _FirstUse:
+    """Stands for a method of a part until its first call, whose outcome it judges; it then gives way to the method."""
+
+    def __init__(self, part: Part, call: str, judge: Callable[..., None]) -> None:
+        self.part, self.call, self.judge = part, call, judge
+        self.method = getattr(part, call)
+        self.was_own = call in part.__dict__
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        made = self.method(*args, **options)
+        if self.was_own:
+            setattr(self.part, self.call, self.method)
+        else:
+            self.part.__dict__.pop(self.call, None)
+        self.judge(self.part, made, *args, *options.values())
+        return made
 
 
 @contextmanager
-def _trial(part: Part, *inputs: Tensor) -> Iterator[Sequence[Tensor]]:
-    """The inputs on the part's device, with the part in eval mode and the random generators as they were afterwards."""
-    tensors = [*part.parameters(), *part.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
-    dtype = next((p.dtype for p in part.parameters() if p.is_floating_point()), torch.float32)
+def _trial(part: Part, device: torch.device) -> Iterator[None]:
+    """Within it the part is in eval mode without gradients; it and the random generators are afterwards as before."""
     modes = {module: module.training for module in part.modules()}
-    vectors = not isinstance(part, Encoder)  # an encoder takes media as they are
-    moved = [x.to(device, dtype if vectors and x.is_floating_point() else x.dtype) for x in inputs]
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
         try:
             part.eval()
-            yield moved
+            yield
         finally:
             for module, mode in modes.items():
                 module.training = mode
-
-
-def _call(part: Part, *args: Any, call: str = "forward") -> tuple[Any] | None:
-    """What a method returned; ``None`` where it failed.
-
-    An error of the part's own says nothing of the contract (its kernels may be those of a GPU): it comes up at its use.
-    """
-    try:
-        return (getattr(part, call)(*args),)  # forward, not part(...): hooks are for real uses
-    except Exception:
-        return None
 
 
 def _attribute(part: Part, name: str, expected: str) -> Any:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, Generic, TypeVar, cast
 
@@ -194,6 +195,23 @@ class Registry(Generic[T]):
         listed = [Entry(name, owner, target) for name, (owner, target) in sorted(self._sources().items())]
         return listed + [Entry(f"{prefix}<name>", "affectgpt", target) for prefix, target in self._prefixes.items()]
 
+    def distribution_of(self, name: str) -> tuple[str, str] | None:
+        """Name and version of the installed distribution that a part comes from.
+
+        Args:
+            name: A registered name, or ``package.module:Class``.
+
+        Returns:
+            ``None`` for a part of the library itself, and for code that no installed distribution brought.
+        """
+        if name in self._local:
+            return _distribution_of_module(self._local[name][0])
+        if name in self._builtins:
+            return None
+        for point in metadata.entry_points(group=self.group, name=name):
+            return (point.dist.name, point.dist.version) if point.dist is not None else None
+        return _distribution_of_module(name) if ":" in name and self._prefix_of(name) is None else None
+
     def check(self) -> list[Entry]:
         """What is registered, each part imported; broken ones carry their problem, the others are unaffected."""
         checked = []
@@ -268,6 +286,19 @@ class Registry(Generic[T]):
             f"no {self.kind} is called {name!r}.{hint} Known: {', '.join(names)}. Add one with the decorator "
             f"@register(name), the entry-point group {self.group!r}, or as 'package.module:Class'"
         )
+
+
+def _distribution_of_module(target: str) -> tuple[str, str] | None:
+    """The distribution that brought a module, ``module:attr``, by its top-level package."""
+    package = target.partition(":")[0].partition(".")[0]
+    for name in [] if package == "affectgpt" else _distributions_of_packages().get(package, []):
+        return name, metadata.version(name)
+    return None
+
+
+@cache
+def _distributions_of_packages() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()  # reads the list of files of every distribution: once will do
 
 
 def _describe(signature: inspect.Signature) -> str:
