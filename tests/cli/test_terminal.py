@@ -86,10 +86,11 @@ def test_a_stream_that_lacks_a_character_gets_its_escape() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_under_the_output_is_one_line() -> None:
+@pytest.mark.parametrize("verb", [[], ["check"]])
+def test_a_full_disk_under_the_output_is_one_line(verb: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "affectgpt.cli.main", "--help"],
+            [sys.executable, "-u", "-m", "affectgpt.cli.main", *verb, "--help"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,6 +100,22 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
     assert done.stderr.splitlines() == [
         "error: standard output: No space left on device; the disk is full; make room, or name a folder on another disk"
     ]
+
+
+def test_what_argparse_says_of_a_wrong_call_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(["check", "shards", "--no\x1b[2Jsuch"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "usage: affectgpt check" in said
+    assert "--no\\u001b[2Jsuch" in said
+
+
+def test_checking_shards_imports_neither_lightning_nor_matplotlib() -> None:
+    code = "import sys, affectgpt.cli.check, affectgpt.shards.check as c; "
+    code += "print([n for n in ('lightning', 'matplotlib', 'transformers', 'torchmetrics') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -27,7 +28,7 @@ from affectgpt.features import EncoderSet, encode
 from affectgpt.streaming.stream import ShardStream
 from tinyencoders import pretrained_config, save_clip, save_hubert
 
-Change = Callable[[str, str, bytes], bytes]
+Change = Callable[[str, str, bytes], bytes | None]
 
 
 @pytest.fixture(autouse=True)
@@ -45,20 +46,27 @@ def features(config: dict[str, Any], shards: Path, tmp_path: Path) -> Path:
     return encode(EncoderSet.from_config(config), shards, tmp_path / "features", batch_size=2).index.folder
 
 
-def fit(config: dict[str, Any], folder: Path, stand_in: bool = True, epochs: int = 1, **data: Any) -> None:
-    model = AffectGPT.from_config({**config, "features": str(folder) if stand_in else None})
+def fit(
+    config: dict[str, Any],
+    features: Path,
+    stand_in: bool = True,
+    epochs: int = 1,
+    folder: Path | None = None,
+    **data: Any,
+) -> None:
+    model = AffectGPT.from_config({**config, "features": str(features) if stand_in else None})
     module = MERCaptionDataModule(
-        str(folder), media=model.media.to_json(), style="brief", task="labels", batch_size=2, num_workers=0, **data
+        str(features), media=model.media.to_json(), style="brief", task="labels", batch_size=2, num_workers=0, **data
     )
     trainer = lightning.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=epochs,
-        enable_model_summary=False,
+        enable_model_summary=False, default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(model, module)
 
 
 def rewrite(folder: Path, change: Change) -> None:
-    """Change members of a shard folder, and make its index fit again."""
+    """Change members of a shard folder, or leave them out, and make its index fit again."""
     index = json.loads((folder / "index.json").read_text())
     for shard in index["shards"]:
         path = folder / shard["name"]
@@ -68,6 +76,8 @@ def rewrite(folder: Path, change: Change) -> None:
             for name, content in members:
                 key, _, suffix = name.partition(".")
                 content = change(key, suffix, content)
+                if content is None:
+                    continue
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
@@ -159,11 +169,39 @@ def test_weights_that_are_not_here(config, features, tmp_path, caplog):
         (lambda vectors: {**vectors, "frame": vectors["frame"][None].contiguous()}, r"float16 \[1, 2, 12\]"),
     ],
 )
-def test_vectors_of_another_type_or_shape(change, found, config, features):
+def test_vectors_of_another_type_or_shape(change, found, config, features, tmp_path):
     change_vectors(features, "clip5", change)
     message = rf"clip 'clip5': its features of stream 'frame' are {found}, but the index says float16 \[time, 12\]"
     with pytest.raises(DataError, match=message):
+        fit(config, features, epochs=4)
+    fit(config, features, epochs=4, bad_sample_budget=0.1, folder=tmp_path / "run")
+    (line,) = (json.loads(line) for line in (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines())
+    assert (line["key"], line["code"]) == ("clip5", "foreign_features")
+    assert re.search(message, line["reason"])
+
+
+def test_one_sample_of_another_set_or_without_its_vectors(config, features, shards, tmp_path):
+    other = encode(EncoderSet.from_config({**config, "media": {**config["media"], "num_frames": 1}}), shards,
+                   tmp_path / "other").index.folder  # fmt: skip
+    foreign = {}
+    with tarfile.open(other / "shard-000000.tar") as tar:
+        for member in tar.getmembers():
+            foreign[member.name] = tar.extractfile(member).read()
+    vectors = foreign["clip2.feats.safetensors"]
+
+    def change(key: str, suffix: str, content: bytes) -> bytes | None:
+        if suffix != "feats.safetensors":
+            return content
+        return {"clip2": vectors, "clip5": None}.get(key, content)
+
+    rewrite(features, change)
+    fit(config, features, epochs=4, bad_sample_budget=0.2, folder=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["code"] for line in lines} == dict.fromkeys(("clip2", "clip5"), "foreign_features")
+    with pytest.raises(DataError, match="2 of 10 samples are bad"):
         fit(config, features, epochs=4, bad_sample_budget=0.1)
+    with pytest.raises(DataError, match=r"clip2.*have the key|clip5.*has no features"):
+        list(ShardStream(features))
 
 
 def test_a_shard_of_another_set_under_our_index(config, features, shards, tmp_path):

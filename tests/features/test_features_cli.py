@@ -12,7 +12,7 @@ import yaml
 
 from affectgpt.cli.main import main
 from clipmaker import make_clip
-from tinyencoders import save_clip
+from tinyencoders import save_clip, tiny_config
 
 
 def write_run(folder: Path, model: dict[str, Any], shards: Path, name: str = "run.yaml", **data: str) -> Path:
@@ -90,3 +90,19 @@ def test_options_of_encode(extra, config, shards, tmp_path, capsys):
     assert set(report["streams"]) == ({"audio"} if "--streams" in extra else {"frame", "audio"})
     assert main(["encode", str(run), str(shards), features]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_fit_names_the_seeds_where_features_of_random_encoders_differ(shards, tmp_path, capsys):
+    run = write_run(tmp_path, tiny_config(), shards)
+    features = str(tmp_path / "features")
+    arguments = ["encode", str(run), str(shards), features, "--num-workers", "0", "--untrained"]
+    assert main([*arguments, "--seed", "7"]) == 0
+    given = write_run(tmp_path, tiny_config(), Path(features), "features.yaml")
+    capsys.readouterr()
+    assert main(["fit", "--config", str(given)]) == 1
+    assert (
+        "The encoder's weights are random unless a checkpoint brought them: this run draws them with "
+        "seed_everything=42, the features were made with seed_everything=7; give both the same seed"
+    ) in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0  # with the seed of the configuration
+    assert main(["fit", "--config", str(given), "--debug"]) == 0

@@ -165,3 +165,39 @@ def test_files_of_the_release_that_no_table_names_are_counted(tmp_path: Path) ->
         "'openface_face/b'",
         "(no part of the subset): 1 .md, 1 .csv; such as 'notes.md', 'track2_train_y.csv'",
     ]
+
+
+def languages(tmp_path: Path) -> Path:
+    other = SRT.replace("I am fine", "Mir geht es gut")
+    files = {"u1.mp4": "", "u1.en.srt": SRT, "u1.de.srt": other, "u2.mp4": "", "u2.en-US.vtt": VTT, "u2.de.srt": other}
+    files |= {"u3.mp4": "", "u3.srt": SRT, "u3.de.srt": other, "u4.mp4": "", "u4.de.srt": other}
+    files |= {"u5.mp4": "", "u5.mp4.srt": SRT, "u5.zh-Hans.srt": other.replace("Mir", "\u6211")}
+    return put(tmp_path, **files)
+
+
+def test_a_language_is_chosen_where_there_are_several(tmp_path: Path) -> None:
+    scan = survey_manifest(languages(tmp_path), subtitle="en")
+    assert not scan.problems
+    said = {record.key: record.subtitle for record in scan.records}
+    assert said == {"u1": "I am fine.", "u2": "I am fine.", "u3": "I am fine.", "u4": None, "u5": "I am fine."}
+    notes = {record.key: record.notes for record in scan.records}
+    assert notes["u1"] == ("of the subtitles, that in 'en' was asked for; passed over: u1.de.srt",)
+    assert notes["u4"] == ("of the subtitles, that in 'en' was asked for; passed over: u4.de.srt",)
+    german = {record.key: record.subtitle for record in survey_manifest(tmp_path, subtitle="DE").records}
+    assert german["u4"] == "Mir geht es gut."
+    chinese = {record.key: record.subtitle for record in survey_manifest(tmp_path, subtitle="zh_Hans").records}
+    assert chinese["u5"] == "\u6211 geht es gut."
+
+
+def test_the_refusal_names_the_choice(tmp_path: Path) -> None:
+    problems = {problem.key: str(problem) for problem in survey_manifest(languages(tmp_path)).problems}
+    assert "keep one, choose a language (--subtitle de; there are de, en), or write 'subtitle' into u1.json" in next(
+        text for text in problems.values() if "u1" in text
+    )
+
+
+def test_a_choice_that_nothing_follows_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, **{"a.mp4": "", "manifest.jsonl": json.dumps({"name": "a", "video": "a.mp4"})})
+    for path in (tmp_path, tmp_path / "manifest.jsonl"):
+        with pytest.raises(ConfigError, match="subtitle 'en' chooses among"):
+            survey_manifest(path, subtitle="en")

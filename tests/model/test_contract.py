@@ -23,7 +23,7 @@ OWN = {"overwrite": True}
 
 def fail_on_blank(blind: bool, given: Tensor) -> None:
     """What a kernel may do that is fit for real input alone."""
-    if blind and not given.any():
+    if blind and bool((given == given.flatten()[0]).all()):
         raise RuntimeError("this kernel needs real input")
 
 

@@ -86,9 +86,14 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
     Raises:
         CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
     """
-    compare_config(model.hparams, _with_media(checkpoint.get("hyper_parameters", {})), SAME_MATHS)
+    stored = {name: checkpoint.get(name, {}) for name in ("hyper_parameters", "affectgpt", "state_dict")}
+    for name, value in stored.items():
+        if not isinstance(value, Mapping):
+            raise CheckpointError(f"the checkpoint is broken: its {name!r} is a {type(value).__name__}, not a mapping")
+    with only_our_errors("the checkpoint"):
+        compare_config(model.hparams, _with_media(stored["hyper_parameters"]), SAME_MATHS)
     announce_versions(plugin_notes(checkpoint), model.hparams, "the checkpoint")
-    digest = checkpoint.get("affectgpt", {}).get("style_digest")
+    digest = stored["affectgpt"].get("style_digest")
     if not model.style.accepts(digest):
         raise CheckpointError(
             f"the wording of the prompt style {model.style.name!r} has changed since the checkpoint was written; "

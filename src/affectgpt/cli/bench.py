@@ -14,6 +14,7 @@ from affectgpt.cli.bench_progress import answer_bars
 from affectgpt.cli.readers import add_readers, make_readers
 from affectgpt.cli.terminal import make_console, quiet, say, shown
 from affectgpt.cli.untrained import refuse_untrained
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -257,17 +258,17 @@ def _list_sets(data: Sequence[str] | None) -> None:
 
     found = find_sets(data) if data else {}
     for name, one in TEST_SETS.items():
-        print(f"{name:<11} {one.title:<11} {one.num_samples:>6,} clips  {one.language}  {one.split:<24} {one.metric}")
+        say(f"{name:<11} {one.title:<11} {one.num_samples:>6,} clips  {one.language}  {one.split:<24} {one.metric}")
         places = [f"{PROCESSED[name].folder}/{PROCESSED[name].labels}"]
         places += [layout.labels for layout in ORIGINAL.get(name, ())]
-        print(f"{'':<12}read from {' or '.join(places)}")
-        print(textwrap.fill(f"from {one.source}", 110, initial_indent=" " * 12, subsequent_indent=" " * 12))
+        say(f"{'':<12}read from {' or '.join(places)}")
+        say(textwrap.fill(f"from {one.source}", 110, initial_indent=" " * 12, subsequent_indent=" " * 12))
         if name in found:
             there = read_set(name, found[name], allow_partial=True)
             state = "; ".join(difference.message for difference in there.differences) or "whole"
-            print(f"{'':<12}found at {found[name]}: {state}")
+            say(f"{'':<12}found at {found[name]}: {state}")
         elif data:
-            print(f"{'':<12}not found in {', '.join(data)}")
+            say(f"{'':<12}not found in {', '.join(data)}")
 
 
 def _names(text: str | None) -> list[str]:
@@ -275,7 +276,7 @@ def _names(text: str | None) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt bench",
         description="Answer and score the test sets of MER-UniBench with a trained model, or score prediction files.",
         epilog=EXAMPLES,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import say
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.files import write_whole
 from affectgpt.web import without_secrets
 
@@ -68,7 +69,7 @@ def save_report(path: Path, text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints what is in them, and every fault; the exit code is 1 if there is one.",

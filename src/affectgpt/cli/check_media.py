@@ -12,6 +12,7 @@ from pathlib import Path
 from affectgpt.cli.check import save_report
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import DataError
 
 
@@ -54,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt check --media",
         description="Decode media files, and say of each whether it can be used, what is in it and what is odd. "
         "The exit code is 1 if one is refused.",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from affectgpt.checkpoints.official.released_names import LAYOUTS
-from affectgpt.cli.terminal import quiet
+from affectgpt.cli.terminal import quiet, say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
 RELEASED = ".pth"
@@ -33,10 +33,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     if destination.exists() and not args.overwrite:
         raise ConfigError(f"{destination} is there already; give another name, or --overwrite")
-    print(f"reading {source}", file=sys.stderr)
+    say(f"reading {source}", err=True)
     quiet()
     model = _load(args)
-    print(f"writing {destination}", file=sys.stderr)
+    say(f"writing {destination}", err=True)
     if destination.suffix == RELEASED:
         model.save_official(destination)
     elif destination.suffix == TRAINED:
@@ -45,7 +45,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         model.save_pretrained(destination, paths=_paths(args.path))
     facts = _facts(model, source, destination)
     if args.json:
-        print(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
     else:
         _show(facts)
     return 0
@@ -97,16 +97,16 @@ def _facts(model: Any, source: str, destination: Path) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    print(f"  streams  {', '.join(facts['streams'])}")
+    say(f"  streams  {', '.join(facts['streams'])}")
     if facts["layout"]:
-        print(f"  layout   {facts['layout']}, epoch {facts['epoch']}")
-    print(f"  weights  {facts['trained']:,} trained, {facts['carried']:,} carried along unused")
+        say(f"  layout   {facts['layout']}, epoch {facts['epoch']}")
+    say(f"  weights  {facts['trained']:,} trained, {facts['carried']:,} carried along unused")
     for file, size in facts["written"].items():
-        print(f"  wrote    {file} ({size / 1e6:,.1f} MB)")
+        say(f"  wrote    {shown(file)} ({size / 1e6:,.1f} MB)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt convert",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Turn a released AffectGPT checkpoint (.pth) into ours, or one of ours back. The endings of the\n"

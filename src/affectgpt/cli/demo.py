@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from affectgpt.cli.terminal import make_console, quiet, shown
+from affectgpt.cli.verb_parser import VerbParser
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """Run the demo and print its scores."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt demo",
         description="Draw a synthetic corpus, pack it, train a small AffectGPT on it, answer held-out clips, score the "
         "answers with all modalities and with some taken away, and write a report. About 6 minutes on 2 cores.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -11,6 +10,9 @@ import shutil
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
+
+from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 
 CORE = ("torch", "lightning", "torchmetrics", "transformers", "peft", "webdataset", "av", "jsonargparse")
 OPTIONAL = {
@@ -31,7 +33,7 @@ OPTIONAL = {
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """Print what was found; exit with 1 if a package that the library needs is missing."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt doctor",
         description="Say what this machine can do.",
         epilog="example: affectgpt doctor --json",
@@ -40,12 +42,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     report = examine()
     if args.json:
-        print(json.dumps(report, indent=2))
+        say(json.dumps(report, indent=2))
     else:
         for section, facts in report.items():
-            print(section)
+            say(section)
             for name, value in facts.items():
-                print(f"  {name:<14} {value}")
+                say(f"  {name:<14} {shown(value)}")
     return int(any(value == "missing" for value in report["packages"].values()))
 
 

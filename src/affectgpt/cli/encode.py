@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import quiet
+from affectgpt.cli.terminal import quiet, say
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
+from affectgpt.cli.verb_parser import VerbParser
 
 if TYPE_CHECKING:
     from affectgpt.features import EncodeReport, EncoderSet
@@ -130,16 +131,16 @@ def _show(report: EncodeReport, as_json: bool) -> None:
     kept = facts["samples"] - facts["encoded"]
     before = f", {kept} kept from an earlier run" if kept > 0 else ""
     speed = f" ({facts['clips_per_second']} clips/s)" if facts["encoded"] else ""
-    print(
+    say(
         f"encoded {facts['samples']} clips{before} into {facts['shards']} shard(s) at {facts['folder']}, "
         f"{facts['bytes_per_clip'] / 1000:.1f} kB a clip, in {facts['seconds']:.1f} s{speed}{left_out}"
     )
     if as_json:
-        print(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt encode",
         description="Run the frozen encoders of a model once over shards, and store their features as shards, about "
         "30 kB a clip. fit, validate, test and predict --config take the new folder as they take the old one, and then "

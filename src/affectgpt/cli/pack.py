@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.terminal import say
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.files import parse_json
 
@@ -42,6 +44,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             args.manifest,
             args.out,
             layout=layout,
+            subtitle=args.subtitle if layout is None else None,
             recipe=recipe,
             face_detector=args.face_detector if args.faces else None,
             samples_per_shard=args.samples_per_shard,
@@ -58,27 +61,27 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     index = report.index
     for remark in report.remarks:
-        print(remark)
+        say(remark)
     if report.num_resumed:
-        print(f"went on after {report.num_resumed} clips that an earlier run had done")
-    print(
+        say(f"went on after {report.num_resumed} clips that an earlier run had done")
+    say(
         f"packed {index.samples} samples ({index.bytes / 1e6:.1f} MB, {index.duration_seconds / 3600:.2f} h) in "
         f"{len(index.shards)} shard(s) at {args.out}"
     )
     if report.rejects:
         codes = sorted({problem.code for problem in report.rejects})
-        print(f"left out {len(report.rejects)} ({', '.join(codes)}); {args.out}/rejects.jsonl has the reasons")
+        say(f"left out {len(report.rejects)} ({', '.join(codes)}); {args.out}/rejects.jsonl has the reasons")
     if report.num_noted:
-        print(f"{report.num_noted} have notes on damage or doubt in their json (media_notes, manifest_notes)")
+        say(f"{report.num_noted} have notes on damage or doubt in their json (media_notes, manifest_notes)")
     out = shlex.quote(args.out)
-    print(f"next: affectgpt check {out}, then affectgpt fit --config CONFIG.yaml --data.args.train {out}")
+    say(f"next: affectgpt check {out}, then affectgpt fit --config CONFIG.yaml --data.args.train {out}")
     if args.json:
-        print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
+        say(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt pack",
         description="Write clips as WebDataset shards with an index. A manifest has, for each clip, name, video, and "
         "optionally audio, subtitle, labels, description, faces, split; paths are relative to it. A folder is packed "
@@ -92,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="only the entries of this split")
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, listed in rejects.jsonl")
+    parser.add_argument(
+        "--subtitle",
+        metavar="LANGUAGE",
+        help="of a folder with subtitles in several languages: en takes u1.en.srt; of a published layout: english "
+        "(default), chinese, or of mer2026 english,chinese",
+    )
     layout = parser.add_argument_group("published layouts")
     layout.add_argument(
         "--layout", choices=list(_LAYOUTS), help="how the folder is laid out: as the authors publish it"
@@ -100,9 +109,6 @@ def _parser() -> argparse.ArgumentParser:
         "--subset",
         help="of mer2025: mercaptionplus (default), ovmerd, or of one's own; of mer2026: a table without .csv, such as "
         "track2_train_human (default track2_train_mercaptionplus)",
-    )
-    layout.add_argument(
-        "--subtitle", help="column of the subtitle: english (default), chinese, or of mer2026 english,chinese"
     )
     layout.add_argument("--ignore", action="append", default=[], metavar="PART", help="audio, faces or subtitle")
     layout.add_argument("--descriptions", metavar="FILE", help="of mer2026: table with name and reason, joined by name")
@@ -153,9 +159,9 @@ def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
 def _layout(args: argparse.Namespace) -> Layout | None:
     own = ("subset", "subtitle", "descriptions", "unpack")
     if args.layout is None:
-        if args.ignore or any(getattr(args, name) for name in own):
+        if args.ignore or any(getattr(args, name) for name in own if name != "subtitle"):
             raise ConfigError(
-                "--subset, --subtitle, --ignore, --descriptions and --unpack belong to a published layout; give "
+                "--subset, --ignore, --descriptions and --unpack belong to a published layout; give "
                 f"--layout {' or '.join(_LAYOUTS)}"
             )
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Any
 from affectgpt.cli.new_part import KINDS, write_new_part
 from affectgpt.cli.part_states import PartState, state_of
 from affectgpt.cli.terminal import make_console, say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.registry import Entry, Registry
 
 REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind in KINDS.values()}
@@ -18,7 +18,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind i
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """List the parts; with ``--check``, import each and exit with 1 if any is broken; with ``--new``, write one."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt parts",
         description="List the registered parts: name, owner, class.",
         epilog="example: affectgpt parts encoders --check; to begin a part: affectgpt parts --new encoder my-face",

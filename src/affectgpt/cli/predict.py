@@ -11,6 +11,7 @@ from typing import Self, TextIO
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import pick_device, quiet, say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.types import Prediction
 
@@ -153,7 +154,7 @@ def _tell_next(path: str | None, num_answers: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt predict",
         description="Answer media files with a trained model. With --config, answer the shards of a configuration.",
         epilog='example: affectgpt predict clip.mp4 --checkpoint runs/last.ckpt --subtitle "I am fine."',

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.files import write_whole
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     from affectgpt.bench.external import OTHERS
     from affectgpt.cli.readers import add_readers
 
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
         epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out. "

@@ -8,6 +8,7 @@ from typing import Any
 
 from affectgpt.bench.external.tasks import OTHERS
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.files import write_whole
 from affectgpt.pages.escaping import for_json
 
@@ -57,7 +58,7 @@ def _show(result: Mapping[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt score",
         description="Score answers on a task of MIntRec, HitEmotion or EEmo-Bench.",
         epilog="example: affectgpt score mintrec answers.jsonl test.tsv",

@@ -212,7 +212,7 @@ class AffectCLI(LightningCLI):
         for name, encoder in self.model.encoders.items():
             if isinstance(encoder, PrecomputedEncoder) and encoder.key is not None and self.trainer.is_global_zero:
                 key = encoder.key.digest
-                print(f"{name}: from stored features (key {key}); its encoder is not loaded", file=sys.stderr)
+                say(f"{name}: from stored features (key {key}); its encoder is not loaded", err=True)
         if self.datamodule is None:
             raise ConfigError(
                 "the configuration has no 'data': name a datamodule, such as {name: mercaption, args: ...}"

@@ -56,7 +56,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         drop_last: Leave an incomplete last training batch out.
         bad_sample_budget: Part of the training samples that may be bad. Up to it they are logged, written into
             ``bad_samples.jsonl`` in the trainer's log folder, and replaced; beyond it training stops. 0 stops at the
-            first; so does any other stage than training.
+            first. The same part of the samples may be bad in the validations of a training, which go on without them
+            (``bad_validation_samples.jsonl``). Any other stage stops at the first.
         mix_shards: Shards that are open, and mixed, at a time.
         cache_folder: Where shards that lie at a URL are kept; see ``default_cache_folder``.
         cache_gigabytes: Size that this folder stays below, in GiB.
@@ -116,9 +117,11 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.cache_decoded = cache_decoded
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self.budget = BadSampleBudget(bad_sample_budget)
-        self._bookmark = Bookmark(self.budget, lambda: self._stream("train"), self._definition)
+        self.val_budget = BadSampleBudget(bad_sample_budget, "bad_validation_samples.jsonl")
+        self._fits = False
+        self._bookmark = Bookmark(self.budget, self.val_budget, lambda: self._stream("train"), self._definition)
         self._fetched: dict[str, ShardIndex] = {}
-        self._streams: dict[tuple[str, int, int], ShardStream] = {}
+        self._streams: dict[tuple[str, int, int, bool], ShardStream] = {}
         self.save_hyperparameters(logger=False)
         self.hparams.update(strip_secrets(dict(self.hparams)))  # they are written into checkpoints
 
@@ -148,6 +151,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         """
         stage = str(getattr(stage, "value", stage))  # Lightning gives an enum, whose name belongs in no message
+        self._fits = stage == "fit"
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)):
             if name != "val" or stage == "validate" or self.sets["val"]:
                 self._stream(name)
@@ -192,11 +196,13 @@ class MERCaptionDataModule(lightning.LightningDataModule):
     def _stream(self, stage: str) -> ShardStream:
         train = stage == "train"
         rank, world_size = self._place()
-        if (stage, rank, world_size) in self._streams:
-            return self._streams[stage, rank, world_size]
+        budget = self._budget(stage)
+        place = (stage, rank, world_size, budget is not None)
+        if place in self._streams:
+            return self._streams[place]
         indexes = self.indexes(stage)
-        if train:
-            self.budget.num_samples = sum(index.samples for index in indexes)
+        if budget is not None:
+            budget.num_samples = sum(index.samples for index in indexes)
         stream = ShardStream(
             indexes,
             self.profile,
@@ -209,7 +215,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             block=self.batch_size if train else self.val_batch_size,
             whole_blocks=train and self.drop_last,
             held_back=self.budget.allowed if train else 0,
-            tolerant=train and self.budget.allowed > 0,
+            tolerant=budget is not None and budget.allowed > 0,
             mix_shards=self.mix_shards,
             cache=self.cache,
             cache_decoded=self.cache_decoded,
@@ -220,8 +226,14 @@ class MERCaptionDataModule(lightning.LightningDataModule):
                 f"{samples} training samples make no whole batch of {self.batch_size} on each of {world_size} ranks; "
                 "use a smaller batch_size, fewer ranks, or drop_last=False"
             )
-        self._streams[stage, rank, world_size] = stream
+        self._streams[place] = stream
         return stream
+
+    def _budget(self, stage: str) -> BadSampleBudget | None:
+        """Where the bad samples of a stage are counted; ``None`` where the first one ends it."""
+        if stage == "val":
+            return self.val_budget if self._fits else None
+        return self.budget if stage == "train" else None
 
     def _loader(self, stage: str) -> StreamLoader:
         train = stage == "train"
@@ -231,7 +243,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
                 self._stream(stage), task, answered=stage != "predict", style=self.style, check=self._check(stage)
             ),
             self._bookmark.begin if train else None,
-            self.budget,
+            self._budget(stage),
             batch_size=self.batch_size if train else self.val_batch_size,
             num_workers=self.num_workers,
             drop_last=train and self.drop_last,
@@ -239,8 +251,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         )
 
     def _check(self, stage: str) -> Callable[[Clip, str, str], None] | None:
-        """What the model says about samples that it cannot learn; only training leaves bad ones out."""
-        model = None if self.trainer is None or stage != "train" else self.trainer.lightning_module
+        """What the model says about samples that it cannot learn, where bad ones are left out."""
+        budget = self._budget(stage)
+        model = None if self.trainer is None or budget is None else self.trainer.lightning_module
         make = getattr(model, "sample_check", None)
         return None if make is None else make()
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
 from affectgpt.datamodules.questions import Task, question_and_answer, question_for
+from affectgpt.datamodules.worker_watch import WorkerDiedError, WorkerWatch
 from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.manifests.record import SampleError
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.shards.open_shards import OpenShards
 from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.read_alone import read_alone
 from affectgpt.streaming.stream import BadSample, SampleAddress, ShardStream
 from affectgpt.types import Batch, Clip
 
+log = logging.getLogger(__name__)
+
 WORKER_TIMEOUT_SECONDS = 900.0
+_MOST_UNEXPLAINED = 3
+"""Deaths of workers in an iteration for which no clip is to blame."""
 
 ClipQuestion = tuple[Clip, str, str | None]
 
@@ -57,18 +65,19 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
 
     def __iter__(self) -> Iterator[ClipQuestion | BadSample]:
         for address, clip in self.clips.samples():
-            yield self._ask(address, clip)
+            yield self.ask(address, clip)
 
     def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[ClipQuestion | BadSample]:
         """The samples at some positions of the epoch, in this process."""
         readers = OpenShards(self.clips.indexes, self.clips.cache, 1)
         try:
             for address in self.clips.walk(pieces):
-                yield self._ask(address, self.clips.load(readers, address))
+                yield self.ask(address, self.clips.load(readers, address))
         finally:
             readers.close()
 
-    def _ask(self, address: SampleAddress, clip: Clip | BadSample) -> ClipQuestion | BadSample:
+    def ask(self, address: SampleAddress, clip: Clip | BadSample) -> ClipQuestion | BadSample:
+        """A clip with its question."""
         if isinstance(clip, BadSample):
             return clip
         if not self.answered:
@@ -119,7 +128,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
     worker that outlives the epoch would go on counting in its own copy, or not at all, so workers do not persist.
 
     Bad samples are replaced here, in the main process, batch by batch in the order of the epoch: so which sample stands
-    in for which does not depend on the number of workers.
+    in for which does not depend on the number of workers. A clip that kills the worker that decodes it is a bad sample
+    too; without workers it ends this process.
 
     Args:
         stream: What to read.
@@ -154,32 +164,88 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         self._chosen = (epoch, skip_batches)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        clips = self._stream.clips
         if self._chosen is not None:
-            self._stream.clips.set_epoch(self._chosen[0], self._stream.clips.whole, self._chosen[1])
+            clips.set_epoch(self._chosen[0], clips.whole, self._chosen[1])
         elif self._begin is not None:
-            self._begin(self._stream.clips)
-        batches = super().__iter__()
+            self._begin(clips)
+        pieces, owed, last = clips.pieces, 0, None
         try:
-            for batch in batches:
-                yield self._mended(batch) if isinstance(batch, list) else batch
+            for batch in self._batches():
+                found = self._mended(batch) if isinstance(batch, list) else batch
+                owed += found is None
+                last = last if found is None else found
+                if found is not None:
+                    yield found
+                while owed and last is not None and clips.whole.world_size > 1:  # other ranks would wait for this one
+                    owed -= 1
+                    yield last.part(0, 1)
         except DataError as error:
             # torch passes a worker's error on with the worker's traceback as its message; ours would keep the workers
             error = error.with_traceback(None) if self.num_workers else error
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader timed out"):
-                raise
-            for worker in getattr(batches, "_workers", ()):  # they ignore SIGTERM, and Python would wait for their end
-                worker.kill()
-            raise DataError(
-                f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
-                "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
-            ) from error
+        finally:
+            clips.pieces = pieces
 
-    def _mended(self, samples: list[ClipQuestion | BadSample]) -> Batch:
-        """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any."""
+    def _batches(self) -> Iterator[Any]:
+        """What the workers make; where a clip kills a worker, it is found, and the others are read on."""
+        if not self.num_workers:
+            yield from super().__iter__()
+            return
+        num_unexplained = 0
+        while True:
+            batches, made = super().__iter__(), 0
+            watch = WorkerWatch(getattr(batches, "_workers", ()))
+            try:
+                for batch in watch.follow(batches):
+                    made += 1
+                    yield batch
+                return
+            except WorkerDiedError as error:
+                story = str(error)
+                watch.kill()
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader timed out"):
+                    raise
+                watch.kill()
+                raise DataError(
+                    f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
+                    "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
+                ) from error
+            log.warning("%s: what the workers had begun is read again, each clip in a process of its own", story)
+            clips, num_known = self._stream.clips, len(self._stream.clips.known_bad)
+            clips.go_on(made)
+            num_begun = self.num_workers * (self.prefetch_factor or 2)
+            for samples in self._read_alone(num_begun):
+                clips.go_on(1)
+                yield samples
+            num_unexplained += num_known == len(clips.known_bad)
+            if num_unexplained >= _MOST_UNEXPLAINED:
+                raise DataError(
+                    f"workers die again and again, and no clip that they read kills its process ({story}): most likely "
+                    "the machine has too little memory; use fewer num_workers, or a smaller batch_size"
+                )
+
+    def _read_alone(self, num_batches: int) -> Iterator[Any]:
+        """The next batches, each clip of them read in a process of its own."""
+        clips, size = self._stream.clips, self.batch_size or 1
+        addresses = list(islice(clips.addresses(), num_batches * size))
+        samples: list[ClipQuestion | BadSample] = []
+        for number, found in enumerate(read_alone(clips, addresses, self.num_workers), start=1):
+            samples.append(self._stream.ask(*found))
+            if len(samples) == size or (number == len(addresses) and not self.drop_last):
+                batch = self.collate_fn(samples)
+                yield batch.pin_memory() if self.pin_memory and isinstance(batch, Batch) else batch
+                samples = []
+
+    def _mended(self, samples: list[ClipQuestion | BadSample]) -> Batch | None:
+        """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any.
+
+        Returns:
+            ``None`` where nothing is left of a batch of a validation.
+        """
         clips = self._stream.clips
-        spare = self._stream.load(clips.plan.reserve_of(clips.rank, clips.reserve_used))
+        spare = self._stream.load(clips.reserve())
         good: list[ClipQuestion | BadSample] = []
         for sample in samples:
             bad: list[BadSample] = []
@@ -196,6 +262,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         if self._budget is not None and clips.whole.world_size == 1:  # ranks meet at steps of their own
             self._budget.meet()
             self._budget.check()
+        if not good and not clips.has_reserve:
+            return None
         if not good:
             raise DataError(
                 f"all {len(samples)} samples of a batch are bad and this rank's reserve is empty; the last: "

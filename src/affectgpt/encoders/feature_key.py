@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from affectgpt.encoders.base import Encoder
 from affectgpt.errors import DataError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.types import SOURCES, Modality
+
+if TYPE_CHECKING:  # who reads stored keys needs no encoder, nor lightning and transformers with it
+    from affectgpt.encoders.base import Encoder
 
 FEATURE_VERSION = 1
 """Raised when the code between a clip's file and an encoder's input changes what the encoder sees or hears."""

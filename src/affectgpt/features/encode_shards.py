@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from affectgpt.encoders.build import remember
 from affectgpt.encoders.feature_key import is_from_file
@@ -22,6 +21,7 @@ from affectgpt.features.encoder_set import EncoderSet
 from affectgpt.features.feeding import feature_key
 from affectgpt.features.partial_folder import Draft
 from affectgpt.manifests.record import SampleError
+from affectgpt.media.isolation import map_in_order
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, write_features
@@ -127,7 +127,7 @@ def encode(
     if progress is not None:
         progress(done, total)
     start = time.perf_counter()
-    batches = iter(_loader(index, todo, encoders, batch_size, num_workers))
+    batches = _batches(index, todo, encoders, batch_size, num_workers)
     for number in todo:
         rejects: list[SampleError] = []
         with draft.writer(number) as writer:
@@ -178,14 +178,22 @@ class _Item:
     members: dict[str, bytes]
 
 
-class _Samples(Dataset["_Item | SampleError"]):
-    """The samples of a shard folder by shard and position, decoded."""
+class _Samples:
+    """The samples of a shard folder by shard and position, decoded; it can be sent to a process."""
 
     def __init__(self, index: ShardIndex, media: MediaProfile, keep_media: bool) -> None:
         self.index, self.media, self.keep_media = index, media, keep_media
         self._shards = OpenShards([index], ShardCache(), limit=1)
 
-    def __getitem__(self, shard_position: ShardPosition) -> _Item | SampleError:
+    def crashed(self, shard_position: ShardPosition, how: str) -> SampleError:
+        """What stands for a sample that kills the process that decodes it."""
+        number, position = shard_position
+        key = self._shards[0, number].key(position)
+        message = f"clip {key!r} kills the process that decodes it ({how}) [{self.index.shards[number].name}]"
+        return SampleError(key, "encode", "crashed", message)
+
+    def __call__(self, shard_position: ShardPosition) -> _Item | SampleError:
+        """Read and decode the sample at a position."""
         number, position = shard_position
         where = f"sample {position} of {self.index.shards[number].name}"
         try:
@@ -214,17 +222,34 @@ def _encoded(
         yield Sample(item.key, {**item.members, FEATURES_SUFFIX: content}, item.facts)
 
 
-def _loader(
+def _batches(
     index: ShardIndex, shards: Sequence[int], encoders: EncoderSet, batch_size: int, num_workers: int
-) -> DataLoader[Any]:
-    """Decoded samples in batches that end with their shard, so that a run that goes on makes the same ones."""
+) -> Iterator[list[_Item | SampleError]]:
+    """Decoded samples in batches that end with their shard, so that a run that goes on makes the same ones.
+
+    With workers a sample that kills its process is a bad one, and the run goes on.
+    """
     batches = [
         [(number, position) for position in range(first, min(first + batch_size, index.shards[number].samples))]
         for number in shards
         for first in range(0, index.shards[number].samples, batch_size)
     ]
     samples = _Samples(index, encoders.media, keep_media=bool(encoders.media_sources))
-    return DataLoader(samples, batch_sampler=batches, num_workers=num_workers, collate_fn=list)
+    positions = [position for batch in batches for position in batch]
+    found = map_in_order(_OnOneThread(samples) if num_workers else samples, positions, num_workers, samples.crashed)
+    for batch in batches:
+        yield [next(found) for _ in batch]
+
+
+class _OnOneThread:
+    """Decodes on one thread, where several processes decode."""
+
+    def __init__(self, samples: _Samples) -> None:
+        self.samples = samples
+
+    def __call__(self, shard_position: ShardPosition) -> _Item | SampleError:
+        torch.set_num_threads(1)
+        return self.samples(shard_position)
 
 
 def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from affectgpt.checkpoints.storable import only_our_errors
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.build import facts_of_file
 from affectgpt.encoders.feature_key import EncoderFacts, FeatureKey
@@ -175,6 +176,13 @@ def check_checkpoint(model: Encoding, saved: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: If an encoder has other weights or settings.
     """
+    if not isinstance(saved, Mapping) or not all(name in model.specs for name in saved):
+        raise CheckpointError(f"the checkpoint's note of features is {str(saved)[:200]!r}, expected a key a stream")
+    with only_our_errors("the checkpoint's note of features"):
+        _check_keys(model, saved)
+
+
+def _check_keys(model: Encoding, saved: Mapping[str, Any]) -> None:
     for name, value in saved.items():
         key, encoder, spec = FeatureKey.from_json(value), model.encoder(name), model.specs[name]
         if not key.encoder.from_file:

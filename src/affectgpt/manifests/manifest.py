@@ -79,11 +79,18 @@ def scan_manifest(path: str | Path, layout: Layout | None = None) -> tuple[list[
     return scan.records, scan.problems
 
 
-def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestScan:
+def survey_manifest(path: str | Path, layout: Layout | None = None, subtitle: str | None = None) -> ManifestScan:
     """Read a manifest as ``scan_manifest`` does, and tell which files of a folder were not used.
 
+    Args:
+        path: See ``read_manifest``.
+        layout: See ``read_manifest``.
+        subtitle: The language to take where clips of a bare folder have subtitles in several, as their files name it:
+            ``en`` takes ``u1.en.srt`` and, where there is none, ``u1.en-US.srt`` or ``u1.srt``.
+
     Raises:
-        ConfigError: If the kind of file is unknown, or its reader is not installed.
+        ConfigError: If the kind of file is unknown, its reader is not installed, or ``subtitle`` is given for something
+            else than a folder of media.
         DataError: If the file cannot be read, or has no entry.
     """
     path = Path(path)
@@ -91,6 +98,8 @@ def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestS
         is_folder = path.is_dir()
     except OSError as error:
         raise DataError(f"manifest {str(path)[:200]!r} cannot be opened: {error.strerror}; check the path") from error
+    if subtitle is not None and (layout is not None or not is_folder):
+        raise ConfigError(_NO_CHOICE.format(subtitle, str(path)))
     if layout is not None:
         if not is_folder:
             raise DataError(
@@ -99,7 +108,7 @@ def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestS
         scan = _collect(layout.entries(path), path, cells=True)
         remarks = describe_unused(path, layout.unused(path))
     elif is_folder:
-        scan, remarks = _survey_folder(path)
+        scan, remarks = _survey_folder(path, subtitle)
     else:
         scan, remarks = _read_file(path), []
     if not scan.records and not scan.problems:
@@ -108,13 +117,21 @@ def survey_manifest(path: str | Path, layout: Layout | None = None) -> ManifestS
     return ManifestScan(scan.records, scan.problems, tuple(remarks))
 
 
-def _survey_folder(folder: Path) -> tuple[ManifestScan, list[str]]:
+_NO_CHOICE = (
+    "subtitle {!r} chooses among the subtitle files beside the clips of a bare folder, but {!r} is a manifest or has a "
+    "layout, which says what the subtitle is: leave it out"
+)
+
+
+def _survey_folder(folder: Path, subtitle: str | None) -> tuple[ManifestScan, list[str]]:
     """What a folder holds: by the manifest in it, or by its media files."""
     walk = walk_folder(folder)
     manifest = find_manifest(walk, tuple(_READERS))
     if manifest is None:
-        found = sort_into_clips(walk)
+        found = sort_into_clips(walk, subtitle)
         return _collect(found.entries(), folder, cells=False), describe_unused(folder, found.unused)
+    if subtitle is not None:
+        raise ConfigError(_NO_CHOICE.format(subtitle, str(folder / manifest)))
     scan = _read_file(folder / manifest)
     remark = f"{str(folder / manifest)!r} was taken as the manifest of the folder"
     return scan, [remark, *describe_unused(folder, _not_named(walk, manifest, scan.records))]

@@ -22,7 +22,9 @@ _MEDIA = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 _MOVING = VIDEO_SUFFIXES - PICTURE_SUFFIXES
 _SIDE_FILES = SUBTITLE_SUFFIXES | {"json", "txt", FACES_SUFFIX}
 # u1.en.srt, u1.pt-BR.srt, u1.en.forced.srt, u1.mp4.srt: what recognisers and downloaders put between name and suffix
-_ADDED = re.compile(rf"[a-z]{{2,3}}([-_][A-Za-z0-9]{{2,8}})*|forced|auto|orig|default|{'|'.join(sorted(_MEDIA))}")
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_NO_LANGUAGE = ("forced", "auto", "orig", "default", "sdh", "cc")
+_ADDED = re.compile(rf"{_LANGUAGE.pattern}|{'|'.join((*_NO_LANGUAGE, *sorted(_MEDIA)))}")
 _FOUND_BY_PATH = ("name", "file", "video", "audio", "faces")
 
 NO_CLIP = "they belong to no clip"
@@ -37,11 +39,13 @@ class MediaFolder:
         folder: The folder.
         clips: Path of a clip without its suffix to its media and side files, relative to the folder.
         unused: Every other file to the reason.
+        subtitle: The language to take where there are several; see ``survey_manifest``.
     """
 
     folder: Path
     clips: Mapping[str, Sequence[Path]]
     unused: Mapping[Path, str]
+    subtitle: str | None = None
 
     def entries(self) -> Entries:
         """An entry for each clip, sorted by path.
@@ -55,15 +59,16 @@ class MediaFolder:
             media = [path for path in paths if _suffix(path) in _MEDIA]
             location = str(self.folder / media[0])
             try:
-                yield location, _entry(self.folder, stem, media, [path for path in paths if path not in media])
+                side_files = [path for path in paths if path not in media]
+                yield location, _entry(self.folder, stem, media, side_files, self.subtitle)
             except _AmbiguousError as error:
                 yield location, fault(location, "ambiguous", str(error))
             except DataError as error:
                 yield location, fault(location, "bad_side_file", str(error))
 
 
-def sort_into_clips(walk: FolderWalk) -> MediaFolder:
-    """Find the clips of a folder, and the side files of each."""
+def sort_into_clips(walk: FolderWalk, subtitle: str | None = None) -> MediaFolder:
+    """Find the clips of a folder, and the side files of each; see ``survey_manifest`` for ``subtitle``."""
     media: dict[str, list[Path]] = defaultdict(list)
     for path in walk.files:
         if _suffix(path) in _MEDIA:
@@ -83,14 +88,16 @@ def sort_into_clips(walk: FolderWalk) -> MediaFolder:
                 unused[path] = NO_CLIP
             else:
                 clips[clip].append(path)
-    return MediaFolder(walk.folder, clips, unused)
+    return MediaFolder(walk.folder, clips, unused, subtitle)
 
 
 class _AmbiguousError(Exception):
     """Two files that could be the same part of a clip."""
 
 
-def _entry(folder: Path, stem: str, media: Sequence[Path], side_files: Sequence[Path]) -> NotedEntry:
+def _entry(
+    folder: Path, stem: str, media: Sequence[Path], side_files: Sequence[Path], language: str | None
+) -> NotedEntry:
     found: dict[str, list[Path]] = {
         "video": [path for path in media if _suffix(path) in VIDEO_SUFFIXES],
         "audio": [path for path in media if _suffix(path) in AUDIO_SUFFIXES],
@@ -116,16 +123,50 @@ def _entry(folder: Path, stem: str, media: Sequence[Path], side_files: Sequence[
         others = [path for path, words in words_of.items() if words != _words(subtitle)]
         if others:
             notes.append(f"the subtitle is that of the .json; other words were passed over: {_names(others)}")
-    elif len(set(words_of.values())) > 1:
-        raise _AmbiguousError(
-            f"{_names(list(words_of))} give different subtitles of {stem!r}; keep one, or write 'subtitle' into "
-            f"{Path(stem).name}.json"
-        )
     elif words_of:
-        said["subtitle"] = next(iter(words_of.values()))
+        languages = {path: _languages(path, stem) for path in words_of}
+        chosen = words_of if language is None else _in_language(words_of, languages, language)
+        if len(set(chosen.values())) > 1:
+            known = sorted({tag for path in chosen for tag in languages[path]})
+            choice = f", choose a language (--subtitle {known[0]}; there are {', '.join(known)})" if known else ""
+            raise _AmbiguousError(
+                f"{_names(list(chosen))} give different subtitles of {stem!r}; keep one{choice}, or write 'subtitle' "
+                f"into {Path(stem).name}.json"
+            )
+        if chosen:
+            said["subtitle"] = next(iter(chosen.values()))
+        others = [path for path, words in words_of.items() if words not in chosen.values()]
+        if others:
+            notes.append(f"of the subtitles, that in {language!r} was asked for; passed over: {_names(others)}")
     entry = NotedEntry({**said, **by_path})
     entry.notes = tuple(notes)
     return entry
+
+
+def _languages(path: Path, stem: str) -> tuple[str, ...]:
+    """The languages that the name of a side file says, such as ``pt-BR`` of ``u1.pt-BR.forced.srt``."""
+    added = _stem(path)[len(stem) :].strip(".").split(".")
+    return tuple(tag for tag in added if _LANGUAGE.fullmatch(tag) and tag not in _MEDIA and tag not in _NO_LANGUAGE)
+
+
+def _in_language(
+    words_of: Mapping[Path, str], languages: Mapping[Path, Sequence[str]], language: str
+) -> dict[Path, str]:
+    """The words in a language: of files of just that name, else of a kind of it, else of those that name none."""
+    wanted = language.lower().replace("_", "-")
+    for fits in (
+        lambda tags: wanted in tags,
+        lambda tags: any(tag.startswith(f"{wanted}-") for tag in tags),
+        lambda tags: not tags,
+    ):
+        found = {
+            path: words
+            for path, words in words_of.items()
+            if fits([tag.lower().replace("_", "-") for tag in languages[path]])
+        }
+        if found:
+            return found
+    return {}
 
 
 def _side_words(folder: Path, side_files: Sequence[Path]) -> tuple[dict[str, Any], dict[Path, str]]:

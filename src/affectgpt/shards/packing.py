@@ -49,6 +49,7 @@ def pack(
     out: str | Path,
     *,
     layout: Layout | None = None,
+    subtitle: str | None = None,
     samples_per_shard: int = 512,
     shard_bytes: int = 256 * 10**6,
     split: str | None = None,
@@ -74,6 +75,7 @@ def pack(
         manifest: See ``read_manifest``.
         out: Folder to make.
         layout: See ``read_manifest``.
+        subtitle: See ``survey_manifest``.
         samples_per_shard: Most samples in a tar.
         shard_bytes: Size at which a tar ends.
         split: Take only the lines of this ``split``.
@@ -109,7 +111,7 @@ def pack(
         overwrite=overwrite,
         restart=restart,
     ) as writer:
-        scan = _select(manifest, layout, split, labelled_only, skip_bad, leave_out)
+        scan = _select(manifest, layout, subtitle, split, labelled_only, skip_bad, leave_out)
         records, identities = _identified(scan, skip_bad)
         num_resumed = writer.resume(identities)
         _check_room(writer, records[num_resumed:], recipe)
@@ -173,12 +175,13 @@ def _identified(scan: ManifestScan, skip_bad: bool) -> tuple[list[Record], list[
 def _select(
     manifest: str | Path,
     layout: Layout | None,
+    subtitle: str | None,
     split: str | None,
     labelled_only: bool,
     skip_bad: bool,
     leave_out: Collection[str],
 ) -> ManifestScan:
-    scan = survey_manifest(manifest, layout)
+    scan = survey_manifest(manifest, layout, subtitle)
     records, rejects = scan.records, scan.problems
     if rejects and not skip_bad:
         raise rejects[0]

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from torch import Tensor
+
 from affectgpt.errors import AffectGPTError, ConfigError, DataError
 from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.media.clip import load_clip
@@ -21,6 +23,9 @@ from affectgpt.shards.forms.features import FEATURES_SUFFIX, FeatureRecipe, Fore
 from affectgpt.shards.forms.frames import read_frames
 from affectgpt.shards.tar_headers import scan_members
 from affectgpt.types import Clip
+
+_LOOKED_AT = 8
+"""Samples beside one with foreign features that tell whether the shard as a whole is of another set."""
 
 
 class ShardReader:
@@ -106,10 +111,31 @@ class ShardReader:
 
         Raises:
             SampleError: If it cannot be decoded; the message names the key and the shard.
-            DataError: If the shard ends too early, or holds features of another set.
+            DataError: If the shard ends too early, or as a whole holds features of another set.
         """
         key, members = self.read(position)
-        return load_sample(key, members, profile, self._recipe, f"sample {position} of shard {str(self.path)!r}")
+        try:
+            return load_sample(key, members, profile, self._recipe, f"sample {position} of shard {str(self.path)!r}")
+        except SampleError as error:
+            cause = error.__cause__
+            if isinstance(cause, ForeignFeaturesError) and self._is_foreign(position):
+                raise cause from None
+            raise
+
+    def _is_foreign(self, position: int) -> bool:
+        """Whether other samples of the shard hold features of another set too: those next to a foreign one."""
+        others = [*range(position + 1, len(self)), *range(position)][:_LOOKED_AT]
+        return bool(others) and all(self._has_foreign(other) for other in others)
+
+    def _has_foreign(self, position: int) -> bool:
+        try:
+            key, members = self.read(position)
+            _features_of(key, members, self._recipe)
+        except ForeignFeaturesError:
+            return True
+        except DataError:
+            return False
+        return False
 
     def _add(self, name: str, offset: int, size: int) -> None:
         key, suffix = split_name(name)
@@ -146,13 +172,14 @@ def load_sample(
 
     Raises:
         SampleError: If it cannot be decoded, for whatever reason; the message names the key and the source.
-        ForeignFeaturesError: If it holds features of another set, which is no fault of the sample.
-        ConfigError: If the whole shard cannot serve the profile, which is no fault of the sample either.
+        ConfigError: If the whole shard cannot serve the profile, which is no fault of the sample.
     """
     try:
         return decode_sample(key, members, profile, recipe)
-    except (ForeignFeaturesError, ConfigError):  # every sample of the shard has it; never one to be left out
+    except ConfigError:  # every sample of the shard has it; never one to be left out
         raise
+    except ForeignFeaturesError as error:
+        raise SampleError(key, "load", "foreign_features", f"{error} [{where}]") from error
     except AffectGPTError as error:
         raise SampleError(key, "load", "undecodable", f"{error} [{where}]") from error
     except Exception as error:  # a decoder may raise anything, and one sample must not end a run
@@ -183,13 +210,8 @@ def decode_sample(
 def _with_features(
     key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile, recipe: FeatureRecipe | None
 ) -> Clip:
-    if recipe is None or FEATURES_SUFFIX not in members:
-        has, says = ("no features", "it should") if recipe is not None else ("features", "nothing of them")
-        raise ForeignFeaturesError(
-            f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again"
-        )
-    features = read_features(members[FEATURES_SUFFIX], recipe, key)
-    rest = recipe.media_profile(profile)
+    features = _features_of(key, members, recipe)
+    rest = None if recipe is None else recipe.media_profile(profile)
     if rest is not None:
         try:
             clip = _with_media(key, members, text, rest)
@@ -205,6 +227,22 @@ def _with_features(
         features=features,
         duration_seconds=text.get("duration_seconds"),
         extra=text.get("extra") or {},
+    )
+
+
+def _features_of(key: str, members: Mapping[str, bytes], recipe: FeatureRecipe | None) -> dict[str, Tensor]:
+    """The vectors of a sample.
+
+    Raises:
+        ForeignFeaturesError: If it has none where it should have some, or others, or some where it should have none.
+    """
+    if recipe is not None and FEATURES_SUFFIX in members:
+        return read_features(members[FEATURES_SUFFIX], recipe, key)
+    if recipe is None and FEATURES_SUFFIX not in members:
+        return {}
+    has, says = ("no features", "it should") if recipe is not None else ("features", "nothing of them")
+    raise ForeignFeaturesError(
+        f"sample {key!r} has {has}, but the index says {says}; it belongs to another set: encode again"
     )
 
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import torch
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import CheckpointError, ConfigError, DataError
 from affectgpt.files import write_lines
 from affectgpt.streaming.stream import BadSample
 
 log = logging.getLogger(__name__)
-
-REPORT_FILE = "bad_samples.jsonl"
 
 
 def check_fraction(fraction: float) -> float:
@@ -56,13 +54,15 @@ class BadSampleBudget:
 
     Args:
         fraction: Share of the samples that may be bad; 0 for none.
+        report_name: Name of the file that lists them.
 
     Raises:
         ConfigError: If ``fraction`` is not at least 0 and below 1.
     """
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, report_name: str = "bad_samples.jsonl") -> None:
         self.fraction = check_fraction(fraction)
+        self.report_name = report_name
         self.num_samples = 0
         self.report: Path | None = None
         self._known: dict[tuple[int, ...], dict[str, Any]] = {}  # by address: names may come twice
@@ -84,14 +84,14 @@ class BadSampleBudget:
         Args:
             bad: The sample.
             epoch: Epoch in which it was met.
-            replaced_by: Key of the sample read in its place, or ``None`` where the reserve was empty.
+            replaced_by: Key of the sample read in its place, or ``None`` where the reserve was empty or there is none.
         """
         if bad.address in self._known:
             return
         record = {**asdict(bad), "address": list(bad.address), "epoch": epoch, "replaced_by": replaced_by}
         self._known[bad.address] = record
         self._fresh.append(record)
-        instead = f"{replaced_by!r} is read in its place" if replaced_by else "the reserve is empty, its batch is short"
+        instead = f"{replaced_by!r} is read in its place" if replaced_by else "nothing is left to read in its place"
         log.warning("bad sample %r in %s: %s; %s", bad.key, bad.shard, bad.reason, instead)
 
     def meet(self) -> None:
@@ -124,7 +124,39 @@ class BadSampleBudget:
         """Plain JSON, for a checkpoint."""
         return list(self._known.values())
 
-    def restore(self, saved: list[Mapping[str, Any]]) -> None:
-        """Go on from what ``to_json`` gave."""
-        self._known = {tuple(record["address"]): dict(record) for record in saved}
+    def restore(self, saved: Any) -> None:
+        """Go on from what ``to_json`` gave.
+
+        Raises:
+            CheckpointError: If it is something else.
+        """
+        if not isinstance(saved, list):
+            raise CheckpointError(f"its bad samples are a {type(saved).__name__}, expected a list of records")
+        self._known = {tuple(record["address"]): record for record in map(_read_record, saved)}
         self._fresh = []
+
+
+_TEXTS = ("key", "shard", "code", "reason")
+
+
+def _read_record(saved: Any) -> dict[str, Any]:
+    """The record of a bad sample in a checkpoint.
+
+    Raises:
+        CheckpointError: If it is none.
+    """
+    record = dict(saved) if isinstance(saved, Mapping) else {}
+    address = record.get("address")
+    fits = {
+        "address": isinstance(address, list) and len(address) == 3 and all(type(number) is int for number in address),
+        **{name: isinstance(record.get(name), str) for name in _TEXTS},
+        "epoch": type(record.get("epoch")) is int,
+        "replaced_by": isinstance(record.get("replaced_by"), str | None),
+    }
+    wrong = [name for name, is_right in fits.items() if not is_right]
+    if wrong:
+        raise CheckpointError(
+            f"the record of a bad sample has no {wrong[0]!r} of the right kind: {str(saved)[:200]!r}; another version "
+            "wrote it, or the file was changed"
+        )
+    return {name: record.get(name) for name in fits}

@@ -67,13 +67,13 @@ class EpochPlan:
     def of_rank(self, rank: int, skip_steps: int = 0) -> tuple[Piece, ...]:
         """What a rank reads, after its first ``skip_steps`` batches."""
         first = min(skip_steps * self.batch_size, self.share)
-        return _cut(self.pieces, rank * self.share + first, (rank + 1) * self.share)
+        return cut_pieces(self.pieces, rank * self.share + first, (rank + 1) * self.share)
 
     def reserve_of(self, rank: int, used: int = 0) -> tuple[Piece, ...]:
         """A rank's share of the reserve, after the first ``used`` of it."""
         first, size = self.world_size * self.share, self.samples - self.world_size * self.share
         start, stop = (first + number * size // self.world_size for number in (rank, rank + 1))
-        return _cut(self.pieces, min(start + used, stop), stop)
+        return cut_pieces(self.pieces, min(start + used, stop), stop)
 
     def rest(self, steps: int, used: Sequence[int]) -> tuple[Piece, ...]:
         """What no rank has read when each has made some steps.
@@ -98,12 +98,26 @@ class EpochPlan:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` wrote."""
-        pieces = tuple((int(start), int(stop)) for start, stop in saved["pieces"])
-        return cls(**{**saved, "pieces": pieces})
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ConfigError: If it is something else.
+        """
+        kinds = {"world_size": int, "batch_size": int, "whole_batches": bool, "held_back": int}
+        try:
+            pieces = tuple((start, stop) for start, stop in saved["pieces"])
+            values = {name: saved[name] for name in kinds}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{str(saved)[:200]!r} is no plan of an epoch ({error!r})") from None
+        numbers = [number for piece in pieces for number in piece]
+        if any(type(values[name]) is not kind for name, kind in kinds.items()) or any(
+            type(number) is not int or number < 0 for number in (*numbers, values["held_back"])
+        ):
+            raise ConfigError(f"{str(saved)[:200]!r} is no plan of an epoch")
+        return cls(pieces, **values)
 
 
-def _cut(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
+def cut_pieces(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
     """Positions ``start`` to ``stop - 1`` of the pieces laid end to end."""
     found, begin = [], 0
     for low, high in pieces:

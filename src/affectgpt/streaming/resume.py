@@ -12,9 +12,9 @@ import lightning
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from affectgpt.errors import CheckpointError
+from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.lightning_privates import batches_begun, batches_in, count_epoch_as_begun, epochs_in, move_batches
-from affectgpt.streaming.bad_samples import REPORT_FILE, BadSampleBudget
+from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.streaming.stream import ShardStream
 
@@ -39,6 +39,47 @@ class Leg:
     offset: int = 0
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """What ``Bookmark.state`` put into a checkpoint.
+
+    Attributes:
+        leg: What was being read.
+        definition: What its order depends on.
+        reserve_used: Samples that each rank had taken from its reserve.
+        bad_samples: For ``BadSampleBudget.restore``.
+    """
+
+    leg: Leg
+    definition: Mapping[str, Any]
+    reserve_used: tuple[int, ...]
+    bad_samples: Any
+
+    @classmethod
+    def of(cls, state: Any) -> _Saved:
+        """Read it.
+
+        Raises:
+            CheckpointError: If something is missing or of another kind.
+        """
+        try:
+            plan, definition, used = EpochPlan.from_json(state["plan"]), state["definition"], state["reserve_used"]
+            epoch, offset, bad = state["epoch"], state["offset"], state["bad_samples"]
+        except (KeyError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"the checkpoint's position in the data cannot be read ({error})") from error
+        numbers = [epoch, offset, *(used if isinstance(used, list) else [None])]
+        if (
+            not isinstance(definition, Mapping)
+            or any(type(number) is not int or number < 0 for number in numbers)
+            or len(used) != plan.world_size
+        ):
+            raise CheckpointError(
+                f"the checkpoint's position in the data is no such thing: {str(state)[:200]}; another version wrote "
+                "it, or the file was changed"
+            )
+        return cls(Leg(epoch, plan, offset), definition, tuple(used), bad)
+
+
 class Bookmark(lightning.Callback):
     """Notes what has been read, and finds the position again.
 
@@ -49,6 +90,7 @@ class Bookmark(lightning.Callback):
 
     Args:
         budget: Counts bad samples.
+        val_budget: Counts those of the validations.
         stream: Gives the stream that is trained on.
         definition: Gives what the order depends on, as plain JSON.
     """
@@ -56,14 +98,16 @@ class Bookmark(lightning.Callback):
     def __init__(
         self,
         budget: BadSampleBudget,
+        val_budget: BadSampleBudget,
         stream: Callable[[], ShardStream],
         definition: Callable[[], dict[str, Any]],
     ) -> None:
         self.budget = budget
+        self.val_budget = val_budget
         self._stream = stream
         self._definition = definition
         self._trainer: lightning.Trainer | None = None
-        self._saved: Mapping[str, Any] | None = None
+        self._saved: _Saved | None = None
         self._leg: Leg | None = None
         self._reserve_used = 0
         self._expected: tuple[tuple[int, int], ...] = ()
@@ -77,7 +121,8 @@ class Bookmark(lightning.Callback):
         self._reserve_used = 0
         self._alone = False
         folder = trainer.log_dir or trainer.default_root_dir  # every rank must ask
-        self.budget.report = Path(folder) / REPORT_FILE if trainer.is_global_zero else None
+        for budget in (self.budget, self.val_budget):
+            budget.report = Path(folder) / budget.report_name if trainer.is_global_zero else None
 
     def begin(self, stream: ShardStream) -> None:
         """Tell the stream where its next iteration begins."""
@@ -109,6 +154,12 @@ class Bookmark(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Count bad samples over all ranks."""
         self._meet()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count bad samples of the validation over all ranks."""
+        if self.val_budget.allowed:
+            self.val_budget.meet()
+            self.val_budget.check()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -143,9 +194,13 @@ class Bookmark(lightning.Callback):
             "bad_samples": self.budget.to_json(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what ``state`` gave; ``on_load_checkpoint`` makes use of it."""
-        self._saved = state or None
+    def restore(self, state: Any) -> None:
+        """Take what ``state`` gave; ``on_load_checkpoint`` makes use of it.
+
+        Raises:
+            CheckpointError: If it is something else.
+        """
+        self._saved = None if state == {} else _Saved.of(state)
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
@@ -155,9 +210,14 @@ class Bookmark(lightning.Callback):
         Raises:
             CheckpointError: If it stopped in the middle of an epoch, and what was not read yet cannot be told.
         """
-        made = batches_in(checkpoint)["current"]["processed"]
+        try:
+            made, epochs = batches_in(checkpoint)["current"]["processed"], epochs_in(checkpoint)
+            counts = (made, epochs["processed"], epochs["ready"])
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint does not say how far training had come ({error!r})") from error
+        if any(type(count) is not int for count in counts):
+            raise CheckpointError(f"the checkpoint's counts of batches and epochs are {counts}, expected whole numbers")
         if self._saved is None:
-            epochs = epochs_in(checkpoint)
             if made and epochs["processed"] < epochs["ready"]:
                 raise CheckpointError(
                     f"the checkpoint stopped in the middle of epoch {epochs['processed']}, after {made} batches, but "
@@ -165,17 +225,17 @@ class Bookmark(lightning.Callback):
                     "checkpoint at the end of an epoch"
                 )
             return
-        leg = Leg(self._saved["epoch"], EpochPlan.from_json(self._saved["plan"]), self._saved["offset"])
+        leg = self._saved.leg
         read = made - leg.offset
         limit, total = trainer.limit_train_batches, leg.offset + leg.plan.steps
         unfinished = made < (min(limit, total) if isinstance(limit, int) else int(limit * total))
         if unfinished:
             self._compare(leg.epoch, read)
         whole = self._stream().whole
-        self.budget.restore(self._saved["bad_samples"])
+        self.budget.restore(self._saved.bad_samples)
         same = (leg.plan.world_size, leg.plan.batch_size, leg.plan.whole_batches)
         if same == (whole.world_size, whole.batch_size, whole.whole_batches):
-            self._leg, self._reserve_used = leg, self._saved["reserve_used"][self._stream().rank]
+            self._leg, self._reserve_used = leg, self._saved.reserve_used[self._stream().rank]
             self._expected = ((leg.epoch, made),) if unfinished else ((leg.epoch, made), (leg.epoch + 1, 0))
             return
         if limit != 1.0:
@@ -190,7 +250,7 @@ class Bookmark(lightning.Callback):
         #     read of a leg = made - its offset                                  (batches of its own plan)
         #     left = pieces of the old plan behind its first read x batch_size x world_size samples, and the reserve of
         #            each rank but for the used ones that stood in for bad samples
-        used = self._saved["reserve_used"]
+        used = self._saved.reserve_used
         left = leg.plan.rest(read, used) if unfinished else ()
         plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
         self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
@@ -204,7 +264,7 @@ class Bookmark(lightning.Callback):
 
     def _compare(self, epoch: int, read: int) -> None:
         assert self._saved is not None
-        theirs, ours = self._saved["definition"], self._definition()
+        theirs, ours = self._saved.definition, self._definition()
         differences = [
             f"{name}: {theirs.get(name)} then, {ours[name]} now" for name in ours if ours[name] != theirs.get(name)
         ]

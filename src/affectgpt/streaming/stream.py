@@ -16,7 +16,7 @@ from affectgpt.shards.cache import ReadAhead, ShardCache
 from affectgpt.shards.forms.frames import check_index
 from affectgpt.shards.index import ShardIndex, read_index
 from affectgpt.shards.open_shards import OpenShards
-from affectgpt.streaming.epoch_plan import EpochPlan, Piece
+from affectgpt.streaming.epoch_plan import EpochPlan, Piece, cut_pieces
 from affectgpt.streaming.mixture import MixtureOrder, mixture_lengths
 from affectgpt.streaming.order import check_ranks, share_of_rank
 from affectgpt.streaming.set_names import set_names
@@ -51,7 +51,8 @@ class ShardStream(IterableDataset[Clip]):
 
     Where several sets are mixed, the keys begin with the set: ``mer/clip-1`` is another clip than ``demo/clip-1``.
 
-    ``whole`` is how an epoch is dealt out to the ranks, ``plan`` how the present one is; see ``set_epoch``.
+    ``whole`` is how an epoch is dealt out to the ranks, ``plan`` how the present one is, ``pieces`` what of it this
+    rank has still to read; see ``set_epoch``. ``known_bad`` holds samples that are bad without being read again.
 
     The order is a pure function of seed, epoch, rank and world size; see ``MixtureOrder`` and ``EpochPlan``. Workers
     of a ``DataLoader`` take turns by blocks of ``block`` samples. With ``block`` equal to the batch size the batches
@@ -125,8 +126,10 @@ class ShardStream(IterableDataset[Clip]):
         check_ranks(samples, rank, world_size)
         self.whole = self.plan = EpochPlan(((0, samples),), world_size, block, whole_blocks, held_back)
         self.reserve_used = 0
-        self._pieces = share_of_rank(samples, rank, world_size) if remainder == "repeat" else self.plan.of_rank(rank)
-        self._length = _count(self._pieces)
+        self.pieces = share_of_rank(samples, rank, world_size) if remainder == "repeat" else self.plan.of_rank(rank)
+        self._length = _count(self.pieces)
+        self.has_reserve = remainder == "drop"
+        self.known_bad: dict[SampleAddress, BadSample] = {}
         self._decoded: dict[SampleAddress, Clip] | None = {} if cache_decoded else None
 
     def __len__(self) -> int:
@@ -147,11 +150,19 @@ class ShardStream(IterableDataset[Clip]):
         self.reserve_used = reserve_used
         if plan is not None:
             self.plan = plan
-            self._pieces = plan.of_rank(self.rank, skip_steps)
+            self.pieces = plan.of_rank(self.rank, skip_steps)
+
+    def go_on(self, blocks: int) -> None:
+        """Begin the next iteration behind the first ``blocks`` blocks of what this rank has still to read."""
+        self.pieces = cut_pieces(self.pieces, blocks * self.block, _count(self.pieces))
+
+    def reserve(self) -> tuple[Piece, ...]:
+        """What is left of the samples that this rank reads in place of bad ones; none where nothing is left out."""
+        return self.plan.reserve_of(self.rank, self.reserve_used) if self.has_reserve else ()
 
     def addresses(self) -> Iterator[SampleAddress]:
         """What this rank reads, all workers together."""
-        return self.walk(self._pieces)
+        return self.walk(self.pieces)
 
     def walk(self, pieces: Sequence[Piece]) -> Iterator[SampleAddress]:
         """The samples at some positions of this epoch's sequence."""
@@ -194,18 +205,24 @@ class ShardStream(IterableDataset[Clip]):
         Raises:
             DataError: If the shard is broken; or the sample is, and ``tolerant`` is not set.
         """
+        if address in self.known_bad:
+            return self.known_bad[address]
         if self._decoded is not None and address in self._decoded:
             return self._decoded[address]
         set_number, shard, position = address
         try:
             clip = readers[set_number, shard].load(position, self.profile)
         except SampleError as error:
-            return self.bad(address, self._prefixes[set_number] + error.key, error)
+            return self.bad(address, self.key_in_mixture(address, error.key), error)
         if self._prefixes[set_number]:
-            clip = replace(clip, key=self._prefixes[set_number] + clip.key)
+            clip = replace(clip, key=self.key_in_mixture(address, clip.key))
         if self._decoded is not None:
             self._decoded[address] = clip
         return clip
+
+    def key_in_mixture(self, address: SampleAddress, name: str) -> str:
+        """The key of a sample that its shard calls ``name``."""
+        return self._prefixes[address[0]] + name
 
     def name_in_set(self, address: SampleAddress, clip: Clip) -> str:
         """The key of a clip as its shard has it, without the set."""
