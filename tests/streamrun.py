@@ -19,13 +19,14 @@ class Reader(lightning.LightningModule):
         self.layer = torch.nn.Linear(1, 1)
         self.looks_ahead = looks_ahead
         self.seen = []
+        self.validated = []
 
     def training_step(self, batch, batch_idx):
         self.seen.append((self.current_epoch, batch.keys, batch.questions))
         return self.layer(batch.media["frame"].float().mean((1, 2, 3, 4))[:, None] / 255).square().mean()
 
     def validation_step(self, batch, batch_idx):
-        pass
+        self.validated.append(batch.keys)
 
     def configure_optimizers(self):
         if self.looks_ahead:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from affectgpt import files
 from affectgpt.cli.main import main
 from affectgpt.demo import main_job
+from affectgpt.files import cache_folder
 
 REPORT = {
     "scores": {"full": {"f1": 0.934, "precision": 0.93, "recall": 0.94, "hit_rate": 0.95}},
@@ -37,3 +39,26 @@ def test_it_ends_with_what_it_wrote_and_the_next_command(
     name = str(out).replace("\x1b", "\\u001b")
     assert f"wrote {name}/report.html" in shown
     assert f"next: affectgpt predict '{name}/corpus/clips/a.mp4' --checkpoint '{name}/model.ckpt'" in shown
+
+
+def test_without_a_home_folder_the_cache_lies_beside_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[str] = []
+
+    def run(folder: str, *_: Any, **__: Any) -> dict[str, Any]:
+        seen.append(str(cache_folder()))
+        return REPORT
+
+    def homeless(*_: Any) -> str:
+        raise RuntimeError("could not determine home directory")
+
+    monkeypatch.setattr(main_job, "run_demo", run)
+    monkeypatch.setenv("AFFECTGPT_CACHE", "")  # so that it is put back
+    monkeypatch.setattr(files.platformdirs, "user_cache_dir", homeless)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 0
+    cache = str(tmp_path / "out" / "cache")
+    assert seen == [cache]
+    shown = capsys.readouterr().out
+    assert f"what is kept between runs goes to {cache}" in shown
+    assert f"next: AFFECTGPT_CACHE={cache} affectgpt predict" in shown

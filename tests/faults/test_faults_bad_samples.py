@@ -27,7 +27,7 @@ from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.stream import BadSample
 from clipmaker import make_wav
 from processes import in_processes, settings_for
-from streamrun import MEDIA, SaveEverywhere, fit
+from streamrun import MEDIA, Reader, SaveEverywhere, fit
 from tinyencoders import tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -265,3 +265,45 @@ def test_a_description_that_no_prompt_holds_is_a_bad_sample(shards, tmp_path, nu
     assert "max_tokens=1024" in found["clip2"]["reason"]
     with pytest.raises(DataError, match=r"clip2.*max_tokens=1024"):
         train(0.0)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_validations_of_a_training_go_on_without_their_bad_samples(shards, tmp_path, num_workers, caplog):
+    # one batch of two is bad as a whole, and of another one sample
+    folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip3", "clip5")
+    model = Reader()
+
+    def run(stage: str, budget: float) -> None:
+        data = MERCaptionDataModule(
+            train=str(shards), val=str(folder), batch_size=2, num_workers=num_workers, media=MEDIA,
+            bad_sample_budget=budget,
+        )  # fmt: skip
+        trainer = lightning.Trainer(
+            accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=tmp_path,
+        )  # fmt: skip
+        getattr(trainer, stage)(model, datamodule=data)
+
+    run("fit", 0.3)
+    whole = [("clip0", "clip1"), ("clip4",), ("clip6", "clip7"), ("clip8", "clip9")]
+    assert model.validated == whole * 2
+    lines = [json.loads(line) for line in (tmp_path / "bad_validation_samples.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["code"] for line in lines} == dict.fromkeys(("clip2", "clip3", "clip5"), "undecodable")
+    assert all(line["replaced_by"] is None for line in lines)
+    assert not (tmp_path / "bad_samples.jsonl").exists()
+    assert len([record for record in caplog.records if "bad sample" in record.getMessage()]) == 3
+    with pytest.raises(DataError, match=r"3 of 10 samples are bad, but bad_sample_budget=0\.2 allows 2"):
+        run("fit", 0.2)
+    with pytest.raises(DataError, match=r"clip2.*sample 2 of shard"):
+        run("validate", 0.3)
+
+
+def test_a_rank_whose_batch_is_bad_as_a_whole_stays_in_step(shards, tmp_path):
+    def batches(*bad):
+        folder = spoil(shards, tmp_path / "-".join(bad), *bad)
+        args = {"rank": 0, "world_size": 2, "block": 2, "remainder": "repeat", "tolerant": True}
+        stream = QuestionStream(ShardStream(folder, MediaProfile.of(MEDIA), **args), "labels", answered=True)
+        return [batch.keys for batch in StreamLoader(stream, None, BadSampleBudget(0.5), batch_size=2)]
+
+    assert batches("clip2", "clip3") == [("clip0", "clip1"), ("clip0",), ("clip4",)]
+    assert batches("clip0", "clip1") == [("clip2", "clip3"), ("clip2",), ("clip4",)]

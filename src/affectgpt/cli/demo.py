@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.cli.terminal import make_console, quiet, shown
+from affectgpt.cli.terminal import make_console, quiet, say, shown
 from affectgpt.cli.verb_parser import VerbParser
+from affectgpt.errors import ConfigError
+from affectgpt.files import cache_folder
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -34,6 +37,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     quiet()
     console = make_console()
+    cache = _cache_without_home(Path(args.out))
     console.print(f"demo in {shown(args.out)}: a synthetic corpus, SmolLM2-135M with LoRA, encoders from scratch")
 
     class Bars(Stages):
@@ -76,10 +80,22 @@ def run(verb: str, argv: Sequence[str]) -> int:
         f"wrote {shown(out / 'report.html')} (open it in a browser), report.json, predictions.jsonl, model.ckpt"
     )
     clip = next((out / "corpus").rglob("*.mp4"), out / "corpus")
-    console.print(
-        f"next: affectgpt predict {shlex.quote(shown(clip))} --checkpoint {shlex.quote(shown(out / 'model.ckpt'))}"
-    )
+    prefix = f"AFFECTGPT_CACHE={shlex.quote(shown(cache))} " if cache is not None else ""
+    clip_name, model = (shlex.quote(shown(path)) for path in (clip, out / "model.ckpt"))
+    console.print(f"next: {prefix}affectgpt predict {clip_name} --checkpoint {model}")
     return 0
+
+
+def _cache_without_home(out: Path) -> Path | None:
+    """Where the language model is unpacked for a user without a home folder; ``None`` where there is a cache."""
+    try:
+        cache_folder()
+    except ConfigError:
+        folder = out.absolute() / "cache"
+        os.environ["AFFECTGPT_CACHE"] = str(folder)
+        say(f"this user has no home folder: what is kept between runs goes to {shown(folder)} (AFFECTGPT_CACHE)")
+        return folder
+    return None
 
 
 def _percent(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import IO, NoReturn
+from typing import Any, NoReturn
 
 from affectgpt.cli.terminal import say
 
@@ -12,11 +12,11 @@ from affectgpt.cli.terminal import say
 class VerbParser(argparse.ArgumentParser):
     """``argparse.ArgumentParser``, which by itself repeats what it was given as it is, and passes over a full disk."""
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Print the help."""
         say(self.format_help(), end="", err=file is sys.stderr)
 
-    def print_usage(self, file: IO[str] | None = None) -> None:
+    def print_usage(self, file: Any = None) -> None:
         """Print how the verb is called."""
         say(self.format_usage(), end="", err=file is sys.stderr)
 
