@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import DataError
 from affectgpt.files import write_whole
 
@@ -64,7 +65,7 @@ def refuse_leak(found: Leak, allowed: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt check SET --against OTHER",
         description="Compare two sets by the names of their clips and the content of their media. The exit code is 1 "
         "if they share a clip. A set is a shard folder, a manifest, a folder of media, or a table of names.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 
 HARNESSES = {
     "inspect": "Inspect, of the UK AI Security Institute (inspect_ai)",
@@ -92,7 +93,7 @@ def _names(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt harness",
         description="Run MER-UniBench in an evaluation harness: how, and the files that it needs.",
         epilog=EXAMPLES,

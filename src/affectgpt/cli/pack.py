@@ -217,9 +217,7 @@ def _overlap(args: argparse.Namespace, layout: Layout | None) -> tuple[str, ...]
     if not (args.leave_out_overlap or args.allow_overlap):
         refuse_leak(found, "give --leave-out-overlap to pack the others, or --allow-overlap to pack all")
     if found.names:
-        print(
-            f"{found.describe()}; {'they are left out' if args.leave_out_overlap else 'they are packed all the same'}"
-        )
+        say(f"{found.describe()}; {'they are left out' if args.leave_out_overlap else 'they are packed all the same'}")
     return found.names if args.leave_out_overlap else ()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affectgpt.cli.check_leak import refuse_leak
 from affectgpt.cli.readers import chosen_wheel
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.pages.escaping import for_json
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     from affectgpt.bench.submission.challenge_tracks import TRACKS
 
     tracks = "; ".join(f"{t.number}: {t.title} ({', '.join(t.columns)})" for t in TRACKS.values())
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt submit",
         description="Check answers against the list of candidates and write answer.csv and answer.zip. "
         f"Tracks of mer2026: {tracks}. Track 4 (EEG) is out of scope.",

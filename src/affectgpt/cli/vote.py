@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.readers import chosen_wheel
 from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
 from affectgpt.pages.escaping import for_json
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     from affectgpt.bench.voting.rules import RULES, Constants
 
     published = Constants()
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt vote",
         description="Combine the predictions of two to fifty systems. "
         + "; ".join(f"{name}: {says}" for name, says in RULES.items())
