@@ -83,7 +83,8 @@ def test_two_subtitles_of_one_clip_are_not_guessed_at(tmp_path: Path) -> None:
         ("ambiguous", "u2.srt and u2.txt give different subtitles of 'u2'; keep one, or write 'subtitle' into u2.json"),
         (
             "ambiguous",
-            "u3.de.srt and u3.en.srt give different subtitles of 'u3'; keep one, or write 'subtitle' into u3.json",
+            "u3.de.srt and u3.en.srt give different subtitles of 'u3'; keep one, choose a language "
+            "(--subtitle de; there are de, en), or write 'subtitle' into u3.json",
         ),
     ]
     assert "1 .tsv" in scan.remarks[0]
@@ -91,7 +92,7 @@ def test_two_subtitles_of_one_clip_are_not_guessed_at(tmp_path: Path) -> None:
 
 def test_a_subtitle_file_that_cannot_be_read_is_a_fault_of_its_clip(tmp_path: Path) -> None:
     put(tmp_path, **{"a.mp4": "x", "a.srt": "no times", "b.mp4": "x", "b.json": "[" * 5000, "c.mp4": "x"})
-    (tmp_path / "c.txt").write_bytes("caf\u00e9".encode("utf-16"))
+    (tmp_path / "c.txt").write_bytes("caf\u00e9".encode("utf-16-le"))
     records, problems = scan_manifest(tmp_path)
     assert (records, [problem.code for problem in problems]) == ([], ["bad_side_file"] * 3)
 
@@ -201,3 +202,15 @@ def test_a_choice_that_nothing_follows_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "manifest.jsonl"):
         with pytest.raises(ConfigError, match="subtitle 'en' chooses among"):
             survey_manifest(path, subtitle="en")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_subtitles_in_the_unicode_of_windows_are_read(encoding: str, tmp_path: Path) -> None:
+    put(tmp_path, **{"u1.mp4": "", "u2.mp4": ""})
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "u1.srt").write_bytes((mark + SRT.replace("fine", "fin\u00e9")).encode(encoding))
+    (tmp_path / "u2.txt").write_bytes((mark + "\u9ad8\u5174").encode(encoding))
+    assert [record.subtitle for record in read_manifest(tmp_path)] == ["I am fin\u00e9.", "\u9ad8\u5174"]
+    table = mark + "name\tvideo\tlabels\nu1\tu1.mp4\tsad\n"
+    (tmp_path / "m.tsv").write_bytes(table.encode(encoding))
+    assert read_manifest(tmp_path / "m.tsv")[0].labels == ("sad",)

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.errors import CheckpointError
 from affectgpt.training.random_states import RandomStates, draw_states
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -89,3 +90,25 @@ def test_states_of_other_ranks_are_not_taken(caplog):
     states.load_state_dict({"seed": 1, "ranks": [draw_states(), draw_states()]})
     assert "generators of 2 ranks, and there are 1" in caplog.text
     assert states._pending is None
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, [], {}, {"seed": 1}, {"ranks": []}, {"seed": 1, "ranks": "x"}, {"seed": 1, "ranks": [None]},
+     {"seed": 1, "ranks": [{"python": 3}]}, {"seed": 1, "ranks": [{**draw_states(), "torch": torch.zeros(3)}]}],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_states_that_are_none_are_a_broken_checkpoint(stored) -> None:
+    before = torch.get_rng_state()
+    if stored == {"seed": 1, "ranks": [None]}:
+        put_back(stored)  # a rank that wrote none
+        return
+    with pytest.raises(CheckpointError, match="states of random generators"):
+        put_back(stored)
+    torch.set_rng_state(before)
+
+
+def put_back(stored) -> None:
+    states = RandomStates(seed=1)
+    states.load_state_dict(stored)
+    states.on_train_start(None, None)

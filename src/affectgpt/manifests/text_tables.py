@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,10 +79,10 @@ class TextTable:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, with or without a byte order mark.
+    """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one.
 
     Raises:
-        DataError: If it cannot be opened, or is no UTF-8.
+        DataError: If it cannot be opened, or is neither.
     """
     return _decoded(path)[0]
 
@@ -161,6 +162,8 @@ def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{str(path)!r} cannot be opened: {reason}; check the path") from error
     try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows programs write "Unicode text"
+            return content.decode("utf-16"), "utf-16"
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError as error:
         if other_encoding is not None:
@@ -173,7 +176,7 @@ def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:
 
 
 def _guess_encoding(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or content[1:2] == b"\0":
         return "UTF-16"
     try:
         content.decode("gb18030")

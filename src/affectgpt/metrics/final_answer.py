@@ -27,16 +27,21 @@ _THOUGHT_KEYS = (
 
 _THOUGHT_TAG = r"(?:think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad)"
 # In square brackets only the spelling of Mistral's models: "[thinking]" may be a list of labels.
-_TAG = re.compile(rf"(?P<start>(?i:<{_THOUGHT_TAG}>)|\[THINK\])|(?P<end>(?i:</{_THOUGHT_TAG}>)|\[/THINK\])")
+_TAG = re.compile(
+    rf"(?P<start>(?i:<{_THOUGHT_TAG}>)|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>)|"
+    rf"(?P<end>(?i:</{_THOUGHT_TAG}>)|\[/THINK\]|\u25c1/think\u25b7|<\|end_of_thought\|>)"
+)
 _CHANNEL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>", re.IGNORECASE)
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>")
-_SPECIAL = re.compile(r"<\|[^|<>]{0,40}\|>")
+_SPECIAL = re.compile(r"<\|(?!begin_of_thought|end_of_thought)[^|<>]{0,40}\|>")
 _ANSWER_TAG = r"(?:answer|final_answer|final answer|final)"
 _ANSWER = re.compile(rf"<{_ANSWER_TAG}>(.*?)(?:</?{_ANSWER_TAG}>|$)", re.DOTALL | re.IGNORECASE)
 _ANSWER_END = re.compile(rf"</{_ANSWER_TAG}>.*", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{\s*(?:\\text\w*\{)?([^{}]*)\}")
+# A line that says so itself, as of models that are told to end with one: "**Final answer:** sad", "The answer is: sad"
+_SAID = re.compile(r"(?im:^[\s*_#>]*(?:(?:the|my)\s+)?(?:final\s+)?answer(?:\s+is)?[\s*_]*[:\uff1a])[\s*_]*(?=\S)")
 _FENCE = re.compile(r"```[ \t]*(?:[A-Za-z]\w*[ \t]*\n)?(.*?)(?:```|$)", re.DOTALL)
-_MARKS = re.compile(r"[<{]|```|\\boxed|\[/?THINK\]")
+_MARKS = re.compile(r"[<{\u25c1]|```|\\boxed|\[/?THINK\]|(?i:answer(?:\s+is)?[\s*_]*[:\uff1a])")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
 _OPENING = re.compile(r"[\[{]")
 _CUT = re.compile(r"(?:\[\s*)?\{\s*[\"']\w")
@@ -68,7 +73,8 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
 
     Thoughts stand in tags (``<think>``, ``<reasoning>``, ...), of which either may be missing: what stands before a
     closing tag is thought, and so is all that follows an opening one that nothing closes. The answer is what stands in
-    the last pair of answer tags or in the last box (``\boxed{}``), else all but the thoughts; in it a fenced block
+    the last pair of answer tags or in the last box (``\boxed{}``), else what follows the last line that begins with
+    "Answer:" or "Final answer:", else all but the thoughts; in it a fenced block
     counts, and a JSON object or list. Of an object the first of the keys counts that it has, and keys such as
     "reasoning" are thoughts; of labels with truth values the true ones count, of labels with scores those from 0.5.
     JSON that was cut off is read up to the cut. A text without any of this is returned as it is.
@@ -95,6 +101,9 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
     elif answer is not None:
         before = re.split(rf"<{_ANSWER_TAG}>|\\boxed", rest, maxsplit=1, flags=re.IGNORECASE)[0]
         thoughts.append(before)
+    if answer is None and (said_so := list(_SAID.finditer(rest))):
+        thoughts.append(rest[: said_so[-1].start()])
+        answer = rest[said_so[-1].end() :].strip().strip("*_")
     found = rest if answer is None else answer
     fenced = [block for block in _FENCE.finditer(found) if block.group(1).strip()]
     if fenced:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from affectgpt.errors import CheckpointError, reason_of
+
 log = logging.getLogger(__name__)
 
 
@@ -78,8 +80,14 @@ class RandomStates(lightning.Callback):
         return {"seed": self.seed, "ranks": ranks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep this rank's states until training begins."""
-        ranks = state_dict["ranks"]
+        """Keep this rank's states until training begins.
+
+        Raises:
+            CheckpointError: If they are something else.
+        """
+        ranks = state_dict.get("ranks") if isinstance(state_dict, dict) else None
+        if not isinstance(ranks, list) or "seed" not in state_dict:
+            raise CheckpointError(f"the checkpoint's states of random generators are {str(state_dict)[:200]!r}")
         world, rank = 1, 0
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
@@ -95,8 +103,15 @@ class RandomStates(lightning.Callback):
             self._pending = ranks[rank]
 
     def _restore(self) -> None:
-        if self._pending is not None:
+        if self._pending is None:
+            return
+        try:
             set_states(self._pending)
+        except Exception as error:  # whatever the generators make of states that are none
+            raise CheckpointError(
+                f"the checkpoint's states of random generators cannot be put back ({type(error).__name__}: "
+                f"{reason_of(error)}); resume from another checkpoint"
+            ) from error
 
 
 def draw_states() -> dict[str, Any]:
