@@ -1,21 +1,23 @@
-"""A JPEG that is cut or flipped is not taken for a whole one."""
+"""A JPEG that is cut or flipped, and a GIF that is cut, are not taken for whole ones."""
 
 from __future__ import annotations
 
 import io
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from affectgpt.errors import DataError
 from affectgpt.media import MediaProfile, load_clip
 from affectgpt.media.compact import decode_jpegs, encode_jpegs
 from affectgpt.media.decode.decoder import decode
-from affectgpt.media.pictures.picture_header import is_whole_jpeg, picture_size
+from affectgpt.media.pictures.picture_header import is_whole_gif, is_whole_jpeg, picture_size
 from affectgpt.media.verdict import check_media
 from clipmaker import make_png
 
@@ -99,3 +101,20 @@ def test_sizes_are_read_from_headers() -> None:
     inside = b"\xff\xd8" + exif.replace(b"\xff\xd9", b"\xff\xd8") + make_jpeg()[2:]
     assert is_whole_jpeg(inside)
     assert not is_whole_jpeg(inside[:-2])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_gif_that_was_cut_is_damaged(frames: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 255, (64, 96, 3), np.uint8)) for _ in range(frames)]
+    pictures[0].save(tmp_path / "whole.gif", save_all=True, append_images=pictures[1:], duration=200, loop=0)
+    content = (tmp_path / "whole.gif").read_bytes()
+    assert is_whole_gif(content)
+    assert check_media(tmp_path / "whole.gif").code != "damaged"
+    for share in (0.5, 0.9, 0.97):
+        (tmp_path / "cut.gif").write_bytes(content[: int(share * len(content))])
+        found = check_media(tmp_path / "cut.gif")
+        assert "damaged" in " ".join(found.notes), share
+        assert found.code == "damaged"
+    if frames == 1:
+        assert not any(is_whole_gif(content[:length]) for length in range(0, len(content) - 2, 7))

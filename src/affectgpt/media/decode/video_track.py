@@ -17,7 +17,7 @@ from affectgpt.media.decode.timeline import Timeline, floor_indices, stream_rate
 from affectgpt.media.decode.tracks import Track
 from affectgpt.media.decode.views import View
 from affectgpt.media.limits import MAX_PIXELS
-from affectgpt.media.pictures.picture_header import is_whole_jpeg
+from affectgpt.media.pictures.picture_header import is_whole_gif, is_whole_jpeg
 from affectgpt.media.pictures.scale import build_scaler
 
 
@@ -116,6 +116,10 @@ class VideoTrack(Track):
         return notes
 
     def _decode(self, packet: Packet[Any]) -> list[Any]:
+        if self.codec == "gif" and packet.size:
+            shown = super()._decode(packet)
+            self._num_damaged += bool(shown) and not is_whole_gif(bytes(packet))
+            return shown
         if self.codec != "mjpeg" or not packet.size:
             return super()._decode(packet)
         try:

@@ -40,6 +40,41 @@ def is_whole_jpeg(content: bytes) -> bool:
     return any(mark == _END for mark, _, _ in _marks(content))
 
 
+def is_whole_gif(content: bytes) -> bool:
+    """Whether a picture of a GIF reaches its end; FFmpeg fills up one that was cut (GIF89a specification, section 15).
+
+    Args:
+        content: A file, or what a container holds of one picture: blocks up to the end of its data.
+    """
+    at = 0
+    if content[:4] == b"GIF8" and len(content) > 10:
+        at = 13 + _color_bytes(content[10])
+    while at < len(content):
+        kind = content[at]
+        if kind == _GIF_EXTENSION:
+            at += 2
+        elif kind == _GIF_PICTURE and at + 10 < len(content):
+            at += 10 + _color_bytes(content[at + 9]) + 1
+        else:
+            return False
+        while at < len(content) and content[at]:
+            at += 1 + content[at]
+        if at >= len(content):
+            return False
+        if kind == _GIF_PICTURE:
+            return True
+        at += 1
+    return False
+
+
+_GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
+
+
+def _color_bytes(flags: int) -> int:
+    """Length of the table of colours that the flags of a GIF announce."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
 def _marks(content: bytes) -> list[tuple[int, int, int]]:
     """The marks of a JPEG up to its end, with width and height where they say a size (ITU-T T.81, annex B)."""
     found = []
