@@ -297,7 +297,7 @@ def test_a_program_that_crashes_lies_or_hangs_costs_its_samples(tmp_path: Path) 
     assert script.name in json.dumps(answerer.identity())
     broken = ANSWERERS.build(Spec("command", {"command": "false", "max_failures": 3}))
     taken: list[Answer] = []
-    with pytest.raises(DataError, match=r"'false' gave no answer 3 times .* the program ended"):
+    with pytest.raises(DataError, match=r"'false' gave no answer 3 times .* the program (ended|takes no more)"):
         taken.extend(broken.answer(asked))
     assert [one.kind for one in taken] == ["failed"] * 3
     with pytest.raises(ConfigError, match="cannot be started: No such file"):
@@ -415,3 +415,30 @@ def test_sound_files_are_sent_and_what_a_clip_lacks_is_told(tmp_path: Path) -> N
     assert "missing" not in found["b"].extra
     assert [found[key].kind for key in "de"] == ["failed", "failed"]
     assert "missing.mp4" in str(found["d"].reason)
+
+
+def test_a_list_without_gold_is_answered_and_written_in_its_order(tmp_path: Path, capsys) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(PROGRAM)
+    keys = ["c7", "a0", "b4", "z9"]
+    lines = [{"name": key, "video": f"{key}.mp4", "subtitle": f"I am sad, {key}", "labels": ["x"]} for key in keys]
+    for key in keys:
+        (tmp_path / f"{key}.mp4").write_bytes(make_clip(0.2))
+    lines.append({"name": "gone", "video": "gone.mp4"})
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    argv = ["bench", "--answerer", f"command:{sys.executable} {script}", "--clips", str(tmp_path / "list.jsonl")]
+    argv += ["--out", str(tmp_path / "out"), "--arg", "num_ahead=4"]
+    assert main(argv) == 1
+    assert "1 entries of" in capsys.readouterr().err
+    assert main([*argv, "--allow-partial"]) == 0
+    said = capsys.readouterr()
+    assert "3 answered, 1 refused; labels in" in said.out
+    assert "1 entries are left out: 'gone'" in said.err
+    folder = tmp_path / "out/answers/results-list/mine"
+    with np.load(folder / "mine-openset.npz") as arrays:
+        assert arrays["filenames"].tolist() == keys
+        assert arrays["fileitems"].tolist() == ["[happy, sad]", "[happy, sad]", "[]", "[happy, sad]"]
+    rows = [json.loads(line) for line in (folder / "mine.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in rows] == keys
+    assert (rows[2]["kind"], rows[2]["reason"], rows[2]["labels"]) == ("refused", "no faces", [])
+    assert rows[0]["text"] == "[happy] I am sad, c7"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from affectgpt.errors import DataError, first_few
 
 if TYPE_CHECKING:
     from affectgpt.datamodules.unibench import BenchSet
+    from affectgpt.manifests.record import Record
 
 Progress = Callable[[str, str, int, int], None]
 """Called with the answerer's name, the set, answered samples and all samples."""
@@ -36,6 +37,8 @@ class Answered:
         extractor: How labels were read out of the answers.
         sentiment_reader: How sentiments were read off the labels, of a sentiment set.
         record: What the answers took, such as tokens and cost.
+        labels: The labels of every sample, in the order of the set.
+        texts: The answers, and the words of refusals, as they were given.
     """
 
     predictions: Path
@@ -45,6 +48,30 @@ class Answered:
     extractor: Mapping[str, Any]
     sentiment_reader: Mapping[str, Any] | None
     record: Mapping[str, Any]
+    labels: Mapping[str, Sequence[str]]
+    texts: Mapping[str, str]
+
+
+def asked_of_records(records: Iterable[Record], question: str, name: str) -> list[Asked]:
+    """The clips of a manifest with a question, without their labels.
+
+    Args:
+        records: The clips.
+        question: What is asked.
+        name: What the list is called.
+    """
+    return [
+        Asked(
+            one.key,
+            question,
+            name,
+            one.subtitle,
+            one.video,
+            one.audio,
+            one.faces if one.faces is not None and one.faces.is_file() else None,
+        )
+        for one in records
+    ]
 
 
 def asked_of(bench_set: BenchSet, question: str) -> list[Asked]:
@@ -123,8 +150,20 @@ class AnswerRun:
             sentiment = reader.record()
         identity = {**log.identity, "run": log.run, **log.notes}
         return Answered(
-            predictions, identity, failed, refused, extractor.record(), sentiment, _taken(found.values(), self.answerer)
+            predictions=predictions,
+            identity=identity,
+            failed=failed,
+            refused=refused,
+            extractor=extractor.record(),
+            sentiment_reader=sentiment,
+            record=_taken(found.values(), self.answerer),
+            labels=labels,
+            texts={key: found[key].text for key in keys if key in found},
         )
+
+    def file_stem(self, run: int = 0) -> str:
+        """What the files of a repetition are called, without their endings."""
+        return f"{self.name}.run{run + 1}" if run else self.name
 
     def log_of(self, set_name: str, asked: Sequence[Asked], run: int = 0) -> AnswerLog:
         """The log of one set's answers."""
@@ -164,8 +203,7 @@ class AnswerRun:
         log.add([row])
 
     def _path(self, set_name: str, suffix: str, run: int) -> Path:
-        name = f"{self.name}.run{run + 1}" if run else self.name
-        return self.out / f"results-{set_name}" / self.system / f"{name}{suffix}"
+        return self.out / f"results-{set_name}" / self.system / f"{self.file_stem(run)}{suffix}"
 
     def _tell(self, set_name: str, done: int, total: int) -> None:
         if self.progress is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.bench_answerers import OURS, add_answerers, default_extractor, make_answerers, system_name
+from affectgpt.cli.bench_clips import add_clips, answer_clips
 from affectgpt.cli.bench_progress import answer_bars
 from affectgpt.cli.readers import add_readers, make_readers
 from affectgpt.cli.terminal import make_console, quiet, say, shown
@@ -65,6 +66,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         return 0
     if args.diff:
         return _diff(*args.diff)
+    if args.clips:
+        if not args.out:
+            raise ConfigError("give --out, the folder for the answers")
+        return answer_clips(args, make_console(err=True))
     asks = bool(args.model) or args.answerer != OURS
     if asks == bool(args.predictions):
         raise ConfigError(
@@ -309,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSON of checkpoint to validation score; by default read from the checkpoints",
     )
+    add_clips(parser)
     add_answerers(parser)
     add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
     add_readers(parser)
