@@ -62,6 +62,21 @@ TABLES: list[tuple[Registry[Any], dict[str, dict[str, Any]]]] = [
 ]
 
 
+def tiny_bundle() -> Any:
+    """A wav2vec 2.0 bundle of torchaudio, small enough for random weights."""
+    params = {
+        **torchaudio.pipelines.WAV2VEC2_BASE._params,
+        "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 4)],
+        "encoder_embed_dim": 16,
+        "encoder_pos_conv_kernel": 16,
+        "encoder_pos_conv_groups": 2,
+        "encoder_num_layers": 4,
+        "encoder_num_heads": 2,
+        "encoder_ff_interm_features": 32,
+    }
+    return torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", params, 16_000, False, "Wav2Vec2")
+
+
 @pytest.fixture(scope="module")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Local folders of tiny networks with random weights, and a tiny torchaudio bundle."""
@@ -95,19 +110,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
     head = TinyLM(dim=16, layers=1, heads=2)
     head.network.save_pretrained(folders["lm"])
     head.tokenizer.save_pretrained(folders["lm"])
-    params = {
-        **torchaudio.pipelines.WAV2VEC2_BASE._params,
-        "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 4)],
-        "encoder_embed_dim": 16,
-        "encoder_pos_conv_kernel": 16,
-        "encoder_pos_conv_groups": 2,
-        "encoder_num_layers": 4,
-        "encoder_num_heads": 2,
-        "encoder_ff_interm_features": 32,
-    }
     with pytest.MonkeyPatch.context() as patch:
-        bundle = torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", params, 16_000, False, "Wav2Vec2")
-        patch.setattr(torchaudio.pipelines, "TINY", bundle, raising=False)
+        patch.setattr(torchaudio.pipelines, "TINY", tiny_bundle(), raising=False)
         # the real weights have a test of their own
         patch.setattr("affectgpt.llm.smollm2.smollm2_folder", lambda: folders["lm"])
         yield {name: str(folder) for name, folder in folders.items()}

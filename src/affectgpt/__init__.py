@@ -1,6 +1,6 @@
 """Multimodal emotion understanding: encoders, pre-fusion, LLM, data and metrics that compose by name.
 
-Importing the package is cheap: public names are loaded on first use, and no torch before that.
+Importing the package is cheap: public names, and torch with them, are loaded on first use.
 """
 
 import lazy_loader

@@ -41,8 +41,7 @@ def choose_attention(requested: str = "auto", dtype: torch.dtype = torch.bfloat1
     """
     if requested not in BACKENDS:
         raise ConfigError(
-            f"no attention backend is called {requested!r}.{did_you_mean(requested, BACKENDS)} Known: "
-            f"{', '.join(BACKENDS)}"
+            f"unknown attention backend {requested!r}.{did_you_mean(requested, BACKENDS)} Known: {', '.join(BACKENDS)}"
         )
     if requested in FLASH:
         lacking = _lacking(requested, dtype)

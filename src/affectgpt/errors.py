@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class AffectGPTError(Exception):
-    """Base of every error that the library raises for something the user can mend."""
+    """Base of every error that the library raises for something the user can fix."""
 
 
 class ConfigError(AffectGPTError, ValueError):
@@ -15,7 +15,7 @@ class ConfigError(AffectGPTError, ValueError):
 
 
 class AlignmentError(AffectGPTError, ValueError):
-    """The number of feature vectors does not fit the placeholders of a prompt."""
+    """The number of feature vectors differs from the number of placeholders in a prompt."""
 
 
 class CheckpointError(AffectGPTError, RuntimeError):
@@ -35,7 +35,7 @@ class MediaError(DataError):
 
     Args:
         message: What is wrong with which file, and what to do.
-        code: Why, in one word for a machine: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks`` or
+        code: The reason as a machine-readable word: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks`` or
             ``undecodable``.
     """
 
@@ -45,7 +45,7 @@ class MediaError(DataError):
 
 
 def reason_of(error: BaseException) -> str:
-    r"""What another library's error says, in one line without a full stop; its class where it says nothing.
+    r"""The message of another library's error, on one line without a full stop; its class if the message is empty.
 
     Examples:
         >>> reason_of(OSError("no such file.\nTry another."))
@@ -54,19 +54,19 @@ def reason_of(error: BaseException) -> str:
         'KeyError'
     """
     if "trust_remote_code" in str(error):
-        return "it brings code of its own, which is never run; use a model that transformers knows by itself"
+        return "it needs code of its own, which is never run; use a model that transformers supports itself"
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".") if lines else type(error).__name__
 
 
 def did_you_mean(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
-    """A hint at near names, with a space before it; empty where nothing is near.
+    """A hint at similar names, with a space before it; empty if no name is similar.
 
     Args:
-        name: What was asked for.
-        known: What there is.
-        most: How many near names to give at most.
-        cutoff: How near they must be, from 0 to 1.
+        name: The unknown name.
+        known: The known names.
+        most: Most names to suggest.
+        cutoff: Least similarity of a suggested name, from 0 to 1.
 
     Examples:
         >>> did_you_mean("atention", ["attention", "mean"])

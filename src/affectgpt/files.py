@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, digested, and kept between runs."""
+"""Writes files and folders whole or not at all, computes digests, and finds the cache folder."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def cache_folder() -> Path:
 
 @contextmanager
 def draft(path: str | Path) -> Iterator[Path]:
-    """A temporary file in the same folder, which becomes the file when the block ends without an error.
+    """A temporary file in the same folder, which is renamed to ``path`` if the block ends without an error.
 
     The file gets the mode that the process's umask gives to new files.
 
     Args:
-        path: File to write or replace; its folder is made if it is missing.
+        path: File to write or replace; its folder is created if it is missing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,11 +54,11 @@ def draft(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        Path(name).chmod(new_file_mode())  # a temporary file is its owner's alone
+        Path(name).chmod(new_file_mode())  # a temporary file is readable by its owner only
         Path(name).replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) and error.filename is None:
-            error.filename = str(path)  # a write that meets a full disk does not name its file
+            error.filename = str(path)  # an error from a full disk does not name the file
         raise
     finally:
         Path(name).unlink(missing_ok=True)
@@ -66,12 +66,12 @@ def draft(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def draft_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``path``, which takes its place when the block ends without an error.
+    """A temporary folder beside ``path``, which is renamed to ``path`` if the block ends without an error.
 
-    The folder gets the mode that the process's umask gives to new folders; a folder that stands at ``path`` gives way.
+    The folder gets the mode that the process's umask gives to new folders; an existing folder is replaced.
 
     Args:
-        path: Folder to make or replace; the folder that holds it is made if it is missing.
+        path: Folder to create or replace; its parent is created if it is missing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,12 +85,12 @@ def draft_folder(path: str | Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, path: Path, hidden: Path) -> None:
-    """Give a finished folder its name; one that has the name already steps aside first, and is removed at the end.
+    """Give a finished folder its name; an existing folder of that name is moved aside first and removed at the end.
 
     Args:
         new: The finished folder, on the same file system.
         path: The name that it gets.
-        hidden: Where the old folder lies in between; a kill there leaves it whole, for ``restore_folder``.
+        hidden: Where the old folder is kept in between; a kill leaves it whole there, for ``restore_folder``.
     """
     if path.exists():
         path.rename(hidden)
@@ -99,7 +99,7 @@ def replace_folder(new: Path, path: Path, hidden: Path) -> None:
 
 
 def restore_folder(path: Path, hidden: Path) -> None:
-    """Mend what a kill in the middle of ``replace_folder`` left: the old folder returns, unless the new one stands."""
+    """Repair what a kill inside ``replace_folder`` left: bring the old folder back, unless the new one is in place."""
     if not hidden.exists():
         return
     if path.exists():
@@ -109,10 +109,10 @@ def restore_folder(path: Path, hidden: Path) -> None:
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Write a file whole or not at all, so that no half-written one is ever seen.
+    """Write a file whole or not at all, so that no half-written file is ever seen.
 
     Args:
-        path: File to write or replace; its folder is made if it is missing.
+        path: File to write or replace; its folder is created if it is missing.
         content: Bytes, or text that is written as UTF-8.
     """
     with draft(path) as file:
@@ -132,13 +132,13 @@ def parse_json(text: str | bytes, where: str) -> Any:
         where: The file, or the file and line, for messages.
 
     Raises:
-        DataError: If it is no JSON, or is nested too deep, or holds a number that is too long.
+        DataError: If it is not JSON, is nested too deeply, or holds a number that is too long.
     """
     try:
         return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except RecursionError:
-        raise DataError(f"{where} is nested too deep to be read as JSON") from None
-    except ValueError as error:  # wider than JSONDecodeError: also other encodings and numbers of thousands of digits
+        raise DataError(f"{where} is nested too deeply to be read as JSON") from None
+    except ValueError as error:  # includes JSONDecodeError, wrong encodings and numbers with thousands of digits
         raise DataError(f"{where} is not JSON: {error}") from error
 
 
@@ -155,7 +155,7 @@ def digest_of_file(path: str | Path) -> str:
 
 
 def new_file_mode() -> int:
-    """The mode that the process's umask gives to new files, for those that are made with another one."""
+    """The mode that the process's umask gives to new files, for files that were created with another mode."""
     return 0o666 & ~_umask()
 
 
@@ -164,15 +164,15 @@ def read_json(path: str | Path, *, most_bytes: int) -> Any:
 
     Args:
         path: The file.
-        most_bytes: The largest file that is read.
+        most_bytes: Size of the largest file that is read.
 
     Raises:
-        DataError: If it cannot be read, is larger, or is no JSON.
+        DataError: If the file cannot be read, is larger, or is not JSON.
     """
     try:
         size = Path(path).stat().st_size
         if size > most_bytes:
-            raise DataError(f"{path} has {size} bytes, and at most {most_bytes} are read of such a file")
+            raise DataError(f"{path} has {size} bytes, but such a file may have at most {most_bytes}")
         content = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -186,7 +186,7 @@ def _umask() -> int:
         found = [line.split()[1] for line in lines if line.startswith("Umask:")]
         if found:
             return int(found[0], 8)
-    # elsewhere it can only be read by setting it, so that another thread may see the strict one for a moment
+    # elsewhere it can only be read by setting it; other threads may see the strict value for a moment
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,7 +1,7 @@
-"""The one place that reaches into what Lightning does not promise to keep.
+"""The only file that uses private attributes of Lightning.
 
 Written for Lightning 2.6. ``tests/training/test_lightning_privates.py`` fails when Lightning changes what is used here;
-look at each function then, and raise ``WRITTEN_FOR``.
+then check each function and raise ``WRITTEN_FOR``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 WRITTEN_FOR = "2.6"
-"""The release of Lightning that these functions were read against."""
+"""The release of Lightning that these functions were checked against."""
 
 
 def steps_between_checkpoints(saver: Any) -> int:
-    """The steps after which a ``ModelCheckpoint`` saves, 0 where it does not go by steps; it has no public name."""
+    """The number of steps after which a ``ModelCheckpoint`` saves; 0 if it does not save by steps."""
     return int(saver._every_n_train_steps)
 
 
@@ -23,12 +23,12 @@ def saved_at_this_step(saver: Any, trainer: Any) -> bool:
 
 
 def save_last_checkpoint(saver: Any, trainer: Any) -> None:
-    """Have a ``ModelCheckpoint`` write its ``last.ckpt``, under the name and with the bookkeeping of its own."""
+    """Make a ``ModelCheckpoint`` write its ``last.ckpt`` with its own naming and bookkeeping."""
     saver._save_last_checkpoint(trainer, saver._monitor_candidates(trainer))
 
 
 def writes_shards(strategy: Any) -> bool:
-    """Whether a strategy of the trainer writes each rank's share of the weights into a checkpoint folder of its own.
+    """Whether a strategy of the trainer saves each rank's share of the weights separately in a checkpoint folder.
 
     Lightning keeps the argument ``save_distributed_checkpoint`` of ``ModelParallelStrategy`` in a private attribute;
     other strategies have none.
@@ -37,20 +37,20 @@ def writes_shards(strategy: Any) -> bool:
 
 
 def tell_to_stop(trainer: Any) -> None:
-    """Have the trainer raise its ``SIGTERMException`` after the batch at hand; the public attribute cannot be set."""
+    """Make the trainer raise its ``SIGTERMException`` after the current batch; the public attribute is read-only."""
     trainer._signal_connector.received_sigterm = True
 
 
 def batches_begun(trainer: Any) -> int:
-    """Batches of the present epoch that training has begun, those before a resumed checkpoint included."""
+    """Number of batches of the current epoch that training has begun, including those before a resumed checkpoint."""
     return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
 
 def count_epoch_as_begun(trainer: Any) -> None:
-    """Set the counts of epochs to those of a run in the middle of one.
+    """Set the epoch counts to those of a run in the middle of an epoch.
 
-    Resumed at the end of an epoch, Lightning 2.6 loses count of the epochs that were begun; a checkpoint written in the
-    next one would then pass for the end of it, and its batches be learnt again.
+    If it resumes at the end of an epoch, Lightning 2.6 does not count the next epoch as begun; a checkpoint written in
+    that epoch would then look like one from its end, and its batches would be learnt again.
     """
     progress = trainer.fit_loop.epoch_progress
     for count in (progress.total, progress.current):
@@ -70,12 +70,12 @@ def epochs_in(checkpoint: Any) -> dict[str, int]:
 
 
 def move_batches(checkpoint: Any, by: int, *, is_last: bool) -> None:
-    """Have a checkpoint restore another number of batches of the epoch as made.
+    """Change the number of finished batches that a checkpoint restores.
 
     Args:
-        checkpoint: Changed in place.
-        by: What is added to each count.
-        is_last: Whether the epoch is then over.
+        checkpoint: The checkpoint, changed in place.
+        by: Number to add to each count.
+        is_last: Whether the epoch is then finished.
     """
     progress = batches_in(checkpoint)
     for name in ("ready", "started", "processed", "completed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import lightning
 import torch
@@ -13,9 +13,13 @@ from torch import nn
 
 from affectgpt.types import Features
 
-# here, and not beside the class: types.py is read without torch, and nobody has features without parts
+# not in types.py, which is imported without torch; every user of Features imports this file
 torch.export.register_dataclass(Features, serialized_type_name="affectgpt.types.Features")
-torch.serialization.add_safe_globals([Features])  # two tensors; the inputs that a saved program of torch.export holds
+# a dataclass of two tensors, stored as input of a saved torch.export program
+torch.serialization.add_safe_globals([Features])
+
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Part(lightning.LightningModule):
@@ -24,12 +28,12 @@ class Part(lightning.LightningModule):
     A subclass declares its arguments in ``__init__`` and calls ``super().__init__()``; nothing else is needed for
     ``load_from_checkpoint`` to rebuild it. Arguments that are not plain JSON are refused with a ``TypeError``.
 
-    A frozen part (``freeze()``) takes no gradient and stays in eval mode, whatever the trainer does.
+    A frozen part (``freeze()``) gets no gradients and stays in eval mode, whatever the trainer does.
     """
 
     _init_args: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102  notes the arguments; __init__ follows
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102  stores the arguments; __init__ follows
         part = super().__new__(cls)
         # nn.Module.__setattr__ is not ready before __init__
         object.__setattr__(part, "_init_args", _bound_arguments(cls, args, kwargs))
@@ -38,20 +42,20 @@ class Part(lightning.LightningModule):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         signature = inspect.signature(cls.__init__)
-        # __new__ takes anything; what the part takes is what __init__ says
+        # __new__ takes any arguments; the signature of the part is that of __init__
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
 
     def __init__(self) -> None:
         super().__init__()
         self._frozen = False
         self._was_trained = False
-        # Lightning's save_hyperparameters collects arguments from the frames that call it: where one module builds
-        # another in its __init__, the inner one gets those of the outer one (tests/test_parts_contract.py shows it).
+        # Lightning's save_hyperparameters collects arguments from the calling frames: if one module builds another in
+        # its __init__, the inner one gets those of the outer one (tests/test_parts_contract.py shows it).
         self.hparams.update(copy.deepcopy(self._init_args))
 
     @property
     def frozen(self) -> bool:
-        """Whether the part takes no gradient and stays in eval mode."""
+        """Whether the part gets no gradients and stays in eval mode."""
         return self._frozen
 
     def freeze(self) -> Self:
@@ -62,15 +66,15 @@ class Part(lightning.LightningModule):
 
     @property
     def was_trained(self) -> bool:
-        """Whether its weights are its own, not those of a file: it was unfrozen once, or a checkpoint brought them."""
+        """Whether its weights may differ from its weight file: it was once unfrozen, or a checkpoint replaced them."""
         return self._was_trained
 
     def keep_weights(self) -> None:
-        """Note that the weights are not those of a file, so that a checkpoint holds them all."""
+        """Note that the weights differ from the weight file, so that checkpoints hold all of them."""
         self._was_trained = True
 
     def unfreeze(self) -> Self:
-        """Train this part, or train it again; a checkpoint holds all its weights from then on."""
+        """Train this part; checkpoints hold all its weights from then on."""
         self._frozen = False
         self._was_trained = True
         super().unfreeze()
@@ -87,6 +91,13 @@ class Part(lightning.LightningModule):
     def restored_prefixes(self) -> list[str]:
         """Prefixes of the state dict that ``__init__`` reads from a weight file; a checkpoint can leave them out."""
         return []
+
+
+def submodule(modules: nn.ModuleDict, name: str, kind: type[M]) -> M:
+    """One of a model's modules by name, checked to be of a kind."""
+    module = modules[name]
+    assert isinstance(module, kind)
+    return module
 
 
 def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Cleans what people type and programs cut: halves of an emoji, invisible characters, two spellings of one letter."""
+"""Cleans text: unpaired surrogates, invisible characters, and different encodings of one letter."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import re
 import unicodedata
 from typing import Literal
 
-# Unicode's Default_Ignorable_Code_Point: characters that show nothing, such as the zero-width space, the soft hyphen,
-# the byte order mark, marks of direction and Hangul fillers. The two joiners are treated apart.
+# Unicode's Default_Ignorable_Code_Point: invisible characters, such as the zero-width space, the soft hyphen, the byte
+# order mark, marks of direction and Hangul fillers. The two joiners are treated separately.
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # the others are white space to str.split
-# Persian and Indic scripts and composed emoji are spelt with joiners; beside a Latin letter or at an end, one is noise.
+# Persian and Indic scripts and composed emoji are spelt with joiners; next to a Latin letter or at either end, a joiner
+# is noise.
 _STRAY_JOINER = re.compile("(?<![^\x00-\u024f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\u024f])")
 
 
 def clean_text(text: str) -> str:
-    r"""A text that every program can write: halves of a surrogate pair are joined, a lone half becomes U+FFFD.
+    r"""Make a text encodable: the halves of a surrogate pair are joined, an unpaired surrogate becomes U+FFFD.
 
-    JavaScript and Java leave half an emoji when they cut a text by UTF-16 units; UTF-8 cannot hold it, and tokenizers
+    JavaScript and Java leave half an emoji when they cut a text by UTF-16 units; UTF-8 cannot encode it, and tokenizers
     refuse it.
 
     Examples:
@@ -33,9 +34,9 @@ def clean_text(text: str) -> str:
 
 
 def clean_label(text: str) -> str:
-    r"""A label as everybody reads it: no invisible characters, one spelling of a letter (NFKC), single spaces.
+    r"""Normalise a label: no invisible characters, one encoding of each letter (NFKC), single spaces.
 
-    Two labels that look the same are then the same; capitals stay.
+    Two labels that look the same are then equal; upper case stays.
 
     Examples:
         >>> clean_label("\ufeffat\u00a0 ea\u00adse"), clean_label("re\u0301volte\u0301") == "r\u00e9volt\u00e9"
@@ -45,10 +46,10 @@ def clean_label(text: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    r"""A sample's name without invisible characters and white space around it, letters spelt in one way (NFC).
+    r"""Normalise a sample's name: no invisible characters, no white space around it, one encoding of each letter (NFC).
 
     macOS writes the letter ``é`` of a file name as two characters and other systems as one; a name in a table then
-    fits neither the file nor another table, although all three look the same.
+    matches neither the file nor another table, although all look the same.
 
     Examples:
         >>> clean_name(" \ufeffcafe\u0301_01\u200b ") == "caf\u00e9_01"
@@ -58,10 +59,10 @@ def clean_name(text: str) -> str:
 
 
 def mixed_scripts(text: str) -> str | None:
-    r"""The scripts that one word takes its letters from, where Latin, Greek and Cyrillic letters look alike.
+    r"""Find a word that mixes Latin, Greek and Cyrillic letters, which look alike.
 
     Returns:
-        Such as ``"CYRILLIC and LATIN"``, or ``None`` where every word keeps to one of them.
+        The scripts, such as ``"CYRILLIC and LATIN"``, or ``None`` if no word mixes them.
 
     Examples:
         >>> mixed_scripts("h\u0430ppy"), mixed_scripts("happy \u0440\u0430\u0434")

@@ -1,6 +1,6 @@
 """The values that travel between the parts, and the shape legend.
 
-Shape letters used in the whole library: ``B`` batch, ``T`` time (frames or audio segments), ``S`` audio segments,
+Shape letters used throughout the library: ``B`` batch, ``T`` time (frames or audio segments), ``S`` audio segments,
 ``N`` audio samples, ``H`` height, ``W`` width, ``D`` feature width, ``K`` tokens after pooling, ``L`` sequence of the
 language model, ``E`` width of the language model.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Modality(StrEnum):
-    """What kind of signal an encoder reads."""
+    """The kind of signal that an encoder reads."""
 
     VISUAL = "visual"
     AUDIO = "audio"
@@ -64,12 +64,12 @@ class Clip:
     Attributes:
         key: Unique name of the sample; every message about the clip carries it.
         media: Source name (see ``SOURCES``) to its tensor; a missing source is simply absent.
-        subtitle: Spoken words, or ``None`` where none are known.
-        labels: Open-vocabulary emotion labels; empty where none are known.
+        subtitle: Spoken words, or ``None`` if unknown.
+        labels: Open-vocabulary emotion labels; empty if unknown.
         description: Free-form emotion description, or ``None``.
-        features: Stream name to pre-computed feature vectors, float ``[T, D]``; T is 0 where the clip lacks the stream.
-        duration_seconds: Length of the clip, or ``None`` where unknown.
-        extra: Whatever else the manifest said about the clip (plain JSON).
+        features: Stream name to pre-computed feature vectors, float ``[T, D]``; T is 0 if the clip lacks the stream.
+        duration_seconds: Length of the clip, or ``None`` if unknown.
+        extra: Other fields of the clip's manifest record (plain JSON).
     """
 
     key: str
@@ -84,17 +84,17 @@ class Clip:
 
 @dataclass
 class Batch:
-    """Clips side by side, with what is asked of the model; not frozen, see ``Features``.
+    """Clips side by side, with their questions and answers; not frozen, see ``Features``.
 
     Attributes:
-        keys: One key a sample, B in all.
+        keys: One key per sample, B in all.
         media: Source name to uint8 ``[B, T, 3, H, W]`` or float32 ``[B, S, N]``; rows of samples that lack the source
             are zero.
         keep: Source name to bool ``[B, T]`` or ``[B, S]``; ``True`` marks a real frame or segment.
-        subtitles: Spoken words, ``None`` where none are known.
+        subtitles: Spoken words, ``None`` if unknown.
         questions: The question for each sample.
-        answers: The answers to learn, or ``None`` where there is nothing to learn.
-        labels: Target labels of each sample, for the metrics; empty where unknown.
+        answers: The answers to learn, or ``None`` if there is nothing to learn.
+        labels: Target labels of each sample, for the metrics; empty if unknown.
         features: Stream name to pre-computed features; the encoder of such a stream is not run.
     """
 
@@ -129,7 +129,7 @@ class Batch:
         )
 
     def part(self, start: int, stop: int) -> Batch:
-        """The samples from ``start`` up to, not including, ``stop``; media stay padded to the whole batch."""
+        """The samples from ``start`` up to but not including ``stop``; media stay padded to the whole batch."""
         cut = slice(start, stop)
         return replace(
             self,
@@ -150,14 +150,14 @@ class Prediction:
 
     Attributes:
         key: The sample's key, or the file's name.
-        text: What the model wrote, word for word.
+        text: The model's answer, word for word.
         labels: Open-vocabulary labels parsed from the text.
-        description: The text when a description was asked for, else ``None``.
-        sentiment: ``"positive"``, ``"negative"``, ``"neutral"``, or ``None`` where no label is in the vocabulary.
+        description: The text if a description was asked for, else ``None``.
+        sentiment: ``"positive"``, ``"negative"``, ``"neutral"``, or ``None`` if no label is in the vocabulary.
         used: Slots of the prompt that were filled, the subtitle included.
-        missing: What the clip lacked, with the reason: ``{"audio": "the file has no audio track"}``.
+        missing: Inputs that the clip lacked, with the reason: ``{"audio": "the file has no audio track"}``.
         seconds: Wall-clock time of each stage.
-        transcript: The words that a speech recogniser heard and that stood for the subtitle, or ``None``.
+        transcript: The words that a speech recogniser wrote and that were used as the subtitle, or ``None``.
     """
 
     key: str
@@ -216,4 +216,4 @@ def _sent(value: Tensor, device: torch.device | str, kwargs: Mapping[str, Any]) 
 
 
 Labels = Sequence[Sequence[str]]
-"""One sequence of labels a sample."""
+"""One sequence of labels per sample."""

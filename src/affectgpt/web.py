@@ -1,4 +1,4 @@
-"""Talks to web servers: one client, waits that grow between tries, and addresses without their secrets."""
+"""Talks to web servers: one client, growing waits between tries, and URLs without their secrets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from affectgpt.errors import DataError
 log = logging.getLogger(__name__)
 
 MIN_BYTES_PER_SECOND = 10_000
-"""A server that sends less than this, over as long as a silent one is waited for, counts as silent."""
+"""A server that sends less than this on average, over the whole timeout, counts as silent."""
 MAX_REDIRECTS = 5
 LONGEST_WAIT_SECONDS = 60.0
-"""Between two tries, whatever the server asks for."""
+"""Longest wait between two tries, whatever the server asks for."""
 
 _RETRIED_STATUS = frozenset({408, 409, 425, 429})
 _URL = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)([^\s'"<>]*)""")
@@ -32,12 +32,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for.
+    """How long to wait for a server.
 
     Attributes:
-        timeout_seconds: Longest wait for the server to answer, or to send more; over this time it must also send
+        timeout_seconds: Longest wait for the server to answer or to send more; over this time it must also send
             ``MIN_BYTES_PER_SECOND`` on average.
-        attempts: Tries without any progress before it is given up.
+        attempts: Tries without any progress before giving up.
         delay_seconds: Wait after the first failure; doubled after each further one, up to 30 s.
         min_bytes_per_second: See ``timeout_seconds``.
     """
@@ -49,12 +49,12 @@ class Patience:
 
 
 class TryAgainError(Exception):
-    """Something that may pass: a cut connection, an overloaded server, an answer that is no JSON.
+    """A failure that may be temporary: a cut connection, an overloaded server, an answer that is not JSON.
 
     Args:
         reason: What went wrong.
-        wait_seconds: How long the server wants to be left alone, if it says so.
-        stalled: Whether it went so slowly that what came is no progress.
+        wait_seconds: How long the server asks clients to wait, if it says so.
+        stalled: Whether the server was so slow that the bytes received do not count as progress.
     """
 
     def __init__(self, reason: str, wait_seconds: float | None = None, *, stalled: bool = False) -> None:
@@ -64,7 +64,7 @@ class TryAgainError(Exception):
 
 
 def open_client(timeout_seconds: float, headers: Mapping[str, str] | None = None) -> httpx2.Client:
-    """A client that follows redirects, on which it keeps keys to itself, and whose waits are bounded; it is closed."""
+    """Open a client with bounded waits that follows redirects without passing on keys; use it as a context manager."""
     from affectgpt import __version__
 
     own = {"User-Agent": f"affectgpt/{__version__}", "Accept-Encoding": "identity"}
@@ -78,10 +78,10 @@ def open_client(timeout_seconds: float, headers: Mapping[str, str] | None = None
 
 
 def again(attempt: Callable[[], Result], patience: Patience, progress: Callable[[], int] = lambda: 0) -> Result:
-    """Call ``attempt`` until it does not fail; failures with ``progress`` in between do not add up.
+    """Call ``attempt`` until it succeeds; the count of failures restarts after ``progress``.
 
     Raises:
-        TryAgainError: The last failure, when there were too many.
+        TryAgainError: The last failure, if there were too many.
     """
     failures = 0
     while True:
@@ -94,23 +94,23 @@ def again(attempt: Callable[[], Result], patience: Patience, progress: Callable[
                 raise
             delay = min(patience.delay_seconds * 2 ** (failures - 1), 30.0)
             delay = min(error.wait_seconds or delay, LONGEST_WAIT_SECONDS)
-            log.warning("%s; tried again in %.1f s", error, delay)
+            log.warning("%s; trying again in %.1f s", error, delay)
             time.sleep(delay)
 
 
 @contextmanager
 def requested(client: httpx2.Client, method: str, url: str, **options: Any) -> Iterator[httpx2.Response]:
-    """The answer of a server, of any status, whose content is read piece by piece.
+    """Request a URL; the content of the response, of any status, is read piece by piece.
 
     Raises:
-        DataError: If the address is none, or leads in circles.
+        DataError: If the URL is invalid, or redirects in circles.
         TryAgainError: If the connection fails, also while the content is read.
     """
     try:
         with client.stream(method, url, **options) as response:
             yield response
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
-        raise DataError(f"{without_secrets(url)}: {without_secrets(str(error))}; check the address") from error
+        raise DataError(f"{without_secrets(url)}: {without_secrets(str(error))}; check the URL") from error
     except (httpx2.TransportError, httpx2.StreamError) as error:
         reason = without_secrets(str(error)) or "the connection failed"
         timed_out = isinstance(error, httpx2.TimeoutException)
@@ -118,7 +118,7 @@ def requested(client: httpx2.Client, method: str, url: str, **options: Any) -> I
 
 
 def refusal(response: httpx2.Response, said: str = "") -> TryAgainError | None:
-    """What to raise for a status that may pass, such as 429 or 503; ``None`` for one that will not."""
+    """The error to raise for a temporary status, such as 429 or 503; ``None`` for other statuses."""
     if response.status_code not in _RETRIED_STATUS and response.status_code < 500:
         return None
     reason = f"HTTP {response.status_code} {response.reason_phrase}" + (f": {said}" if said else "")
@@ -138,10 +138,10 @@ def _pause_of(told: str) -> float | None:
 
 
 class Pace:
-    """Watches how fast content comes.
+    """Checks how fast content arrives.
 
     Args:
-        patience: Says how fast it must.
+        patience: Sets the least speed.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -149,10 +149,10 @@ class Pace:
         self._start, self._bytes = time.monotonic(), 0
 
     def add(self, num_bytes: int) -> None:
-        """Count what came.
+        """Count received bytes.
 
         Raises:
-            TryAgainError: If less came than must, in the time that a silent server is waited for.
+            TryAgainError: If too few bytes arrived within the timeout.
         """
         self._bytes += num_bytes
         seconds = time.monotonic() - self._start
@@ -162,13 +162,13 @@ class Pace:
         if rate < self._patience.min_bytes_per_second:
             least = self._patience.min_bytes_per_second
             raise TryAgainError(
-                f"{rate:,.0f} bytes a second came, less than {least:,.0f} (min_bytes_per_second)", stalled=True
+                f"{rate:,.0f} bytes per second arrived, less than {least:,.0f} (min_bytes_per_second)", stalled=True
             )
         self._start, self._bytes = time.monotonic(), 0
 
 
 def without_secrets(text: str) -> str:
-    """A text in which no address has a user, a password, a signature or any other query.
+    """Remove user, password, signature and any other query from the URLs in a text.
 
     Examples:
         >>> without_secrets("https://me:key@host/set/index.json?X-Signature=abc is gone")

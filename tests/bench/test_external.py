@@ -88,20 +88,21 @@ def test_mintrec_by_hand(tmp_path: Path) -> None:
     texts = ["Complain", "complain.", "Apologize", "The speaker wants to joke or to taunt"]
     rows = [{"name": f"S04_E01_{i}", "answer": text} for i, text in enumerate(texts)]
     result = score_other("mintrec", save(tmp_path / "a.jsonl", rows), gold)
-    assert (result["metric"], result["score"], result["samples"]) == ("accuracy", 0.25, 4)
-    assert result["weighted_precision"] == pytest.approx(2 / 4 * 1)  # Complain: precision 1; the others 0
-    assert result["weighted_f1"] == pytest.approx(2 / 4 * 2 / 3)
-    assert result["strict"]["accuracy"] == 0.75
-    assert result["strict"]["unreadable"] == ["S04_E01_3"]
-    assert result["expected_samples"] == 445
-    assert result["listed"]["score"] == pytest.approx(217 / 445, abs=5e-5)
+    assert (result.task.metric, result.score, result.figures.samples) == ("accuracy", 0.25, 4)
+    # Complain has precision 1, the others 0
+    assert result.figures.values["weighted_precision"] == pytest.approx(2 / 4 * 1)
+    assert result.figures.values["weighted_f1"] == pytest.approx(2 / 4 * 2 / 3)
+    assert result.other.values["accuracy"] == 0.75
+    assert list(result.other.unreadable) == ["S04_E01_3"]
+    assert result.task.num_samples == 445
+    assert result.task.listed[0] == pytest.approx(217 / 445, abs=5e-5)
 
 
 def test_mintrec_names_that_do_not_fit(tmp_path: Path) -> None:
     gold = mintrec_table(tmp_path / "test.tsv", ["Joke", "Care"])
     rows = [{"name": "S04_E01_0", "answer": "Joke"}]
     result = score_other("mintrec", save(tmp_path / "a.jsonl", rows), gold)
-    assert (result["score"], result["missing"]) == (0.5, ["S04_E01_1"])
+    assert (result.score, list(result.missing)) == (0.5, ["S04_E01_1"])
     with pytest.raises(DataError, match=r"1 names of .* are not in the gold: 'x'"):
         score_other("mintrec", save(tmp_path / "a.jsonl", [{"name": "x", "answer": "Joke"}]), gold)
     with pytest.raises(DataError, match="repeats 1 names: 'S04_E01_0'"):
@@ -172,13 +173,13 @@ def test_eer_by_hand_from_a_result_file_of_its_scripts(tmp_path: Path) -> None:
         {"id": str(i), "model_output": o, "ground_truth": g} for i, (o, g) in enumerate(zip(outputs, gold, strict=True))
     ]
     result = score_other("hitemotion-eer", save(tmp_path / "r.json", rows))
-    assert (result["score"], result["samples"], result["unreadable"]) == (0.5, 2, ["2", "3"])
-    assert result["weighted_f1"] == pytest.approx(2 / 3)
-    assert result["strict"]["accuracy"] == pytest.approx(2 / 4)
-    assert result["strict"]["unreadable"] == ["3"]
-    assert result["gold_samples"] == 4
+    assert (result.score, result.figures.samples, list(result.figures.unreadable)) == (0.5, 2, ["2", "3"])
+    assert result.figures.values["weighted_f1"] == pytest.approx(2 / 3)
+    assert result.other.values["accuracy"] == pytest.approx(2 / 4)
+    assert list(result.other.unreadable) == ["3"]
+    assert result.gold_samples == 4
     again = score_other("hitemotion-eer", tmp_path / "r.json", mode="strict")
-    assert (again["score"], again["official"]["accuracy"], again["samples"]) == (0.5, 0.5, 4)
+    assert (again.score, again.other.values["accuracy"], again.figures.samples) == (0.5, 0.5, 4)
 
 
 def test_fesd_with_the_published_questions_as_gold(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_fesd_with_the_published_questions_as_gold(tmp_path: Path) -> None:
     path = tmp_path / "answers.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("id", "answer"), ("1", "{'emotion': 'positive'}"), ("0", "positive")])
-    assert score_other("hitemotion-fesd", path, gold)["score"] == 0.5
+    assert score_other("hitemotion-fesd", path, gold).score == 0.5
 
 
 def test_dptm_by_hand(tmp_path: Path) -> None:
@@ -195,10 +196,10 @@ def test_dptm_by_hand(tmp_path: Path) -> None:
     outputs = ["{'techniques': ['Smears', 'Slogans']}", "{'techniques': []}", "Slogans"]
     rows = [{"id": i, "model_output": o, "ground_truth": g} for i, (o, g) in enumerate(zip(outputs, gold, strict=True))]
     result = score_other("hitemotion-dptm", save(tmp_path / "r.json", rows))
-    assert (result["metric"], result["samples"]) == ("micro_f1", 2)
-    assert result["score"] == pytest.approx(2 * 1 / (2 + 2))
-    assert result["exact_match"] == 0.5
-    assert result["strict"]["micro_f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert (result.task.metric, result.figures.samples) == ("micro_f1", 2)
+    assert result.score == pytest.approx(2 * 1 / (2 + 2))
+    assert result.figures.values["exact_match"] == 0.5
+    assert result.other.values["micro_f1"] == pytest.approx(2 * 2 / (3 + 3))
     rows[0]["ground_truth"] = "Smears"
     with pytest.raises(DataError, match="sample '0': the gold is 'Smears'"):
         score_other("hitemotion-dptm", save(tmp_path / "r.json", rows))
@@ -263,16 +264,16 @@ def test_perception_by_hand_in_both_formats(tmp_path: Path) -> None:
     ]
     path = save(tmp_path / "r.json", rows)
     result = score_other("eemo-perception", path, system="me")
-    assert (result["score"], result["samples"]) == (3 / 5, 5)
-    assert result["by_carrier"] == {"single": 0.5, "pair": 1.0}
-    assert result["by_kind"] == {"Yes-or-No": 0.5, "What/How": pytest.approx(2 / 3)}
-    assert result["by_dimension"] == {"Valence perception": 1.0}
-    assert result["unreadable"] == ["2.jpg/choose"]
-    assert "over all questions" in result["formula"]
+    assert (result.score, result.figures.samples) == (3 / 5, 5)
+    assert result.figures.groups["by_carrier"] == {"single": 0.5, "pair": 1.0}
+    assert result.figures.groups["by_kind"] == {"Yes-or-No": 0.5, "What/How": pytest.approx(2 / 3)}
+    assert result.figures.groups["by_dimension"] == {"Valence perception": 1.0}
+    assert list(result.figures.unreadable) == ["2.jpg/choose"]
+    assert "over all questions" in result.task.formula
     halves = [save(tmp_path / "single.json", rows[:2]), save(tmp_path / "pair.json", rows[2:])]
     both = score_other("eemo-perception", halves, system="me")
-    assert (both["score"], both["by_carrier"]) == (result["score"], result["by_carrier"])
-    with pytest.raises(ConfigError, match="2 files of answers, and one of gold"):
+    assert (both.score, both.figures.groups["by_carrier"]) == (result.score, result.figures.groups["by_carrier"])
+    with pytest.raises(ConfigError, match="2 files of answers and a gold file"):
         score_other("eemo-perception", halves, halves[0])
     with pytest.raises(DataError, match="answers of me, you; say which system is meant"):
         score_other("eemo-perception", path)
@@ -284,12 +285,12 @@ def test_ranking_by_hand(tmp_path: Path) -> None:
     said = ["joy,neutral,surprise", "<answer>Emotion ranking: neutral, joy, anger</answer>", "hm"]
     rows = [eemo_row(i, predict_emotion_all=text) for i, text in enumerate(said)]
     result = score_other("eemo-ranking", save(tmp_path / "r.json", rows))
-    assert result["score"] == pytest.approx((1 + (0.5 + 0.5 + 0) / 3) / 2)
-    assert (result["exact_order"], result["first_emotion"]) == (0.5, 0.5)
-    assert result["shared_emotions"] == pytest.approx((1 + 2 / 3) / 2)
-    assert result["unreadable"] == ["2.jpg"]
-    assert result["strict"]["rank_credit"] == pytest.approx((1 + 1 / 3) / 3)
-    assert "not published" in result["formula"]
+    assert result.score == pytest.approx((1 + (0.5 + 0.5 + 0) / 3) / 2)
+    assert (result.figures.values["exact_order"], result.figures.values["first_emotion"]) == (0.5, 0.5)
+    assert result.figures.values["shared_emotions"] == pytest.approx((1 + 2 / 3) / 2)
+    assert list(result.figures.unreadable) == ["2.jpg"]
+    assert result.other.values["rank_credit"] == pytest.approx((1 + 1 / 3) / 3)
+    assert "not published" in result.task.formula
 
 
 def test_ranking_answers() -> None:
@@ -305,16 +306,16 @@ def test_assessment_by_hand(tmp_path: Path) -> None:
         for i, (v, a, d) in enumerate([(0.1, 0.9, 0.2), (0.3, 0.5, 0.1), (0.2, 0.2, 0.2), (0.4, 0.1, 0.1)])
     ]
     result = score_other("eemo-assessment", save(tmp_path / "r.json", rows))
-    assert result["valence_srcc"] == result["valence_plcc"] == pytest.approx(0.8)
-    assert result["arousal_srcc"] == pytest.approx(1)
-    assert result["dominance_plcc"] == pytest.approx(-1)
-    assert result["score"] == pytest.approx(np.mean([0.8, 0.8, 1, result["arousal_plcc"], -1, -1]))
+    assert result.figures.values["valence_srcc"] == result.figures.values["valence_plcc"] == pytest.approx(0.8)
+    assert result.figures.values["arousal_srcc"] == pytest.approx(1)
+    assert result.figures.values["dominance_plcc"] == pytest.approx(-1)
+    assert result.score == pytest.approx(np.mean([0.8, 0.8, 1, result.figures.values["arousal_plcc"], -1, -1]))
     rows[1]["valence_predict"] = "none"
     result = score_other("eemo-assessment", save(tmp_path / "r.json", rows))
-    assert (result["unreadable"], result["samples"]) == (["1.jpg"], 3)
-    assert result["valence_plcc"] == pytest.approx(pearson([6, 8, 9], [0.1, 0.2, 0.4]))
+    assert (list(result.figures.unreadable), result.figures.samples) == (["1.jpg"], 3)
+    assert result.figures.values["valence_plcc"] == pytest.approx(pearson([6, 8, 9], [0.1, 0.2, 0.4]))
     mean = (0.1 + 0.2 + 0.4) / 3
-    assert result["strict"]["valence_plcc"] == pytest.approx(pearson([6, 7, 8, 9], [0.1, mean, 0.2, 0.4]))
+    assert result.other.values["valence_plcc"] == pytest.approx(pearson([6, 7, 8, 9], [0.1, mean, 0.2, 0.4]))
 
 
 @given(
@@ -406,5 +407,5 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "HitEmotion EER: accuracy 100.00 (official, 1 of 64 samples)" in shown
     assert "AffectGPT is listed with 43.75" in shown
     assert json.loads((tmp_path / "o.json").read_text())["strict"]["accuracy"] == 1.0
-    with pytest.raises(ConfigError, match="no other benchmark is called 'mintrek'"):
+    with pytest.raises(ConfigError, match="unknown benchmark 'mintrek'"):
         score_other("mintrek", tmp_path / "r.json")

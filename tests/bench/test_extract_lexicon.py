@@ -72,7 +72,7 @@ def test_records_are_plain_json_and_count():
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ConfigError, match=r"no label extractor is called 'lexikon'\. Did you mean 'lexicon'"):
+    with pytest.raises(ConfigError, match=r"unknown label extractor 'lexikon'\. Did you mean 'lexicon'"):
         get_extractor("lexikon")
     with pytest.raises(ConfigError, match=r"unexpected keyword argument 'weight'\. It takes: wheel, claim_weight"):
         get_extractor("lexicon", weight=3)

@@ -84,14 +84,14 @@ def test_lasting_trouble_is_an_error_and_nothing_is_lost(tmp_path):
     args = {"model": "m", "cache": tmp_path / "a.sqlite", "backend": {**FAST, "num_retries": 1}}
     with stand_in("[calm]", 503) as (url, seen):
         extractor = get_extractor("llm", base_url=url, **args)
-        with pytest.raises(DataError, match=r"no answer in 2 tries; the last time: HTTP 503 .*so said the server"):
+        with pytest.raises(DataError, match=r"no answer in 2 tries; the last error was: HTTP 503 .*so said the server"):
             extractor.extract(["first", "second", "third"])
         assert len(seen) == 3
         assert extractor.record()["counts"]["asked"] == 1
     with stand_in("[sad]") as (url, seen):
         assert get_extractor("llm", base_url=url, **args).extract(["first", "second"]) == [["calm"], ["sad"]]
         assert len(seen) == 1
-    with pytest.raises(DataError, match=r"no answer in 2 tries; the last time: ConnectError"):
+    with pytest.raises(DataError, match=r"no answer in 2 tries; the last error was: ConnectError"):
         get_extractor("llm", base_url="http://127.0.0.1:9/v1", **args).extract(["new"])
 
 
@@ -116,8 +116,8 @@ def test_sentiments(tmp_path):
 
 def test_wrong_settings_are_named(tmp_path):
     for args, message in (
-        ({"base_url": "localhost:8000"}, "expected an address such as"),
-        ({"base_url": "http://me:pw@host/v1"}, "which would end in the report"),
+        ({"base_url": "localhost:8000"}, "expected a URL such as"),
+        ({"base_url": "http://me:pw@host/v1"}, "which would end up in the report"),
         ({"base_url": "http://host/v1", "api_key_env": "NOT_SET_ANYWHERE"}, "'NOT_SET_ANYWHERE', which is not set"),
         ({"api_key_env": "KEY"}, "there is no base_url"),
         ({"base_url": "http://host/v1", "sampling": "hot"}, "choose one of greedy, published"),

@@ -214,7 +214,7 @@ def test_media_travel_whole_and_seeds_depend_on_them():
     assert seed_of(prompt, 1) != seed_of(prompt)
     with pytest.raises(ConfigError, match="reads one text, but got pictures"):
         list(LocalModel("nowhere").complete([prompt], GREEDY))
-    with pytest.raises(ConfigError, match="no form of pictures is called 'gif'"):
+    with pytest.raises(ConfigError, match="unknown picture format 'gif'"):
         write_picture(frame, "gif")
 
 

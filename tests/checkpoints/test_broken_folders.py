@@ -48,16 +48,6 @@ FUZZ = settings(max_examples=60, deadline=None, derandomize=True, suppress_healt
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("honest")
-    torch.manual_seed(5)
-    model = AffectGPT(**CONFIG)
-    model.save_pretrained(folder / "model")
-    model.save_checkpoint(folder / "model.ckpt")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def copied(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the same weights whose JSON the tests replace."""
     folder = tmp_path_factory.mktemp("copied") / "model"

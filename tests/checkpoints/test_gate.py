@@ -99,16 +99,6 @@ def traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not pwned.exists(), "code of a stored model was run"
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("honest")
-    torch.manual_seed(5)
-    model = AffectGPT(**CONFIG)
-    model.save_pretrained(folder / "model")
-    model.save_checkpoint(folder / "model.ckpt")
-    return folder
-
-
 def store(honest: Path, folder: Path, form: str, change: Callable[[dict[str, Any], Any], None], value: Any) -> Path:
     """The honest model with changed arguments."""
     if form == "file":
@@ -203,7 +193,7 @@ def test_a_registry_is_asked_with_the_callers_word(tmp_path, traps):
 def test_the_word_tables_that_a_stored_model_names_are_not_read(honest, tmp_path):
     source = store(honest, tmp_path, "folder", put("wheel"), str(tmp_path / "tables"))
     model = AffectGPT.load(source)
-    with pytest.raises(CheckpointError, match="not read because the model names it"):
+    with pytest.raises(CheckpointError, match="not read because a stored model names it"):
         model._scores.take("val", model.device)
 
 

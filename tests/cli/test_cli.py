@@ -124,9 +124,9 @@ def test_predict_over_shards_writes_every_answer(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--model.llm.name", "tinny"], "no LLM is called 'tinny'. Did you mean 'tiny'"),
+        (["--model.llm.name", "tinny"], "unknown LLM 'tinny'. Did you mean 'tiny'"),
         (["--model.llm.args", '{"dims": 3}'], "unexpected keyword argument 'dims'. It takes: dim: int = 64"),
-        (["--data.name", "mercap"], "no datamodule is called 'mercap'"),
+        (["--data.name", "mercap"], "unknown datamodule 'mercap'"),
         (["--trainer.max_steps", "many"], "trainer.max_steps"),
         (["--model.wheels", "x"], "model.wheels"),
         (["--ckpt_path", "nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),

@@ -85,7 +85,7 @@ def test_a_folder_says_what_was_not_used_and_what_comes_next(
     write_manifest(folder, [{"name": "half", "video": "a.mp4", "subtitle": "oh \ud83d", "odd\ud83d": ["\ude00"]}])
     assert main(["pack", str(folder), str(out), "--workers", "0", "--overwrite"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{str(folder / 'manifest.jsonl')!r} was taken as the manifest of the folder"
+    assert said[0] == f"{str(folder / 'manifest.jsonl')!r} was read as the manifest of the folder"
     assert said[1].startswith("2 files in")
     assert "packed 1 samples" in said[2]
     assert "1 have notes" in said[3]

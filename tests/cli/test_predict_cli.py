@@ -39,7 +39,7 @@ def test_what_kills_its_decoder_is_named_and_the_rest_is_answered_and_written(
     assert main(["predict", *clips, "--checkpoint", str(checkpoint), "--out", str(out), "--device", "cpu"]) == 1
     assert [json.loads(line)["key"] for line in out.read_text().splitlines()] == ["a", "b"]
     told = capsys.readouterr().err
-    assert "kills.mp4' kills the process that decodes it (the process was ended by SIGSEGV)" in told
+    assert "kills.mp4' crashes the process that decodes it (the process was ended by SIGSEGV)" in told
     assert "nowhere.mp4') cannot be opened" in told.replace("\n", " ")
     assert f"wrote 2 answers to {out}" in told
     assert "next: affectgpt score" in told

@@ -114,7 +114,7 @@ def test_batches_hold_what_the_clips_offer(shards):
         ({}, "no data"),
         ({"train": "x", "batch_size": 0}, "batch_size=0"),
         ({"train": "x", "num_workers": 1, "cache_decoded": True}, "0 where"),
-        ({"train": "x", "task": "labls"}, "no task is called 'labls'"),
+        ({"train": "x", "task": "labls"}, "unknown task 'labls'"),
         ({"train": "x", "media": {"frames": 3}}, "unknown key 'frames'"),
     ],
 )
@@ -125,7 +125,7 @@ def test_wrong_arguments_are_refused(args, words):
 
 def test_a_missing_stage_folder_or_whole_batch_is_refused(shards, tmp_path):
     data = MERCaptionDataModule(train=str(shards), batch_size=11, num_workers=0, media=MEDIA)
-    with pytest.raises(ConfigError, match="no whole batch of 11"):
+    with pytest.raises(ConfigError, match="do not fill a batch of 11"):
         data.train_dataloader()
     with pytest.raises(ConfigError, match="no test data"):
         data.setup("test")

@@ -66,7 +66,7 @@ def test_faces_in_both_places_are_all_found_and_doubtful_matches_are_counted(tmp
     assert [found.samples[i].video.suffix for i in (2, 3)] == [".mp4", ".mkv"]
     assert [found.samples[i].subtitle for i in (4, 5)] == ["again", None]
     notes = " | ".join(found.notes)
-    assert f"other words for 2 names a second time ({names[4]!r}, {names[5]!r})" in notes
+    assert f"2 names twice with different words ({names[4]!r}, {names[5]!r})" in notes
     assert f"several files for 1 names ({names[2]!r})" in notes
     assert "1 of 2610 samples have no spoken words" in notes
     assert "2 of 2610 clips have face crops" in notes
@@ -151,7 +151,7 @@ def test_iemocap_as_its_makers_distribute_it(tmp_path: Path) -> None:
     assert found.samples[5].subtitle == "I said 5."
     assert found.samples[5].audio is not None
     assert found.samples[5].video is None
-    assert "no video cut to the utterance" in found.notes[0]
+    assert "no videos of single utterances" in found.notes[0]
 
 
 def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path) -> None:
         read_set("meld", tmp_path / "gone")
     for said in ("meld-process/label.npz", "test_sent_emo.csv", "does not exist", "github.com/declare-lab/MELD"):
         assert said in str(caught.value)
-    with pytest.raises(ConfigError, match=r"no test set is called 'meldd'\. Did you mean 'meld'"):
+    with pytest.raises(ConfigError, match=r"unknown test set 'meldd'\. Did you mean 'meld'"):
         read_set("meldd", tmp_path)
     assert find_sets([tmp_path]) == {}
     make_mmsa(tmp_path / "unnamed", "mosi", 3)  # a label.csv can be that of three sets
@@ -194,7 +194,7 @@ def save_corpus(folder: Path, corpus: dict[str, object], name: str = "test_corpu
     [
         ("meld", {"a": {"emo": 9}}, "sample 'a': the gold label is 9"),
         ("meld", {"a": 3}, "sample 'a' is 3; expected a mapping with 'emo'"),
-        ("meld", {}, "holds no sample"),
+        ("meld", {}, "has no samples"),
         ("mosi", {"a": {"val": "high"}}, "the gold score is 'high', which is not a number"),
         ("mosi", {"a": {"val": float("nan")}}, "the gold score is nan"),
     ],

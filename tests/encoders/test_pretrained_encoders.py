@@ -13,6 +13,7 @@ import torchaudio
 from safetensors.torch import load_file
 from transformers import BertConfig, CLIPVisionConfig, CLIPVisionModelWithProjection, HubertConfig, HubertModel
 
+import partcases
 from affectgpt.encoders import ClipVitEncoder, PrecomputedEncoder, SpeechEncoder, TimmEncoder, TorchaudioEncoder
 from affectgpt.encoders.base import AudioSpec, VisualSpec
 from affectgpt.errors import CheckpointError, ConfigError, DataError
@@ -188,18 +189,7 @@ def test_torchaudio_reads_a_local_state_dict(tmp_path, tiny_bundle):
 
 @pytest.fixture
 def tiny_bundle(monkeypatch: pytest.MonkeyPatch) -> str:
-    params = {
-        **torchaudio.pipelines.WAV2VEC2_BASE._params,
-        "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 4)],
-        "encoder_embed_dim": 16,
-        "encoder_pos_conv_kernel": 16,
-        "encoder_pos_conv_groups": 2,
-        "encoder_num_layers": 4,
-        "encoder_num_heads": 2,
-        "encoder_ff_interm_features": 32,
-    }
-    bundle = torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", params, 16_000, False, "Wav2Vec2")
-    monkeypatch.setattr(torchaudio.pipelines, "TINY", bundle, raising=False)
+    monkeypatch.setattr(torchaudio.pipelines, "TINY", partcases.tiny_bundle(), raising=False)
     return "TINY"
 
 

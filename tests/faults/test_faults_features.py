@@ -154,7 +154,7 @@ def test_weights_that_are_not_here(config, features, tmp_path, caplog):
     shutil.move(tmp_path / "clip", tmp_path / "gone")
     fit(config, features)
     assert "its features (key" in caplog.text
-    assert "taken at their word" in caplog.text
+    assert "used without comparison" in caplog.text
     moved = pretrained_config(tmp_path / "elsewhere", tmp_path / "hubert")
     with pytest.raises(DataError, match=r"cannot be read here, and the features were made by .*cannot be compared"):
         fit(moved, features)
@@ -283,7 +283,7 @@ def test_a_finished_shard_that_was_damaged_since(config, shards, tmp_path):
     content[1500] ^= 1
     part.write_bytes(content)
     encoders = EncoderSet.from_config(config)
-    with pytest.raises(DataError, match=r"was changed since it was written \(sha256 .* begin anew"):
+    with pytest.raises(DataError, match=r"was changed since it was written \(sha256 .* start again"):
         encode(encoders, shards, out)
     assert encode(encoders, shards, out, restart=True).encoded == 10
 
@@ -327,7 +327,7 @@ def test_an_encoder_that_gives_nan(config, shards, tmp_path):
     tensors = load_file(weights)
     tensors["visual_projection.weight"][0, 0] = float("nan")
     save_file(tensors, weights, {"format": "pt"})
-    with pytest.raises(DataError, match="the encoder of stream 'frame' gave NaN or infinity"):
+    with pytest.raises(DataError, match="the encoder of stream 'frame' returned NaN or infinity"):
         encode(EncoderSet.from_config(config), shards, tmp_path / "out")
     with pytest.raises(DataError, match="10 of 10 samples are bad"):
         encode(EncoderSet.from_config(config), shards, tmp_path / "out", bad_sample_budget=0.99)
@@ -339,7 +339,7 @@ def test_vectors_too_large_for_the_stored_type(config, shards, tmp_path):
     tensors["visual_projection.weight"] *= 1e7
     save_file(tensors, weights, {"format": "pt"})
     encoders = EncoderSet.from_config(config)
-    with pytest.raises(DataError, match="which float16 cannot hold; store the features as bfloat16 or float32"):
+    with pytest.raises(DataError, match="which float16 cannot represent; store the features as bfloat16 or float32"):
         encode(encoders, shards, tmp_path / "out", restart=True)
     assert encode(encoders, shards, tmp_path / "out", dtype="bfloat16", restart=True).index.samples == 10
 

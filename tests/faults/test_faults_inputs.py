@@ -45,7 +45,7 @@ def saved(array: np.ndarray) -> bytes:
         (make_png(8, 8), "cannot be read"),
         (saved(np.zeros((2, 3, 8, 8), np.uint8)), "channels come first"),
         (saved(np.array([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], dtype=object)), "different sizes"),
-        (saved(np.zeros((0, 8, 8, 3), np.uint8)), "no face was cut out"),
+        (saved(np.zeros((0, 8, 8, 3), np.uint8)), "there are no face crops"),
     ],
     ids=["a picture", "channels first", "pickled list", "nobody"],
 )

@@ -178,7 +178,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_is_named(tmp_path):
     """Failure 24."""
     path = tmp_path / "last.ckpt"
     WholeFileIO().save_checkpoint({"step": 1}, path)
-    words = r"last\.ckpt' cannot be written \(File too large\); earlier checkpoints are as they were"
+    words = r"last\.ckpt' cannot be written \(File too large\)\. Earlier checkpoints are unchanged"
     with largest_file(100_000), pytest.raises(CheckpointError, match=words):
         WholeFileIO().save_checkpoint({"weights": torch.zeros(100_000)}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}

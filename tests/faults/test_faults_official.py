@@ -88,7 +88,7 @@ def test_another_language_model_of_the_same_shape_shows_in_the_self_test(release
 
 def test_a_tokenizer_that_is_larger_than_the_embedding_is_refused(released, tmp_path):
     other = other_language_model(released, tmp_path / "small", vocab_size=200)
-    with pytest.raises(CheckpointError, match="has 261 tokens, the network's embedding 200 rows"):
+    with pytest.raises(CheckpointError, match="has 261 tokens, but the network's embedding has 200 rows"):
         load(released, llm=other)
 
 
@@ -97,7 +97,7 @@ def test_a_tokenizer_without_the_published_tokens_is_refused(released, tmp_path)
 
     shutil.copytree(released.folders["llm"], tmp_path / "llm")
     byte_tokenizer().save_pretrained(tmp_path / "llm")
-    with pytest.raises(ConfigError, match=r"no token '<\|im_start\|>' to be its bos"):
+    with pytest.raises(ConfigError, match=r"no token '<\|im_start\|>' to use as bos"):
         load(released, llm=str(tmp_path / "llm"))
 
 

@@ -107,7 +107,7 @@ def test_without_leave_to_skip_the_first_broken_file_stops_and_is_named(tmp_path
         (lambda path: None, "which is not a file; check the path"),
         (lambda path: np.save(path, np.zeros((4, 8, 8), np.uint8)), "uint8"),
         (lambda path: np.save(path, np.zeros((4, 8, 8, 3), np.float32)), "uint8"),
-        (lambda path: np.save(path, np.zeros((0, 8, 8, 3), np.uint8)), "no face was cut out"),
+        (lambda path: np.save(path, np.zeros((0, 8, 8, 3), np.uint8)), "there are no face crops"),
         (lambda path: np.save(path, np.array([{}, {}], object), allow_pickle=True), "Python objects"),
         (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00"), "cannot be read"),
     ],
@@ -139,7 +139,7 @@ def test_face_arrays_under_a_wrong_prefix_are_all_named(tmp_path: Path) -> None:
     records, problems = scan_manifest(folder, Mer2025())
     assert (records, [problem.key for problem in problems]) == ([], ["a", "b", "c"])
     assert "openface_face/a/a.npy" in str(problems[0])
-    with pytest.raises(DataError, match="no input gives a sample; the first fault"):
+    with pytest.raises(DataError, match="no input gave a sample; the first fault"):
         pack(folder, tmp_path / "out", layout=Mer2025(), skip_bad=True)
     records, problems = scan_manifest(folder, Mer2025(ignore=("faces",)))
     assert ([record.key for record in records], [problem.key for problem in problems]) == (["a", "b"], ["c"])
@@ -202,7 +202,7 @@ def test_a_full_disk_keeps_what_is_finished_and_the_same_command_goes_on(tmp_pat
     pack(manifest, tmp_path / "whole", samples_per_shard=1)
     with (
         largest_file(100_000),
-        pytest.raises(DataError, match=r"no space left to write.*2 finished shard.*run the same again"),
+        pytest.raises(DataError, match=r"no space left to write.*2 finished shard.*run the same command again"),
     ):
         pack(manifest, tmp_path / "out", samples_per_shard=1)
     assert not (tmp_path / "out").exists()

@@ -114,7 +114,7 @@ def test_other_data_in_mid_epoch_is_refused_with_the_difference(shards, tmp_path
     state = torch.load(middle, weights_only=True)
     del state["MERCaptionDataModule"]
     torch.save(state, tmp_path / "foreign.ckpt")
-    with pytest.raises(CheckpointError, match="does not say of which data"):
+    with pytest.raises(CheckpointError, match="does not record the data"):
         fit(str(shards), ckpt=tmp_path / "foreign.ckpt", max_epochs=1)
 
 

@@ -99,9 +99,9 @@ def test_a_busy_server_is_asked_again(server, cache):
     [
         ([404], "answers 404.*every file in index.json was uploaded"),
         ([403], "answers 403.*your access"),
-        ([503] * 3, "given up after 3 attempts without progress; the last: the server answers 503"),
-        ([("hang", 0)] * 3, "given up after 3 attempts without progress; the last: .*timed out"),
-        ([("drop", 0)] * 3, r"given up after 3 attempts.*after 0 of \d+ bytes"),
+        ([503] * 3, "3 attempts made no progress; the last error: the server answers 503"),
+        ([("hang", 0)] * 3, "3 attempts made no progress; the last error: .*timed out"),
+        ([("drop", 0)] * 3, r"3 attempts made no progress.*after 0 of \d+ bytes"),
     ],
 )
 def test_a_shard_that_cannot_be_had_is_an_error_and_never_a_shorter_epoch(server, cache, faults, words):
@@ -258,7 +258,7 @@ def test_no_more_is_written_than_the_index_says(server, cache):
     """A server that never ends, or sends another file, fills neither disk nor memory."""
     shard = read_index(server.folder).shards[0]
     server.faults[FIRST] = [("endless", 2**28)]
-    with pytest.raises(DataError, match=f"goes on after the {shard.bytes} bytes that the index says"):
+    with pytest.raises(DataError, match=f"is longer than the {shard.bytes} bytes that the index says"):
         cache.path(read_index(server.url), shard)
     assert server.sent < 2**25  # what the sockets hold, not what the server would send
     assert sum(path.stat().st_size for path in cache.folder.iterdir()) == 0
@@ -278,7 +278,7 @@ def test_an_index_has_a_bound(server, monkeypatch):
 def test_a_server_that_dribbles_is_given_up(server, cache):
     server.faults[FIRST] = [("slow", 0.02)] * 3
     stingy = replace(cache, patience=replace(HASTE, timeout_seconds=1.0))
-    with pytest.raises(DataError, match=r"after 3 attempts.*bytes a second came, less than 10,000"):
+    with pytest.raises(DataError, match=r"3 attempts made no progress.*bytes per second arrived, less than 10,000"):
         stingy.path(read_index(server.url), read_index(server.folder).shards[0])
 
 
@@ -287,7 +287,7 @@ def test_a_length_that_is_no_number_is_trouble_with_the_server(server, cache):
     assert keys(server.url, cache) == ALL
     server.faults[LAST] = [("length", "abc")] * 3
     shutil.rmtree(cache.folder)
-    with pytest.raises(DataError, match="was given up after 3 attempts"):
+    with pytest.raises(DataError, match="3 attempts made no progress"):
         cache.path(read_index(server.url), read_index(server.folder).shards[-1])
 
 

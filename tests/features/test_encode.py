@@ -120,7 +120,7 @@ def test_encoders_come_from_a_checkpoint_too(shards, tmp_path):
 @pytest.mark.parametrize(
     ("streams", "message"),
     [
-        (["face"], "no stream is called 'face'; there are frame, audio"),
+        (["face"], "unknown stream 'face'; known: frame, audio"),
         (None, "is 'precomputed': it has no encoder to run"),
     ],
 )
@@ -137,9 +137,9 @@ def test_wrong_calls_are_refused(config, shards, tmp_path):
     with pytest.raises(ConfigError, match="batch_size=0"):
         encode(encoders, shards, tmp_path / "out", batch_size=0)
     encode(encoders, shards, tmp_path / "out")
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="already exists"):
         encode(encoders, shards, tmp_path / "out")
-    with pytest.raises(DataError, match="holds features already"):
+    with pytest.raises(DataError, match="already has features"):
         encode(encoders, tmp_path / "out", tmp_path / "again")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("dear")

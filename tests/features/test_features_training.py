@@ -236,7 +236,7 @@ def test_encoders_that_a_stand_in_replaced_are_missed_where_media_come(config, u
     clip.write_bytes(make_clip(0.5))
     with pytest.raises(DataError, match=r"ClipVitEncoder was not loaded.*AffectGPT\.from_checkpoint"):
         model.predict(clip)
-    with pytest.raises(ConfigError, match="holds no features, but clips; make features"):
+    with pytest.raises(ConfigError, match="has clips, not features; make features"):
         make_model(config, uneven)
 
 

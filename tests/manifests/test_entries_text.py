@@ -33,7 +33,7 @@ def test_half_an_emoji_is_marked_in_every_place_and_noted(tmp_path: Path) -> Non
 def test_invisible_characters_leave_labels_and_names_and_are_noted(tmp_path: Path, written: str) -> None:
     record = read(tmp_path, name=written, labels=[written, " calm "])
     assert (record.key, record.labels, len(record.notes)) == ("happy", ("happy", "calm"), 2)
-    assert record.notes[1] == f"label {written!a} was taken as 'happy'"
+    assert record.notes[1] == f"label {written!a} was read as 'happy'"
 
 
 def test_names_that_look_the_same_are_used_once(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_folder_of_faces_with_a_broken_link_is_a_fault_of_its_clip(tmp_path: P
     (tmp_path / "m.jsonl").write_text(json.dumps({"name": "a", "video": "a.mp4", "faces": "crops"}))
     _, problems = scan_manifest(tmp_path / "m.jsonl")
     assert [problem.code for problem in problems] == ["missing_file"]
-    assert "0.png', a link to nothing" in str(problems[0])
+    assert "0.png', a broken link" in str(problems[0])
 
 
 @pytest.mark.parametrize("labels", [False, 0, {}, {"happy": 1}, ["\u200b"], [" "], [1], "happy"])

@@ -61,7 +61,7 @@ def test_files_that_belong_to_no_clip_are_counted(tmp_path: Path) -> None:
     ]
     assert [remark.partition(" was not used ")[2] for remark in scan.remarks if " was " in remark] == [
         "(hidden): 1 without suffix; such as '.x'",
-        "(pictures beside a video of their name): 1 .jpg; such as 'a.jpg'",
+        "(pictures next to a video of the same name): 1 .jpg; such as 'a.jpg'",
     ]
 
 
@@ -78,7 +78,7 @@ def test_two_subtitles_of_one_clip_are_not_guessed_at(tmp_path: Path) -> None:
     assert {record.key: record.subtitle for record in scan.records} == {
         "u1": "A person's words", "u4": "I am fine.", "u5": "I am fine.",
     }  # fmt: skip
-    assert "other words were passed over: u1.txt" in scan.records[0].notes[0]
+    assert "other words were ignored: u1.txt" in scan.records[0].notes[0]
     assert [(problem.code, str(problem).partition(": ")[2]) for problem in scan.problems] == [
         ("ambiguous", "u2.srt and u2.txt give different subtitles of 'u2'; keep one, or write 'subtitle' into u2.json"),
         (
@@ -109,7 +109,7 @@ def test_linked_folders_are_packed_under_the_names_of_the_links(tmp_path: Path) 
     (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "set")
     scan = survey_manifest(tmp_path / "set")
     assert [record.key for record in scan.records] == ["session1-u1", "session2-u2"]
-    assert "links to folders that are read already" in scan.remarks[0]
+    assert "links to folders that were already read" in scan.remarks[0]
 
 
 @pytest.mark.parametrize("name", ["manifest.jsonl", "sub/clips.jsonl", "clips.csv", "clips.tsv"])
@@ -124,7 +124,7 @@ def test_the_manifest_in_a_folder_counts(tmp_path: Path, name: str) -> None:
     )
     scan = survey_manifest(tmp_path)
     assert [(record.key, record.labels) for record in scan.records] == [("first", ("calm",))]
-    assert scan.remarks[0] == f"{str(tmp_path / name)!r} was taken as the manifest of the folder"
+    assert scan.remarks[0] == f"{str(tmp_path / name)!r} was read as the manifest of the folder"
     assert "3 files" in scan.remarks[1]
     assert "(no sample of the manifest uses them): 2 .mp4, 1 .csv" in scan.remarks[1]
 
@@ -132,7 +132,7 @@ def test_the_manifest_in_a_folder_counts(tmp_path: Path, name: str) -> None:
 def test_several_manifests_in_a_folder_are_not_guessed_at(tmp_path: Path) -> None:
     line = '{"name": "a", "video": "a.mp4"}'
     put(tmp_path, **{"a.mp4": "x", "train.jsonl": line, "test.jsonl": line})
-    with pytest.raises(ConfigError, match=r"holds 2 manifests: '.*test\.jsonl', '.*train\.jsonl'; give the one"):
+    with pytest.raises(ConfigError, match=r"has 2 manifests: '.*test\.jsonl', '.*train\.jsonl'; give the path of one"):
         read_manifest(tmp_path)
     put(tmp_path, **{"manifest.jsonl": line})
     assert len(read_manifest(tmp_path)) == 1
@@ -140,7 +140,7 @@ def test_several_manifests_in_a_folder_are_not_guessed_at(tmp_path: Path) -> Non
 
 def test_a_folder_without_clips_says_what_it_holds(tmp_path: Path) -> None:
     put(tmp_path, **{"a.md": "x"})
-    with pytest.raises(DataError, match=r"has no entry; 1 file in .* was not used \(they belong to no clip\): 1 \.md"):
+    with pytest.raises(DataError, match=r"has no entries; 1 file .* was not used \(they belong to no clip\): 1 \.md"):
         read_manifest(tmp_path)
 
 
@@ -164,7 +164,7 @@ def test_files_of_the_release_that_no_table_names_are_counted(tmp_path: Path) ->
     assert [remark.partition("not used ")[2] for remark in scan.remarks] == [
         "(no table of the subset names them): 1 .mp4, 1 .wav, 1 without suffix; such as 'video/b.mp4', 'audio/b.wav', "
         "'openface_face/b'",
-        "(no part of the subset): 1 .md, 1 .csv; such as 'notes.md', 'track2_train_y.csv'",
+        "(not in the subset): 1 .md, 1 .csv; such as 'notes.md', 'track2_train_y.csv'",
     ]
 
 

@@ -135,10 +135,10 @@ def test_words_that_look_like_marks_stay(files: Path) -> None:
 
 def test_an_unknown_kind_and_an_empty_manifest_are_refused(files: Path) -> None:
     (files / "m.xlsx").write_bytes(b"x")
-    with pytest.raises(ConfigError, match=r"'\.xlsx' is none of \.jsonl, \.csv"):
+    with pytest.raises(ConfigError, match=r"'\.xlsx' is not one of \.jsonl, \.csv"):
         read_manifest(files / "m.xlsx")
     (files / "m.jsonl").write_text("\n")
-    with pytest.raises(DataError, match="has no entry"):
+    with pytest.raises(DataError, match="has no entries"):
         read_manifest(files / "m.jsonl")
 
 
@@ -241,14 +241,14 @@ def test_parts_of_the_release_can_be_left_out_and_other_tables_chosen(tmp_path: 
     assert [record.labels for record in read_manifest(folder, Mer2025("ovmerd"))] == [()]
     with pytest.raises(DataError, match="it has the subsets mercaptionplus, ovmerd, own"):
         read_manifest(folder, Mer2025("mercaption"))
-    with pytest.raises(DataError, match=r"video/twice\.avi and video/twice\.mp4 are both there"):
+    with pytest.raises(DataError, match=r"video/twice\.avi and video/twice\.mp4 both exist"):
         read_manifest(folder, Mer2025("own"))
     with pytest.raises(DataError, match=r"subtitle_chieng\.csv.*among them name, german"):
         read_manifest(folder, Mer2025(subtitle="german"))
     with pytest.raises(ConfigError, match="ignore takes audio, faces, subtitle"):
         Mer2025(ignore=("video",))
     (folder / "video").rename(folder / "videos")
-    with pytest.raises(DataError, match="holds no video"):
+    with pytest.raises(DataError, match="has no videos"):
         read_manifest(folder, Mer2025())
     with pytest.raises(DataError, match="is not a folder, but layout"):
         read_manifest(folder / "subtitle_chieng.csv", Mer2025())

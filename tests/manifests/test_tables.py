@@ -128,5 +128,5 @@ def test_another_encoding_is_refused_with_the_way_out_everywhere_but_in_publishe
 
 def test_a_table_with_another_delimiter_is_told(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("name;video\na;a.mp4\n")
-    with pytest.raises(DataError, match="kept apart by ';'"):
+    with pytest.raises(DataError, match="separated by ';'"):
         scan_manifest(tmp_path / "m.csv")

@@ -1,4 +1,4 @@
-"""A file that kills the process that decodes it is named; the others are done."""
+"""A file that crashes the process that decodes it is named; the others are done."""
 
 from __future__ import annotations
 

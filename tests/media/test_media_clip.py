@@ -23,7 +23,7 @@ def test_profile_survives_json_and_refuses_what_it_does_not_know():
         ({"num_frames": 0}, "at least 1"),
         ({"num_frames": "8"}, "whole number"),
         ({"frame_height": 0}, "set both"),
-        ({"segment_seconds": -1.0}, "holds no sample"),
+        ({"segment_seconds": -1.0}, "shorter than one sample"),
         ({"sources": ["smell"]}, "unknown source 'smell'"),
         ({"sources": "audio"}, "must be a list"),
         ({"sources": []}, "at least one"),
@@ -33,7 +33,7 @@ def test_profile_survives_json_and_refuses_what_it_does_not_know():
         ({"profile": "offical"}, "Did you mean 'official'"),
         ({"visual_policy": "best"}, "known: default, official"),
         ({"face_channels": "RGB"}, "known: rgb, bgr"),
-        ({"visual_policy": "official", "frame_height": 0, "frame_width": 0}, "squashes to a size"),
+        ({"visual_policy": "official", "frame_height": 0, "frame_width": 0}, "needs a size"),
     ],
 )
 def test_wrong_profiles_say_what_is_wrong(values, words):

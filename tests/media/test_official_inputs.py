@@ -188,7 +188,7 @@ def test_faces_reach_the_model_in_the_order_of_the_profile():
         (np.zeros((2, 3, 8, 8), np.uint8), "channels come first"),
         (np.zeros((8, 8, 3), np.uint8), "time axis"),
         (np.zeros((2, 8, 8, 3)), "uint8"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "no face was cut out"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "there are no face crops"),
         (np.array([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], dtype=object), "crops of different sizes"),
     ],
 )

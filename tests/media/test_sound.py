@@ -73,7 +73,7 @@ def test_numbers_that_no_sound_has_are_replaced_and_noted(value, words, rate_hz,
 
 
 def test_a_sound_without_a_finite_number_is_refused() -> None:
-    with pytest.raises(MediaError, match="not one sample of its sound is a finite number"):
+    with pytest.raises(MediaError, match="none of its sound's samples is a finite number"):
         decode(write_wav(np.full((16_000, 1), np.nan, np.float32)), DEFAULT)
 
 

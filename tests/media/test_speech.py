@@ -218,7 +218,7 @@ def test_predict_hears_the_words_of_a_clip_without_subtitle(shared, ctc_folder) 
     assert given.transcript is None
     quiet = model.predict(make_clip(1.0, tone_hz=0.0), asr=Deaf())
     assert quiet.transcript is None
-    assert quiet.missing["subtitle"] == "none was given, and none was heard: its audio track is silent"
+    assert quiet.missing["subtitle"] == "none was given, and speech recognition found none: its audio track is silent"
 
 
 def test_names_are_read_and_mistakes_explained(tmp_path: Path, ctc_folder: Path) -> None:

@@ -155,7 +155,7 @@ def test_ten_thousand_resamples_of_meld(shared):
     [
         (lambda s: bootstrap_interval(s, resamples=0), ConfigError, "resamples is 0"),
         (lambda s: bootstrap_interval(s, confidence=95), ConfigError, "confidence 95"),
-        (lambda s: bootstrap_interval(Summands(s.rows[:0], s.figure)), DataError, "no sample"),
+        (lambda s: bootstrap_interval(Summands(s.rows[:0], s.figure)), DataError, "no samples"),
         (lambda s: bootstrap_difference(s, Summands(s.rows[:2], s.figure)), DataError, "3 samples .* but 2"),
     ],
 )

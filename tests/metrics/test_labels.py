@@ -52,7 +52,7 @@ def test_the_official_reading_cleans_nothing():
     assert parse_labels(" [Happy, 'sad']", mode="official") == ["[Happy", "sad"]
     assert parse_labels([" Happy "], mode="official") == [" Happy "]
     assert parse_labels(math.nan, mode="official") == []
-    with pytest.raises(DataError, match="stops"):
+    with pytest.raises(DataError, match="fails"):
         parse_labels("[", mode="official")
     with pytest.raises(ConfigError, match="lenient"):
         parse_labels("happy", mode="lenient")

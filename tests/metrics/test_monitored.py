@@ -139,7 +139,7 @@ def test_what_a_run_logs_is_zero_while_nothing_is_right():
 @pytest.mark.parametrize(
     ("preds", "target", "message"),
     [
-        (["positive"], ["positive"], "a target is 'positive'; the sentiment score takes the true scores as numbers"),
+        (["positive"], ["positive"], "a target is 'positive'; the sentiment score takes true scores as numbers"),
         (["positive", "negative"], [1.0, "negative"], "a target is 'negative'"),
         (["positive"], [None], "a target is None"),
         (["positive"], "positive", "a target is 'positive'"),

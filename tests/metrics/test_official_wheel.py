@@ -124,7 +124,7 @@ def test_a_cache_that_cannot_be_written_to_is_no_error(tables, tmp_path, monkeyp
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("AFFECTGPT_CACHE", str(tmp_path / "file"))
     assert EmotionWheel.official(tables).name == "official-2025"
-    assert "cannot be kept" in caplog.text
+    assert "cannot be saved" in caplog.text
 
 
 def save_mapping(path, tables, **replaced):

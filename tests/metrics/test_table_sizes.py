@@ -105,8 +105,8 @@ class Big:
     [
         (lambda: [header((300 << 20,), "|u1"), *ZEROS * 300], f"at most {MAX_ARRAY_BYTES:,} are read"),
         (lambda: [header((), "|O"), *ZEROS * 64], f"at most {MAX_PICKLE_BYTES:,} are read"),
-        (lambda: [header((1 << 33,), "|u1"), b"12"], "tells of 8,589,934,592 bytes"),
-        (lambda: [header((1 << 40,), "|S0")], "tells of 0 bytes"),
+        (lambda: [header((1 << 33,), "|u1"), b"12"], "declares 8,589,934,592 bytes"),
+        (lambda: [header((1 << 40,), "|S0")], "declares 0 bytes"),
         (lambda: pickled(Hex()), "encoding 'hex', which is not data"),
         (lambda: pickled(Big(np.ndarray, (1 << 33,))), "cannot be read as .npz|not data"),
         (lambda: pickled(Big(np._core.multiarray._reconstruct, np.ndarray, (1 << 33,), b"b")), "numpy did not write"),

@@ -163,7 +163,7 @@ def test_min_max_and_plots_take_a_figure():
         (lambda: WheelF1(WHEEL).update([["happy"]]), DataError, "one argument is list; pass predictions and targets"),
         (lambda: WheelF1(WHEEL).update(torch.zeros(3, 4)), DataError, r"torch.float32 \[3, 4\]"),
         (lambda: SentimentF1().update(["positive"]), DataError, "there are no targets"),
-        (lambda: SentimentF1().update(torch.tensor([99])), DataError, "what encode made"),
+        (lambda: SentimentF1().update(torch.tensor([99])), DataError, "the result of encode"),
         (lambda: SentimentF1().update(["positive"], ["positive"]), DataError, "true scores as numbers"),
         (lambda: HitRate(WHEEL).update([["happy"]], [["joy"]]), DataError, "one label per sample"),
     ],

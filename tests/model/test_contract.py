@@ -153,7 +153,7 @@ def faulty(name: str, **args: Any) -> dict[str, Any]:
         ("tensor", r"forward returned a Tensor; expected Features"),
         ("dtype", r"forward returned a keep mask of torch.float32; expected a mask of torch.bool"),
         ("mask", r"forward returned a keep mask of shape \[1\] for media of \[1, 1\] steps"),
-        ("width", r"forward returned torch.float32 \[1, 1, 6\], where the part's attributes say \[1, 1, 5\]"),
+        ("width", r"forward returned torch.float32 \[1, 1, 6\], but the part's attributes say \[1, 1, 5\]"),
     ],
 )
 def test_faults_of_an_encoder(fault: str, message: str) -> None:
@@ -182,7 +182,7 @@ def test_faults_of_a_pre_fusion_and_a_projector() -> None:
     [
         ("NoDecode", "without 'decode'"),
         ("NoCall", "without '__call__'"),
-        ("OldCall", "cannot be called so: TypeError: .*split_special_tokens"),
+        ("OldCall", "cannot be called like this: TypeError: .*split_special_tokens"),
         ("NoPadding", "whose pad_token_id is None"),
         ("Ids", "whose call returned a list without lists of ids"),
     ],

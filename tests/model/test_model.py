@@ -236,12 +236,12 @@ def test_frozen_weights_from_a_file_are_left_out_of_a_checkpoint_and_read_again(
         ({"streams": {"audio": "tiny-vision"}}, "stream 'audio' reads 'audio', which is audio, with the encoder"),
         ({"streams": {"frame": {"encodr": "tiny-vision"}}}, "unknown key 'encodr'"),
         ({"streams": {"frame": "tiny-visoin"}}, "Did you mean 'tiny-vision'"),
-        ({"llm": "tinny"}, "no LLM is called 'tinny'"),
-        ({"prefusion_inputs": ["face"]}, "no stream is called 'face'"),
+        ({"llm": "tinny"}, "unknown LLM 'tinny'"),
+        ({"prefusion_inputs": ["face"]}, "unknown stream 'face'"),
         ({"prompt": "official"}, "takes no argument 'prompt'"),
         ({"optim": {"lrr": 1}}, "unknown key 'lrr'"),
         ({"optim": {"schedule": "cosine"}}, "needs total_steps"),
-        ({"style": "short"}, "no prompt style is called 'short'"),
+        ({"style": "short"}, "unknown prompt style 'short'"),
     ],
 )
 def test_wrong_configurations_are_refused_with_the_remedy(changes: dict[str, Any], message: str) -> None:
@@ -262,7 +262,7 @@ def test_miscounted_tokens_are_refused_before_anything_is_scattered(monkeypatch:
     monkeypatch.setattr(
         model.network, "renderer", lambda slots, counts, *rest: render(slots, {**counts, "audio": 3}, *rest)
     )
-    with pytest.raises(AlignmentError, match=r"sample 'clip0': the prompt has 3 placeholders for slot 'audio', but 1"):
+    with pytest.raises(AlignmentError, match=r"'clip0': .* 3 placeholders for slot 'audio', but the sample has 1 "):
         model(make_batch())
 
 

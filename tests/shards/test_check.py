@@ -106,7 +106,7 @@ def test_lost_and_repeated_samples(folder: Path) -> None:
     assert codes(folder) == [("wrong_samples", ""), ("duplicate_key", "clip0"), ("wrong_samples", "")]
     messages = [fault.message for fault in check_shards(folder).faults]
     assert "2 samples from 'clip3' to 'clip4', but the index says 3 samples from 'clip3' to 'clip5'" in messages[0]
-    assert "shard-000000.tar has a sample of this key already" in messages[1]
+    assert "shard-000000.tar already has a sample with this key" in messages[1]
 
 
 def test_wrong_sums(folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_more_than_a_hundred_frames_stay_in_order_and_none_may_be_lost(tmp_path:
     with ShardReader(tmp_path / "frames" / "shard-000000.tar", 1) as reader:
         key, members = reader.read(0)
     del members["frame50.jpg"]
-    with pytest.raises(DataError, match=r"'frame': 119.*but should have.*'frame': 120"):
+    with pytest.raises(DataError, match=r"'frame': 119.*but its facts say.*'frame': 120"):
         decode_sample(key, members, profile)
 
 

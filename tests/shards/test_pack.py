@@ -91,7 +91,7 @@ def test_faces_and_sound_alone_can_be_packed(tmp_path):
 
 BAD_LINES = [
     ("{nonsense", "not_json", "not JSON"),
-    ("[1]", "not_an_object", "no JSON object"),
+    ("[1]", "not_an_object", "not a JSON object"),
     ({"video": "good.mp4"}, "no_name", "'name' must be a string"),
     ({"name": "a.b", "video": "good.mp4"}, "bad_name", "'a.b' cannot be a key"),
     ({"name": "../up", "video": "good.mp4"}, "bad_name", "cannot be a key"),
@@ -100,7 +100,7 @@ BAD_LINES = [
     ({"name": "x", "video": "notes.txt"}, "unknown_suffix", "must end in one of"),
     ({"name": "x", "video": "good.mp4", "labels": "happy"}, "wrong_type", "must be a list of words"),
     ({"name": "x", "video": "good.mp4", "subtitle": 3}, "wrong_type", "'subtitle' must be a string"),
-    ({"name": "good", "video": "good.mp4"}, "duplicate_key", "used in .*manifest.jsonl:1 already"),
+    ({"name": "good", "video": "good.mp4"}, "duplicate_key", "already occurs in .*manifest.jsonl:1"),
     ({"name": "x", "video": "empty.mp4"}, "empty_file", "is empty"),
     ({"name": "x", "video": "text.mp4"}, "undecodable", "not a video"),
     ({"name": "x", "video": "good.mp4", "audio": "mute.m4a"}, "no_sound", "has no sound"),
@@ -156,7 +156,7 @@ def test_only_shard_folders_are_overwritten(corpus, shards, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(shards, out)
     manifest = corpus / "manifest.jsonl"
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="already exists"):
         pack(manifest, out)
     pack(manifest, out, overwrite=True)
     assert len(list(out.glob("*.tar"))) == 1

@@ -73,7 +73,7 @@ def test_wrong_weights_are_refused():
         mixture_lengths([5, 5], [1.0, None])
     with pytest.raises(ConfigError, match="above 0"):
         mixture_lengths([5, 5], [1.0, 0])
-    with pytest.raises(ConfigError, match="set 1 no sample in an epoch of 10"):
+    with pytest.raises(ConfigError, match="set 1 no samples in an epoch of 10"):
         mixture_lengths([5, 5], [1000.0, 0.1])
 
 

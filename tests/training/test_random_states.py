@@ -82,13 +82,13 @@ def test_another_seed_draws_anew_and_says_so(shards: Path, tmp_path: Path, caplo
     saver = SaveEverywhere(tmp_path)
     fit(shards, saver)
     fit(shards, ckpt=saver.saved[0], seed=4)
-    assert "the seed is another one" in caplog.text
+    assert "written with another seed" in caplog.text
 
 
 def test_states_of_other_ranks_are_not_taken(caplog):
     states = RandomStates(1)
     states.load_state_dict({"seed": 1, "ranks": [draw_states(), draw_states()]})
-    assert "generators of 2 ranks, and there are 1" in caplog.text
+    assert "generators of 2 ranks, but this run has 1" in caplog.text
     assert states._pending is None
 
 

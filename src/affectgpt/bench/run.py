@@ -30,12 +30,12 @@ class Answered:
     """What an answerer made of a test set.
 
     Attributes:
-        predictions: The file to score: label lists, or the sentiments of a sentiment set.
-        identity: What decided the answers.
+        predictions: The file to score: label lists, or sentiments for a sentiment set.
+        identity: The settings that decided the answers.
         failed: Samples without an answer, with the reasons; they have no labels.
         refused: Samples that were declined, with the reasons; they have no labels either.
         extractor: How labels were read out of the answers.
-        sentiment_reader: How sentiments were read off the labels, of a sentiment set.
+        sentiment_reader: How sentiments were derived from the labels of a sentiment set; ``None`` for others.
         record: What the answers took, such as tokens and cost.
         labels: The labels of every sample, in the order of the set.
         texts: The answers, and the words of refusals, as they were given.

@@ -31,7 +31,7 @@ def check_rule(rule: str, validation: Validation | None) -> str:
         ConfigError: If it is none, or asks for validation scores that were not given.
     """
     if rule not in RULES:
-        raise ConfigError(f"no selection rule is called {rule!r}; known: {', '.join(RULES)}")
+        raise ConfigError(f"unknown selection rule {rule!r}; known: {', '.join(RULES)}")
     if rule == "best-on-validation" and validation is None:
         raise ConfigError("the rule best-on-validation needs validation scores: a JSON file of checkpoint to score")
     return rule

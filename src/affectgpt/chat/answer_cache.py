@@ -1,4 +1,4 @@
-"""Keep the answers of chat models on disk, so that a run resumes and repeats exactly."""
+"""Keeps the answers of chat models on disk, so that a run can be resumed and repeated exactly."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CHUNK = 500
 
 
 class AnswerCache:
-    """A table of answers by key, in one SQLite file; several processes may share it.
+    """A table of answers by key in one SQLite file, which several processes may share.
 
-    An answer, once stored, stays: where two processes answer the same prompt, both use the first.
+    A stored answer is never replaced: if two processes answer the same prompt, both use the answer stored first.
 
     Args:
-        path: The file; made with its folder when first needed. By default ``answers.sqlite`` in the user's cache
-            folder, or in the folder that the environment variable ``AFFECTGPT_CACHE`` names.
+        path: The file; created with its folder on first use. By default ``answers.sqlite`` in the user's cache folder,
+            or in the folder that the environment variable ``AFFECTGPT_CACHE`` names.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -30,10 +30,10 @@ class AnswerCache:
         self.path = folder / "answers.sqlite" if path is None else Path(path)
 
     def get(self, keys: Iterable[str]) -> dict[str, str]:
-        """The stored answers by key; keys without one are missing.
+        """Look up the stored answers by key; keys without an answer are left out.
 
         Raises:
-            DataError: If the file is no such table.
+            DataError: If the file is not such a table.
         """
         wanted = list(keys)
         found: dict[str, str] = {}
@@ -48,10 +48,10 @@ class AnswerCache:
         return found
 
     def put(self, key: str, answer: str) -> str:
-        """Store an answer, and return the one that is stored: an earlier one, if there is one.
+        """Store an answer unless the key has one, and return the stored answer.
 
         Raises:
-            DataError: If the file is no such table, or cannot be written.
+            DataError: If the file is not such a table, or cannot be written.
         """
         try:
             with closing(self._open()) as table:

@@ -1,4 +1,4 @@
-"""What a chat model is to the readers that ask one."""
+"""The contract of a chat model, and the questions put to it through a cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affectgpt.text import clean_text
 
 
 class ChatModel(ABC):
-    """Answers prompts, each on its own."""
+    """Answers prompts, each in a conversation of its own."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -23,7 +23,7 @@ class ChatModel(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Where and how it runs, as plain JSON, without secrets."""
+        """Where and how the model runs, as plain JSON without secrets."""
 
     @abstractmethod
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
@@ -31,17 +31,17 @@ class ChatModel(ABC):
 
         Raises:
             ConfigError: If the model or the server does not exist, or refuses.
-            DataError: If no answer can be had.
+            DataError: If the model gives no answer.
         """
 
 
 class Asker:
-    """Asks a chat model what its cache does not hold.
+    """Asks a chat model the questions that its cache cannot answer.
 
     Args:
         model: The chat model.
         template: The prompt, with ``{input}`` where the text goes.
-        sampling: How the answer is picked.
+        sampling: How the model draws its answer.
         cache: Where answers are kept.
     """
 
@@ -51,13 +51,13 @@ class Asker:
         self.num_cached = 0
 
     def ask(self, texts: Sequence[str]) -> list[str]:
-        """The answer to every text; each is stored as soon as it is there, and the same text is asked once.
+        """Answer every text; each answer is stored as soon as it arrives, and equal texts are asked once.
 
         Raises:
             ConfigError: See ``ChatModel.complete``.
             DataError: See ``ChatModel.complete`` and ``AnswerCache``.
         """
-        texts = [clean_text(text) for text in texts]  # half an emoji can neither be sent nor stored
+        texts = [clean_text(text) for text in texts]  # an unpaired surrogate can neither be sent nor stored
         key_of = {text: self._key(text) for text in dict.fromkeys(texts)}
         answers = self.cache.get(key_of.values())
         self.num_cached += sum(key in answers for key in key_of.values())
@@ -75,7 +75,7 @@ class Asker:
 
 
 def fill(template: str, text: str) -> str:
-    """The prompt with a text in its place; braces in the text stay as they are."""
+    """Put a text into a prompt; braces in the text stay as they are."""
     return template.replace("{input}", text)
 
 

@@ -1,4 +1,4 @@
-"""A chat model of Hugging Face that runs in this process."""
+"""A Hugging Face chat model that runs in this process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class LocalModel(ChatModel):
-    """Answers with ``transformers``, in batches; loaded when the first prompt is not in the cache.
+    """Answers with ``transformers``, in batches; the model is loaded when the first prompt is not in the cache.
 
     Args:
         model: Name on the Hugging Face hub, or a folder.
         revision: Commit, tag or branch on the hub.
-        device: Such as ``cuda`` or ``cpu``; ``auto`` takes a GPU where there is one.
-        dtype: Name of a torch dtype; ``auto`` as the weights were saved.
-        batch_size: Prompts at a time.
-        gguf_file: The file in the folder or repository, for GGUF weights.
+        device: Such as ``cuda`` or ``cpu``; ``auto`` takes a GPU if there is one.
+        dtype: Name of a torch dtype; ``auto`` takes the one that the weights were saved in.
+        batch_size: Prompts per batch.
+        gguf_file: The file in the folder or repository, if the weights are GGUF.
 
     Raises:
         ConfigError: If the batch size is below 1.
@@ -50,10 +50,10 @@ class LocalModel(ChatModel):
         self._loaded: tuple[Any, Any] | None = None
 
     def identity(self) -> dict[str, str | None]:
-        """The name, and the commit it stands for; of a folder a digest of its files in place of a commit.
+        """The name and the commit that it stands for; for a folder, a digest of its files replaces the commit.
 
         Raises:
-            CheckpointError: If there is no such model.
+            CheckpointError: If the model does not exist.
         """
         if self._identity is None:
             folder = Path(self.model)
@@ -96,7 +96,7 @@ class LocalModel(ChatModel):
         drawn: dict[str, Any] = {}
         if sampling.temperature > 0:
             drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-        # Not the model's own generation defaults, which would add settings that the record does not name.
+        # The model's own generation defaults would add settings that the record does not name.
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
             repetition_penalty=sampling.repetition_penalty,
@@ -131,7 +131,8 @@ class LocalModel(ChatModel):
         return self._loaded
 
     def _commit(self) -> str | None:
-        # A commit names itself, so that a finished run repeats without the hub and without the weights.
+        # A full commit hash needs no look-up, so a finished run can be repeated without the hub and without the
+        # weights.
         if self.revision is not None and _COMMIT.fullmatch(self.revision):
             return self.revision
         from transformers import AutoConfig
@@ -147,22 +148,22 @@ class LocalModel(ChatModel):
 
     def _missing(self, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"the chat model {self.model!r} cannot be loaded: {reason_of(error)}. Name a folder or a model of the "
-            "hub, or give base_url to ask a server"
+            f"the chat model {self.model!r} cannot be loaded: {reason_of(error)}. Name a folder or a model on the hub, "
+            "or give base_url to ask a server"
         )
 
 
 def _as_chat(tokenizer: Any, prompt: str) -> str:
     if not tokenizer.chat_template:
         return prompt
-    # The conversation is the prompt alone; some templates (Qwen's) still add their stock system prompt.
+    # The conversation is the prompt alone; some templates (Qwen's) still add their default system prompt.
     turns = [{"role": "user", "content": prompt}]
     text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     return text
 
 
 def folder_digest(folder: Path) -> str:
-    """Of the settings in full, and of the names, sizes and both ends of the weights: gigabytes need not be read."""
+    """Digest of a model folder: its settings in full, and the name, size and both ends of each weight file."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in {*_WEIGHTS, ".json", ".jinja", ".model"}):
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""The ways in which a chat model picks its next token."""
+"""How a chat model picks its next token."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Sampling:
     """How a chat model picks its next token.
 
     Attributes:
-        temperature: 0 for the most likely token each time (greedy).
-        top_p: Share of the probability that is drawn from.
-        repetition_penalty: Factor against tokens that occurred before; 1 for none.
-        max_tokens: Longest answer.
+        temperature: 0 always takes the most likely token (greedy).
+        top_p: Tokens are drawn from the smallest set that holds this share of the probability.
+        repetition_penalty: Divides the score of tokens that occurred before; 1 has no effect.
+        max_tokens: Longest answer, in tokens.
         seed: Start of the draws; another one draws another answer to the same prompt.
     """
 
@@ -36,14 +36,14 @@ SAMPLINGS: Mapping[str, Sampling] = {
     "greedy": Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0),
     "published": Sampling(temperature=0.7, top_p=0.8, repetition_penalty=1.05),
 }
-"""By name: the repeatable default, and what the published figures were made with."""
+"""Named settings: the repeatable default, and those of the published figures."""
 
 
 def get_sampling(name: str, max_tokens: int) -> Sampling:
-    """The sampling of that name, with answers of at most ``max_tokens``.
+    """Get the sampling of that name, with answers of at most ``max_tokens``.
 
     Raises:
-        ConfigError: If there is none, or ``max_tokens`` is no number from 1.
+        ConfigError: If the name is unknown, or ``max_tokens`` is not a whole number from 1.
     """
     if name not in SAMPLINGS:
         raise ConfigError(f"sampling is {name!r}; choose one of {', '.join(SAMPLINGS)}")

@@ -34,12 +34,12 @@ class ServerModel(ChatModel):
         model: The model's name on the server.
         base_url: Such as ``http://localhost:8000/v1``.
         api_key_env: Environment variable that holds the key; only its name is ever recorded.
-        revision: What tells versions of the model apart in the cache and the report, if the name does not.
+        revision: Tells versions of the model apart in the cache and the report, if the name does not.
         timeout_seconds: Longest wait for one answer.
-        num_retries: Further tries after a cut connection, a busy or failing server, or an answer that is no JSON.
-        backoff_seconds: Pause before the first further try; doubled each time, and up to a minute. Where the server
+        num_retries: Further tries after a cut connection, a busy or failing server, or an answer that is not JSON.
+        backoff_seconds: Pause before the first further try; it doubles each time, up to a minute. Where the server
             names a pause (``Retry-After``), all requests keep it.
-        num_parallel: Requests at the same time.
+        num_parallel: Number of parallel requests.
         requests_per_minute: Most requests in a minute.
         tokens_per_minute: Most tokens in a minute, read and written together.
         prompt_price: Price of a million tokens that are read, in any currency; and ``answer_price`` of those written.
@@ -72,11 +72,11 @@ class ServerModel(ChatModel):
     ) -> None:
         parts = urllib.parse.urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigError(f"base_url is {base_url!r}; expected an address such as http://localhost:8000/v1")
+            raise ConfigError(f"base_url is {base_url!r}; expected a URL such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
             raise ConfigError(
-                f"base_url of {parts.hostname} holds a user, a password or a query, which would end in the report; put "
-                "the key into an environment variable, and its name into api_key_env"
+                f"base_url of {parts.hostname} holds a user, a password or a query, which would end up in the report; "
+                "put the key into an environment variable, and give its name as api_key_env"
             )
         if api_key_env is not None and not os.environ.get(api_key_env):
             raise ConfigError(f"api_key_env names the environment variable {api_key_env!r}, which is not set")
@@ -102,15 +102,15 @@ class ServerModel(ChatModel):
         return {"model": self.model, "revision": self.revision, **extra}
 
     def settings(self) -> dict[str, Any]:
-        """Address, and the name of the key's environment variable."""
+        """The URL, and the name of the environment variable that holds the key."""
         return {"backend": "server", "base_url": self.base_url, "api_key_env": self.api_key_env}
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
         """Position and answer of every prompt; see ``ChatModel``.
 
         Raises:
-            ConfigError: If the server does not exist, or refuses.
-            DataError: If no answer can be had; those that came before are handed on first.
+            ConfigError: If the server does not exist or refuses.
+            DataError: If the server gives no answer; answers that came before are yielded first.
         """
         for position, reply in self._run(prompts, sampling, forgiving=False):
             yield position, reply.text
@@ -131,7 +131,8 @@ class ServerModel(ChatModel):
         stop = threading.Event()
 
         def reply_to(prompt: Prompt) -> Reply | None:
-            # After a failure what waits would fail alike; what is under way is paid for, and still handed on.
+            # After a failure, waiting requests would fail as well; those under way are paid for, so their answers are
+            # used.
             if stop.is_set():
                 return None
             try:
@@ -176,7 +177,7 @@ class ServerModel(ChatModel):
                             )
                         yield position, reply
             finally:
-                # Also where the caller broke off, such as by Ctrl-C.
+                # Also if the caller stops iterating, for example on Ctrl-C.
                 stop.set()
         if failure is not None:
             raise failure
@@ -191,7 +192,7 @@ class ServerModel(ChatModel):
             "seed": seed_of(prompt, sampling.seed),
         }
         if sampling.repetition_penalty != 1.0:
-            # vLLM's name for it, beside llama.cpp's; servers that know neither say so, or leave it out.
+            # vLLM's name and llama.cpp's; servers that know neither refuse or ignore it.
             body |= {"repetition_penalty": sampling.repetition_penalty, "repeat_penalty": sampling.repetition_penalty}
         body |= self.extra_body
         patience = Patience(self.timeout_seconds, self.num_retries + 1, self.backoff_seconds)
@@ -200,8 +201,8 @@ class ServerModel(ChatModel):
             return again(lambda: self._attempt(client, body, tokens, sampling.max_tokens, stop), patience)
         except TryAgainError as error:
             raise _NoAnswerError(
-                f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last time: {error}. What "
-                "was answered before is in the cache: run again to go on from there",
+                f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last error was: {error}. Earlier "
+                "answers are in the cache: run again to continue from there",
                 f"no answer in {self.num_retries + 1} tries; the last time: {error}",
             ) from error
 
@@ -242,7 +243,7 @@ class ServerModel(ChatModel):
 
     def _send(self, client: httpx2.Client, body: Mapping[str, Any]) -> tuple[Exception | None, str]:
         """What an unsuccessful status means, and what the server said."""
-        # Not passed on to another host if the server redirects.
+        # The key is not passed on to another host if the server redirects.
         key = {"Authorization": f"Bearer {os.environ.get(self.api_key_env, '')}"} if self.api_key_env else {}
         content = bytearray()
         start = time.monotonic()
@@ -250,7 +251,9 @@ class ServerModel(ChatModel):
             for piece in response.iter_bytes():
                 content.extend(piece)
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise DataError(f"{self.base_url} answers with more than {MAX_ANSWER_BYTES:,} bytes; check it")
+                    raise DataError(
+                        f"{self.base_url} sent an answer of more than {MAX_ANSWER_BYTES:,} bytes; check the server"
+                    )
                 if time.monotonic() - start > self.timeout_seconds:
                     raise TryAgainError(f"its answer was not whole after {self.timeout_seconds:g} s")
         text = content.decode("utf-8", "replace")

@@ -27,6 +27,7 @@ from affectgpt.encoders.build import build_encoder
 from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.fusion.base import Pooling
+from affectgpt.part import submodule
 from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
 from affectgpt.types import SOURCES, Batch, Features
 
@@ -114,15 +115,11 @@ class EmotionClassifier(lightning.LightningModule):
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
+        return submodule(self.encoders, name, Encoder)
 
     def pooling(self, name: str) -> Pooling:
         """The pooling of a stream."""
-        pooling = self.poolings[name]
-        assert isinstance(pooling, Pooling)
-        return pooling
+        return submodule(self.poolings, name, Pooling)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

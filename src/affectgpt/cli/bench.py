@@ -22,24 +22,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from affectgpt.bench.benchmark import Benchmark
+    from affectgpt.bench.result import SetResult
     from affectgpt.bench.selection import Validation
     from affectgpt.bench.system_result import Selection, SystemResult
+    from affectgpt.metrics.functional import Interval
 
 EXAMPLES = """\
 The nine sets, their metrics, and where to get them:
   example: affectgpt bench --list
 
-Score the authors' released files on MELD; gives the published 55.65:
+Score the authors' released files on MELD: 52.09 with the last checkpoint; the published 55.65 is optimistic:
   example: affectgpt bench --predictions output/results-meld --gold MELD/test_sent_emo.csv \\
              --wheel official --select official --out runs/meld
 
-Answer and score every set in a folder; after a kill the same command goes on where it stopped:
+Answer and score every set in a folder; after a kill the same command resumes where it stopped:
   example: affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
 
 What the answers owe to sound, picture and words; the encoders run once a clip:
   example: affectgpt bench --model runs/last.ckpt --data /data/unibench --views all --out runs/views
 
-Several checkpoints, of which the best on validation data counts:
+Choose the best of several checkpoints on validation data:
   example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
              --select best-on-validation --out runs/bench
 
@@ -155,7 +157,7 @@ def _validation(args: argparse.Namespace) -> Validation | None:
     try:
         return {"": scores_in_checkpoints([Path(path) for path in args.model])}
     except ConfigError:
-        if args.select == "official":  # the honest figure beside it is then that of the last checkpoint
+        if args.select == "official":  # the honest figure is then that of the last checkpoint
             return None
         raise
 
@@ -202,7 +204,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 
 
 def _show(results: Sequence[SystemResult]) -> None:
-    """One line a system and set, and the plain mean of each system."""
+    """One line for each system and set, and the plain mean of each system."""
     from affectgpt.bench.modality_views import views_in_words
     from affectgpt.bench.selection import means_by_checkpoint
 
@@ -212,9 +214,9 @@ def _show(results: Sequence[SystemResult]) -> None:
         say(shown(system))
         own = [one for one in results if one.system == system]
         for one in own:
-            result, interval = one.result, one.result.interval
-            spread = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval is not None else ""
-            score = result.score
+            result = one.result
+            score, interval = _honest(one)
+            spread = _ends(interval)
             if one.repeats is not None:
                 runs = one.repeats
                 score = runs.mean
@@ -226,15 +228,24 @@ def _show(results: Sequence[SystemResult]) -> None:
             if one.views:
                 say(f"  {'':<11} {'by view':<12} {views_in_words(one)}")
         if len(own) > 1:
-            mean = sum(one.repeats.mean if one.repeats is not None else one.result.score for one in own) / len(own)
-            say(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}")
+            mean = sum(one.repeats.mean if one.repeats is not None else _honest(one)[0] for one in own) / len(own)
+            is_optimistic = any(one.selection is not None and one.selection.optimistic for one in own)
+            best = 100 * sum(one.result.score for one in own) / len(own)
+            note = f"  (optimistic: {best:.2f})" if is_optimistic else ""
+            say(f"  {'mean':<11} {f'of {len(own)} sets':<12} {100 * mean:6.2f}{note}")
             means = means_by_checkpoint([one.selection for one in own])
             if means:
-                best, last = max(means, key=lambda name: means[name]), list(means)[-1]
+                highest, last = max(means, key=lambda name: means[name]), list(means)[-1]
                 say(
-                    f"  one checkpoint for all sets: last, {shown(last)}: {100 * means[last]:.2f}; best on the test "
-                    f"sets, {shown(best)}: {100 * means[best]:.2f}"
+                    f"  one checkpoint for all sets: last, {shown(last)}: {100 * means[last]:.2f}; optimistic: "
+                    f"{100 * means[highest]:.2f} with {shown(highest)}, the best on the test sets"
                 )
+
+
+def _honest(one: SystemResult) -> tuple[float, Interval | None]:
+    """The score to report first, with its interval: that of a choice of checkpoint without test labels."""
+    honest = None if one.selection is None else one.selection.honest
+    return (one.result.score, one.result.interval) if honest is None else (honest.score, honest.interval)
 
 
 def _notes(one: SystemResult) -> list[str]:
@@ -244,16 +255,20 @@ def _notes(one: SystemResult) -> list[str]:
     if result.gold_samples != result.expected_samples:
         notes.append(f"{result.gold_samples:,} clips, published {result.expected_samples:,}")
     if one.selection is not None:
-        notes.append(_selection_note(one.selection))
+        notes.append(_selection_note(result, one.selection))
     return [*notes, f"answers in column {result.answers!r}"]
 
 
-def _selection_note(selection: Selection) -> str:
-    chosen = f"{selection.chosen}, {selection.rule} of {len(selection.candidates)} checkpoints"
-    honest = selection.honest
+def _selection_note(result: SetResult, selection: Selection) -> str:
+    checkpoints, honest = f"{len(selection.candidates)} checkpoints", selection.honest
     if honest is None:
-        return chosen
-    return f"{chosen}: optimistic; {honest.rule}, {honest.chosen}: {100 * honest.score:.2f}"
+        return f"{selection.chosen}, {selection.rule} of {checkpoints}"
+    best = f"{100 * result.score:.2f}{_ends(result.interval)} with {selection.chosen}, the best on the test set"
+    return f"{honest.chosen}, {honest.rule} of {checkpoints}; optimistic: {best}"
+
+
+def _ends(interval: Interval | None) -> str:
+    return "" if interval is None else f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
 def _list_sets(data: Sequence[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""What Lightning takes: the datamodules of MER-Caption and of MER-UniBench, and how clips become batches."""
+"""The Lightning datamodules of MER-Caption and MER-UniBench, and how clips become batches."""
 
 import lazy_loader
 

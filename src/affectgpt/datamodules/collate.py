@@ -16,24 +16,24 @@ def collate(
     questions: Sequence[str],
     answers: Sequence[str] | None = None,
 ) -> Batch:
-    """Make a batch of clips that may differ in length and in what they offer.
+    """Make a batch from clips that may differ in length and inputs.
 
-    Row i of everything is clip i; a key may come twice, as it does where a small set is drawn often.
+    Row i of every tensor is clip i; a key may occur twice, for example if a small set is drawn often.
 
     A source (or feature stream) that at least one clip has is in the batch. Clips that lack it get zeros and
     ``keep=False``; clips with fewer frames, segments or steps than the longest are padded the same way.
 
     Args:
-        clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``,
-            with T = 0 where the clip lacks the stream.
-        questions: The question for each.
-        answers: The answer to learn for each, or ``None`` where there is nothing to learn.
+        clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``, with
+            T = 0 if the clip lacks the stream.
+        questions: The question for each clip.
+        answers: The answer to learn for each clip, or ``None`` if there is nothing to learn.
 
     Returns:
         The batch; in its ``keep`` masks ``True`` marks a real frame, segment or step.
 
     Raises:
-        DataError: If the numbers differ, or tensors do not fit beside each other.
+        DataError: If the numbers differ, or the shapes of tensors do not match.
 
     Examples:
         >>> loud, mute = Clip("loud", {"audio": torch.ones(2, 4)}), Clip("mute")
@@ -61,7 +61,7 @@ def collate(
 
 
 def _names(offers: Sequence[Mapping[str, Tensor]]) -> list[str]:
-    """Every source that a clip offers, in order of first appearance."""
+    """Every source of a clip, in order of first appearance."""
     return list(dict.fromkeys(name for offer in offers for name in offer))
 
 

@@ -1,4 +1,4 @@
-"""Which question a clip is asked in an epoch, and the answer to learn."""
+"""Chooses the question for a clip in an epoch, and the answer to learn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def check_task(task: str) -> Task:
     """Read a task.
 
     Raises:
-        ConfigError: If there is no such task.
+        ConfigError: If the task is unknown.
     """
     for known in TASKS:
         if task == known:
             return known
-    raise ConfigError(f"no task is called {task!r}; known: {', '.join(TASKS)}")
+    raise ConfigError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
 
 
 def question_for(task: Literal["labels", "description"], style: PromptStyle = OFFICIAL) -> str:
@@ -35,11 +35,11 @@ def question_for(task: Literal["labels", "description"], style: PromptStyle = OF
 def draw_task(
     task: Task, clip: Clip, *, seed: int, epoch: int, name: str | None = None
 ) -> Literal["labels", "description"]:
-    """Which of the two questions a clip is asked in an epoch.
+    """Choose which of the two questions to ask about a clip in an epoch.
 
-    ``hybrid`` draws one of the two with equal chance, as a pure function of seed, epoch and name. A clip that lacks
-    the target of the question drawn is asked the other one. The published code answers ``neutral`` where there are no
-    labels; here a clip without labels stays one, and is never learnt as neutral.
+    ``hybrid`` draws one of the two with equal chance, as a pure function of seed, epoch and name. If a clip lacks the
+    target of the drawn question, the other one is asked. The published code uses ``neutral`` if there are no labels;
+    here a clip without labels is never learnt as neutral.
 
     Args:
         task: The task of the run.

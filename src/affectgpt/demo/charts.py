@@ -15,7 +15,7 @@ from affectgpt.pages.plotting import (
     PALE,
     SOFT,
     STRONG,
-    data_address,
+    data_url,
     missing,
     new_figure,
     to_png,
@@ -123,7 +123,7 @@ def draw_strip(frames: NDArray[np.uint8], most: int = 4) -> str:
         picture = picture.resize((round(picture.width * scale), 128), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=88)
-    return data_address(out.getvalue(), "image/jpeg")
+    return data_url(out.getvalue(), "image/jpeg")
 
 
 def smooth(values: NDArray[np.float64], span: float = 10.0) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
 from affectgpt.metrics import EmotionWheel
 from affectgpt.pages import style_sheet
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 TITLES: Mapping[str, str] = {
     "full": "all modalities",
@@ -131,8 +131,8 @@ def _render(
         own_style=OWN_STYLE,
         whiskers="; the line on a bar is its 95&nbsp;% interval" if intervals else "",
         intervals=" In brackets: the 95&nbsp;% interval, from 10,000 resamples of the clips." if intervals else "",
-        modalities=data_address(modalities, "image/png"),
-        loss=data_address(loss, "image/png"),
+        modalities=data_url(modalities, "image/png"),
+        loss=data_url(loss, "image/png"),
         training=_training(report["train"]),
         wheel=escape(str(report.get("wheel", wheel.name))),
         headings="".join(f'<th class="num">{title}</th>' for _, title in COLUMNS),

@@ -15,12 +15,12 @@ from affectgpt.part import Part
 from affectgpt.types import Features, Modality
 
 NORMALIZE = ("none", "segment", "clip")
-"""Over what audio is normalised, see ``AudioSpec``."""
+"""Units over which audio is normalised, see ``AudioSpec``."""
 
 
 @dataclass(frozen=True)
 class VisualSpec:
-    """What a visual encoder wants to see.
+    """The input that a visual encoder expects.
 
     Attributes:
         height: Rows of a frame, in pixels.
@@ -41,14 +41,14 @@ class VisualSpec:
 
 @dataclass(frozen=True)
 class AudioSpec:
-    """What an audio encoder wants to hear.
+    """The input that an audio encoder expects.
 
     Attributes:
-        sample_rate_hz: Samples a second.
-        normalize: What is brought to zero mean and unit variance first: ``none``, each ``segment`` by itself, or all
-            segments of a ``clip`` together. The published model does the last, over everything in a batch; here a
-            clip's batch mates have no influence, which is the same at a batch of one.
-        min_samples: Shortest segment that the network can read; shorter ones are padded with zeros.
+        sample_rate_hz: Samples per second.
+        normalize: What is normalised to zero mean and unit variance: ``none``, each ``segment`` separately, or all
+            segments of a ``clip`` together. The published model normalises over the whole batch; here other clips of
+            the batch have no influence, which is the same for a batch of one.
+        min_samples: Shortest segment that the network accepts, in samples; shorter ones are padded with zeros.
     """
 
     sample_rate_hz: int = 16_000
@@ -57,7 +57,7 @@ class AudioSpec:
 
     def __post_init__(self) -> None:
         if self.normalize not in NORMALIZE:
-            raise ConfigError(f"audio is normalised per one of {', '.join(NORMALIZE)}, but not per {self.normalize!r}")
+            raise ConfigError(f"normalize must be one of {', '.join(NORMALIZE)}, but is {self.normalize!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of the spec."""
@@ -73,12 +73,12 @@ class Encoder(Part):
     Attributes:
         modality: ``Modality.VISUAL`` or ``Modality.AUDIO``.
         out_dim: Width D of a feature vector.
-        input_spec: What the network wants to see or hear.
-        feature_version: Raise it when the class gives other vectors than before for the same input and weights; stored
-            features of the older version are then refused.
-        location_args: Arguments that only say where the weights lie, or how the same vectors are computed. Stored
+        input_spec: The input that the network expects.
+        feature_version: Increase it when the class returns different vectors than before for the same input and
+            weights; stored features of the older version are then refused.
+        location_args: Arguments that only say where the weights are, or how the same vectors are computed. Stored
             features are compared by the weights themselves, so a folder may be moved.
-        idle_weights: Ends of the names of tensors that have no influence on the features.
+        idle_weights: Suffixes of the names of tensors that do not influence the features.
     """
 
     modality: Modality
@@ -98,21 +98,21 @@ class Encoder(Part):
             keep: Bool ``[B, T]``; ``True`` marks a real frame or segment.
 
         Returns:
-            One vector a frame or segment: ``hidden`` ``[B, T, D]`` with the same ``keep``.
+            One vector per frame or segment: ``hidden`` ``[B, T, D]`` with the same ``keep``.
         """
 
     def preprocess(self, media: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Bring media to what the network wants, on the media's own device.
+        """Convert media to the input that the network expects, on the media's device.
 
         Args:
             media: See ``forward``.
-            keep: See ``forward``; segments that are not kept have no part in the statistics of their clip.
+            keep: See ``forward``; segments that are not kept do not count in the statistics of their clip.
 
         Returns:
             Visual: float ``[B*T, 3, height, width]``, resized and normalised. Audio: float ``[B*S, N]``.
 
         Raises:
-            DataError: If the tensor has another shape or type than ``forward`` takes.
+            DataError: If the tensor has a wrong shape or type.
         """
         dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
         if isinstance(self.input_spec, VisualSpec):
@@ -125,42 +125,43 @@ def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:
 
     Args:
         frames: uint8 ``[B, T, 3, H, W]``.
-        spec: Size, mean and standard deviation wanted.
-        owner: Who asks, for the message.
+        spec: Size, mean and standard deviation to produce.
+        owner: The encoder that asks, for the message.
 
     Returns:
         float32 ``[B*T, 3, spec.height, spec.width]``.
 
     Raises:
-        DataError: If the frames have another shape or type.
+        DataError: If the frames have a wrong shape or type.
     """
     if frames.ndim != 5 or frames.shape[2] != 3 or frames.dtype != torch.uint8:
         raise DataError(
             f"{owner} takes uint8 frames [batch, time, 3, height, width], but got {frames.dtype} {tuple(frames.shape)}"
         )
-    pixels = frames.flatten(0, 1).float().div_(255)  # in place from here on: a new tensor a step takes twice the time
+    # in place from here on: new tensors for each step would take twice the time
+    pixels = frames.flatten(0, 1).float().div_(255)
     size = (spec.height, spec.width)
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
-        pixels[:, channel].sub_(mean).div_(std)  # numbers, not tensors: those would be waited for on their way over
+        pixels[:, channel].sub_(mean).div_(std)  # numbers rather than tensors, whose transfer to the device would block
     return pixels
 
 
 def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str, keep: Tensor | None = None) -> Tensor:
-    """Pad segments to the shortest length that can be read, and normalise them as the spec says.
+    """Pad segments to the shortest accepted length, and normalise them as the spec says.
 
     Args:
         segments: Floating point ``[B, S, N]``.
-        spec: Length and normalisation wanted.
-        owner: Who asks, for the message.
-        keep: Bool ``[B, S]``; ``True`` marks a real segment. All are, by default.
+        spec: Length and normalisation to produce.
+        owner: The encoder that asks, for the message.
+        keep: Bool ``[B, S]``; ``True`` marks a real segment. By default all are real.
 
     Returns:
         float32 ``[B*S, N]``.
 
     Raises:
-        DataError: If the segments have another shape or type.
+        DataError: If the segments have a wrong shape or type.
     """
     if segments.ndim != 3 or not segments.is_floating_point():
         raise DataError(
@@ -171,7 +172,7 @@ def prepare_segments(segments: Tensor, spec: AudioSpec, owner: str, keep: Tensor
         waveform = F.pad(waveform, (0, spec.min_samples - waveform.shape[-1]))
     if spec.normalize == "none":
         return waveform.flatten(0, 1)
-    # mean and variance over samples, and over the real segments of a clip where they are joint
+    # mean and variance over the samples and, with ``clip``, over the real segments of a clip
     real = torch.ones_like(waveform[..., :1]) if keep is None else keep[..., None].float()
     over = (1, 2) if spec.normalize == "clip" else (2,)
     share = real / (real.sum(over, keepdim=True) * waveform.shape[-1]).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Builds encoders from their specs, and remembers the facts of those whose weights lie in files."""
+"""Builds encoders from their specs, and caches the facts of those whose weights come from files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from affectgpt.registry import ENCODERS, Spec
 def build_encoder(spec: Spec | str, *, allow_import: bool = True) -> Encoder:
     """Build an encoder.
 
-    Random weights that are frozen are announced at their first use, see ``watch_random_weights``.
-    Weights that are read from a file take nothing from the random generator: a model has the same random weights in its
-    other parts whether such an encoder is built or a stand-in.
+    Frozen random weights are reported at their first use, see ``watch_random_weights``. Reading weights from a file
+    leaves the random generator unchanged, so that the other parts of a model get the same random weights with such an
+    encoder and with a stand-in.
 
     Args:
         spec: Name and arguments.
@@ -46,17 +46,17 @@ def build_encoder(spec: Spec | str, *, allow_import: bool = True) -> Encoder:
 
 
 def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFacts | None:
-    """The facts of an encoder whose weights lie in a file, without loading it where they are known already.
+    """The facts of an encoder whose weights come from a file; it is not loaded if they are cached.
 
-    They are remembered in the user's cache by spec, and by path, size and time of the files that the spec names; at the
-    first time, and after any change, the encoder is built once and let go.
+    They are cached in the user's cache folder by spec, and by path, size and time of the files that the spec names. The
+    first time, and after any change, the encoder is built once and discarded.
 
     Args:
         spec: Name and arguments of the encoder.
-        built: The encoder, where it was just built.
+        built: The encoder, if it was just built.
 
     Returns:
-        ``None`` where its weights cannot be read here.
+        The facts; ``None`` if the weights cannot be read on this machine.
     """
     spec = Spec.of(spec)
     known = _recall(spec)
@@ -70,7 +70,7 @@ def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFact
 
 
 def remember(spec: Spec | str, facts: EncoderFacts) -> None:
-    """Note the facts of an encoder that was just built; nothing is noted where no file holds its weights."""
+    """Cache the facts of an encoder that was just built, if its weights come from a file."""
     path = _note(Spec.of(spec))
     if path is not None and facts.from_file:
         write_whole(path, json.dumps(asdict(facts), indent=1) + "\n")
@@ -83,11 +83,11 @@ def _recall(spec: Spec) -> EncoderFacts | None:
     try:
         return EncoderFacts(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
-        return None  # not there, or cut: it is written anew
+        return None  # missing or incomplete: it is written again
 
 
 def _note(spec: Spec) -> Path | None:
-    """Where the facts of a spec are noted; ``None`` where it names no file."""
+    """Path of the cached facts of a spec; ``None`` if the spec names no file."""
     stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(spec)]
     if not stamps:
         return None
@@ -97,7 +97,7 @@ def _note(spec: Spec) -> Path | None:
 
 
 def _files(spec: Spec) -> list[Path]:
-    """Every file that an argument names, itself, by its folder, or by an id whose snapshot the hub's cache holds."""
+    """Every file that an argument names: directly, through its folder, or through a hub id whose snapshot is cached."""
     found: list[Path] = []
     for value in _arguments(spec):
         path = Path(value)
@@ -111,7 +111,7 @@ def _files(spec: Spec) -> list[Path]:
 
 
 def _arguments(spec: Spec) -> Iterator[str]:
-    """Arguments of the part that are words, defaults included."""
+    """The string arguments of the part, including defaults."""
     takes = inspect.signature(ENCODERS.get(spec.name)).parameters
     values: dict[str, Any] = {name: parameter.default for name, parameter in takes.items()}
     yield from (value for value in {**values, **spec.args}.values() if isinstance(value, str) and value)

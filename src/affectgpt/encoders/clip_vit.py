@@ -1,4 +1,4 @@
-"""CLIP's image tower: one vector a frame."""
+"""CLIP's image tower: one vector per frame."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class ClipVitEncoder(Encoder):
     """A CLIP vision transformer; the feature is the image embedding, not normalised.
 
     The vector of a frame is ``visual_projection(post_layernorm(CLS))``. Only the image tower is read, from a checkpoint
-    of the tower alone or of a whole CLIP. Frames are brought to the size that the network was trained at.
+    of the tower alone or of a whole CLIP. Frames are resized to the size that the network was trained on.
 
     Args:
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
-        dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        dtype: Type of the weights: ``float32``, ``bfloat16`` or ``float16``.
         attention: ``auto``, ``flash_attention_2``, ``_3`` or ``_4``, ``sdpa``, ``flex`` or ``eager``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
-        ConfigError: If there is no CLIP there, or ``dtype`` is unknown.
+        ConfigError: If the network is not a CLIP model, or ``dtype`` is unknown.
     """
 
     modality = Modality.VISUAL
@@ -41,7 +41,8 @@ class ClipVitEncoder(Encoder):
         owner = type(self).__name__
         config: Any = load_config(owner, path, revision, ("clip", "clip_vision_model"))
         if config.model_type == "clip":
-            # The width of the embedding belongs to the whole; the tower's own entry may be a stale default.
+            # The width of the embedding comes from the config of the whole model; the tower's own entry may be a stale
+            # default.
             config.vision_config.projection_dim = config.projection_dim
             config = config.vision_config
         preprocessor = read_preprocessor(owner, path, revision)

@@ -1,4 +1,4 @@
-"""The key of stored feature vectors: what made them, so that they are never taken for those of another encoder."""
+"""The key of stored feature vectors: identifies how they were made, so that they are never confused with others."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:  # who reads stored keys needs no encoder, nor lightning and t
     from affectgpt.encoders.base import Encoder
 
 FEATURE_VERSION = 1
-"""Raised when the code between a clip's file and an encoder's input changes what the encoder sees or hears."""
+"""Increase it when the code between a clip's file and an encoder's input changes that input."""
 
 _SETTINGS_OF_ONE: Mapping[Modality, frozenset[str]] = {
     Modality.VISUAL: frozenset({"num_frames", "frame_height", "frame_width", "visual_policy", "face_channels"}),
     Modality.AUDIO: frozenset({"sample_rate_hz", "num_segments", "segment_seconds", "audio_policy"}),
 }
-"""Settings of the media profile without influence on the other modality; any other setting counts for both."""
+"""Settings of the media profile that affect only one modality; all other settings count for both."""
 
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What decides the vectors that an encoder gives for the same input.
+    """What determines the vectors that an encoder returns for the same input.
 
     Attributes:
         kind: Name of the encoder's class.
         version: The class's ``feature_version``.
-        args: Its hyper-parameters, but for those that only say where the weights lie.
-        input_spec: What the network wants to see or hear.
+        args: Its hyper-parameters, except those that only say where the weights are.
+        input_spec: The input that the network expects.
         width: Width D of a vector.
         weights: Digest of its tensors, see ``weights_digest``.
         from_file: Whether the weights come from a file of the encoder's own, so that they can be read again at any
@@ -68,14 +68,14 @@ class EncoderFacts:
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What decides the vectors of a stream for the same clip.
+    """What determines the vectors of a stream for the same clip.
 
     Attributes:
         source: The input that the stream reads, see ``affectgpt.types.SOURCES``.
         media: The settings of the media profile that matter for this source.
         encoder: The encoder.
         version: ``FEATURE_VERSION`` of the code that made the vectors.
-        spec: Name and arguments by which the encoder was asked for, as plain JSON; not part of the key.
+        spec: Name and arguments with which the encoder was built, as plain JSON; not part of the key.
     """
 
     source: str
@@ -118,7 +118,7 @@ class FeatureKey:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that stand for the key."""
+        """Twelve hex digits that identify the key."""
         return hashlib.sha256(json.dumps(self._compared(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -127,7 +127,7 @@ class FeatureKey:
         return SOURCES[self.source]
 
     def differences(self, other: FeatureKey, mine: str = "here", theirs: str = "there") -> list[str]:
-        """Every setting in which two keys differ, in words.
+        """Describe every setting in which two keys differ.
 
         Args:
             other: The other key.
@@ -143,7 +143,7 @@ class FeatureKey:
         ]
 
     def _compared(self) -> dict[str, Any]:
-        """The part of the JSON that two keys must share."""
+        """The fields of the JSON that must be equal in two keys."""
         saved = self.to_json()
         encoder = {f.name: saved["encoder"][f.name] for f in fields(EncoderFacts) if f.compare}
         return {f.name: saved[f.name] for f in fields(self) if f.compare} | {"encoder": encoder}
@@ -152,7 +152,7 @@ class FeatureKey:
 def weights_digest(encoder: Encoder) -> str:
     """Digest of an encoder's tensors: names, types, shapes and every byte.
 
-    Tensors that have no influence on the features (``encoder.idle_weights``) do not count.
+    Tensors that do not influence the features (``encoder.idle_weights``) do not count.
 
     Returns:
         ``sha256:`` and 16 hex digits.
@@ -160,7 +160,7 @@ def weights_digest(encoder: Encoder) -> str:
     lines = []
     for name, value in sorted(encoder.state_dict().items()):
         if not name.endswith(encoder.idle_weights):
-            # of a sharded model, the tensor is put together first: all ranks take part, in one order
+            # a sharded tensor is gathered first, so all ranks must do this in the same order
             whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
             content: Any = whole.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             lines.append(f"{name} {whole.dtype} {list(whole.shape)} {hashlib.sha256(content).hexdigest()}\n")
@@ -168,13 +168,13 @@ def weights_digest(encoder: Encoder) -> str:
 
 
 def is_from_file(encoder: Encoder) -> bool:
-    """Whether every weight of an encoder is what its own file holds."""
+    """Whether all weights of an encoder are those of its own file."""
     prefixes = tuple(encoder.restored_prefixes())
     return bool(prefixes) and not encoder.was_trained and all(k.startswith(prefixes) for k in encoder.state_dict())
 
 
 def _plain(value: Any) -> Any:
-    """What JSON makes of a value: tuples become lists."""
+    """A value after a round trip through JSON: tuples become lists."""
     return json.loads(json.dumps(value))
 
 

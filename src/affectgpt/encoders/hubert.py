@@ -1,4 +1,4 @@
-"""Speech transformers (HuBERT, wav2vec 2.0, WavLM, data2vec): one vector an audio segment."""
+"""Speech transformers (HuBERT, wav2vec 2.0, WavLM, data2vec): one vector per audio segment."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ MODEL_TYPES = ("data2vec-audio", "hubert", "wav2vec2", "wavlm")
 class SpeechEncoder(Encoder):
     """A speech transformer; the feature is the mean of its last hidden states over layers and time.
 
-    The last hidden state is what the network gives out, so that in networks with a closing layer norm it is normalised
-    and the ones before it are not, as in the published model. Each segment is read alone, and normalised alone unless
-    ``normalize`` is ``clip``; batch mates never have any influence. Layer drop and SpecAugment are off in training too.
+    The last hidden state is the network's output. In networks with a final layer norm it is therefore normalised while
+    the earlier ones are not, as in the published model. Each segment is encoded separately, and normalised separately
+    unless ``normalize`` is ``clip``; other clips of a batch have no influence. Layer drop and SpecAugment are off, also
+    in training.
 
     Args:
         path: Local folder, or id on the hub.
-        layers: How many of the last hidden states are averaged.
+        layers: Number of last hidden states to average.
         revision: Branch, tag or commit on the hub.
-        dtype: Of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        dtype: Type of the weights: ``float32``, ``bfloat16`` or ``float16``.
         normalize: ``none``, ``segment`` or ``clip`` (as published), see ``AudioSpec``; ``None`` takes ``segment`` or
             ``none``, as the folder's ``preprocessor_config.json`` says.
         attention: ``auto``, ``flash_attention_2``, ``_3`` or ``_4``, ``sdpa``, ``flex`` or ``eager``.
 
     Raises:
         CheckpointError: If the weights cannot be read.
-        ConfigError: If the network is of another type, ``layers`` does not fit it, or ``dtype`` is unknown.
+        ConfigError: If the network has another type, ``layers`` is out of range, or ``dtype`` is unknown.
     """
 
     modality = Modality.AUDIO
-    idle_weights = ("masked_spec_embed",)  # random where the file lacks it; read by SpecAugment alone, which is off
+    idle_weights = ("masked_spec_embed",)  # random if the file lacks it; only SpecAugment reads it, which is off
 
     def __init__(
         self,
@@ -55,13 +56,14 @@ class SpeechEncoder(Encoder):
         config: Any = load_config(owner, path, revision, MODEL_TYPES)
         if not 1 <= layers <= config.num_hidden_layers:
             raise ConfigError(
-                f"{owner}: layers must be from 1 to {config.num_hidden_layers}, as {path!r} has, but is {layers}"
+                f"{owner}: layers must be from 1 to {config.num_hidden_layers}, the number of layers in {path!r}, but "
+                f"is {layers}"
             )
         config.layerdrop = 0.0
         config.apply_spec_augment = False
         preprocessor = read_preprocessor(owner, path, revision)
         if normalize is None:
-            # Without the file: networks with layer norm in every convolution were trained on normalised sound.
+            # If the file is missing: networks with layer norm in every convolution were trained on normalised sound.
             trained_so = preprocessor.get("do_normalize", getattr(config, "feat_extract_norm", "layer") == "layer")
             normalize = "segment" if trained_so else "none"
         self.layers = layers
@@ -72,9 +74,10 @@ class SpeechEncoder(Encoder):
             min_samples=_receptive_field(config.conv_kernel, config.conv_stride),
         )
         self.network = load_network(owner, AutoModel, path, revision, dtype, attention, config=config)
-        # A layer reads what the one before gave. Hooks average it over time at once, where output_hidden_states would
-        # hold every layer of the network in memory (and gives its last entry before the closing layer norm in
-        # transformers 5, after it in transformers 4). They stay in place: a compiled graph cannot set and remove them.
+        # Each layer's input is the output of the layer before it. Hooks average it over time at once, whereas
+        # output_hidden_states would keep every layer in memory (and returns its last entry before the final layer norm
+        # in transformers 5, but after it in transformers 4). The hooks are permanent, because a compiled graph cannot
+        # set and remove them.
         self._earlier: list[Tensor] = []
         network_layers = list(self.network.encoder.layers)
         for layer in network_layers[len(network_layers) - layers + 1 :]:
@@ -89,7 +92,7 @@ class SpeechEncoder(Encoder):
         return Features(vectors.unflatten(0, keep.shape), keep)
 
     def _note(self, _layer: nn.Module, args: tuple[Any, ...]) -> None:
-        """Forward pre-hook: keep what the layer before gave, averaged over time, ``[B*S, D]``."""
+        """Forward pre-hook: keep the output of the layer before, averaged over time, ``[B*S, D]``."""
         self._earlier.append(args[0].mean(1))
 
     def shard_units(self) -> list[nn.Module]:
@@ -124,7 +127,7 @@ def hubert_large_chinese(
 
 
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:
-    """The fewest samples from which the convolutions give one step."""
+    """Smallest number of samples from which the convolutions compute one step."""
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel

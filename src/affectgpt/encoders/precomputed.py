@@ -1,4 +1,4 @@
-"""Stands in for an encoder whose feature vectors come with the batch."""
+"""Replaces an encoder whose feature vectors come with the batch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from affectgpt.types import Features, Modality
 
 
 class PrecomputedEncoder(Encoder):
-    """Holds no network: says how wide the vectors in the batch are.
+    """Has no network, only the width of the vectors in the batch.
 
     Args:
         dim: Width of the feature vectors.
         modality: ``"visual"`` or ``"audio"``.
-        key: Key of the vectors, as plain JSON, where it stands in for a known encoder; see ``FeatureKey``.
+        key: Key of the vectors, as plain JSON, if it replaces a known encoder; see ``FeatureKey``.
 
     Raises:
         ConfigError: If the modality is neither.
@@ -37,16 +37,16 @@ class PrecomputedEncoder(Encoder):
 
     @classmethod
     def standing_for(cls, key: FeatureKey) -> Self:
-        """A stand-in for the encoder of a key."""
+        """Make a stand-in for the encoder of a key."""
         return cls(key.encoder.width, str(key.modality), key.to_json())
 
     def forward(self, media: Tensor, keep: Tensor) -> Features:
         """Refuse to encode.
 
         Raises:
-            DataError: Always; the vectors belong into the batch's features.
+            DataError: Always; the vectors must be in the batch's features.
         """
-        brought = f"the batch brought {self.modality} media {tuple(media.shape)} instead of feature vectors"
+        brought = f"the batch has {self.modality} media {tuple(media.shape)} instead of feature vectors"
         if self.key is not None:
             raise DataError(
                 f"{self.key.encoder.kind} was not loaded, because the model was built for its features "

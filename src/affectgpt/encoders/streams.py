@@ -1,4 +1,4 @@
-"""The input streams of a model: which input of a clip each reads, and with which parts."""
+"""The input streams of a model: which input of a clip each reads, with which encoder and pooling."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class StreamSpec:
     """One input stream of the model.
 
     Attributes:
-        encoder: What reads the stream.
-        pooling: What turns its feature vectors into tokens.
-        source: Which input of a clip it reads (``frame``, ``face``, ``image``, ``audio``); the stream's own name
-            if that is one of these.
+        encoder: The encoder that reads the stream.
+        pooling: The pooling that turns its feature vectors into tokens.
+        source: Which input of a clip it reads (``frame``, ``face``, ``image``, ``audio``); by default the stream's own
+            name, if that is one of these.
         trainable: Whether the encoder is trained; frozen by default, as published.
     """
 
@@ -65,7 +65,7 @@ def read_streams(streams: Mapping[str, Any]) -> dict[str, StreamSpec]:
     """Read the streams of a model from plain JSON; each gets its source.
 
     Raises:
-        ConfigError: If there is none, or a name or source does not fit.
+        ConfigError: If there are no streams, or a name or a source is invalid.
 
     Examples:
         >>> read_streams({"frame": "tiny-vision"})["frame"].source
@@ -79,13 +79,13 @@ def read_streams(streams: Mapping[str, Any]) -> dict[str, StreamSpec]:
 
 
 def sources_of(specs: Mapping[str, StreamSpec]) -> tuple[str, ...]:
-    """The inputs of a clip that streams read, each once, in the streams' order."""
+    """The inputs of a clip that the streams read, each once, in the order of the streams."""
     return tuple(dict.fromkeys(str(spec.source) for spec in specs.values()))
 
 
 def _named(name: str, spec: StreamSpec) -> StreamSpec:
     if name in (MULTI, "subtitle"):
-        raise ConfigError(f"a stream cannot be called {name!r}: the prompt has a place of that name already")
+        raise ConfigError(f"a stream cannot be called {name!r}: the prompt already has a slot of that name")
     source = spec.source or name
     if source not in SOURCES:
         raise ConfigError(

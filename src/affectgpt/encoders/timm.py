@@ -1,4 +1,4 @@
-"""Any image network of timm as an encoder: one vector a frame."""
+"""Any image network of timm as an encoder: one vector per frame."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class TimmEncoder(Encoder):
 
     Args:
         model: Name in timm, with or without the weights after a dot (``vit_base_patch16_clip_224.openai``).
-        pretrained: Whether timm fetches the weights; by default where the name says which, after a dot. A bare
+        pretrained: Whether timm fetches the weights; by default it does if the name has weights after a dot. A bare
             architecture has random weights.
-        checkpoint_path: Local weight file (safetensors or a state dict, read without running any code); instead of
-            ``pretrained``.
+        checkpoint_path: Local weight file (safetensors or a state dict, read without running any code), to use instead
+            of ``pretrained``.
 
     Raises:
         CheckpointError: If the weights cannot be read or do not fit.
-        ConfigError: If timm knows no such network, or both sources of weights are given.
+        ConfigError: If timm has no such network, or both sources of weights are given.
     """
 
     modality = Modality.VISUAL
@@ -63,7 +63,7 @@ class TimmEncoder(Encoder):
         return Features(vectors.unflatten(0, keep.shape), keep)
 
     def restored_prefixes(self) -> list[str]:
-        """The whole network, where its weights come from a file."""
+        """The whole network, if its weights come from a file."""
         return ["network."] if self._from_file else []
 
     def _load(self, model: str, file: str) -> None:
@@ -72,12 +72,12 @@ class TimmEncoder(Encoder):
         if not Path(file).is_file():
             raise CheckpointError(f"TimmEncoder: no weight file for {model!r} at {file!r}; check checkpoint_path")
         try:
-            # said, not left to timm: older versions of it unpickle, and so run, what is in the file
+            # set explicitly, because older versions of timm unpickle the file and so run its code
             state = load_state_dict(file, weights_only=True)
             problems = self.network.load_state_dict(state, strict=False)
-        except Exception as error:  # whatever a broken file makes the readers raise
+        except Exception as error:  # a broken file can make the readers raise anything
             raise CheckpointError(
-                f"TimmEncoder: {file!r} does not fit {model!r}, or is not a file of weights alone: {reason_of(error)}"
+                f"TimmEncoder: {file!r} does not fit {model!r}, or contains more than weights: {reason_of(error)}"
             ) from error
         classifier = tuple(f"{name}." for name in _classifier_names(self.network))
         foreign = [key for key in problems.unexpected_keys if not key.startswith(classifier)]

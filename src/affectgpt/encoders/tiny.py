@@ -15,15 +15,15 @@ from affectgpt.types import Features, Modality
 
 
 class TinyVisionEncoder(Encoder):
-    """Four strided convolutions and a linear layer over what is left of the picture, for each frame alone.
+    """Four strided convolutions and a linear layer over the remaining grid, for each frame separately.
 
-    The network sees the picture and its local contrast, in which a mouth stands out alike on any skin and in any light:
-    without it, training takes several times as many steps. The last layer sees every position of the small grid apart,
-    because where a curve is (mouth or brow) says more about a face than how many there are. No batch statistics: a
-    frame's vector depends on that frame only.
+    The network reads the picture and its local contrast, in which a mouth stands out equally on any skin and in any
+    light: without it, training takes several times as many steps. The last layer reads every position of the small grid
+    separately, because the position of a curve (mouth or brow) says more about a face than the number of curves. There
+    are no batch statistics, so a frame's vector depends on that frame only.
 
     Args:
-        size: Rows and columns that a frame is brought to; a multiple of 16.
+        size: Rows and columns of a frame after resizing; a multiple of 16.
         dim: Width of the feature vectors.
         channels: Channels of the first convolution; the later ones have two and four times as many.
     """
@@ -51,16 +51,16 @@ class TinyVisionEncoder(Encoder):
 
 
 class TinyAudioEncoder(Encoder):
-    """Log-mel spectrum, two convolutions over time, then mean and spread over time, for each segment alone.
+    """Log-mel spectrum, two convolutions over time, then mean and standard deviation over time, for each segment.
 
-    Mean and standard deviation of the spectrum itself go to the last layer too, so that pitch, loudness and tremor
-    are there from the first step on.
+    The last layer also gets the mean and standard deviation of the spectrum itself, so that pitch, loudness and tremor
+    are available from the first step.
 
     Args:
         dim: Width of the feature vectors.
         num_mels: Bands of the mel spectrum.
         channels: Channels of the convolutions.
-        sample_rate_hz: Samples a second that the encoder hears.
+        sample_rate_hz: Sample rate of the input.
     """
 
     modality = Modality.AUDIO
@@ -101,7 +101,7 @@ class TinyAudioEncoder(Encoder):
         return Features(vectors.unflatten(0, keep.shape), keep)
 
     def log_mel(self, segments: Tensor) -> Tensor:
-        """Natural logarithm of the mel power spectrum, brought to about [-2, 2].
+        """Natural logarithm of the mel power spectrum, scaled to about [-2, 2].
 
         Args:
             segments: float32 ``[B, S, N]``.
@@ -110,7 +110,7 @@ class TinyAudioEncoder(Encoder):
             ``[B*S, num_mels, frames]`` in the type of the encoder's weights.
         """
         waveform = prepare_segments(segments, cast(AudioSpec, self.input_spec), type(self).__name__)
-        # The Fourier transform exists in single precision only, whatever the precision of the training is.
+        # The Fourier transform exists in single precision only, whatever the training precision.
         with torch.autocast(waveform.device.type, enabled=False):
             spectrum = torch.stft(
                 waveform, self._fft_size, self._hop, window=self.window.float(), center=False, return_complex=True
@@ -122,10 +122,9 @@ class TinyAudioEncoder(Encoder):
 
 
 def local_contrast(pixels: Tensor, block: int = 8) -> Tensor:
-    """Difference from the surroundings, over its usual size there: a divisive normalisation (Jarrett et al. 2009).
+    """Divisive normalisation (Jarrett et al. 2009): ``(x - m) / s`` with local mean m and local deviation s.
 
-    Means over blocks, brought back to full size, stand for the surroundings: they are five times as fast as a sliding
-    window.
+    The local means are means over blocks, interpolated to full size: five times as fast as a sliding window.
 
     Args:
         pixels: ``[B, C, H, W]``; H and W are multiples of ``block``.
@@ -147,7 +146,7 @@ def mel_filterbank(num_bins: int, num_mels: int, sample_rate_hz: int, low_hz: fl
     Args:
         num_bins: Bins of the power spectrum, from 0 Hz to half the sample rate.
         num_mels: Filters.
-        sample_rate_hz: Samples a second.
+        sample_rate_hz: Samples per second.
         low_hz: Lower end of the first filter.
 
     Returns:
@@ -158,7 +157,7 @@ def mel_filterbank(num_bins: int, num_mels: int, sample_rate_hz: int, low_hz: fl
     edges_hz = 700 * (10 ** (torch.linspace(low_mel, top_mel, num_mels + 2) / 2595) - 1)
     bins_hz = torch.linspace(0, sample_rate_hz / 2, num_bins)
     left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    # Low filters are narrower than the space between two bins; widen them so that each has one.
+    # Low filters are narrower than the distance between two bins; widen them so that each covers one.
     spacing_hz = sample_rate_hz / 2 / (num_bins - 1)
     rise = (bins_hz - left) / (centre - left).clamp(min=spacing_hz)
     fall = (right - bins_hz) / (right - centre).clamp(min=spacing_hz)
@@ -170,7 +169,7 @@ def _norm(width: int) -> nn.Module:
 
 
 def _closing_norm(dim: int) -> nn.LayerNorm:
-    """Layer norm to half the usual size: the unnormalised attention fusion swings on larger vectors."""
+    """Layer norm with half the usual scale: the unnormalised attention fusion oscillates on larger vectors."""
     norm = nn.LayerNorm(dim)
     nn.init.constant_(norm.weight, 0.5)
     return norm

@@ -1,4 +1,4 @@
-"""The speech networks of torchaudio's pipelines as encoders: one vector an audio segment."""
+"""The speech networks of torchaudio's pipelines as encoders: one vector per audio segment."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from affectgpt.types import Features, Modality
 class TorchaudioEncoder(Encoder):
     """A wav2vec 2.0, HuBERT or WavLM bundle; the feature is the mean of its last layers over layers and time.
 
-    A bundle's name says its weights, which are fetched unless ``weights`` says otherwise.
+    The bundle decides the weights, which are fetched unless ``weights`` says otherwise.
 
-    Unlike ``SpeechEncoder``, all layers are averaged as they come, without a closing layer norm: that is what the
-    bundle's ``extract_features`` gives.
+    Unlike in ``SpeechEncoder``, no layer passes a final layer norm before averaging, as in the bundle's
+    ``extract_features``.
 
     Args:
         model: Name of a bundle in ``torchaudio.pipelines``, such as ``HUBERT_LARGE`` or ``WAVLM_BASE``.
-        weights: ``"download"`` fetches the bundle's weights, ``"random"`` builds the architecture only, anything else
+        weights: ``"download"`` fetches the bundle's weights, ``"random"`` builds only the architecture; any other value
             is a local file with the bundle's state dict.
-        layers: How many of the last layers are averaged.
+        layers: Number of last layers to average.
 
     Raises:
         CheckpointError: If the weights cannot be fetched or read, or do not fit.
-        ConfigError: If there is no such bundle, or ``layers`` does not fit it.
+        ConfigError: If the bundle does not exist, or ``layers`` is out of range.
     """
 
     modality = Modality.AUDIO
@@ -83,8 +83,8 @@ class TorchaudioEncoder(Encoder):
             raise
         except Exception as error:  # a network failure, a broken file and foreign weights all end here
             raise CheckpointError(
-                f"TorchaudioEncoder: cannot load the weights of {model} ({weights}): {reason_of(error)}; fetch "
-                "the state dict of the bundle elsewhere and give the file as weights=, or build with weights='random'"
+                f"TorchaudioEncoder: cannot load the weights of {model} ({weights}): {reason_of(error)}; fetch the "
+                "bundle's state dict on another machine and give the file as weights=, or build with weights='random'"
             ) from error
 
 

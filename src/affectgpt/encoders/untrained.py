@@ -1,4 +1,4 @@
-"""Says so when a frozen encoder is used with the random weights it was built with."""
+"""Warns when a frozen encoder is used with its initial random weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from affectgpt.encoders.base import Encoder
 log = logging.getLogger(__name__)
 
 NUM_WATCHED = 16
-"""Numbers of one weight that are remembered; loading and training change them."""
+"""Number of values of a weight to remember; loading and training change them."""
 
 
 def watch_random_weights(encoder: Encoder, name: str) -> None:
-    """Announce it at the first frozen use of an encoder, if its weights are still those of its constructor.
+    """Warn at the first frozen use of an encoder if its weights are still those of its constructor.
 
-    Nothing is said of an encoder that is trained, was trained, or had weights loaded into it.
+    There is no warning for an encoder that is or was trained, or whose weights were loaded.
 
     Args:
         encoder: An encoder that was just built, with random weights.
-        name: What to call it.
+        name: Its name in the warning.
     """
     weight = next((p for p in encoder.parameters() if p.ndim > 1 and not p.is_meta), None)
     if weight is not None:
@@ -33,7 +33,7 @@ def watch_random_weights(encoder: Encoder, name: str) -> None:
 
 
 class _Watch:
-    """A forward pre-hook, as a class so that the encoder can be copied and pickled."""
+    """A forward pre-hook; a class, so that the encoder can be copied and pickled."""
 
     def __init__(self, name: str, drawn: Tensor) -> None:
         self.name = name
@@ -53,8 +53,8 @@ class _Watch:
             return
         if torch.equal(_first_numbers(weight), self.drawn.to(weight.dtype).float()):
             log.warning(
-                "THE ENCODER %r IS FROZEN WITH RANDOM WEIGHTS: its features say next to nothing, and nobody trains it. "
-                "Name its weights, load a checkpoint, or set trainable: true for its stream",
+                "THE ENCODER %r IS FROZEN WITH RANDOM WEIGHTS: its features carry almost no information, and it is "
+                "not trained. Name its weights, load a checkpoint, or set trainable: true for its stream",
                 self.name,
             )
 

@@ -25,7 +25,7 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
     """Read a network's configuration.
 
     Args:
-        owner: Which encoder asks, for the message.
+        owner: The encoder that asks, for the message.
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
         model_types: The values of ``model_type`` that the encoder can run.
@@ -35,7 +35,7 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
 
     Raises:
         CheckpointError: If nothing can be read there.
-        ConfigError: If the network there is of another type.
+        ConfigError: If the network has another type.
     """
     from transformers import AutoConfig
 
@@ -45,7 +45,7 @@ def load_config(owner: str, path: str, revision: str | None, model_types: Collec
         raise _unreadable(owner, path, error) from error
     if config.model_type not in model_types:
         raise ConfigError(
-            f"{owner}: {path!r} holds a network of type {config.model_type!r}, but this encoder runs "
+            f"{owner}: {path!r} has a network of type {config.model_type!r}, but this encoder supports "
             f"{', '.join(sorted(model_types))}; choose other weights or another encoder"
         )
     return config
@@ -60,25 +60,25 @@ def load_network(
     attention: str = "auto",
     **kwargs: Any,
 ) -> Any:
-    """Read a network with its weights; under ``torch.device("meta")`` its shapes alone, without any weights.
+    """Read a network with its weights; under ``torch.device("meta")`` only its shapes, without weights.
 
     Args:
-        owner: Which encoder asks, for the message.
+        owner: The encoder that asks, for the message.
         network_class: A class of transformers that has ``from_pretrained``.
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
         dtype: A name in ``DTYPES``.
         attention: See ``choose_attention``.
-        kwargs: What else ``from_pretrained`` is given.
+        kwargs: Further arguments of ``from_pretrained``.
 
     Raises:
-        CheckpointError: If the weights cannot be read, do not fit, or some are missing.
+        CheckpointError: If the weights cannot be read, do not fit, or are incomplete.
         ConfigError: If ``dtype`` is no name in ``DTYPES``, or ``attention`` no backend that the network can run.
     """
     from safetensors import SafetensorError
 
     if dtype not in DTYPES:
-        raise ConfigError(f"{owner}: no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+        raise ConfigError(f"{owner}: unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     built = getattr(network_class, "_model_mapping", {}).get(type(kwargs["config"]), network_class)
     kwargs |= attention_options(attention, DTYPES[dtype], built)
     if torch.get_default_device().type == "meta":
@@ -96,21 +96,21 @@ def load_network(
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise _unreadable(owner, path, error) from error
-    # Only SpecAugment reads this vector, and no encoder here turns SpecAugment on.
+    # Only SpecAugment reads this vector, and no encoder here uses SpecAugment.
     missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
     if missing:
         raise CheckpointError(
-            f"{owner}: the weights in {path!r} lack {len(missing)} tensors, such as {missing[0]!r}; they would be "
+            f"{owner}: the weights in {path!r} lack {len(missing)} tensors, such as {missing[0]!r}; they would stay "
             "random. Use a complete checkpoint of this architecture"
         )
     return network
 
 
 def read_preprocessor(owner: str, path: str, revision: str | None) -> dict[str, Any]:
-    """Read ``preprocessor_config.json``; empty where there is none.
+    """Read ``preprocessor_config.json``; empty if there is none.
 
     Args:
-        owner: Which encoder asks, for the message.
+        owner: The encoder that asks, for the message.
         path: Local folder, or id on the hub.
         revision: Branch, tag or commit on the hub.
 
@@ -140,7 +140,7 @@ def read_preprocessor(owner: str, path: str, revision: str | None) -> dict[str, 
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep transformers from listing each tensor of a CLIP's text tower; what is missing is checked here."""
+    """Keep transformers from listing each tensor of CLIP's text tower; missing tensors are checked here."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Frozen encoders run once over shards, and models fed from what they gave."""
+"""Runs frozen encoders once over shards, and feeds models from the stored features."""
 
 import lazy_loader
 

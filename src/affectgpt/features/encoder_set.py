@@ -1,4 +1,4 @@
-"""The encoders of a model without the rest of it: no language model is read to encode clips."""
+"""The encoders of a model alone, so that clips can be encoded without loading a language model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
+from affectgpt.part import submodule
 from affectgpt.registry import Spec
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Clip
@@ -37,7 +38,7 @@ class EncoderSet(nn.Module):
     Args:
         streams: The model's streams; trainable ones are left out.
         media: How the model expects clips to be decoded.
-        names: Streams to encode; by default all, and then each must be frozen.
+        names: Streams to encode; by default all, which must then be frozen.
         allow_import: Whether encoders may be named as code, ``package.module:Class``.
 
     Raises:
@@ -58,7 +59,7 @@ class EncoderSet(nn.Module):
         chosen = tuple(specs) if names is None else tuple(names)
         for name in chosen:
             _check_storable(name, specs)
-        # all are built, and in the model's order, so that random weights are those that the model has for the same seed
+        # all are built, in the model's order, so that random weights equal the model's for the same seed
         built = {name: build_encoder(spec.encoder, allow_import=allow_import) for name, spec in specs.items()}
         self.encoders = nn.ModuleDict({name: built[name].freeze() for name in chosen})
         self.specs = {name: specs[name] for name in chosen}
@@ -118,22 +119,20 @@ class EncoderSet(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the encoders are."""
+        """The device of the encoders."""
         return next((weight.device for weight in self.parameters()), torch.device("cpu"))
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
+        return submodule(self.encoders, name, Encoder)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
-        """Encode clips as training would: side by side, padded where they differ in length.
+        """Encode clips as training would: in one batch, padded to equal length.
 
         Args:
-            clips: Decoded clips; frames of different sizes are encoded apart. Where the device has too little memory,
-                the halves are tried.
+            clips: Decoded clips; clips with different frame sizes are encoded separately. If the device has too little
+                memory, the batch is halved.
 
         Returns:
             For each clip, stream name to ``[T, D]`` on the CPU; a stream whose source the clip lacks is left out.
@@ -161,7 +160,7 @@ class EncoderSet(nn.Module):
 
 def _check_storable(name: str, specs: Mapping[str, StreamSpec]) -> None:
     if name not in specs:
-        raise ConfigError(f"no stream is called {name!r}; there are {', '.join(specs)}")
+        raise ConfigError(f"unknown stream {name!r}; known: {', '.join(specs)}")
     frozen = [other for other, spec in specs.items() if not spec.trainable]
     if specs[name].trainable:
         rest = f"encode the frozen ones alone (--streams {','.join(frozen)}), or " if frozen else ""

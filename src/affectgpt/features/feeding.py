@@ -1,4 +1,4 @@
-"""The model's side of stored features: stand-ins for encoders that need not be loaded, and the comparison of keys."""
+"""Feeds a model from stored features: replaces encoders that need not be loaded, and compares keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Encoding(Protocol):
-    """The side of a model that features concern: its streams, and the encoders that they are compared with."""
+    """What stored features need of a model: its streams, and the encoders to compare them with."""
 
     specs: dict[str, StreamSpec]
     media: MediaProfile
@@ -34,10 +34,10 @@ class Encoding(Protocol):
 
 
 def feature_key(model: Encoding, name: str) -> FeatureKey | None:
-    """The key of what a stream's encoder gives, from its weights as they are now.
+    """The key of a stream's features, from the current weights of its encoder.
 
     Returns:
-        ``None`` for a stream that was configured as ``precomputed``: any features of the right width are its own.
+        The key; ``None`` for a stream configured as ``precomputed``, which accepts any features of the right width.
     """
     encoder = model.encoder(name)
     if isinstance(encoder, PrecomputedEncoder):
@@ -46,18 +46,18 @@ def feature_key(model: Encoding, name: str) -> FeatureKey | None:
 
 
 def check_datamodule(model: Encoding, datamodule: Any, stage: str) -> dict[str, FeatureKey]:
-    """See that whatever a stage of the trainer reads gives each stream of a model what it needs.
+    """Check that the data of a stage gives each stream of a model what it needs.
 
     Args:
         model: The model, with the weights that it will run with.
-        datamodule: Whatever feeds it; one without ``indexes`` is not asked.
+        datamodule: Its datamodule; one without ``indexes`` is not checked.
         stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
 
     Returns:
-        The keys of the streams that are taken from stored features.
+        The keys of the streams that come from stored features.
 
     Raises:
-        ConfigError: If sets that are mixed hold features of different streams; see also ``check_features``.
+        ConfigError: If mixed sets have features of different streams; see also ``check_features``.
         DataError: See ``check_features``.
     """
     found: dict[str, FeatureKey] = {}
@@ -67,8 +67,8 @@ def check_datamodule(model: Encoding, datamodule: Any, stage: str) -> dict[str, 
             if keys.keys() != used[0].keys():
                 raise ConfigError(
                     f"{indexes[0].location!r} has features of {', '.join(used[0]) or 'nothing'}, and "
-                    f"{index.location!r} of {', '.join(keys) or 'nothing'}; sets that are mixed must hold the "
-                    "same streams: encode them alike"
+                    f"{index.location!r} of {', '.join(keys) or 'nothing'}; mixed sets must have the same streams: "
+                    "encode them in the same way"
                 )
             found |= keys
     return found
@@ -78,7 +78,7 @@ def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
     """The shard folders that a stage of the trainer reads, if all of them hold features, else ``None``.
 
     Args:
-        datamodule: Whatever feeds the model.
+        datamodule: The model's datamodule.
         stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
     """
     indexes = [index for found in _indexes(datamodule, stage) for index in found]
@@ -89,12 +89,12 @@ def feature_folders(datamodule: Any, stage: str) -> list[str] | None:
 def stand_ins(
     specs: Mapping[str, StreamSpec], media: MediaProfile, folders: str | Sequence[str] | None
 ) -> dict[str, PrecomputedEncoder]:
-    """Light parts in place of the encoders that feature shards make needless.
+    """Make stand-ins for the encoders that feature shards replace.
 
-    An encoder is replaced if all folders hold the features of its stream and its weights lie in a file of its own, so
-    that a checkpoint can leave them out. The file's facts are compared with the features' keys; a file that was seen
-    before and has not changed since is not read again. Where the file is not on this machine at all, features that were
-    made by the same spec are taken at their word, with a warning.
+    An encoder is replaced if all folders have the features of its stream and its weights come from a file, so that a
+    checkpoint can leave them out. The file's facts are compared with the features' keys; a known file that has not
+    changed is not read again. If the file is not on this machine, features that were made with the same spec are
+    accepted without this comparison, with a warning.
 
     Args:
         specs: The model's streams.
@@ -117,7 +117,7 @@ def stand_ins(
             continue
         facts = facts_of_file(spec.encoder)
         if facts is None:
-            _take_at_its_word(name, first, spec)
+            _accept_unverified(name, first, spec)
             facts = first.encoder
         wanted = _key(facts, spec, media)
         for path, key in keys.items():
@@ -128,18 +128,18 @@ def stand_ins(
 
 
 def check_features(model: Encoding, index: ShardIndex) -> dict[str, FeatureKey]:
-    """See that a shard folder gives each stream of a model what it needs.
+    """Check that a shard folder gives each stream of a model what it needs.
 
     Args:
         model: The model.
         index: A shard folder that it will be fed from, of any form.
 
     Returns:
-        The keys of the streams that are taken from features.
+        The keys of the streams that come from features.
 
     Raises:
-        ConfigError: If the encoder of a stream is trained, so that stored features would not follow it, or is a
-            stand-in where media come.
+        ConfigError: If the encoder of a stream is trained, so that stored features would become outdated, or if it is a
+            stand-in but the folder has media.
         DataError: If the features were made by another encoder or from other input, or a stream has neither features
             nor media.
     """
@@ -165,9 +165,9 @@ def check_features(model: Encoding, index: ShardIndex) -> dict[str, FeatureKey]:
 
 
 def check_checkpoint(model: Encoding, saved: Mapping[str, Any]) -> None:
-    """See that a model has the encoders whose features a checkpoint was trained on.
+    """Check that a model has the encoders on whose features a checkpoint was trained.
 
-    Only encoders whose weights lie in files are compared: those of the others are in the checkpoint.
+    Only encoders whose weights come from files are compared; the weights of others are in the checkpoint.
 
     Args:
         model: The model.
@@ -190,7 +190,7 @@ def _check_keys(model: Encoding, saved: Mapping[str, Any]) -> None:
         standing = isinstance(encoder, PrecomputedEncoder)
         facts = None if standing else facts_of_file(spec.encoder, encoder)
         wanted = feature_key(model, name) if facts is None else _key(facts, spec, model.media)
-        # a newer version of the code reads an older checkpoint; the settings of the model were compared already
+        # the code may be newer than the checkpoint; the settings of the model were already compared
         if wanted is not None and _network(wanted) != _network(key):
             raise CheckpointError(
                 f"the checkpoint was trained on features of another encoder than stream {name!r} has: "
@@ -200,7 +200,7 @@ def _check_keys(model: Encoding, saved: Mapping[str, Any]) -> None:
 
 
 def _indexes(datamodule: Any, stage: str) -> list[list[ShardIndex]]:
-    """The indexes of the shard folders that a stage reads, mixed ones together; none if the datamodule is silent."""
+    """The indexes of the shard folders that a stage reads; none if the datamodule has no ``indexes``."""
     if not hasattr(datamodule, "indexes"):
         return []
     names = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,))
@@ -214,7 +214,7 @@ def _network(key: FeatureKey) -> tuple[str, str, Mapping[str, Any]]:
 def _recipe(path: str) -> FeatureRecipe:
     recipe = FeatureRecipe.of(read_index(path))
     if recipe is None:
-        raise ConfigError(f"{path!r} holds no features, but clips; make features of them with affectgpt encode")
+        raise ConfigError(f"{path!r} has clips, not features; make features from them with affectgpt encode")
     return recipe
 
 
@@ -234,7 +234,7 @@ def _compare(name: str, wanted: FeatureKey, given: FeatureKey, folder: str, seed
 
 
 def _about_seeds(wanted: FeatureKey, given: FeatureKey, seed: Any) -> str:
-    """What to say of the seeds where random weights differ."""
+    """A remark on the seeds if random weights differ."""
     if wanted.encoder.from_file or wanted.encoder.weights == given.encoder.weights:
         return ""
     ours = os.environ.get("PL_GLOBAL_SEED", "none")
@@ -245,7 +245,7 @@ def _about_seeds(wanted: FeatureKey, given: FeatureKey, seed: Any) -> str:
     )
 
 
-def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
+def _accept_unverified(name: str, key: FeatureKey, spec: StreamSpec) -> None:
     ours = Spec.of(spec.encoder).to_json()
     if ours != key.spec:
         raise DataError(
@@ -254,8 +254,8 @@ def _take_at_its_word(name: str, key: FeatureKey, spec: StreamSpec) -> None:
             "it, or its weights"
         )
     log.warning(
-        "stream %r: the weights of %s cannot be read here; its features (key %s) are taken at their word. The "
-        "checkpoint keeps the key, and compares it with the weights where it is loaded",
+        "stream %r: the weights of %s cannot be read here; its features (key %s) are used without comparison. The "
+        "checkpoint records the key, which is compared with the weights when it is loaded",
         *(name, ours["name"], key.digest),
     )
 

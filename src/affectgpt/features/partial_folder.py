@@ -1,4 +1,4 @@
-"""A feature folder in the making: one encoded shard for each input shard; several processes fill it, and resume it."""
+"""An unfinished feature folder: one encoded shard for each input shard, which several processes fill and resume."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from affectgpt.shards.write import REJECTS_FILE, ShardWriter
 
 @dataclass(frozen=True)
 class EncodedShard:
-    """What became of one input shard.
+    """The result of one input shard.
 
     Attributes:
-        index: Index of its features; ``None`` where no sample was good.
+        index: Index of its features; ``None`` if all samples were bad.
         rejects: Samples left out.
     """
 
@@ -35,17 +35,17 @@ class Draft:
     """The hidden folder ``.OUT.encoding`` beside ``out``.
 
     Each input shard becomes a shard folder of its own, which ``ShardWriter`` writes whole or not at all; ``publish``
-    joins them. Any number of processes may work on different input shards, and any number may go on after a kill.
+    joins them. Any number of processes may work on different input shards, also when resuming after a kill.
 
     Args:
-        out: Folder to make.
-        recipe: What is stored.
-        num_shards: Input shards.
+        out: Folder to create.
+        recipe: The recipe of the features.
+        num_shards: Number of input shards.
         overwrite: Replace ``out`` at the end, if it is a shard folder.
 
     Raises:
-        ConfigError: If ``out`` is taken.
-        DataError: If an unfinished draft was made by another recipe.
+        ConfigError: If ``out`` exists.
+        DataError: If an unfinished draft has another recipe.
     """
 
     def __init__(self, out: Path, recipe: FeatureRecipe, num_shards: int, *, overwrite: bool = False) -> None:
@@ -54,12 +54,12 @@ class Draft:
         self.num_shards = num_shards
         self.folder = out.parent / f".{out.name}.encoding"
         if out.exists() and not overwrite:
-            raise ConfigError(f"{str(out)!r} exists already; choose another folder, or overwrite it (--overwrite)")
+            raise ConfigError(f"{str(out)!r} already exists; choose another folder, or overwrite it (--overwrite)")
         if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file())):
             raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
 
     def writer(self, number: int) -> ShardWriter:
-        """Writes the encoded form of an input shard; what a killed run left of it is thrown away."""
+        """Open a writer for the encoded form of an input shard; remains of a killed run are discarded."""
         return ShardWriter(
             self._folder_of(number),
             form="features",
@@ -70,15 +70,15 @@ class Draft:
         )
 
     def give_up(self, number: int, rejects: Sequence[SampleError]) -> None:
-        """Note that no sample of an input shard is good."""
+        """Record that all samples of an input shard are bad."""
         lines = [json.dumps(problem.to_json(), ensure_ascii=False) for problem in rejects]
         write_lines(self._empty(number), lines)
 
     def encoded(self, number: int) -> EncodedShard | None:
-        """The finished encoded form of an input shard, ``None`` where it is still to be done.
+        """The finished encoded form of an input shard; ``None`` if it is not done yet.
 
         Raises:
-            DataError: If it was made by another recipe, or its content was changed since.
+            DataError: If it has another recipe, or its content was changed.
         """
         if self._empty(number).is_file():
             return EncodedShard(None, _read_rejects(self._empty(number)))
@@ -90,15 +90,15 @@ class Draft:
         if theirs != self.recipe:
             raise DataError(
                 f"an unfinished run in {str(self.folder)!r} stored other features: "
-                f"{_differences(self.recipe, theirs)}. Give the same model, input and type to go on with it, or begin "
-                "anew (--restart)"
+                f"{_differences(self.recipe, theirs)}. Give the same model, input and type to resume it, or start "
+                "again with --restart"
             )
         (shard,) = index.shards
         digest = digest_of_file(folder / shard.name)
         if digest != shard.sha256:
             raise DataError(
                 f"{str(folder / shard.name)!r} was changed since it was written (sha256 {digest[:12]}, its index says "
-                f"{shard.sha256[:12]}); begin anew (--restart)"
+                f"{shard.sha256[:12]}); start again with --restart"
             )
         return EncodedShard(index, _read_rejects(folder / REJECTS_FILE))
 
@@ -106,7 +106,7 @@ class Draft:
         """Join the encoded shards, all finished, into ``out``.
 
         Returns:
-            The index as it reads back, and every reject.
+            The index, read back from disk, and every reject.
 
         Raises:
             DataError: If one is missing.
@@ -118,7 +118,7 @@ class Draft:
         done = [encoded for encoded in found if encoded is not None]
         rejects = tuple(problem for encoded in done for problem in encoded.rejects)
         indexes = [encoded.index for encoded in done if encoded.index is not None]
-        assert indexes, "no budget allows that every sample is bad"
+        assert indexes, "no budget allows every sample to be bad"
         joined = _join(indexes, provenance)
         whole = self.folder / "whole"
         shutil.rmtree(whole, ignore_errors=True)
@@ -132,7 +132,7 @@ class Draft:
         return read_index(self.out), rejects
 
     def restart(self) -> None:
-        """Throw an unfinished run away."""
+        """Discard an unfinished run."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _folder_of(self, number: int) -> Path:
@@ -143,7 +143,7 @@ class Draft:
 
 
 def _join(indexes: Sequence[ShardIndex], provenance: dict[str, Any]) -> ShardIndex:
-    """The index of several one-shard folders as one; the shards are numbered anew."""
+    """The index of several one-shard folders as one; with the shards renumbered."""
     labels, modalities = Counter[str](), Counter[str]()
     for index in indexes:
         labels.update(index.labels)
@@ -160,7 +160,7 @@ def _join(indexes: Sequence[ShardIndex], provenance: dict[str, Any]) -> ShardInd
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, so that a kill on the way loses nothing; a copy where that cannot be."""
+    """Make a hard link, so that a kill loses nothing; a copy if links are not possible."""
     try:
         target.hardlink_to(source)
     except OSError:

@@ -18,8 +18,8 @@ class Pooling(Part):
 
     Attributes:
         in_dim: Width of the feature vectors.
-        out_dim: Width of the tokens; the input's unless a subclass says otherwise.
-        num_tokens: Tokens that come out, K.
+        out_dim: Width of the tokens; that of the input unless a subclass sets it.
+        num_tokens: Number of tokens, K.
     """
 
     def __init__(self, in_dim: int, num_tokens: int = 1) -> None:
@@ -35,17 +35,17 @@ class Pooling(Part):
 
         Args:
             features: ``hidden`` ``[B, T, in_dim]``; ``keep`` ``[B, T]`` where ``True`` is a real step. Steps that are
-                not kept have no influence.
+                not kept do not count.
 
         Returns:
-            Tokens ``[B, num_tokens, out_dim]``; zeros for a sample without a real step.
+            Tokens ``[B, num_tokens, out_dim]``; zeros for a sample without real steps.
 
         Raises:
             DataError: If the features are not ``in_dim`` wide.
         """
 
     def real_steps(self, features: Features) -> Tensor:
-        """The feature vectors with zeros in place of what is not kept, ``[B, T, in_dim]``.
+        """The feature vectors, zero where not kept, ``[B, T, in_dim]``.
 
         Raises:
             DataError: If the features are not ``in_dim`` wide.
@@ -54,12 +54,12 @@ class Pooling(Part):
 
 
 class PreFusion(Part):
-    """Joins several streams into common tokens before the LLM sees any of them.
+    """Joins several streams into common tokens in front of the LLM.
 
     Attributes:
         in_dims: Width of each stream's feature vectors, in the streams' order.
         out_dim: Width of the tokens.
-        num_tokens: Tokens that come out, K; 0 for none.
+        num_tokens: Number of tokens, K; may be 0.
     """
 
     def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
@@ -74,20 +74,20 @@ class PreFusion(Part):
         """Fuse the streams.
 
         Args:
-            streams: One ``Features`` a stream, in the order of ``in_dims``; the lengths T may differ.
+            streams: One ``Features`` per stream, in the order of ``in_dims``; the lengths T may differ.
 
         Returns:
             Tokens ``[B, num_tokens, out_dim]``.
 
         Raises:
-            DataError: If the number of streams or the width of one is not what ``in_dims`` says.
+            DataError: If the number of streams or the width of one differs from ``in_dims``.
         """
 
     def real_steps(self, streams: Sequence[Features]) -> list[Tensor]:
-        """Each stream's feature vectors with zeros in place of what is not kept, ``[B, T, in_dims[i]]``.
+        """Each stream's feature vectors, zero where not kept, ``[B, T, in_dims[i]]``.
 
         Raises:
-            DataError: If the number of streams or the width of one is not what ``in_dims`` says.
+            DataError: If the number of streams or the width of one differs from ``in_dims``.
         """
         if len(streams) != len(self.in_dims):
             raise DataError(f"{type(self).__name__} was built for {len(self.in_dims)} streams, but got {len(streams)}")
@@ -98,7 +98,7 @@ class PreFusion(Part):
 
 
 def masked_mean(steps: Tensor, keep: Tensor) -> Tensor:
-    """Mean over the real steps; zeros where there is none.
+    """Mean over the real steps, ``sum_t keep_t x_t / sum_t keep_t``; zeros if there are none.
 
     Args:
         steps: ``[B, T, D]``, zero where not kept.
@@ -111,7 +111,7 @@ def masked_mean(steps: Tensor, keep: Tensor) -> Tensor:
 
 
 def masked_softmax(scores: Tensor, keep: Tensor) -> Tensor:
-    """Softmax over the last dimension among the real entries; zeros where there is none.
+    """Softmax over the real entries of the last dimension; zeros if there are none.
 
     Args:
         scores: ``[..., T]``.

@@ -17,7 +17,7 @@ class MeanPooling(Pooling):
 
     Args:
         in_dim: Width of the feature vectors.
-        num_tokens: Tokens that come out; all are equal.
+        num_tokens: Number of tokens; all are equal.
     """
 
     def forward(self, features: Features) -> Tensor:
@@ -27,21 +27,23 @@ class MeanPooling(Pooling):
 
 
 class AttentionPooling(Pooling):
-    """The published attention fusion: a weight for each step, and the weighted sum over time.
+    """The published attention fusion: the weighted sum of the steps x_t over time, ``sum_t (w . x_t + b) x_t``.
 
-    The weight is one linear function of the step's own vector. As in the published model it is **not** normalised:
-    no softmax, no activation, so that the sum grows with the number of steps. ``SoftmaxAttentionPooling`` is the
-    normalised form. Only the start is ours: equal weights in place of random ones, which train several times slower.
+    The weight of a step is a linear function of its vector. As in the published model the weights are **not**
+    normalised: there is no softmax and no activation, so the sum grows with the number of steps.
+    ``SoftmaxAttentionPooling`` is the normalised form. Only the initialisation is ours: equal weights, because random
+    ones train several times slower.
 
     Args:
         in_dim: Width of the feature vectors.
-        num_tokens: Tokens that come out; all are equal.
+        num_tokens: Number of tokens; all are equal.
     """
 
     def __init__(self, in_dim: int, num_tokens: int = 1) -> None:
         super().__init__(in_dim, num_tokens)
         self.score = nn.Linear(in_dim, 1)
-        # Random signs would cancel the steps against each other; equal weights start as the mean of eight steps.
+        # With random signs the steps would cancel each other; with equal weights of 1/8 the sum of eight steps starts
+        # as their mean.
         nn.init.zeros_(self.score.weight)
         nn.init.constant_(self.score.bias, 1 / 8)
 
@@ -62,7 +64,7 @@ class SoftmaxAttentionPooling(AttentionPooling):
 
     Args:
         in_dim: Width of the feature vectors.
-        num_tokens: Tokens that come out; all are equal.
+        num_tokens: Number of tokens; all are equal.
     """
 
     def weights(self, scores: Tensor, keep: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class QFormerPooling(Pooling):
 
     Args:
         in_dim: Width of the feature vectors.
-        num_tokens: Queries, and tokens that come out (published: 32 for frames, 8 for audio).
+        num_tokens: Number of queries and of tokens (published: 32 for frames, 8 for audio).
         hidden_dim: Width of the tokens.
         num_layers: Layers, each with cross-attention.
         num_heads: Attention heads; divides ``hidden_dim``.

@@ -17,7 +17,7 @@ from affectgpt.types import Features
 
 
 class NoPreFusion(PreFusion):
-    """No common tokens: the LLM alone joins the streams.
+    """No common tokens: only the LLM joins the streams.
 
     Args:
         in_dims: Width of each stream; may be empty.
@@ -27,28 +27,32 @@ class NoPreFusion(PreFusion):
         super().__init__(in_dims, num_tokens=0)
 
     def forward(self, streams: Sequence[Features]) -> Tensor:
-        """Give tokens ``[B, 0, out_dim]``.
+        """Return empty tokens ``[B, 0, out_dim]``.
 
         Raises:
-            DataError: If there is no stream, or the streams do not fit ``in_dims``.
+            DataError: If there are no streams, or the streams do not fit ``in_dims``.
         """
         steps = self.real_steps(streams)
         if not steps:
-            raise DataError("NoPreFusion: without a stream the batch size is unknown; do not call it")
+            raise DataError("NoPreFusion: without streams the batch size is unknown; do not call it")
         return steps[0].new_zeros(len(steps[0]), 0, self.out_dim)
 
 
 class AttentionPreFusion(PreFusion):
     """The published pre-fusion: a weight for each stream, and the weighted sum of the streams.
 
-    Each stream's mean over time is brought to the widest stream's width; from all of them side by side two linear
-    layers give one weight a stream. As in the published model there is no activation between the layers and **no**
-    softmax over the weights. ``SoftmaxAttentionPreFusion`` is the normalised form. A stream without a real step adds
-    nothing. Only the start is ours: equal weights in place of random ones.
+    With m_i the mean over time of stream i, projected to the widest stream's width, and ``[;]`` concatenation:
+
+        weights = W2 (W1 [m_1; ...; m_S] + b1) + b2        one weight per stream
+        token   = sum_i weights_i m_i
+
+    As in the published model there is no activation between the two linear layers and **no** softmax over the weights.
+    ``SoftmaxAttentionPreFusion`` is the normalised form. A stream without real steps adds nothing. Only the
+    initialisation is ours: equal weights in place of random ones.
 
     Args:
         in_dims: Width of each stream's feature vectors; published order: video, audio.
-        num_tokens: Tokens that come out; all are equal.
+        num_tokens: Number of tokens; all are equal.
     """
 
     def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
@@ -58,7 +62,7 @@ class AttentionPreFusion(PreFusion):
         self.embeds = nn.ModuleList(nn.Linear(dim, self.out_dim) for dim in self.in_dims)
         self.mix = nn.Linear(num_streams * self.out_dim, self.out_dim)
         self.score = nn.Linear(self.out_dim, num_streams)
-        # Random signs would cancel the streams against each other; equal weights start as their mean.
+        # With random signs the streams would cancel each other; with equal weights the token starts as their mean.
         nn.init.zeros_(self.score.weight)
         nn.init.constant_(self.score.bias, 1 / num_streams)
 
@@ -79,7 +83,7 @@ class AttentionPreFusion(PreFusion):
         return fused_BD[:, None].expand(-1, self.num_tokens, -1)
 
     def weights(self, scores: Tensor, present: Tensor) -> Tensor:
-        """Weights ``[B, streams]`` from scores; ``present`` is ``True`` where the sample has the stream."""
+        """Weights ``[B, S]`` from scores; ``present`` ``[B, S]`` is ``True`` where the sample has the stream."""
         return scores * present
 
 
@@ -88,27 +92,27 @@ class SoftmaxAttentionPreFusion(AttentionPreFusion):
 
     Args:
         in_dims: Width of each stream's feature vectors.
-        num_tokens: Tokens that come out; all are equal.
+        num_tokens: Number of tokens; all are equal.
     """
 
     def weights(self, scores: Tensor, present: Tensor) -> Tensor:
-        """Weights ``[B, streams]`` that sum to 1 over the streams where ``present`` is ``True``."""
+        """Weights ``[B, S]`` that sum to 1 over the streams where ``present`` is ``True``."""
         return masked_softmax(scores, present)
 
 
 class QFormerPreFusion(PreFusion):
     """Learned queries that read all streams, one after the other; see ``QFormer``.
 
-    Each stream is brought to the widest stream's width, the streams are laid end to end in time, and positions are
-    counted over the whole.
+    Each stream is projected to the widest stream's width; the streams are concatenated in time, with positions over the
+    whole sequence.
 
     Args:
         in_dims: Width of each stream's feature vectors; published order: video, audio.
-        num_tokens: Queries, and tokens that come out (published: 16).
+        num_tokens: Number of queries and of tokens (published: 16).
         hidden_dim: Width of the tokens.
         num_layers: Layers, each with cross-attention.
         num_heads: Attention heads; divides ``hidden_dim``.
-        max_steps: The longest that the streams may be together.
+        max_steps: Largest total length of the streams.
         dropout: Dropout in training.
         feedforward_dim: Width inside the feed-forward networks; four times ``hidden_dim`` by default.
     """
@@ -137,7 +141,7 @@ class QFormerPreFusion(PreFusion):
         """Read the real steps of all streams; see ``PreFusion.forward``.
 
         Raises:
-            DataError: If the streams are longer than ``max_steps`` together, or do not fit ``in_dims``.
+            DataError: If the streams together are longer than ``max_steps``, or do not fit ``in_dims``.
         """
         steps_BTD = torch.cat(
             [embed(step) for embed, step in zip(self.embeds, self.real_steps(streams), strict=True)], dim=1
@@ -148,6 +152,6 @@ class QFormerPreFusion(PreFusion):
 
 def _need_streams(part: PreFusion) -> None:
     if not part.in_dims:
-        raise ConfigError(f"{type(part).__name__} needs at least one stream; for a model without any use 'none'")
+        raise ConfigError(f"{type(part).__name__} needs at least one stream; use 'none' for a model without pre-fusion")
     if part.num_tokens < 1:
         raise ConfigError(f"{type(part).__name__}: num_tokens must be at least 1, but is {part.num_tokens}")

@@ -1,4 +1,4 @@
-"""Projectors: tokens of a stream to the width of the LLM."""
+"""Projectors: map the tokens of a slot to the width of the LLM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from affectgpt.part import Part
 
 
 class Projector(Part):
-    """Brings tokens to the width of the LLM's embeddings.
+    """Maps tokens to the width of the LLM's embeddings.
 
     Attributes:
         in_dim: Width of the tokens.

@@ -14,13 +14,13 @@ from affectgpt.errors import ConfigError, DataError
 class QFormer(nn.Module):
     """Learned queries over a stream with learned positions (BLIP-2, Li et al. 2023, arXiv 2301.12597).
 
-    Every layer has self-attention among the queries, cross-attention to the stream, and a feed-forward network with
-    the exact GELU; positions are added to the stream, not to the queries. The network is transformers' own
-    ``Blip2QFormerModel``, from random weights.
+    Every layer has self-attention among the queries, cross-attention to the stream, and a feed-forward network with the
+    exact GELU; positions are added to the stream, not to the queries. The network is transformers'
+    ``Blip2QFormerModel``, with random initial weights.
 
     Args:
         in_dim: Width of the stream.
-        num_queries: Queries, and tokens that come out.
+        num_queries: Number of queries and of tokens.
         hidden_dim: Width of the queries.
         num_layers: Layers, each with cross-attention.
         num_heads: Attention heads; divides ``hidden_dim``.
@@ -71,7 +71,7 @@ class QFormer(nn.Module):
             keep: Bool ``[B, T]``; ``True`` is a real step, the others have no influence.
 
         Returns:
-            Tokens ``[B, num_queries, hidden_dim]``; zeros for a sample without a real step.
+            Tokens ``[B, num_queries, hidden_dim]``; zeros for a sample without real steps.
 
         Raises:
             DataError: If the stream has more steps than the position table.
@@ -84,7 +84,8 @@ class QFormer(nn.Module):
             )
         steps_BTD = steps + self.position_embedding.weight[:num_steps].to(steps.dtype)
         heard_B = keep.any(1)
-        # A row without any real step would divide by nothing in the attention: it reads padding, and is zeroed after.
+        # A row without real steps would divide by zero in the attention: it attends to padding, and is zeroed
+        # afterwards.
         read = self.network(
             query_embeds=self.query_tokens.expand(len(steps), -1, -1),
             encoder_hidden_states=steps_BTD,

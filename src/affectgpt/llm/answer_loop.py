@@ -1,4 +1,4 @@
-"""Writes answers with nothing but a head's ``embed`` and ``forward``: right for every head, and without a cache."""
+"""Writes answers with a head's ``embed`` and ``forward`` alone: works for every head, but without a cache."""
 
 from __future__ import annotations
 

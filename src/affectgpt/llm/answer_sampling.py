@@ -21,12 +21,12 @@ class AnswerSampling:
     A chat model behind a server has settings of its own, see ``affectgpt.chat.sampling``.
 
     Attributes:
-        temperature: Logits are divided by it before a token is drawn; 0 takes the most likely token each time.
+        temperature: Divides the logits before a token is drawn; 0 always takes the most likely token.
         top_p: Tokens are drawn from the smallest set that holds this share of the probability; 1 for all tokens.
         top_k: Tokens are drawn from this many of the most likely ones; 0 for all tokens.
         num_answers: Answers to each prompt.
-        seed: Start of the random draws, so that a call can be repeated; torch's own generator is then left as it was.
-            ``None`` draws from torch's generator.
+        seed: Seed of the draws, so that a call can be repeated; torch's own generator then keeps its state. ``None``
+            draws from torch's generator.
 
     Raises:
         ConfigError: If a value is out of its range, or several greedy answers are asked for (they would be the same).
@@ -83,7 +83,7 @@ class AnswerSampling:
 
 
 def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
-    """Choose one token a row.
+    """Choose one token per row.
 
     Args:
         logits: Float ``[B, V]``.
@@ -106,7 +106,8 @@ def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
     if sampling.top_p < 1:
         sorted_BV, order_BV = logits_BV.sort(-1, descending=True)
         probs_BV = sorted_BV.softmax(-1)
-        # a token is left out where those before it hold the share already; the first one always stays
+        # nucleus: token v, in order of falling probability, stays while the sum of the p before it is below top_p; so
+        # the first one always stays
         sorted_BV = sorted_BV.masked_fill(probs_BV.cumsum(-1) - probs_BV >= sampling.top_p, -math.inf)
         logits_BV = logits_BV.scatter(-1, order_BV, sorted_BV)
     return logits_BV.softmax(-1).multinomial(1).squeeze(-1)
@@ -114,11 +115,11 @@ def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Draw from a generator with this seed; torch's own generators go on afterwards as if nothing had been drawn.
+    """Draw from a generator with this seed; torch's own generators keep their state.
 
     Args:
         seed: The seed; ``None`` draws from torch's own generators.
-        device: Where the draws are made.
+        device: Device on which the draws are made.
     """
     if seed is None:
         yield

@@ -1,6 +1,6 @@
 """The contract of a language-model head: embeddings in; loss, log-probabilities or answers out.
 
-``B`` rows, ``L`` tokens a row, ``E`` width of the embeddings, ``V`` vocabulary.
+``B`` rows, ``L`` tokens per row, ``E`` width of the embeddings, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LLMOutput:
     A head takes no mean: over which tokens a loss is a mean is for the trainer to say, which sees the whole step.
 
     Attributes:
-        logits: Float ``[B, L, V]``, where V is the vocabulary; ``None`` with labels, since a loss needs few of them.
+        logits: Float ``[B, L, V]``; ``None`` with labels, since a loss needs only a few of them.
         token_losses: float32 ``[B, L]``, the cross-entropy of the label at each position; 0 where nothing is learnt.
             ``None`` without labels.
         learnt: Bool ``[B, L]``; ``True`` where ``token_losses`` has the loss of a label. ``None`` without labels.
@@ -46,7 +46,7 @@ class LLMOutput:
 
 
 class HeadTokenizer(Protocol):
-    """What the library asks of a head's tokenizer; every tokenizer of Hugging Face has it.
+    """What the library needs of a head's tokenizer; every Hugging Face tokenizer has it.
 
     Attributes:
         pad_token_id: Fills padding and the positions of feature tokens.
@@ -64,11 +64,11 @@ class HeadTokenizer(Protocol):
         Args:
             texts: The texts.
             add_special_tokens: Always ``False``: nothing is put before or after a text.
-            split_special_tokens: Always ``True``: what spells a special token, such as ``<eos>`` in a subtitle, is
-                read as letters.
+            split_special_tokens: Always ``True``: text that spells a special token, such as ``<eos>`` in a subtitle, is
+                split into ordinary tokens.
 
         Returns:
-            A mapping whose ``"input_ids"`` are one list of token ids a text.
+            A mapping whose ``"input_ids"`` hold one list of token ids per text.
         """
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
@@ -78,9 +78,9 @@ class HeadTokenizer(Protocol):
 class LLMHead(Part):
     """A causal language model that reads embeddings.
 
-    A subclass sets the two attributes and implements ``embed`` and ``forward``. ``generate`` and ``logprobs`` work
-    with these alone, for any model; a head whose model has a cache, or an output layer that can be applied to a few
-    tokens, overrides them to be faster.
+    A subclass sets the two attributes and implements ``embed`` and ``forward``. ``generate`` and ``logprobs`` need
+    nothing more. A head overrides them to be faster if its model has a key-value cache, or an output layer that can be
+    applied to a few tokens.
 
     Attributes:
         hidden_dim: Width E of the embeddings.
@@ -103,16 +103,16 @@ class LLMHead(Part):
     ) -> LLMOutput:
         """Run the model over embeddings.
 
-        A token sees the real tokens before it, and no others: padding on either side changes nothing.
+        A token attends to itself and to the real tokens before it, so padding on either side changes nothing.
 
         Args:
             embeds: Float ``[B, L, E]``.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
-            labels: int64 ``[B, L]``; -100 where nothing is to be learnt. The output at position t predicts the
-                label at t + 1.
-            sample_ids: int64 ``[B, L]`` where rows hold several samples, one after the other: tokens of one sample
-                have the same number. No sample then sees another, positions begin at 0 in each, and a sample's first
-                token is never learnt. ``None``: one sample a row.
+            labels: int64 ``[B, L]``; -100 where nothing is learnt. The output at position t predicts the label at t +
+                1.
+            sample_ids: int64 ``[B, L]`` if rows hold several samples, one after the other: tokens of one sample have
+                the same number. Samples then do not attend to each other, positions begin at 0 in each, and a sample's
+                first token is never learnt. ``None``: one sample per row.
 
         Raises:
             ConfigError: If the head cannot keep the samples of a packed row apart.
@@ -133,11 +133,11 @@ class LLMHead(Part):
             embeds: Float ``[B, L, E]``, padded on the left.
             keep: Bool ``[B, L]``; ``True`` marks a real token.
             max_new_tokens: Longest answer, in tokens.
-            stop: What ends an answer, besides the end-of-sequence token.
+            stop: What ends an answer besides the end-of-sequence token.
             sampling: How tokens are drawn; greedy by default.
 
         Returns:
-            ``sampling.num_answers`` texts a row; all answers of the first row come first.
+            ``sampling.num_answers`` texts per row; all answers of the first row come first.
         """
         from affectgpt.llm.answer_loop import write_answers
 
@@ -146,7 +146,7 @@ class LLMHead(Part):
     def logprobs(
         self, embeds: Tensor, keep: Tensor, labels: Tensor, sample_ids: Tensor | None = None
     ) -> AnswerLogProbs:
-        """Log-probabilities of given answers; gradients flow where they are on.
+        """Log-probabilities of given answers; gradients flow if autograd is on.
 
         Args:
             embeds: Float ``[B, L, E]``, the answers' own tokens included.

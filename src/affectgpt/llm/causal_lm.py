@@ -31,17 +31,17 @@ log = logging.getLogger(__name__)
 
 PLAIN_CHOICE = {"repetition_penalty": 1.0, "num_beams": 1, "no_repeat_ngram_size": 0}
 PLAIN_DRAW = {"min_p": 0.0, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
-"""What a model's own settings may say about choosing tokens, set to say nothing: callers say all there is."""
+"""Neutral values for the generation settings that a model may bring along: only the caller's settings count."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class HuggingFaceHead(LLMHead):
-    """What every head around a transformers model shares; subclasses bring the network and the tokenizer."""
+    """Base of every head around a transformers model; subclasses supply the network and the tokenizer."""
 
     network: Any
     reads_on_host = True
-    _packs = False  # whether the network was seen to keep packed samples apart
+    _packs = False  # whether a trial showed that the network keeps packed samples apart
     _writer: CachedWriter | None = None
     _plain_output: bool | None = None  # whether the logits are what the output layer gives, and nothing more
 
@@ -52,7 +52,7 @@ class HuggingFaceHead(LLMHead):
             network: A transformers causal LM.
             tokenizer: Its tokenizer; a missing padding token is replaced by the end-of-sequence token.
             lora: Arguments of ``LoraSpec``; ``None`` for no adapters.
-            trainable: Whether the network's own weights are trained too.
+            trainable: Whether the network's own weights are trained as well.
         """
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -89,7 +89,7 @@ class HuggingFaceHead(LLMHead):
     ) -> AnswerLogProbs:
         """Log-probabilities of given answers, with the logits of a few tokens at a time; see ``LLMHead.logprobs``.
 
-        Of a sharded model, call it within the forward pass of the whole.
+        If the model is sharded, call it inside the forward pass of the whole model.
         """
         runs = None if sample_ids is None else number_runs(sample_ids, keep)
         if runs is not None:
@@ -149,9 +149,9 @@ class HuggingFaceHead(LLMHead):
         stop: AnswerEnd | None = None,
         sampling: AnswerSampling | None = None,
     ) -> Tensor:
-        """Token ids of answers, int64 ``[B * num_answers, L']``; arguments as of ``generate``.
+        """Token ids of answers, int64 ``[B * num_answers, L']``; the arguments are those of ``generate``.
 
-        An answer holds what ended it, and is padded on the right.
+        An answer includes the tokens that ended it, and is padded on the right.
         """
         stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
         base = self._base()
@@ -218,17 +218,17 @@ class HuggingFaceHead(LLMHead):
         return packed_arguments(self._base(), embeds, runs, sent(positions_of(runs), embeds.device))
 
     def _base(self) -> Any:
-        """The causal LM itself, adapters put into its layers included."""
+        """The causal LM itself, with the adapters in its layers."""
         return self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
 
     def _runs(self, stop: AnswerEnd) -> list[list[int]]:
-        """The runs of tokens that end an answer; none where the tokenizer splits one of the pieces."""
+        """The sequences of tokens that end an answer; none if the tokenizer splits one of the pieces."""
         runs = [[self.tokenizer.encode(piece, add_special_tokens=False) for piece in run] for run in stop.pieces]
         whole = all(len(ids) == 1 for run in runs for ids in run)
         return [[ids[0] for ids in run] for run in runs] if whole else []
 
     def _is_sharded(self) -> bool:
-        """Whether ranks share the weights; they must then take every step together, to the longest answer of all."""
+        """Whether ranks share the weights; each must then take as many steps as the rank with the longest answer."""
         return any(isinstance(p, DTensor) for p in self.network.parameters())
 
     def shard_units(self) -> list[nn.Module]:
@@ -246,10 +246,10 @@ class CausalLM(HuggingFaceHead):
         dtype: Type of the frozen weights: ``float32``, ``bfloat16`` or ``float16``; adapters stay in float32.
         attention: ``auto``, or a name that transformers knows.
         trainable: Whether the model's own weights are trained too.
-        gradient_checkpointing: Trade time for memory in training.
-        revision: Commit or tag on the hub; pin it for results that repeat.
-        tokens: Special tokens to use in place of the tokenizer's own: ``bos``, ``eos``, ``pad`` to a token that it
-            has, such as ``{"bos": "<|im_start|>", "pad": "<|im_end|>"}`` of the published model.
+        gradient_checkpointing: Whether to recompute activations in the backward pass: slower, with less memory.
+        revision: Commit or tag on the hub; pin it for reproducible results.
+        tokens: Special tokens to use in place of the tokenizer's own: ``bos``, ``eos`` or ``pad`` to a token of its
+            vocabulary, such as the published model's ``{"bos": "<|im_start|>", "pad": "<|im_end|>"}``.
 
     Raises:
         ConfigError: If an argument is wrong.
@@ -269,7 +269,7 @@ class CausalLM(HuggingFaceHead):
     ) -> None:
         super().__init__()
         if dtype not in DTYPES:
-            raise ConfigError(f"no dtype is called {dtype!r}; known: {', '.join(DTYPES)}")
+            raise ConfigError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
         from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -279,7 +279,7 @@ class CausalLM(HuggingFaceHead):
             source = {"revision": revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(path, **source)
             options = {"dtype": DTYPES[dtype], "attn_implementation": implementation, "trust_remote_code": False}
-            if torch.get_default_device().type == "meta":  # shapes alone, without any weights
+            if torch.get_default_device().type == "meta":  # shapes only, without weights
                 network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
                 network = AutoModelForCausalLM.from_pretrained(path, revision=revision, weights_only=True, **options)
@@ -294,8 +294,8 @@ class CausalLM(HuggingFaceHead):
         rows = network.get_input_embeddings().weight.shape[0]
         if needed > rows:
             raise CheckpointError(
-                f"the tokenizer in {path!r} has {needed} tokens, the network's embedding {rows} rows: they do not "
-                "belong together; fetch both from one place"
+                f"the tokenizer in {path!r} has {needed} tokens, but the network's embedding has {rows} rows: they do "
+                "not belong together; take both from the same model"
             )
         if gradient_checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -307,7 +307,7 @@ class CausalLM(HuggingFaceHead):
 
 
 class _EndsWith:
-    """A stopping criterion of transformers: ends a row once its last tokens are one of the runs."""
+    """A stopping criterion of transformers: ends a row once its last tokens equal one of the sequences."""
 
     def __init__(self, runs: list[list[int]]) -> None:
         self.runs = runs
@@ -323,7 +323,7 @@ class _EndsWith:
 def _set_tokens(tokenizer: Any, tokens: Mapping[str, str], path: str) -> None:
     for role, token in tokens.items():
         if role not in ("bos", "eos", "pad"):
-            raise ConfigError(f"tokens: there is no special token {role!r}; known: bos, eos, pad")
+            raise ConfigError(f"tokens: unknown special token {role!r}; known: bos, eos, pad")
         if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
-            raise ConfigError(f"tokens: the tokenizer in {path!r} has no token {token!r} to be its {role}")
+            raise ConfigError(f"tokens: the tokenizer in {path!r} has no token {token!r} to use as {role}")
         setattr(tokenizer, f"{role}_token", token)

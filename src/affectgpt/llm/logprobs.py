@@ -20,9 +20,10 @@ class AnswerLogProbs:
     """Natural logarithms of the probability that a model gives to answers.
 
     Attributes:
-        tokens: float32 ``[B, L]``: at position t, of the label there given all before it; 0 where the label is -100.
+        tokens: float32 ``[B, L]``: at position t, the log-probability of the label there given all tokens before it; 0
+            where the label is -100.
         learnt: Bool ``[B, L]``; ``True`` where the label is a token.
-        sums: float32, one number a sample: ``[B]``, or for packed rows all samples in their order, rows first.
+        sums: float32, one number per sample: ``[B]``; for packed rows, all samples in order, row by row.
     """
 
     tokens: Tensor
@@ -46,12 +47,12 @@ class AnswerLogProbs:
         runs_BL = number_runs(sample_ids, keep)
         learnt_BL = hide_first_labels(labels, runs_BL) != IGNORE
         sums_BS = tokens.new_zeros(len(tokens), int(runs_BL.max()) + 1).scatter_add(1, runs_BL, tokens)
-        real_BS = torch.zeros_like(sums_BS).scatter_add(1, runs_BL, keep.float()) > 0  # padding is no sample
+        real_BS = torch.zeros_like(sums_BS).scatter_add(1, runs_BL, keep.float()) > 0  # padding is not a sample
         return cls(tokens, learnt_BL, sums_BS[real_BS])
 
 
 def logprobs_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probability of every label, float32 ``[B, L]``, from all logits ``[B, L, V]``; 0 where nothing is learnt."""
+    """Log-probability of every label, float32 ``[B, L]``, from all logits ``[B, L, V]``; 0 where the label is -100."""
     found_BL = -F.cross_entropy(
         logits[:, :-1].float().transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=IGNORE
     )

@@ -14,12 +14,12 @@ LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """Size of the adapters, and the layers they sit on; the defaults are the published ones (paper, appendix B).
+    """Size of the adapters, and the layers that they adapt; the defaults are the published ones (paper, appendix B).
 
     Attributes:
         rank: Inner width of an adapter.
         alpha: Scale; the adapter's output is multiplied by ``alpha / rank``.
-        dropout: Dropout in front of an adapter.
+        dropout: Dropout of the adapter's input.
         targets: Names of the linear layers to adapt.
     """
 

@@ -110,12 +110,12 @@ def readable_mask(network: Any, mask: Tensor, dtype: torch.dtype) -> Tensor:
     """
     if network.config._attn_implementation != "eager":
         return mask
-    # eager attention adds the mask to its scores: of truth values it would add ones and zeros, in silence
+    # eager attention adds the mask to its scores: a bool mask would silently add ones and zeros
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def check_packing(network: Any, seen_to_pack: bool, lengths: list[int], device: torch.device) -> None:
-    """Make sure that a model keeps the samples of packed rows apart.
+    """Check that a model keeps the samples of packed rows apart.
 
     Args:
         network: The causal LM of transformers.
@@ -124,7 +124,7 @@ def check_packing(network: Any, seen_to_pack: bool, lengths: list[int], device: 
         device: Where the rows are.
 
     Raises:
-        ConfigError: If it does not, or nobody can tell.
+        ConfigError: If it does not, or if that cannot be determined.
     """
     config = network.config.get_text_config()
     name = type(network).__name__
@@ -132,8 +132,8 @@ def check_packing(network: Any, seen_to_pack: bool, lengths: list[int], device: 
     window = getattr(config, "sliding_window", None)
     if window and (not layers or "sliding_attention" in layers) and max(lengths) > window:
         raise ConfigError(  # what is made here stands for full attention
-            f"{name} attends to {window} tokens at most, but a packed sample has {max(lengths)}; do not pack samples "
-            "longer than that window"
+            f"{name} attends to {window} tokens at most, but a packed sample has {max(lengths)}; pack only samples "
+            "that fit into this window"
         )
     if seen_to_pack:
         return
@@ -153,7 +153,7 @@ def check_packing(network: Any, seen_to_pack: bool, lengths: list[int], device: 
 
 @torch.no_grad()
 def _try_packing(network: Any, device: torch.device) -> None:
-    """Pack two short samples, change the first, and look at the second; then look at the second alone."""
+    """Pack two short samples; the second one's output must not change with the first, nor without it."""
     weight = network.get_input_embeddings().weight
     if device.type == "meta":
         return

@@ -1,6 +1,6 @@
 """Rows that hold several samples, one after the other: their borders, positions and attention mask.
 
-``B`` rows, ``L`` tokens a row, ``E`` width of the embeddings.
+``B`` rows, ``L`` tokens per row, ``E`` width of the embeddings.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def pack_samples(embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> 
     """Lay the samples of a padded batch end to end.
 
     Args:
-        embeds: Float ``[B, L, E]``, one sample a row.
+        embeds: Float ``[B, L, E]``, one sample per row.
         keep: Bool ``[B, L]``; ``True`` marks a real token.
-        labels: int64 ``[B, L]``; -100 where nothing is to be learnt.
+        labels: int64 ``[B, L]``; -100 where nothing is learnt.
 
     Returns:
-        One row with the real tokens of all samples, in their order.
+        One row with the real tokens of all samples, in order.
 
     Examples:
         >>> keep = torch.tensor([[True, True, False], [True, True, True]])
@@ -57,7 +57,7 @@ def pack_samples(embeds: Tensor, keep: Tensor, labels: Tensor | None = None) -> 
 
 
 def number_runs(sample_ids: Tensor, keep: Tensor) -> Tensor:
-    """Number the samples of every row by their order: 1 for the first; padding is a run of its own.
+    """Number the samples of every row in order, from 1; padding counts as a sample of its own.
 
     Args:
         sample_ids: int64 ``[B, L]``; neighbours with the same number belong to one sample.
@@ -79,20 +79,23 @@ def number_runs(sample_ids: Tensor, keep: Tensor) -> Tensor:
             f"sample_ids is {tuple(sample_ids.shape)}, but the rows are {tuple(keep.shape)}; every token needs the "
             "number of its sample"
         )
-    # numbers of samples may be anything but the one that stands for padding
+    # sample ids may be any integers, so padding gets one below the smallest
     ids_BL = torch.where(keep, sample_ids, sample_ids.amin() - 1)
     return starts_of(ids_BL).cumsum(1)
 
 
 def starts_of(sample_ids: Tensor) -> Tensor:
-    """Where a sample begins: bool ``[B, L]`` from the numbers of samples, int64 ``[B, L]``."""
+    """Mark the first token of each sample: bool ``[B, L]`` from sample ids, int64 ``[B, L]``."""
     starts_BL = torch.ones_like(sample_ids, dtype=torch.bool)
     starts_BL[:, 1:] = sample_ids[:, 1:] != sample_ids[:, :-1]
     return starts_BL
 
 
 def positions_of(sample_ids: Tensor) -> Tensor:
-    """Position of every token in its own sample, counted from 0: int64 ``[B, L]``.
+    """Position of every token in its own sample, from 0: int64 ``[B, L]``.
+
+    At column t the position is ``t - s(t)``, where s(t) is the last column up to t in which a sample begins: the
+    running maximum of the starting columns.
 
     Examples:
         >>> positions_of(torch.tensor([[1, 1, 1, 2, 2]]))
@@ -104,7 +107,7 @@ def positions_of(sample_ids: Tensor) -> Tensor:
 
 
 def lengths_of(sample_ids: Tensor) -> list[int]:
-    """Length of every sample, rows first.
+    """Length of every sample, row by row.
 
     Examples:
         >>> lengths_of(torch.tensor([[1, 1, 1, 2, 2]]))
@@ -114,13 +117,14 @@ def lengths_of(sample_ids: Tensor) -> list[int]:
 
 
 def block_mask(sample_ids: Tensor) -> Tensor:
-    """Attention mask that lets a token see itself and the earlier tokens of its own sample only.
+    """Attention mask under which a token attends to itself and to the earlier tokens of its own sample only.
 
     Args:
         sample_ids: int64 ``[B, L]``, as ``number_runs`` gives it.
 
     Returns:
-        Bool ``[B, 1, L, L]``: ``True`` where the row's token sees the column's.
+        Bool ``[B, 1, L, L]``: ``True`` where the token of row i attends to the token of column j, that is where j <= i
+        and ``sample_ids[i] == sample_ids[j]``.
     """
     length = sample_ids.shape[1]
     same_BLL = sample_ids[:, :, None] == sample_ids[:, None, :]
@@ -129,5 +133,5 @@ def block_mask(sample_ids: Tensor) -> Tensor:
 
 
 def hide_first_labels(labels: Tensor, sample_ids: Tensor) -> Tensor:
-    """Labels with -100 at the first token of every sample, which nothing in that sample predicts: int64 ``[B, L]``."""
+    """Labels ``[B, L]``, int64, with -100 at each sample's first token, since no token of its sample predicts it."""
     return labels.masked_fill(starts_of(sample_ids), IGNORE)

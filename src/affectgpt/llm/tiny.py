@@ -1,4 +1,4 @@
-"""A tiny causal LM over bytes, for tests and trials: nothing to download."""
+"""A tiny causal LM over bytes, for tests and trials, with nothing to download."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TinyLM(HuggingFaceHead):
 
 
 def byte_tokenizer() -> Any:
-    """A tokenizer whose tokens are the 256 bytes and three marks."""
+    """A tokenizer whose tokens are the 256 bytes and three special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

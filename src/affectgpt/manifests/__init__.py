@@ -1,4 +1,4 @@
-"""Tables and folders of clips become records: JSON lines, tables, bare folders, and published layouts."""
+"""Reads manifests into records: JSON lines, tables, bare folders of clips, and published layouts."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Reads one entry of a manifest, whatever file it comes from, strictly into a ``Record``."""
+"""Reads one entry of a manifest, from any kind of file, strictly into a ``Record``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from affectgpt.metrics.labels import is_missing
 from affectgpt.text import clean_label, clean_name, clean_text, mixed_scripts
 
 Entries: TypeAlias = Iterator[tuple[str, Mapping[str, Any] | SampleError]]
-"""Place of an entry (``manifest.csv:7``), and the entry, or what is wrong with it."""
+"""Location of an entry (``manifest.csv:7``), and the entry or its fault."""
 
 MAX_KEY_BYTES = 80
 MAX_SHOWN = 200
-# What pandas reads as a missing value, by which the published sets are written; case matters: "none" may be a word
+# Marks that pandas, which wrote the published sets, reads as missing values; case matters: "none" may be a word
 PLACEHOLDERS = frozenset(
     ("nan", "NaN", "-nan", "-NaN", "null", "NULL", "None", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "#N/A N/A")
 )
@@ -34,41 +34,41 @@ _FILES: Mapping[str, frozenset[str]] = {
 
 
 class NotedEntry(dict[str, Any]):
-    """An entry with what its reader took otherwise than it is written.
+    """An entry, with notes on values that its reader changed.
 
     Attributes:
-        notes: One sentence for each.
+        notes: One sentence for each change.
     """
 
     notes: tuple[str, ...] = ()
 
 
 def fault(location: str, code: str, message: str, key: str = "") -> SampleError:
-    """A fault of an entry, which names its location and, where it is known, its key."""
+    """Make the fault of an entry, with its location and, if known, its key."""
     who = f" ({key!r})" if key else ""
     return SampleError(clean_text(key or location), "manifest", code, clean_text(f"{location}{who}: {message}"))
 
 
 def read_entry(entry: Mapping[str, Any], folder: Path, location: str, *, cells: bool = False) -> Record:
-    """Make a record of an entry.
+    """Make a record from an entry.
 
-    Half an emoji becomes U+FFFD; invisible characters leave names and labels; both are noted, and so are words that
-    mix letters of scripts that look alike.
+    Unpaired surrogates become U+FFFD, and invisible characters are removed from names and labels. Both are noted, and
+    so are words that mix letters of similar-looking scripts.
 
     Args:
         entry: ``name``, ``video`` or ``audio``, and the other keys of a manifest.
-        folder: What the paths in it are relative to.
+        folder: The folder that paths in the entry are relative to.
         location: The file and line it was read from, for messages.
         cells: Whether it is a row of a table, where a list of labels may be written as text.
 
     Raises:
-        SampleError: If the entry has no good name, a value of the wrong type, or a file that is not there.
+        SampleError: If the entry has no valid name, a value of the wrong type, or a file that does not exist.
     """
     return _Entry(entry, folder, location, cells).read()
 
 
 class _Entry:
-    """Takes an entry apart; what is left over in the end is extra."""
+    """Reads an entry key by key; the remaining keys become ``extra``."""
 
     def __init__(self, entry: Mapping[str, Any], folder: Path, location: str, cells: bool) -> None:
         self.entry = dict(entry)
@@ -100,20 +100,20 @@ class _Entry:
         )
 
     def take(self, name: str) -> Any:
-        """The value, or ``None`` where there is none or it stands for nothing; the latter is noted."""
+        """The value; ``None`` if there is none or it marks a missing value, which is noted."""
         value = self.entry.pop(name, None)
         if is_missing(value):
             return None
         if isinstance(value, str) and value.strip() in PLACEHOLDERS:
-            self.notes.append(f"{name} {value!r} was taken as a mark for a missing value")
+            self.notes.append(f"{name} {value!r} was read as a missing value")
             return None
         return value
 
     def cleaned(self, name: str, value: str, clean: Callable[[str], str]) -> str:
-        """A text as it is kept; what cannot be seen or written is taken out, and that is noted."""
+        """The cleaned text; a note is made if cleaning changed it."""
         kept = clean(value)
         if kept.split() != value.split():
-            self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was taken as {ascii(kept)[:MAX_SHOWN]}")
+            self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was read as {ascii(kept)[:MAX_SHOWN]}")
         scripts = None if clean is clean_text else mixed_scripts(kept)
         if scripts is not None:
             self.notes.append(f"{name} {ascii(kept)[:MAX_SHOWN]} mixes letters of {scripts} in one word")
@@ -175,17 +175,17 @@ class _Entry:
         return path
 
     def check_pictures(self, folder: Path) -> None:
-        """Refuse a folder of face crops that cannot be listed, or has a link to nothing in it."""
+        """Refuse a folder of face crops that cannot be listed or contains a broken link."""
         try:
             gone = [path for path in folder.iterdir() if not path.exists()]
         except OSError as error:
             message = f"'faces' names the folder {str(folder)!r}, which cannot be opened ({error.strerror})"
             raise self.fault("missing_file", message) from error
         if gone:
-            raise self.fault("missing_file", f"'faces' names {str(gone[0])!r}, a link to nothing; mend or remove it")
+            raise self.fault("missing_file", f"'faces' names {str(gone[0])!r}, a broken link; repair or remove it")
 
     def find(self, name: str, value: str) -> Path:
-        """The path of a file; a name whose letters are spelt in two characters on disk, or in one, is the same name."""
+        """The path of a file; names that differ only in Unicode normalisation (NFC or NFD) are the same."""
         path = self.folder / value
         try:
             if path.exists():
@@ -196,7 +196,7 @@ class _Entry:
                     self.notes.append(f"{name} {ascii(value)[:MAX_SHOWN]} was found as {ascii(twin.name)[:MAX_SHOWN]}")
                     return twin
         except OSError as error:  # such as a name that is too long
-            message = f"{name!r} names {_shown(value)}, which cannot be looked for ({error.strerror}); check the path"
+            message = f"{name!r} names {_shown(value)}, which cannot be accessed ({error.strerror}); check the path"
             raise self.fault("missing_file", message) from error
         return path
 
@@ -208,7 +208,7 @@ class _Entry:
             text = json.dumps(value, default=lambda odd: odd.isoformat(), allow_nan=False, ensure_ascii=False)
             kept = clean_text(text)
             if kept != text:
-                self.notes.append(f"{clean_text(str(name))} held half an emoji, which became U+FFFD")
+                self.notes.append(f"{clean_text(str(name))} held an unpaired surrogate, which became U+FFFD")
             return json.loads(kept)
         except (TypeError, ValueError, AttributeError, RecursionError):
             message = f"{name!r} is {_shown(value)}, which is not plain JSON; leave it out"
@@ -220,12 +220,12 @@ def _shown(value: object, most: int = MAX_SHOWN) -> str:
     try:
         text = repr(value)
     except RecursionError:
-        return "nested too deep to be shown"
+        return "nested too deeply to be shown"
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _split_labels(text: str) -> list[str] | str:
-    """Labels in a cell: a list as JSON or Python writes it, or words with commas or semicolons between them.
+    """Split the labels in a cell: a list in JSON or Python syntax, or words separated by commas or semicolons.
 
     Examples:
         >>> _split_labels("['ill at ease', 'calm']"), _split_labels("happy; calm"), _split_labels("[]")

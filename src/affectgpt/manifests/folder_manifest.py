@@ -1,4 +1,4 @@
-"""Finds the manifest that lies in a folder of clips."""
+"""Finds the manifest in a folder of clips."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def find_manifest(walk: FolderWalk, suffixes: Collection[str]) -> Path | None:
     """The manifest in a folder, relative to it; ``None`` if there is none.
 
     A file is a manifest if it is called ``manifest``, or if its first line has ``name`` and ``video`` or ``audio``.
-    Files of the folder itself go before those of folders in it, and one that is called ``manifest`` before others.
+    Files in the folder itself take precedence over those in subfolders, and a file called ``manifest`` over others.
 
     Args:
         walk: The files of the folder.
         suffixes: The suffixes that a manifest may have, such as ``.jsonl``.
 
     Raises:
-        ConfigError: If there are several, and none goes before the others.
+        ConfigError: If there are several, and none takes precedence.
     """
     found = [
         path
@@ -41,7 +41,7 @@ def find_manifest(walk: FolderWalk, suffixes: Collection[str]) -> Path | None:
         if choice:
             listed = first_few(str(walk.folder / path) for path in choice)
             raise ConfigError(
-                f"{str(walk.folder)!r} holds {len(choice)} manifests: {listed}; give the one that is meant"
+                f"{str(walk.folder)!r} has {len(choice)} manifests: {listed}; give the path of one of them"
             )
     return None
 

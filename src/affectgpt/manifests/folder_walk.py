@@ -1,4 +1,4 @@
-"""Lists the files below a folder, through links too, and counts what is passed over, by reason."""
+"""Lists the files below a folder, following links, and counts skipped files by reason."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from affectgpt.text import clean_text
 
 HIDDEN = "hidden"
-READ_ALREADY = "links to folders that are read already"
-BROKEN_LINK = "links to nothing"
+READ_ALREADY = "links to folders that were already read"
+BROKEN_LINK = "broken links"
 NO_FILE = "neither files nor folders"
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class FolderWalk:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
         folder: The folder.
         files: Files, relative to the folder, sorted.
-        passed_over: Relative path of what was not taken to the reason.
+        passed_over: Relative path of each skipped file to the reason.
     """
 
     folder: Path
@@ -35,8 +35,8 @@ class FolderWalk:
 def walk_folder(folder: Path) -> FolderWalk:
     """List all files below a folder.
 
-    Links are followed. A folder is entered once, under its own path if that lies below ``folder`` and else under the
-    first link to it, so that loops of links end. Hidden files and folders are passed over.
+    Links are followed. A folder is entered once, under its own path if that is below ``folder``, or else through the
+    first link to it, so that loops of links end. Hidden files and folders are skipped.
     """
     files: list[Path] = []
     passed_over: dict[Path, str] = {}
@@ -71,10 +71,10 @@ def walk_folder(folder: Path) -> FolderWalk:
 
 
 def describe_unused(folder: Path, unused: Mapping[Path, str]) -> list[str]:
-    """One line for each reason: how many files were not used, their suffixes, and the first names.
+    """Describe unused files with one line per reason: their number, their suffixes, and the first names.
 
     Args:
-        folder: Where they lie.
+        folder: The folder of the files.
         unused: Relative path to the reason.
 
     Examples:

@@ -33,17 +33,17 @@ class Mer2025:
     also be ``openface_face/NAME.npy``, or pictures in ``openface_face/NAME`` or in a folder ``NAME_aligned`` there, as
     OpenFace leaves them.
 
-    A name without its video is a fault, and so is one without its sound or its faces where the folder of them is
-    there: nothing is replaced. ``ignore`` does without a part of them.
+    A name without a video is a fault; so is one without sound or face crops, if the folder for them exists. Nothing is
+    substituted; use ``ignore`` to leave such media out.
 
     Args:
-        subset: Part of the tables' names: ``mercaptionplus`` (31,327 clips), ``ovmerd``, or that of a table of one's
-            own, such as the 115,595 clips of MER-Caption.
+        subset: Ending of the tables' names: ``mercaptionplus`` (31,327 clips), ``ovmerd``, or that of your own table,
+            such as the 115,595 clips of MER-Caption.
         subtitle: Column of the subtitle, ``english`` or ``chinese``; the other is kept in ``extra``.
-        ignore: What is left out: ``audio`` (the video's own track is heard then), ``faces``, ``subtitle``.
+        ignore: What to leave out: ``audio`` (the video's own track is then used), ``faces``, ``subtitle``.
 
     Raises:
-        ConfigError: If ``ignore`` names something else.
+        ConfigError: If ``ignore`` names anything else.
     """
 
     subset: str = "mercaptionplus"

@@ -1,4 +1,4 @@
-"""What the folders of the MER releases share: media by name, subtitles in two languages, and tables by name."""
+"""Shared reading of the MER release folders: media by name, subtitles in two languages, and tables by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affectgpt.text import clean_name
 
 SUBTITLES = "subtitle_chieng.csv"
 NOT_NAMED = "no table of the subset names them"
-OTHER_FILE = "no part of the subset"
+OTHER_FILE = "not in the subset"
 IGNORABLE = ("audio", "faces", "subtitle")
 MEDIA_FOLDERS = {"video": "video", "audio": "audio", "openface_face": "faces"}
 
@@ -24,7 +24,7 @@ Table: TypeAlias = dict[str, tuple[str, dict[str, str]]]
 
 
 def check_ignored(ignore: Iterable[str]) -> None:
-    """Refuse names of what cannot be left out.
+    """Refuse names of things that cannot be left out.
 
     Raises:
         ConfigError: If there is one.
@@ -41,10 +41,10 @@ class MerMedia:
         folder: Holds ``video/NAME.mp4``, ``audio/NAME.wav`` and ``openface_face/NAME/NAME.npy``.
         tables: Holds ``subtitle_chieng.csv``.
         subtitles: Columns of the subtitle: the first that has words counts, the others are kept as ``subtitle_COLUMN``.
-        ignore: What is left out: ``audio``, ``faces``, ``subtitle``.
+        ignore: What to leave out: ``audio``, ``faces``, ``subtitle``.
 
     Raises:
-        DataError: If there is no video, or the table of subtitles is missing or lacks a column.
+        DataError: If there are no videos, or the table of subtitles is missing or lacks a column.
     """
 
     def __init__(self, folder: Path, tables: Path, subtitles: Sequence[str], ignore: Iterable[str]) -> None:
@@ -56,15 +56,17 @@ class MerMedia:
             self._subtitles, self.faults = read_name_table(tables / SUBTITLES, *subtitles)
         self._videos = _by_stem(folder / "video", VIDEO_SUFFIXES)
         if not self._videos:
-            raise DataError(f"{str(folder / 'video')!r} holds no video; is {str(folder)!r} the folder of the set?")
+            raise DataError(
+                f"{str(folder / 'video')!r} has no videos; check that {str(folder)!r} is the folder of the set"
+            )
         self._sounds = _by_stem(folder / "audio", AUDIO_SUFFIXES) if "audio" not in ignore else {}
         self._with_faces = "faces" not in ignore and (folder / "openface_face").is_dir()
 
     def entry(self, name: str, location: str) -> dict[str, Any] | SampleError:
-        """The media and the subtitle of a name as keys of a manifest's entry, or what is wrong with them."""
+        """The media and the subtitle of a name as a manifest entry, or their fault."""
         several = [paths for paths in (self._videos.get(name, []), self._sounds.get(name, [])) if len(paths) > 1]
         if several:
-            return fault(location, "ambiguous", f"{' and '.join(several[0])} are both there; remove one", name)
+            return fault(location, "ambiguous", f"{' and '.join(several[0])} both exist; remove one", name)
         entry = NotedEntry({"name": name, "video": self._videos.get(name, [f"video/{name}.mp4"])[0]})
         if self._sounds:
             entry["audio"] = self._sounds.get(name, [f"audio/{name}.wav"])[0]
@@ -84,7 +86,7 @@ class MerMedia:
 
 
 def read_name_table(path: Path, *columns: str) -> tuple[Table, list[SampleError]]:
-    """Name to location and row, and the faults of the table: a name that comes twice with different words.
+    """Name to location and row, and the faults of the table: names that occur twice with different words.
 
     Raises:
         DataError: If the table is missing, or lacks a column.
@@ -98,7 +100,7 @@ def read_name_table(path: Path, *columns: str) -> tuple[Table, list[SampleError]
         name = clean_name(row.get("name", ""))
         if name in rows and row != rows[name][1]:
             other = ", ".join(map(repr, columns))
-            message = f"the name was used in {rows[name][0]} already, with another {other}; remove one"
+            message = f"the name already occurs in {rows[name][0]}, with another {other}; remove one"
             faults.append(fault(location, "duplicate_key", message, name))
         else:
             rows.setdefault(name, (location, row))
@@ -117,7 +119,7 @@ def unused_media(folder: Path, names: set[str], ignore: Iterable[str]) -> dict[P
 
 
 def listing(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted; nothing where there is none."""
+    """The content of a folder, sorted; empty if the folder does not exist."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 

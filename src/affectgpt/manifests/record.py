@@ -1,4 +1,4 @@
-"""One sample of a data set, as a manifest gives it, and what can be wrong with it."""
+"""One sample of a data set as listed in a manifest, and the error for a faulty one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ FACES_SUFFIX = "faces.npy"
 
 
 class SampleError(DataError):
-    """What is wrong with one sample.
+    """The fault of one sample.
 
     Args:
-        key: The sample's key, or the location of its line where it has none.
+        key: The sample's key, or the location of its line if it has none.
         stage: ``"manifest"``, ``"select"`` or ``"probe"`` when packing; ``"load"`` or ``"ask"`` when reading.
         code: One word for the kind of fault, for tables.
-        message: The whole story: location, value, what was expected, what to do.
+        message: The whole explanation: location, value, what was expected, what to do.
     """
 
     def __init__(self, key: str, stage: str, code: str, message: str) -> None:
-        message = clean_text(message)  # a path or a name may hold what no file in UTF-8 can
+        message = clean_text(message)  # a path or a name may not be encodable in UTF-8
         super().__init__(message)
         self.key = clean_text(key)
         self.stage = stage
@@ -41,7 +41,7 @@ class SampleError(DataError):
         """Read a line of ``rejects.jsonl``."""
         return cls(saved["key"], saved["stage"], saved["code"], saved["message"])
 
-    def __reduce__(self) -> tuple[Any, ...]:  # the default passes the message alone
+    def __reduce__(self) -> tuple[Any, ...]:  # the default passes only the message
         return type(self), (self.key, self.stage, self.code, str(self))
 
     def to_json(self) -> dict[str, str]:
@@ -54,17 +54,17 @@ class Record:
     """One entry of a manifest.
 
     Attributes:
-        key: Name of the sample (``name`` in the manifest); unique, and fit for a file name in a shard.
-        video: Video or picture file; ``None`` for a clip that is sound alone.
-        audio: Separate sound file, heard in place of the video's own track; ``None`` where there is none.
+        key: Name of the sample (``name`` in the manifest); unique, and valid as a file name in a shard.
+        video: Video or picture file; ``None`` for a clip that is only sound.
+        audio: Separate sound file, used in place of the video's own track, or ``None``.
         faces: uint8 ``[T, H, W, 3]`` npy file of face crops, or a folder of pictures of one size, in the order of their
-            names; ``None`` where there are none.
+            names, or ``None``.
         subtitle: Spoken words, or ``None``.
-        labels: Open-vocabulary emotion labels; empty where none are known.
+        labels: Open-vocabulary emotion labels; empty if unknown.
         description: Free-form emotion description, or ``None``.
         split: Such as ``"train"``, or ``None``.
         extra: Every other key of the line.
-        notes: What the reader of the manifest took otherwise than it is written.
+        notes: Notes on values that the reader of the manifest changed.
     """
 
     key: str
@@ -94,7 +94,7 @@ class Record:
         return json.dumps([self.to_json(), stamps], sort_keys=True)
 
     def to_json(self) -> dict[str, Any]:
-        """What the shard keeps beside the media, as plain JSON."""
+        """The facts that the shard stores beside the media, as plain JSON."""
         return {
             "key": self.key,
             "subtitle": self.subtitle,

@@ -1,4 +1,4 @@
-"""Reads the spoken words out of subtitle files: SubRip, WebVTT, and (Advanced) SubStation Alpha."""
+"""Reads the spoken words from subtitle files: SubRip, WebVTT, and (Advanced) SubStation Alpha."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _NOT_CUES = ("WEBVTT", "NOTE", "STYLE", "REGION")
 
 
 def read_subtitle(path: Path) -> str:
-    """The words of a subtitle file in the order of their times, without numbers, times and markup.
+    """The words of a subtitle file in order of time, without numbers, times and markup.
 
     Raises:
-        DataError: If it cannot be read, or holds text but no line with times.
+        DataError: If the file cannot be read, or has text but no line with times.
     """
     text = read_text(path)
     kind = path.suffix.lower().lstrip(".")
     cues = _cues_by_blocks(text, kind) if kind in ("srt", "vtt") else text
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are of layers and margins
+            warnings.simplefilter("ignore")  # the warnings concern layers and margins
             found = pysubs2.SSAFile.from_string(
                 cues, format_="srt" if kind in ("srt", "vtt") else kind, keep_html_tags=True
             )
-    except Exception as error:  # whatever a parser stumbles over is the file's fault
-        raise DataError(f"{str(path)!r} cannot be read as .{kind} ({error}); mend it, or remove it") from error
+    except Exception as error:  # any error of the parser is the file's fault
+        raise DataError(f"{str(path)!r} cannot be read as .{kind} ({error}); correct it, or remove it") from error
     found.sort()
     events = [event for event in found if not event.is_comment and not event.is_drawing]
     if not found and _has_words(text):
-        raise DataError(f"{str(path)!r} has no line with times, such as a .{kind} has; mend it, or rename it")
+        raise DataError(f"{str(path)!r} has no line with times, which a .{kind} file needs; correct it, or rename it")
     said = [_plain(event.text) if kind in ("srt", "vtt") else event.plaintext for event in events]
     return " ".join(" ".join(said).split())
 
@@ -52,8 +52,8 @@ def read_subtitle(path: Path) -> str:
 def _cues_by_blocks(text: str, kind: str) -> str:
     """The cues in the form that pysubs2 reads without loss: a number, whole times, the text, and a number at the end.
 
-    pysubs2 passes over times without hours or fraction, takes a last line of digits for the next cue's number, and
-    knows neither names of cues nor comments of WebVTT.
+    pysubs2 ignores times without hours or fraction, reads a last line of digits as the next cue's number, and does not
+    support names of cues and comments of WebVTT.
     """
     lines = [_STAMP_IN_TEXT.sub("", line) for line in re.split(r"\r\n|\r|\n", text)]
     if kind == "vtt":
@@ -93,7 +93,7 @@ def _without_comments(lines: list[str]) -> list[str]:
 
 
 def _whole(stamp: tuple[str | None, ...]) -> str:
-    """A time with all its parts, as ``HH:MM:SS,mmm``."""
+    """A complete time, ``HH:MM:SS,mmm``."""
     hours, minutes, seconds, fraction = stamp
     return f"{int(hours or 0):02d}:{int(minutes or 0):02d}:{int(seconds or 0):02d},{(fraction or '0').ljust(3, '0')}"
 

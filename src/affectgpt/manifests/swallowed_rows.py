@@ -1,4 +1,4 @@
-"""Finds rows that a stray quotation mark made part of a cell, in tables that no csv writer wrote."""
+"""Finds rows that a stray quotation mark has drawn into a cell, in tables that were not written by a csv writer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Sequence
 def first_swallowed(
     rows: Sequence[tuple[int, Sequence[str]]], lines: Sequence[str], delimiter: str
 ) -> tuple[int, int] | None:
-    """Where a quotation swallowed a row: the line it opens on, and the line of the first row within it.
+    """Find a quotation that contains a row: the line on which it opens, and the line of the first row in it.
 
-    Text of several lines may stand in quotes, so a line within a cell counts as a row only if it looks like one: it
-    has as many cells as the header, and (where the delimiter is one that occurs in prose) each cell is of a kind that
-    occurs in its column, and none begins with a space as after a comma in prose unless the table is written so.
+    Quoted text may have several lines, so a line within a cell counts as a row only if it looks like one: it has as
+    many cells as the header. If the delimiter also occurs in prose, each cell must also be of a kind that occurs in its
+    column, and none may begin with a space, as after a comma in prose, unless the table uses such spaces.
 
     Args:
         rows: Number of the first line, and cells, of every row as read by the rules of csv, the header first.
         lines: The lines of the file.
-        delimiter: What stands between the cells.
+        delimiter: The character between the cells.
     """
     if not rows:
         return None
@@ -37,7 +37,7 @@ def first_swallowed(
 
 
 class _Kinds:
-    """What kinds of cells each column has, from the cells of one line."""
+    """The kinds of cells in each column, from rows of a single line."""
 
     def __init__(self, rows: Sequence[tuple[int, Sequence[str]]], *, in_prose: bool) -> None:
         self.in_prose = in_prose

@@ -1,4 +1,4 @@
-"""From the bytes of a clip to frames and waveform."""
+"""Decodes clips: from the bytes of a file to frames and a waveform."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Makes a ``Clip`` of a file: decoded, cut and named, with what it lacks and why."""
+"""Makes a ``Clip`` from a media file, and says which inputs it lacks and why."""
 
 from __future__ import annotations
 
@@ -44,15 +44,17 @@ def load_clip(
     Args:
         source: A video, sound or picture file, or its content.
         profile: The sources to prepare, and their sizes.
-        key: The sample's name; by default that of the file.
-        audio: A separate sound file, heard in place of the video's own track.
+        key: The sample's name; by default the file's.
+        audio: A separate sound file, used in place of the video's own track.
         subtitle: Spoken words; blank ones count as unknown.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        faces: Face crops, uint8 ``[T', H, W, 3]``, of which ``num_frames`` are taken as the profile says; or a detector
-            that finds the main face in the file, see ``affectgpt.media.faces``.
-        faces_channels: Order of the channels in ``faces``, ``rgb`` or ``bgr``; the clip gets them in the profile's.
-        extra: Anything else to carry along, as plain JSON; notes on the decoding are added under ``"media_notes"``.
+        faces: Face crops, uint8 ``[T', H, W, 3]``, from which the profile chooses ``num_frames``; or a detector that
+            finds the main face in the file, see ``affectgpt.media.faces``.
+        faces_channels: Order of the channels in ``faces``, ``rgb`` or ``bgr``; the clip has them in the profile's
+            order.
+        extra: Other facts to store with the clip, as plain JSON; notes on the decoding are added under
+            ``"media_notes"``.
 
     Returns:
         The clip, and what it lacks: source name (or ``"subtitle"``) to the reason. Media is ``frame``, ``face`` and
@@ -89,24 +91,24 @@ def clip_of(
     faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
-    """Make a clip of what ``decode_sources`` gave; see ``load_clip``.
+    """Make a clip from the result of ``decode_sources``; see ``load_clip``.
 
     Args:
         sources: The decoded files.
         profile: The sources to prepare.
         key: The sample's name.
-        subtitle: See ``load_clip``, as for the others.
+        subtitle: See ``load_clip``, also for the arguments below.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        faces: Face crops, if none were looked for.
+        faces: Face crops, if no detector was used.
         faces_channels: Order of their channels.
-        extra: Anything else to carry along.
+        extra: Other facts to store with the clip.
 
     Returns:
         The clip, and what it lacks.
 
     Raises:
-        DataError: If it has nothing that the profile asks for.
+        DataError: If it has none of the sources in the profile.
     """
     face_notes: list[str] = []
     crops: NDArray[np.uint8] | str = NO_CROPS if faces is None else faces
@@ -142,33 +144,33 @@ def assemble_clip(
     face_notes: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
-    """Make a clip of decoded media; see ``load_clip``.
+    """Make a clip from decoded media; see ``load_clip``.
 
     Args:
-        seen: What the frames come from, at the size of the profile.
-        heard: What the waveform comes from, at the rate of the profile; may be the same.
+        seen: The decoded file with the frames, at the size of the profile.
+        heard: The decoded file with the waveform, at the rate of the profile; may be the same.
         profile: The sources to prepare.
         key: The sample's name.
-        subtitle: See ``load_clip``, as for the others.
+        subtitle: See ``load_clip``, also for the arguments below.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
         faces: Face crops, uint8 ``[T', H, W, 3]``, or why there are none.
         faces_channels: Order of their channels.
-        face_notes: What is to be said about them.
-        extra: Anything else to carry along.
+        face_notes: Notes about them.
+        extra: Other facts to store with the clip.
 
     Returns:
         The clip, and what it lacks.
 
     Raises:
-        DataError: If it has nothing that the profile asks for.
+        DataError: If it has none of the sources in the profile.
     """
     found = {wanted: _prepare(wanted, seen, heard, faces, faces_channels, profile, key) for wanted in profile.sources}
     media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
     missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
     if not media:
         reasons = "; ".join(f"{wanted}: {reason}" for wanted, reason in missing.items())
-        raise DataError(f"clip {key!r} has none of the sources that are asked for ({reasons}); leave it out")
+        raise DataError(f"clip {key!r} has none of the sources in the profile ({reasons}); leave it out")
     words = subtitle.strip() if subtitle else ""
     if not words:
         missing["subtitle"] = "none was given"
@@ -187,7 +189,7 @@ def assemble_clip(
 
 
 def name_of(source: str | Path | bytes) -> str:
-    """The name of a clip that was given none: that of its file."""
+    """Default name of a clip: that of its file."""
     return "clip" if isinstance(source, bytes) else Path(source).stem
 
 
@@ -200,7 +202,7 @@ def _prepare(
     profile: MediaProfile,
     name: str,
 ) -> Tensor | str:
-    """The tensor of one source, or the reason why there is none."""
+    """The tensor of one source, or the reason why it is missing."""
     if wanted == "face":
         return crops if isinstance(crops, str) else _faces(crops, faces_channels, profile, name)
     if wanted == "audio":
@@ -218,7 +220,7 @@ def _prepare(
 
 
 def _crops(found: FaceCrops | None) -> tuple[NDArray[np.uint8] | str, list[str]]:
-    """Crops of the main face, or the reason why there are none; and notes."""
+    """Crops of the main face, or the reason why there are none, and notes."""
     if found is None:
         return "the file has no pictures to find a face in", []
     kept = found.kept

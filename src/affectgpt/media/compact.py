@@ -1,4 +1,4 @@
-"""Packs decoded media small, and unpacks it fast: frames as JPEG, the waveform as 16-bit FLAC."""
+"""Encodes decoded media compactly: frames as JPEG, the waveform as 16-bit FLAC."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from affectgpt.media.pictures.picture_header import is_whole_jpeg
 
 _FULL_SCALE = 32768
 _GBR = (1, 2, 0)
-_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND  # else every pixel is darker, by up to one level
+_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND  # else every pixel is up to one level darker
 _FLAC_BLOCK = 4608
-# The longest block that every player reads: fewer blocks decode faster
+# the longest block that every player reads; fewer blocks decode faster
 _FLAC_OPTIONS: Mapping[str, str] = {"flags": "+bitexact", "frame_size": str(_FLAC_BLOCK)}
 
 
@@ -30,7 +30,8 @@ def encode_jpegs(frames: Tensor, qscale: int = 2) -> list[bytes]:
 
     Args:
         frames: uint8 ``[T, 3, H, W]``, RGB.
-        qscale: FFmpeg's quality, from 1 (best) to 31. 2 keeps about 40 dB on frames of 224x224, at 11 kB each.
+        qscale: FFmpeg's quality, from 1 (best) to 31. At 2, frames of 224x224 have a PSNR of about 40 dB and take 11 kB
+            each.
     """
     encoded = []
     for planes in zip(*_to_ycc(frames), strict=True):
@@ -50,7 +51,7 @@ def encode_jpegs(frames: Tensor, qscale: int = 2) -> list[bytes]:
 def _to_ycc(frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Brightness ``[T, H, W]`` and the two colour planes of half the size, as JPEG (BT.601, full range) has them.
 
-    libswscale would cut off what it should round, which darkens and tints every picture a little.
+    libswscale truncates instead of rounding, which slightly darkens and tints every picture.
     """
     red, green, blue = frames.float().unbind(1)
     brightness = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -66,13 +67,13 @@ def decode_jpegs(pictures: Sequence[bytes], name: str) -> Tensor:
 
     Args:
         pictures: The content of the files.
-        name: Whose they are, for messages.
+        name: Their clip's name, for messages.
 
     Returns:
         uint8 ``[T, 3, H, W]``, RGB.
 
     Raises:
-        DataError: If one is broken, or of another size.
+        DataError: If a picture is broken or differs in size.
     """
     codec = av.CodecContext.create("mjpeg", "r")
     codec.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
@@ -95,24 +96,26 @@ def decode_jpegs(pictures: Sequence[bytes], name: str) -> Tensor:
         if frames is None:
             frames = np.empty((len(pictures), 3, *size), np.uint8)
         if size != frames.shape[2:]:
-            raise DataError(f"{name}: stored frame {number} is {size}, the first {frames.shape[2:]}; pack again")
+            raise DataError(
+                f"{name}: stored frame {number} is {size}, but the first is {frames.shape[2:]}; pack the set again"
+            )
         for plane, channel in zip(frame.planes, _GBR, strict=True):
             rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
             frames[number, channel] = rows[:, : frame.width]
     if frames is None:
-        raise DataError(f"{name}: no stored frame; pack the set again")
+        raise DataError(f"{name}: there are no stored frames; pack the set again")
     return torch.from_numpy(frames)
 
 
 def encode_flac(waveform: Tensor, sample_rate_hz: int) -> bytes:
-    """Encode a waveform without loss beyond its rounding to 16 bits.
+    """Encode a waveform; the only loss is the rounding to 16 bits.
 
     Args:
-        waveform: float ``[N]``, mono; what lies outside [-1, 1) is clipped.
-        sample_rate_hz: Samples a second.
+        waveform: float ``[N]``, mono; values outside [-1, 1) are clipped.
+        sample_rate_hz: Samples per second.
 
     Returns:
-        A FLAC file. Its samples differ from those given by at most 2 to the power of -16, -96 dB of full scale.
+        A FLAC file whose samples differ from the input by at most 2^-16, or -96 dB of full scale.
     """
     scaled = (waveform.double() * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1)
     samples = scaled.to(torch.int16).numpy()
@@ -130,17 +133,17 @@ def encode_flac(waveform: Tensor, sample_rate_hz: int) -> bytes:
 
 
 def decode_flac(content: bytes, name: str) -> Tensor:
-    """Decode what ``encode_flac`` made.
+    """Decode a file that ``encode_flac`` made.
 
     Args:
         content: The file.
-        name: Whose it is, for messages.
+        name: The clip's name, for messages.
 
     Returns:
         float32 ``[N]``.
 
     Raises:
-        DataError: If it is broken.
+        DataError: If the file is broken.
     """
     try:
         with av.open(io.BytesIO(content), "r", format="flac") as container:

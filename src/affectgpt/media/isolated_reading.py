@@ -1,4 +1,4 @@
-"""Decodes the clips of a command in a process of its own, so that no file can end the command."""
+"""Decodes the clips of a command in a separate process, so that no file can crash the command."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from affectgpt.registry import FACE_DETECTORS
 
 @dataclass(frozen=True)
 class Request:
-    """What to decode.
+    """One clip to decode.
 
     Attributes:
         clip: The file.
-        profile: How.
-        audio: A separate sound file, heard in place of the clip's own track.
-        face_detector: What finds the main face: a name in ``FACE_DETECTORS``, or ``None``.
-        speech: Whether the sound is wanted as a recogniser hears it, too.
+        profile: The settings of decoding.
+        audio: A separate sound file, used in place of the clip's own track.
+        face_detector: The detector of the main face: a name in ``FACE_DETECTORS``, or ``None``.
+        speech: Whether to also decode the sound for speech recognition.
     """
 
     clip: str
@@ -35,12 +35,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Read:
-    """What came of a request.
+    """The result of a request.
 
     Attributes:
-        sources: The media; ``None`` where the file cannot be used.
-        problem: Why not.
-        seconds: Time that it took.
+        sources: The media; ``None`` if the file cannot be used.
+        problem: Why it cannot be used.
+        seconds: Time that decoding took.
     """
 
     sources: Sources | None = None
@@ -49,7 +49,7 @@ class Read:
 
 
 def read_request(request: Request | None) -> Read:
-    """Decode a clip: a job for ``affectgpt.media.isolation``. Without a request the process only gets ready.
+    """Decode a clip: a job for ``affectgpt.media.isolation``. Without a request the process only loads what it needs.
 
     Raises:
         ConfigError: If the detector cannot be used.
@@ -73,21 +73,21 @@ def read_request(request: Request | None) -> Read:
         return Read(problem=error)
     except AffectGPTError:
         raise
-    except Exception as error:  # whatever a file provokes is that file's fault, and no end of the others
+    except Exception as error:  # an error that one file causes must not end the work on others
         what = f"{type(error).__name__}: {error}"
         return Read(problem=MediaError(f"{request.clip!r} breaks the decoder ({what}); leave it out, or convert it"))
     return Read(sources, seconds=time.perf_counter() - start)
 
 
 def crashed(request: Request | None, how: str) -> Read:
-    """What came of a request that killed its process.
+    """The result of a request that crashed its process.
 
     Raises:
         MediaError: If the process died before it had anything to do.
     """
     if request is None:
         raise MediaError(f"the process that decodes media died when it was started ({how})", "crashed")
-    message = f"{request.clip!r} kills the process that decodes it ({how}); leave it out, or convert it"
+    message = f"{request.clip!r} crashes the process that decodes it ({how}); leave it out, or convert it"
     return Read(problem=MediaError(message, "crashed"))
 
 

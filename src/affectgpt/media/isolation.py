@@ -1,4 +1,4 @@
-"""Runs a job over items in processes of their own, in order; an item that kills its process is named."""
+"""Runs a job over items in separate processes, in order; an item that crashes its process is named."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD_PER_WORKER = 4
-"""Results that are made before they are asked for, for each process."""
+"""Number of results to compute ahead, per process."""
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _MOST_CRASHES, _MOST_KILLS = 2, 3
-# Somebody else's kill is no fault of the item, so it takes one death more to believe that it is
+# A kill from outside is not the item's fault, so it takes one more death to blame the item
 
 
 def map_in_order(
@@ -32,14 +32,14 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield ``job(item)`` for every item, in order.
 
-    Each process holds one item at a time, so that its death is the death of that item and of no other. The item is
-    tried again in a new process, once after a crash of its own and twice after a kill from outside.
+    Each process works on one item at a time, so that a crash affects that item only. The item is tried again in a new
+    process, once after a crash of its own and twice after a kill from outside.
 
     Args:
-        job: A function that another process can be sent; it raises only for mistakes of ours.
-        items: What to work on; only a few are taken ahead of the result that is due.
-        workers: Processes; 0 runs the job here, where a crash is the end.
-        crashed: Gives the result of an item that killed its processes, from the item and what happened, in words.
+        job: A picklable function; it raises only for errors in the library.
+        items: The items; only a few are taken ahead of the next result.
+        workers: Number of processes; 0 runs the job in this process, which a crash would end.
+        crashed: Returns the result of an item that crashed its processes, given the item and what happened, in words.
 
     Raises:
         RuntimeError: If the processes cannot be started.
@@ -52,14 +52,14 @@ def map_in_order(
 
 
 class Isolated(Generic[Item, Result]):
-    """A job in processes of its own; ``map_in_order`` uses it for one list of items.
+    """A job in separate processes; ``map_in_order`` uses it for one list of items.
 
-    There are as many threads as processes; each thread feeds its own process, one item after the other.
+    There are as many threads as processes; each thread feeds one process, one item after the other.
 
     Args:
-        job: See ``map_in_order``, as for the others.
-        workers: Processes, at least one; they are started by the first items, and stay until the block ends.
-        crashed: Gives the result of an item that killed its processes.
+        job: See ``map_in_order``.
+        workers: Number of processes, at least one; the first items start them, and they stay until the block ends.
+        crashed: See ``map_in_order``.
     """
 
     def __init__(self, job: Callable[[Item], Result], workers: int, crashed: Callable[[Item, str], Result]) -> None:
@@ -76,14 +76,14 @@ class Isolated(Generic[Item, Result]):
 
     def __exit__(self, *_: object) -> None:
         self._is_closed = True
-        for worker in tuple(self._all):  # a job under way is cut short: nobody waits for its result
+        for worker in tuple(self._all):  # a running job is cut short, since nobody waits for its result
             worker.stop()
         self._threads.shutdown(cancel_futures=True)
         for worker in tuple(self._all):
             worker.stop()
 
     def map(self, items: Iterable[Item]) -> Iterator[Result]:
-        """The results of some items, in order; only a few are taken ahead of the result that is due."""
+        """The results of some items, in order; only a few items are taken ahead of the next result."""
         source = iter(items)
         waiting: deque[Future[Result]] = deque()
         while True:
@@ -97,7 +97,7 @@ class Isolated(Generic[Item, Result]):
             yield waiting.popleft().result()
 
     def submit(self, item: Item) -> Future[Result]:
-        """Have an item done by the next free process."""
+        """Give an item to the next free process."""
         return self._threads.submit(self._do, item)
 
     def _do(self, item: Item) -> Result:
@@ -136,7 +136,7 @@ class _Worker:
     """One process, and the pipe to it."""
 
     def __init__(self, job: bytes) -> None:
-        # a forked copy of a process that has threads may hang; a spawned one is clean
+        # a forked copy of a process with threads may hang; a spawned one does not
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(target=_serve, args=(theirs, job), daemon=True)
@@ -161,7 +161,7 @@ class _Worker:
         try:
             self._pipe.send_bytes(pickle.dumps(item))
             answer = self._pipe.recv_bytes()
-        except OSError as error:  # a broken pipe, or one that was closed here
+        except OSError as error:  # a broken pipe, or one that this process closed
             raise EOFError from error
         done, value = pickle.loads(answer)
         if not done:
@@ -175,7 +175,7 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process."""
-        with suppress(ValueError):  # it is closed already
+        with suppress(ValueError):  # it is already closed
             self._process.kill()
             self._process.join()
             self._process.close()
@@ -183,11 +183,11 @@ class _Worker:
 
 
 class _OutOfMemoryError(Exception):
-    """A job needed more memory than it may take."""
+    """A job needed more memory than it is allowed."""
 
 
 def _serve(pipe: Connection, job: bytes) -> None:
-    """The life of a worker: read items, send results, until the pipe is closed."""
+    """The main loop of a worker: read items and send results until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work = pickle.loads(job)
@@ -207,17 +207,17 @@ def _serve(pipe: Connection, job: bytes) -> None:
 
 def _failure(error: Exception) -> bytes:
     if is_out_of_memory(error):
-        error = _OutOfMemoryError("it needs more memory than a worker may take (affectgpt.media.limits)")
+        error = _OutOfMemoryError("it needs more memory than a worker is allowed (affectgpt.media.limits)")
     try:
         answer = pickle.dumps((False, error))
         pickle.loads(answer)
-    except Exception:  # an exception of somebody's library that cannot be sent
+    except Exception:  # an exception of another library that cannot be pickled
         answer = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
     return answer
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed in the middle of a job: else it would go on for nobody."""
+    """End this process when its parent is killed in the middle of a job; else it would keep running."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

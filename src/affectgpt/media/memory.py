@@ -1,4 +1,4 @@
-"""Bounds the memory that decoding may take, in a process that does nothing else."""
+"""Limits the memory that decoding may take, in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _is_watched = False
 
 
 def watch_memory() -> None:
-    """Bound every ``bounded_memory`` block of this process from now on: it is a worker, whose memory is its job's."""
+    """Limit every ``bounded_memory`` block of this process from now on; call it in worker processes only."""
     global _is_watched
     _is_watched = sys.platform == "linux"
 
 
 @contextmanager
 def bounded_memory(most_bytes: int = MAX_WORKER_BYTES) -> Iterator[None]:
-    """In a worker, let the block take so much memory and no more; elsewhere, do nothing.
+    """In a worker, limit the memory that the block may take; elsewhere, do nothing.
 
-    What is refused comes as a ``MemoryError``, or as FFmpeg's own error, in place of a machine without memory and a
-    process that the system kills.
+    Beyond the limit a ``MemoryError`` or FFmpeg's own error is raised; otherwise the machine would run out of memory
+    and the system would kill a process.
     """
     if not _is_watched:
         yield
@@ -31,7 +31,7 @@ def bounded_memory(most_bytes: int = MAX_WORKER_BYTES) -> Iterator[None]:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    pages = int(Path("/proc/self/statm").read_text().split()[5])  # private memory that can be written
+    pages = int(Path("/proc/self/statm").read_text().split()[5])  # private writable memory
     most = pages * resource.getpagesize() + most_bytes
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
@@ -43,5 +43,5 @@ def bounded_memory(most_bytes: int = MAX_WORKER_BYTES) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was refused; torch has no error of its own for it on a CPU."""
+    """Whether an error means that memory was refused; torch has no error class for it on a CPU."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

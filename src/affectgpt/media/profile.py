@@ -13,7 +13,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "official": {"visual_policy": "official", "audio_policy": "official", "face_channels": "bgr"},
 }
-"""What the named profiles say; every other field has its default."""
+"""The fields that the named profiles set; other fields have their defaults."""
 
 _CHOICES = {"visual_policy": ("default", "official"), "audio_policy": ("default", "official")}
 _CHOICES |= {"face_channels": ("rgb", "bgr"), "backend": ("pyav", "torchcodec")}
@@ -21,36 +21,37 @@ _CHOICES |= {"face_channels": ("rgb", "bgr"), "backend": ("pyav", "torchcodec")}
 
 @dataclass(frozen=True)
 class MediaProfile:
-    """The settings of decoding, saved with a model so that ``predict`` treats a clip as training did.
+    """The settings of decoding, saved with a model so that ``predict`` decodes a clip as training did.
 
-    A *policy* is a way to choose and to scale. ``default`` is the better one; ``official`` is that of the published
-    code, equal to it bit for bit, which the released weights were trained with.
+    A *policy* decides how frames and windows are chosen and scaled. ``default`` is the better one; ``official`` is that
+    of the published code, bit for bit, with which the released weights were trained.
 
-    - ``visual_policy``: ``default`` takes what is on screen in the middle of T equal intervals of time, scaled by
-      libswscale. ``official`` takes the decoded frames number ``i * n // T``, so that the last ones are never seen (all
-      of them, and the last again, where there are fewer than T), scaled by FFmpeg's filter ``scale`` with
-      ``flags=bilinear``; face crops are scaled as OpenCV does, pictures as Pillow does (bicubic).
+    - ``visual_policy``: ``default`` takes the frames on screen in the middle of T equal intervals of time, scaled by
+    libswscale. ``official`` takes the decoded frames number ``i * n // T``, and so never the last ones (if there are
+    fewer than T, all of them and then the last one again), scaled by FFmpeg's filter ``scale`` with ``flags=bilinear``;
+    face crops are scaled as OpenCV does, pictures as Pillow does (bicubic).
     - ``audio_policy``: ``default`` resamples with libswresample, averages the channels and spreads S windows from the
       first sample to the last, one window for a short clip. ``official`` resamples each channel of a sound file with a
       windowed sinc (a video's own track with libswresample, as published sound files seem to be made), starts window
-      ``i`` at ``i / S`` of the room, so that the end is never heard, hears a short clip S times, and takes each
-      window's mean away.
-    - ``face_channels``: order in which the model sees the channels of a face crop. The published code feeds ``bgr``.
+      ``i`` at ``i / S`` of the range of starts, so that the end is never used, repeats a short clip S times, and
+      subtracts each window's mean.
+    - ``face_channels``: order of the channels of face crops in the model's input. The published code uses ``bgr``.
 
     Attributes:
         num_frames: Frames taken from a video, T.
         frame_height: Rows of a frame, in pixels; 0 keeps the clip's own.
         frame_width: Columns of a frame, in pixels; 0 keeps the clip's own. Height and width are both set or both 0; a
-            frame of another shape is squashed to them, as the published model does.
-        sample_rate_hz: Audio samples a second, after resampling to mono.
+            frame of another aspect ratio is squeezed to them, as in the published code.
+        sample_rate_hz: Audio samples per second, after resampling to mono.
         num_segments: Windows taken from the waveform, S.
         segment_seconds: Length of a window.
         sources: The inputs to prepare, from ``affectgpt.types.SOURCES``.
         visual_policy: ``default`` or ``official``: how frames, faces and pictures are chosen and scaled.
         audio_policy: ``default`` or ``official``: how a waveform is resampled and cut.
         face_channels: ``rgb`` or ``bgr``.
-        backend: What decodes, ``pyav`` or ``torchcodec``. The same frames and sound come out (scaled frames differ by
-            about one grey level in 255), so this is not saved with a model, and profiles that differ in it are equal.
+        backend: The decoder, ``pyav`` or ``torchcodec``. Both give the same frames and sound (scaled frames differ by
+            about one grey level in 255), so the backend is not saved with a model, and profiles that differ only in it
+            are equal.
     """
 
     num_frames: int = 8
@@ -78,31 +79,32 @@ class MediaProfile:
         seconds = self.segment_seconds
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or self.segment_samples < 1:
             raise ConfigError(
-                f"media profile: segment_seconds={seconds!r} holds no sample; give a length in seconds, such as 2.0"
+                f"media profile: segment_seconds={seconds!r} is shorter than one sample; give a length in seconds, "
+                "such as 2.0"
             )
         object.__setattr__(self, "segment_seconds", float(seconds))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"media profile: {name}={getattr(self, name)!r}; known: {', '.join(choices)}")
         if self.visual_policy == "official" and not self.frame_height:
-            raise ConfigError("media profile: visual_policy 'official' squashes to a size; give frame_height and width")
+            raise ConfigError("media profile: visual_policy 'official' needs a size; set frame_height and frame_width")
         if self.visual_policy == "official" and self.backend != "pyav":
             raise ConfigError(
-                f"media profile: visual_policy 'official' is equal to the published code bit for bit, and the backend "
-                f"{self.backend!r} scales otherwise; use the backend 'pyav'"
+                "media profile: visual_policy 'official' must equal the published code bit for bit, but the backend "
+                f"{self.backend!r} scales differently; use the backend 'pyav'"
             )
         self._check_sources()
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> MediaProfile:
-        """A profile by its name: ``default``, or ``official`` for weights trained by the published code.
+        """Get a profile by name: ``default``, or ``official`` for weights trained by the published code.
 
         Args:
             name: One of ``PROFILES``.
-            changes: Fields to set differently.
+            changes: Fields to change.
 
         Raises:
-            ConfigError: If there is no such profile.
+            ConfigError: If the name is unknown.
 
         Examples:
             >>> MediaProfile.named("official").face_channels
@@ -110,17 +112,17 @@ class MediaProfile:
         """
         if name not in PROFILES:
             hint = did_you_mean(name, PROFILES)
-            raise ConfigError(f"no media profile is called {name!r}.{hint} Known: {', '.join(PROFILES)}")
+            raise ConfigError(f"unknown media profile {name!r}.{hint} Known: {', '.join(PROFILES)}")
         return cls.of({**PROFILES[name], **changes})
 
     @classmethod
     def of(cls, value: MediaProfile | Mapping[str, Any] | str | None) -> MediaProfile:
-        """Read a profile from plain JSON: a name, or a mapping; what is left out has its default.
+        """Read a profile from plain JSON: a name, or a mapping; missing fields have their defaults.
 
         A mapping may start from a named profile: ``{"profile": "official", "num_frames": 16}``.
 
         Raises:
-            ConfigError: If a key is unknown or a value does not fit.
+            ConfigError: If a key is unknown or a value is out of range.
 
         Examples:
             >>> MediaProfile.of({"num_frames": 4, "sources": ["audio"]}).sources
@@ -159,7 +161,7 @@ class MediaProfile:
         return round(self.segment_seconds * self.sample_rate_hz)
 
     def wants(self, modality: Modality) -> bool:
-        """Whether a source of this modality is asked for."""
+        """Whether the profile has a source of this modality."""
         return any(SOURCES[source] is modality for source in self.sources)
 
     def _check_int(self, name: str, *, least: int) -> None:

@@ -1,4 +1,4 @@
-"""Decodes the files of a clip, each of them once for all who look at it or listen to it."""
+"""Decodes the files of a clip, each of them once for all its uses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Sources:
     """The media of a clip.
 
     Attributes:
-        seen: What the frames come from, as the profile wants them; ``None`` where nobody asked.
-        heard: What the waveform comes from; the same as ``seen`` where both come from one file.
-        faces: The main face, found in its frames at their own size; ``None`` where it has no pictures.
+        seen: The decoded file with the frames of the profile; ``None`` if not needed.
+        heard: The decoded file with the waveform; the same as ``seen`` if both come from one file.
+        faces: The main face, found in frames of the original size; ``None`` if the clip has no pictures.
         looked_for_faces: Whether there was a detector.
-        speech: Its sound as a recogniser hears it; ``None`` where nobody asked.
+        speech: The sound decoded for speech recognition; ``None`` if not needed.
     """
 
     seen: Decoded | None = None
@@ -48,9 +48,9 @@ def decode_sources(
         source: A video, sound or picture file, or its content.
         profile: The sources to prepare, and their sizes.
         key: The sample's name, for messages.
-        audio: A separate sound file, heard in place of the video's own track.
+        audio: A separate sound file, used in place of the video's own track.
         detector: Finds the main face, if the profile asks for it.
-        speech: Whether the sound is wanted as a recogniser hears it, too.
+        speech: Whether to also decode the sound for speech recognition.
 
     Raises:
         MediaError: If a file cannot be decoded.

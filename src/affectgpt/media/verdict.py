@@ -1,4 +1,4 @@
-"""Says of a media file whether it can be used, what is in it, and what is odd about it."""
+"""Checks whether a media file can be used, what it contains, and whether anything about it is odd."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _LOOK = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
 @dataclass(frozen=True)
 class MediaCheck:
-    """What was found out about one file.
+    """The result of checking one file.
 
     Attributes:
         file: Its path.
         verdict: ``ok``; ``notes``: it can be used, but something is odd; or ``refused``.
         code: Why it is refused: ``unreadable``, ``empty_file``, ``not_media``, ``no_tracks``, ``undecodable``,
-            ``too_large``, ``crashed``; or the first of what is odd: ``damaged``, ``no_video``, ``no_audio``,
-            ``silent``; empty where all is well.
+            ``too_large``, ``crashed``; or the first oddity: ``damaged``, ``no_video``, ``no_audio``, ``silent``; empty
+            if all is well.
         notes: What is wrong or odd, in words.
-        duration_seconds: Its length; 0 for a picture, ``None`` where it is refused.
-        streams: The tracks that are read, ``video`` and ``audio``, with their codec and form.
+        duration_seconds: Its length; 0 for a picture, ``None`` if it is refused.
+        streams: The tracks to read, ``video`` and ``audio``, with their codec and format.
     """
 
     file: str
@@ -49,8 +49,8 @@ class MediaCheck:
 def check_media(path: str | Path) -> MediaCheck:
     """Decode a file to see whether it can be used; every problem is in the result, none is raised.
 
-    All of its sound and its video up to the last of eight sampled frames are decoded: a header says nothing about what
-    comes after it.
+    It decodes the whole sound, and the video up to the last of eight sampled frames, because a header says nothing
+    about the data after it.
     """
     name = str(path)
     streams: dict[str, dict[str, Any]] = {}
@@ -78,14 +78,14 @@ def check_files(paths: Iterable[str | Path], workers: int = 1) -> Iterator[Media
 
     Args:
         paths: The files.
-        workers: Processes to decode in, so that a file that kills its process is refused with the code ``crashed``;
-            with 0 it is done in this process.
+        workers: Number of processes that decode; a file that crashes its process is refused with the code ``crashed``.
+            With 0 the files are decoded in this process.
     """
     return map_in_order(check_media, paths, workers, _crashed)
 
 
 def _crashed(path: str | Path, how: str) -> MediaCheck:
-    note = f"{describe(path, None)} kills the process that decodes it ({how}); leave it out, or convert it"
+    note = f"{describe(path, None)} crashes the process that decodes it ({how}); leave it out, or convert it"
     return MediaCheck(str(path), "refused", "crashed", (note,))
 
 
@@ -99,7 +99,7 @@ def _oddities(decoded: Decoded) -> Iterator[tuple[str, str]]:
     if decoded.waveform is not None and is_silent(decoded.waveform):
         yield "silent", "its audio track is silent"
     if decoded.windows is not None and is_silent(decoded.windows.flatten()):
-        yield "silent", f"its audio track is silent in all {len(decoded.windows)} windows that were heard of it"
+        yield "silent", f"its audio track is silent in all {len(decoded.windows)} windows that were decoded"
 
 
 def _form(stream: Stream) -> dict[str, Any]:

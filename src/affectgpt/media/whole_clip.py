@@ -1,4 +1,4 @@
-"""Reads a media file as a whole: frames with their times, and the waveform, for code that makes no clip of them."""
+"""Reads a whole media file: frames with their times, and the waveform, for code that does not need a ``Clip``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ClipMedia:
     """The media of a file.
 
     Attributes:
-        frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` where the file has no pictures.
+        frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` if the file has no pictures.
         frame_times: When each frame is shown, in seconds; as many as frames.
-        waveform: float32 ``[N]``, mono, in [-1, 1], the whole sound; ``None`` where there is none.
-        sample_rate_hz: Samples a second of the waveform.
+        waveform: float32 ``[N]``, mono, in [-1, 1], the whole sound; ``None`` if there is none.
+        sample_rate_hz: Samples per second of the waveform.
         duration_seconds: Length of the longer track; 0 for a picture.
         missing: ``"visual"`` or ``"audio"`` to the reason why the file lacks it.
-        notes: What was skipped, cut, replaced or clipped on the way, in words.
+        notes: What was skipped, cut, replaced or clipped, in words.
     """
 
     frames: Tensor | None
@@ -51,14 +51,13 @@ def read_clip(
 
     Args:
         source: A file, or its content.
-        num_frames: Frames to take, those on screen at the middle of as many equal intervals; ``None`` takes every
-            frame.
+        num_frames: Number of frames, taken at the middle of as many equal intervals; ``None`` takes every frame.
         size: Height and width of the frames; ``None`` keeps their own.
-        sample_rate_hz: Samples a second of the waveform.
+        sample_rate_hz: Samples per second of the waveform.
         key: A name for messages.
 
     Raises:
-        ConfigError: If an argument does not fit.
+        ConfigError: If an argument is out of range.
         MediaError: If the file cannot be decoded, or is too large, see ``affectgpt.media.limits``.
 
     Examples:

@@ -1,4 +1,4 @@
-"""What the metric classes share: plotting, and for emotion labels the vocabulary, the mode and the summed counts."""
+"""Base classes of the metrics: plotting, and for emotion labels the vocabulary, the mode and the summed counts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Scores = Mapping[str, Tensor]
 
 
 class _Monitored:
-    """Takes one figure out of a result; a class and no lambda, so that it can be pickled."""
+    """Takes one figure out of a result; a class rather than a lambda, so that it can be pickled."""
 
     def __init__(self, name: str) -> None:
-        self.name = self.__name__ = name  # torchmetrics shows the second
+        self.name = self.__name__ = name  # torchmetrics displays __name__
 
     def __call__(self, scores: Scores) -> Tensor:
-        """The figure; where it is NaN, the mean over the wheels that have one, F1 being 0 where nothing is right."""
+        """The figure; if it is NaN, the mean over the wheels that have one, where F1 is 0 if nothing is right."""
         value = scores[self.name]
         wheels = [key.rpartition("_wheel")[2] for key in scores if key.startswith(f"{self.name}_wheel")]
         if not wheels or not value.isnan():
@@ -61,17 +61,16 @@ class ScoreMetric(Metric):
     plotted: ClassVar[tuple[str, ...]]
 
     def __getitem__(self, name: str) -> CompositionalMetric:  # type: ignore[override]
-        """One figure of the score as a metric, as a run monitors it; it shares the counts of this metric.
+        """One figure of the score as a metric that a run can monitor; it shares the counts of this metric.
 
-        It differs from ``compute()[name]`` where that is NaN although samples count in some wheels: see
-        ``zero_division``.
+        It differs from ``compute()[name]`` if that is NaN although samples count in some wheels, see ``zero_division``.
         """
         return _Figure(_Monitored(name), self, None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
-        """Move the states to a device; they keep their type whatever ``set_dtype``, ``half`` or ``to`` ask for.
+        """Move the states to a device; they keep their dtype under ``set_dtype``, ``half`` and ``to``.
 
-        The states are counts: from 2,049 on half floats, and from 257 on bfloat16, lose ones.
+        The states are counts, which float16 no longer holds exactly from 2,049 on, and bfloat16 from 257 on.
         """
 
         def move(tensor: Tensor) -> Tensor:
@@ -81,14 +80,14 @@ class ScoreMetric(Metric):
         return super()._apply(move, exclude_state)
 
     def plot(self, val: Scores | Sequence[Scores] | None = None, ax: Any = None) -> Any:
-        """Plot the main figures of one result, or their course over several.
+        """Plot the main figures of one result, or of several in order.
 
         Args:
-            val: A result of ``compute`` or ``forward``, or a list of them; by default that of ``compute``.
-            ax: The matplotlib axes to draw into; by default new ones.
+            val: A result of ``compute`` or ``forward``, or a list of them; by default the result of ``compute``.
+            ax: The matplotlib axes to draw into; new ones by default.
 
         Returns:
-            Figure (``None`` for given axes) and axes.
+            The figure (``None`` if ``ax`` was given) and the axes.
 
         Raises:
             ModuleNotFoundError: If matplotlib is not installed.
@@ -118,7 +117,7 @@ class SentimentMetric(ScoreMetric):
 
     @property
     def counts(self) -> Tensor:
-        """What was summed so far, int64 ``[3, 4]``."""
+        """The counts so far, int64 ``[3, 4]``."""
         total: Tensor = getattr(self, self._state)
         return total
 
@@ -129,19 +128,19 @@ class SentimentMetric(ScoreMetric):
 class OverlapMetric(ScoreMetric):
     """Sums overlap counts over batches and ranks.
 
-    The states are int64 tensors that ranks add, so the result does not depend on who saw which sample. Their names
-    carry wheel, level and mode: a state of another setting is refused on loading, and ``MetricCollection`` does not
-    take two settings for one because their first batches happened to agree.
+    The states are int64 tensors that are summed over ranks, so the result does not depend on which rank saw which
+    sample. Their names contain wheel, level and mode: loading refuses a state of another setting, and
+    ``MetricCollection`` does not merge two settings because their first batches happened to agree.
 
     Args:
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
-        zero_division: The F1 where precision and recall are 0; see ``functional.emotion_wheel_score``.
+        zero_division: The F1 if precision and recall are both 0; see ``functional.emotion_wheel_score``.
         kwargs: For ``torchmetrics.Metric``.
 
     Raises:
-        ConfigError: If wheel, level or mode do not exist.
+        ConfigError: If the wheel, the level or the mode does not exist.
     """
 
     def __init__(
@@ -167,7 +166,7 @@ class OverlapMetric(ScoreMetric):
 
     @property
     def counts(self) -> Counts:
-        """What was summed so far."""
+        """The counts so far."""
         return Counts(*(getattr(self, name) for name in self._states))
 
     def _add(self, counts: Counts) -> None:

@@ -1,7 +1,7 @@
-"""Single figures of the scores as torchmetrics classes, for loggers, trackers and wrappers that want one tensor.
+"""Single figures of the scores as torchmetrics classes, for loggers, trackers and wrappers that need one tensor.
 
-They stand beside the full scores as ``F1Score`` and ``Precision`` stand beside ``StatScores`` in torchmetrics. Samples
-may be words, or the whole numbers that ``encode`` makes of them: ``BootStrapper`` can only draw samples from tensors.
+They relate to the full scores as ``F1Score`` and ``Precision`` relate to ``StatScores`` in torchmetrics. Samples may be
+words, or the integers into which ``encode`` turns them: ``BootStrapper`` can only draw samples from tensors.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ class OverlapFigure(OverlapMetric):
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
-        average: ``macro`` gives the mean over the wheels in which a sample counts, a tensor without dimensions;
-            ``None`` gives each wheel's own figure, float64 ``[W]``, for ``ClasswiseWrapper``.
-        zero_division: The F1 of a wheel of which precision and recall are 0. NaN as published would end an early
-            stopping, so here it is 0; NaN are only wheels in which no sample counts, and the mean without any such.
+        average: ``macro`` gives the mean over the wheels in which a sample counts, as a scalar tensor; ``None`` gives
+            each wheel's figure, float64 ``[W]``, for ``ClasswiseWrapper``.
+        zero_division: The F1 of a wheel whose precision and recall are both 0. The published NaN would end a run with
+            early stopping, so the default is 0; only a wheel in which no sample counts is NaN, and the mean if there is
+            no other wheel.
         kwargs: For ``torchmetrics.Metric``.
 
     Raises:
-        ConfigError: If wheel, level, mode or average do not exist.
+        ConfigError: If the wheel, the level, the mode or the average does not exist.
     """
 
     def __init__(
@@ -52,20 +53,21 @@ class OverlapFigure(OverlapMetric):
         super().__init__(wheel, level, mode, zero_division, **kwargs)
         if average not in ("macro", None):
             raise ConfigError(
-                f"average is {average!r}; choose 'macro' (the mean over the wheels) or None (each wheel's)"
+                f"average is {average!r}; choose 'macro' (the mean over the wheels) or None (one figure per wheel)"
             )
         self.average = average
-        self.num_classes = wheel.num_wheels  # what ClasswiseWrapper and MetricTracker call the length of a result
+        # the name that ClasswiseWrapper and MetricTracker use for the length of a result
+        self.num_classes = wheel.num_wheels
 
     def encode(self, preds: Sequence[Any], target: Sequence[Any]) -> Tensor:
-        """What each sample adds, for ``update``: shared, predicted and true groups per wheel, int64 ``[N, 3 * W]``.
+        """Encode each sample for ``update``: its shared, predicted and true groups per wheel, int64 ``[N, 3 * W]``.
 
         Args:
             preds: Per sample the predicted labels; a text goes through ``parse_labels``.
             target: Per sample the true labels, or the one true label.
 
         Raises:
-            DataError: If numbers of samples differ, or a label is not a text.
+            DataError: If the numbers of samples differ, or a label is not a text.
         """
         overlap = self._overlap(preds, target)
         sides = (overlap.shared, overlap.num_pred, overlap.num_target)
@@ -75,11 +77,11 @@ class OverlapFigure(OverlapMetric):
         """Add a batch.
 
         Args:
-            preds: Per sample the predicted labels, or alone what ``encode`` made of both.
+            preds: Per sample the predicted labels; or, without ``target``, the result of ``encode``.
             target: Per sample the true labels, or the one true label.
 
         Raises:
-            DataError: If numbers of samples differ, or a label is not a text.
+            DataError: If the numbers of samples differ, or a label is not a text.
         """
         if target is None:
             self._add(sum_overlap(_overlap_of_rows(preds, self.num_classes)))
@@ -87,12 +89,12 @@ class OverlapFigure(OverlapMetric):
             self._add(sum_overlap(self._overlap(preds, target)))
 
     def compute(self) -> Tensor:
-        """The figure of everything that was added, float64."""
+        """The figure over all samples so far, float64."""
         values = self._of(mean_scores(self.counts, self.mode, self.zero_division))
         return values if self.average is None else mean_over_wheels(values, self.zero_division)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot one result, or its course over several; see ``torchmetrics.Metric.plot``."""
+        """Plot one result, or several in order; see ``torchmetrics.Metric.plot``."""
         return self._plot(val, ax)
 
     def _overlap(self, preds: Any, target: Sequence[Any]) -> Overlap:
@@ -142,7 +144,7 @@ class HitRate(OverlapFigure):
 
 
 class SentimentFigure(SentimentMetric):
-    """One figure of positive against negative; NaN where every true score is 0.
+    """One figure of positive against negative; NaN if every true score is 0.
 
     Args:
         mode: ``official`` or ``strict``.
@@ -155,10 +157,10 @@ class SentimentFigure(SentimentMetric):
     position: ClassVar[int]
 
     def encode(self, preds: Sequence[str], target: Tensor | Sequence[float]) -> Tensor:
-        """What each sample adds, for ``update``: its cell of the table of true sign and answer, int64 ``[N]``.
+        """Encode each sample for ``update``: its cell in the table of true sign and answer, int64 ``[N]``.
 
         Raises:
-            DataError: If lengths differ, a prediction is no text or a target no number.
+            DataError: If the lengths differ, a prediction is not a text or a target is not a number.
         """
         return sentiment_cells(preds, target, self.mode).to(self.device)
 
@@ -166,25 +168,25 @@ class SentimentFigure(SentimentMetric):
         """Add a batch.
 
         Args:
-            preds: "positive", "negative" or "neutral" per sample, or alone what ``encode`` made of both.
+            preds: "positive", "negative" or "neutral" per sample; or, without ``target``, the result of ``encode``.
             target: True scores, float ``[N]``.
 
         Raises:
-            DataError: If lengths differ, a prediction is no text or a target no number.
+            DataError: If the lengths differ, a prediction is not a text or a target is not a number.
         """
         if target is None and not isinstance(preds, Tensor):
-            raise DataError("there are no targets; pass predictions and true scores, or what encode made of both")
+            raise DataError("there are no targets; pass predictions and true scores, or the result of encode")
         cells = preds if target is None else sentiment_cells(preds, target, self.mode)
         self._add(sentiment_counts_of(torch.as_tensor(cells)))
 
     def compute(self) -> Tensor:
-        """The figure of everything that was added, float64."""
+        """The figure over all samples so far, float64."""
         signed = self.counts[[0, 2]]
         value = weighted_f1_of(self.counts.double(), self.mode)[self.position]
         return torch.where(signed.sum() > 0, value, torch.nan)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot one result, or its course over several; see ``torchmetrics.Metric.plot``."""
+        """Plot one result, or several in order; see ``torchmetrics.Metric.plot``."""
         return self._plot(val, ax)
 
 
@@ -212,8 +214,8 @@ def _overlap_of_rows(rows: Any, num_wheels: int) -> Overlap:
     if not isinstance(rows, Tensor) or rows.ndim != 2 or rows.shape[1] != 3 * num_wheels or rows.is_floating_point():
         found = f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
         raise DataError(
-            f"one argument is {found}; pass predictions and targets, or what encode made of both: int64 "
-            f"[N, {3 * num_wheels}]"
+            f"one argument is {found}; pass predictions and targets, or the result of encode: int64 [N, "
+            f"{3 * num_wheels}]"
         )
     shared, num_pred, num_target = rows.cpu().numpy().reshape(len(rows), 3, num_wheels).transpose(1, 0, 2)
     return Overlap(shared, num_pred, num_target, torch.zeros(len(LABELS) - 2, dtype=torch.int64).numpy(), 0)

@@ -17,13 +17,13 @@ from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 class EmotionHitRate(OverlapMetric):
     """How often an open-vocabulary answer names the group of the one true label.
 
-    What is computed, what the modes mean and what ``compute`` returns: ``functional.emotion_hit_rate``.
+    ``functional.emotion_hit_rate`` explains the figures, the modes and the result of ``compute``.
 
     Args:
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
-        zero_division: Give 0 where a run monitors the score: wheels in which no sample counts then take no part in the
+        zero_division: Give 0 if a run monitors the score: wheels in which no sample counts are then left out of the
             means.
         kwargs: For ``torchmetrics.Metric``.
 
@@ -58,7 +58,7 @@ class EmotionHitRate(OverlapMetric):
             target: One true label per sample.
 
         Raises:
-            DataError: If numbers of samples differ, or a target is not one text.
+            DataError: If the numbers of samples differ, or a target is not one text.
         """
         counts, totals = hit_counts(preds, target, self.wheel, self.level, self.mode)
         self._add(counts)
@@ -66,5 +66,5 @@ class EmotionHitRate(OverlapMetric):
         setattr(self, self._totals, summed + totals.to(summed.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores of everything that was added; see ``functional.emotion_hit_rate``."""
+        """The scores over all samples so far; see ``functional.emotion_hit_rate``."""
         return hit_rate_of(self.counts, getattr(self, self._totals), self.mode, self.zero_division)

@@ -1,4 +1,4 @@
-"""Turn one answer, in whatever shape it arrives, into a list of emotion labels."""
+"""The label parser: turns one answer, in any of many forms, into a list of emotion labels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MODES: tuple[Mode, ...] = ("official", "strict")
 
 _OFFICIAL_SPLIT = re.compile("['\",]")
 
-# Typographic brackets, quotes and commas that NFKC leaves alone, as their ASCII counterparts.
+# Typographic brackets, quotes and commas that NFKC leaves unchanged, with their ASCII counterparts.
 _ASCII = str.maketrans(
     "\u3010\u3011\u3014\u3015\u300c\u300d\u300e\u300f\u3016\u3017\u3001\u3002\u2018\u2019\u201c\u201d\u201e",
     '[][][][][],.\'\'"""',
 )
 
-# The sentence that the model is trained to answer with, and near relatives of it; what follows is the list of labels.
+# The sentence that the model is trained to answer with, and close variants; the list of labels follows it.
 _SENTENCE = re.compile(
     r"\b(?:emotional states?|emotional conditions?|emotions?|feelings?|moods?)\b[^.\n]{0,60}?"
     r"(?:\b(?:is|are|was|were|includes?|can be described as|(?:appears?|seems?) to be)\b\s*:?|:)\s*(.+)",
@@ -35,15 +35,15 @@ _SENTENCE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n\s*\n")
 _SEPARATORS = re.compile(r"[,;|/\n&]|\s(?:and|or|as well as)\s|^(?:and|or)\s", re.IGNORECASE)
 _ITEM_MARK = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•·])\s*")
-_EDGES = " \t\r\n'\"`[](){}<>.:!?*_\ufffd"  # the last stands for half an emoji
-# What one reading leaves may have to be read again, such as "- 1. happy"; no answer of a person or a model needs more.
+_EDGES = " \t\r\n'\"`[](){}<>.:!?*_\ufffd"  # the last one replaces an unpaired surrogate
+# The result of one reading may need another, such as "- 1. happy"; answers of people and models need no more.
 _MOST_READINGS = 8
-_MOST_NESTED = 500  # lists within lists; a list that holds itself has no end
+_MOST_NESTED = 500  # levels of nested lists; a list that contains itself has no end
 _NOTHING = frozenset({"", "none", "nan", "null", "n/a"})
 
 
 def check_mode(mode: str) -> Mode:
-    """The mode, if it is one.
+    """Return the mode if it is valid.
 
     Raises:
         ConfigError: If it is neither ``official`` nor ``strict``.
@@ -55,17 +55,17 @@ def check_mode(mode: str) -> Mode:
 
 
 def parse_labels(value: Any, mode: str = "strict") -> list[str]:
-    """Read the emotion labels out of one answer.
+    """Read the emotion labels from one answer.
 
-    ``strict`` understands the trained answer sentence ("The character's emotional state is happy, sad."), lists
-    written as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``, and what
-    reasoning models write (thoughts, answer tags, fences, JSON objects: see ``final_answer.read_answer``). Its
-    labels are lower-case, single-spaced, without invisible characters and repeats, in order of appearance; ``None``,
-    NaN and empty text give an empty list. Labels that were read once are read again as they are.
+    ``strict`` understands the trained answer sentence ("The character's emotional state is happy, sad."), lists written
+    as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``, and answers of
+    reasoning models (thoughts, answer tags, fences, JSON objects: see ``final_answer.read_answer``). Its labels are in
+    lower case, with single spaces, without invisible characters and repetitions, in order of appearance; ``None``, NaN
+    and empty text give an empty list. Parsing its own labels again does not change them.
 
-    ``official`` repeats the published scoring code of MER-UniBench: a list is returned untouched; from a text one
-    leading ``[`` and one trailing ``]`` are dropped, and it is split at commas and at straight quotes of both kinds.
-    Nothing else is cleaned.
+    ``official`` repeats the published scoring code of MER-UniBench: a list is returned unchanged; a text loses one
+    leading ``[`` and one trailing ``]`` and is split at commas and at straight quotes of both kinds. Nothing else is
+    cleaned.
 
     Args:
         value: A text, a sequence of texts, ``None`` or NaN.
@@ -73,8 +73,8 @@ def parse_labels(value: Any, mode: str = "strict") -> list[str]:
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If the value is no answer (a number, a mapping, hundreds of lists within lists; in ``official``
-            also a tuple and the text ``[``, on which the published code stops).
+        DataError: If the value is not an answer (a number, a mapping, hundreds of nested lists; in ``official`` also a
+            tuple and the text ``[``, on which the published code fails).
 
     Examples:
         >>> parse_labels("The character's emotional state is anxious, a bit sad and surprised.")
@@ -97,11 +97,11 @@ def _official(value: Any) -> list[str]:
     if not isinstance(value, str):
         raise DataError(
             f"labels are {repr(value)[:200]} ({type(value).__name__}); mode 'official' reads a text or a list of "
-            "texts, mode 'strict' other sequences too"
+            "texts, mode 'strict' also other sequences"
         )
     text = value[1:] if value.startswith("[") else value
     if value and not text:
-        raise DataError("labels are the text '[', on which the published scoring code stops; mode 'strict' reads it")
+        raise DataError("labels are the text '[', on which the published scoring code fails; mode 'strict' reads it")
     text = text[:-1] if text.endswith("]") else text
     return [piece for piece in map(str.strip, _OFFICIAL_SPLIT.split(text)) if piece]
 
@@ -112,7 +112,7 @@ def is_missing(value: Any) -> bool:
 
 
 def _strict(value: Any) -> Iterable[str]:
-    open_lists = [iter([value])]  # a stack and no recursion, whose limit is Python's and not ours
+    open_lists = [iter([value])]  # a stack instead of recursion, whose depth Python limits
     while open_lists:
         for item in open_lists[-1]:
             if isinstance(item, str):
@@ -120,7 +120,7 @@ def _strict(value: Any) -> Iterable[str]:
             elif not is_missing(item):
                 open_lists.append(_members(item))
                 if len(open_lists) > _MOST_NESTED:
-                    raise DataError(f"labels are more than {_MOST_NESTED} lists within lists; give one list of texts")
+                    raise DataError(f"labels are nested more than {_MOST_NESTED} lists deep; give one list of texts")
                 break
         else:
             open_lists.pop()
@@ -153,7 +153,7 @@ def _is_word(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)  # labels repeat
 def _is_settled(label: str) -> bool:
-    """Whether reading the label again gives the label."""
+    """Whether reading the label again does not change it."""
     return list(_read_once(label)) == [label]
 
 
@@ -176,17 +176,17 @@ def _read_once(text: str) -> Iterable[str]:
 
 
 def _one_spelling(text: str) -> str:
-    """The text with one spelling of each letter, bracket, quote and comma, and without what nobody sees."""
+    """The text with one spelling of each letter, bracket, quote and comma, and without invisible characters."""
     if text.isascii() and text.isprintable():
         return text.strip()
     return "\n".join(map(clean_label, text.translate(_ASCII).splitlines())).translate(_ASCII).strip()
 
 
 def _answer_in(text: str) -> tuple[str, Sequence[Any] | None]:
-    """What a reasoning model answers in the end: a text, or what its JSON lists."""
+    """The final answer of a reasoning model: a text, or the items that its JSON lists."""
     try:
         reply = read_answer(text)
-    except RecursionError:  # hundreds of brackets are no JSON
+    except RecursionError:  # hundreds of brackets are not JSON
         return text, None
     if not reply.is_wrapped:
         return text, None
@@ -198,6 +198,6 @@ def _from_json(text: str) -> list[Any] | None:
         return None
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):  # thousands of brackets are no list either
+    except (ValueError, RecursionError):  # thousands of brackets are not a list either
         return None
     return found if isinstance(found, list) and all(isinstance(x, (str, list, type(None))) for x in found) else None

@@ -1,4 +1,4 @@
-"""Read the authors' ``.npz`` files, whose arrays hold pickled objects, without running code from them."""
+"""Reads the authors' ``.npz`` files, whose arrays hold pickled objects, without running code from them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from affectgpt.errors import DataError
 from affectgpt.metrics.zipped import open_zip
 
 MAX_ARRAY_BYTES = 256 << 20
-"""The most that all arrays of a file may take; answers for a million clips take less."""
+"""Most bytes that all arrays of a file may take; answers for a million clips take less."""
 
 MAX_PICKLE_BYTES = 32 << 20
-"""The most that a pickled array may take; its objects can take 60 times as much memory."""
+"""Most bytes that a pickled array may take; its objects can take 60 times as much memory."""
 
 
 def read_npz(path: Path) -> Mapping[str, Any]:
-    """Arrays of an ``.npz`` file by name; 0-d arrays become what they hold, such as a dict.
+    """Read the arrays of an ``.npz`` file by name; a 0-d array is replaced by its element, such as a dict.
 
-    Sizes are judged before memory is taken.
+    Sizes are checked before memory is allocated.
 
     Raises:
-        DataError: If the file is no ``.npz``, is damaged, unpacks to more than ``MAX_ARRAY_BYTES`` or
-            ``MAX_PICKLE_BYTES``, or its pickled parts hold anything but plain data.
+        DataError: If the file is not an ``.npz`` file, is damaged, unpacks to more than ``MAX_ARRAY_BYTES`` or
+            ``MAX_PICKLE_BYTES``, or its pickles hold anything but plain data.
     """
     try:
         with open_zip(path, lambda _: MAX_ARRAY_BYTES, MAX_ARRAY_BYTES) as archive:
@@ -55,11 +55,11 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
             found = _ArraysOnly(io.BytesIO(file.read())).load()
         else:
             items = math.prod(map(int, shape))
-            told = items * dtype.itemsize
-            if min(shape, default=0) < 0 or told != rest or items > told:
+            declared = items * dtype.itemsize
+            if min(shape, default=0) < 0 or declared != rest or items > declared:
                 raise DataError(
-                    f"the header of {member.filename!r} tells of {told:,} bytes (shape {shape}, {dtype}), and {rest:,} "
-                    "follow"
+                    f"the header of {member.filename!r} declares {declared:,} bytes (shape {shape}, {dtype}), and "
+                    f"{rest:,} follow"
                 )
             file.seek(0)
             found = np.lib.format.read_array(file, allow_pickle=False)
@@ -67,24 +67,24 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Rebuilds arrays, scalars and plain containers; what a pickle calls are the functions below, and no others."""
+    """Rebuilds arrays, scalars and plain containers; a pickle can call the functions below and no others."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # renamed in numpy 2
             module = "numpy"
         if (module, name) not in _ALLOWED:
-            raise DataError(f"its pickled part asks for {module}.{name}, which is not data")
+            raise DataError(f"its pickle asks for {module}.{name}, which is not data")
         return _ALLOWED[module, name]
 
 
 class _ArrayType:
-    """Stands for ``numpy.ndarray``, which a pickle names but must not call: it would take memory for any shape."""
+    """Stands in for ``numpy.ndarray``, which a pickle names but must not call: it could take any amount of memory."""
 
 
 def _empty_array(kind: object, shape: object, code: object) -> Any:
-    """An array for pickle to fill; numpy itself always asks for an empty one, and for these types."""
+    """An array for pickle to fill; numpy itself always asks for an empty one with these arguments."""
     if kind is not _ArrayType or shape != (0,) or code not in (b"b", "b"):
-        raise DataError("its pickled part asks for an array that numpy did not write")
+        raise DataError("its pickle asks for an array that numpy did not write")
     return np.ndarray.__new__(np.ndarray, (0,), "b")
 
 
@@ -92,14 +92,14 @@ def _scalar(dtype: np.dtype[Any], data: Any = None) -> Any:
     if dtype.hasobject:
         return data
     if not isinstance(data, bytes) or len(data) != dtype.itemsize:
-        raise DataError(f"its pickled part holds a scalar of {dtype} without its {dtype.itemsize} bytes")
+        raise DataError(f"its pickle holds a scalar of {dtype} without its {dtype.itemsize} bytes")
     return np.frombuffer(data, dtype=dtype)[0] if dtype.itemsize else dtype.type()
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How pickle protocol 2 writes bytes; other encodings could double a text again and again."""
+    """Pickle protocol 2 writes bytes like this; other encodings could double a text again and again."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise DataError(f"its pickled part asks for the encoding {encoding!r}, which is not data")
+        raise DataError(f"its pickle asks for the encoding {encoding!r}, which is not data")
     return text.encode("latin-1")
 
 

@@ -13,7 +13,7 @@ from affectgpt.metrics.functional.sentiment import sentiment_counts, sentiment_o
 class SentimentScore(SentimentMetric):
     """Weighted F1 and accuracy of positive against negative.
 
-    What is computed, what the modes mean and what ``compute`` returns: ``functional.sentiment_score``.
+    ``functional.sentiment_score`` explains the figures, the modes and the result of ``compute``.
 
     Args:
         mode: ``official`` or ``strict``.
@@ -41,10 +41,10 @@ class SentimentScore(SentimentMetric):
             target: True scores, float ``[N]``.
 
         Raises:
-            DataError: If lengths differ, a target is a word, or (``strict``) one is NaN.
+            DataError: If the lengths differ, a target is a word, or (``strict``) one is NaN.
         """
         self._add(sentiment_counts(preds, target, self.mode))
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores of everything that was added; see ``functional.sentiment_score``."""
+        """The scores over all samples so far; see ``functional.sentiment_score``."""
         return sentiment_of(self.counts, self.mode)

@@ -17,14 +17,14 @@ from affectgpt.metrics.wheel.emotion_wheel import as_samples
 class EmotionWheelScore(OverlapMetric):
     """Precision, recall and F1 of the groups of open-vocabulary labels, averaged over the wheels.
 
-    What is computed, what the modes mean and what ``compute`` returns: ``functional.emotion_wheel_score``.
+    ``functional.emotion_wheel_score`` explains the figures, the modes and the result of ``compute``.
 
     Args:
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` or ``strict``.
-        zero_division: The F1 where precision and recall are 0: NaN by default in mode ``official``, as published. Give
-            0 where a run monitors the score; ``WheelF1`` does.
+        zero_division: The F1 if precision and recall are both 0: NaN by default in mode ``official``, as published.
+            Give 0 if a run monitors the score, as ``WheelF1`` does.
         kwargs: For ``torchmetrics.Metric``.
 
     Examples:
@@ -45,10 +45,10 @@ class EmotionWheelScore(OverlapMetric):
             target: Per sample the true labels.
 
         Raises:
-            DataError: If numbers of samples differ, or a label is not a text.
+            DataError: If the numbers of samples differ, or a label is not a text.
         """
         self._add(sum_overlap(count_overlap(as_samples(preds), as_samples(target), self.wheel, self.level, self.mode)))
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores of everything that was added; see ``functional.emotion_wheel_score``."""
+        """The scores over all samples so far; see ``functional.emotion_wheel_score``."""
         return wheel_score_of(self.counts, self.mode, self.zero_division)

@@ -1,4 +1,4 @@
-"""Open a zip archive after judging what its members unpack to: a few kilobytes can hold gigabytes."""
+"""Opens a zip archive after checking the unpacked size of its members: a few kilobytes can unpack to gigabytes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from affectgpt.errors import DataError
 
 @contextmanager
 def open_zip(path: Path, limit_of: Callable[[str], int], limit: int) -> Iterator[zipfile.ZipFile]:
-    """The archive, whose members unpack to no more than they may.
+    """Open an archive whose members unpack to no more than the limits.
 
-    What the directory of a zip file declares is also what ``zipfile`` reads at most, so a false size is an error later.
+    ``zipfile`` reads no more than the directory of the archive declares, so a false size raises an error later.
 
     Args:
         path: The file.
-        limit_of: The most bytes that a member of that name may have.
-        limit: The most bytes that all members may have together.
+        limit_of: Most bytes that a member of that name may unpack to.
+        limit: Most bytes that all members may unpack to together.
 
     Raises:
-        DataError: If it is more.
+        DataError: If a member or the whole archive is larger.
         OSError: If the file cannot be read.
-        zipfile.BadZipFile: If it is no zip archive.
+        zipfile.BadZipFile: If it is not a zip archive.
     """
     with zipfile.ZipFile(path) as archive:
         total = 0

@@ -1,4 +1,4 @@
-"""Turns written answers into predictions, for a batch and for a single file."""
+"""Turns the model's answers into predictions, for a batch and for a single file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answers(Protocol):
 
 
 class WritesAnswers(Protocol):
-    """The side of a model that answering needs."""
+    """What answering needs of a model."""
 
     max_new_tokens: int
 
@@ -53,7 +53,7 @@ class WritesAnswers(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that holds the model."""
 
     def __call__(
         self, batch: Batch, max_new_tokens: int, hide: Sequence[str] = (), sampling: AnswerSampling | None = None
@@ -74,7 +74,7 @@ def answer_batch(
     Args:
         model: The model; its training mode is left as it is.
         batch: Clips and questions, on the model's device.
-        max_new_tokens: Longest answer; the model's own limit by default.
+        max_new_tokens: Longest answer, in tokens; the model's own limit by default.
         hide: Slots to leave out, see ``AffectGPT.forward``.
         sampling: How answers are drawn; greedily by default.
     """
@@ -139,20 +139,20 @@ def answer_sources(
     asr: Asr | Spec | str | Mapping[str, Any] | None = None,
     read_seconds: float = 0.0,
 ) -> Prediction:
-    """Answer what was decoded already.
+    """Answer a clip that is already decoded.
 
     Args:
         model: The model.
-        sources: What ``decode_sources`` gave; with ``speech`` where the words are to be heard.
+        sources: What ``decode_sources`` returned; with ``speech`` if ``asr`` is to transcribe it.
         key: Name of the clip.
         subtitle: Spoken words, if known.
-        question: What to ask; by default for all possible emotional states.
-        max_new_tokens: Longest answer.
-        asr: What hears the words.
-        read_seconds: Time that the decoding took.
+        question: The question; by default it asks for all possible emotional states.
+        max_new_tokens: Longest answer, in tokens.
+        asr: The speech recogniser that writes the words down.
+        read_seconds: Seconds that decoding took.
 
     Raises:
-        DataError: If the clip has nothing that the model can use.
+        DataError: If the clip has no input that the model uses.
     """
     heard = None
     start = time.perf_counter()
@@ -171,7 +171,7 @@ def answer_sources(
     if heard is None:
         return replace(prediction, missing=missing, seconds=seconds)
     if heard.reason is not None:
-        missing["subtitle"] = f"none was given, and none was heard: {heard.reason}"
+        missing["subtitle"] = f"none was given, and speech recognition found none: {heard.reason}"
     return replace(prediction, missing=missing, seconds={"hear": hear_seconds, **seconds}, transcript=heard.text)
 
 
@@ -184,15 +184,15 @@ def to_prediction(
     missing: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> Prediction:
-    """Parse a written answer.
+    """Parse the text of an answer.
 
     Args:
         key: The sample's key.
         text: The answer.
-        labels_asked: Whether the answer lists labels; any other is taken for a description.
+        labels_asked: Whether the question asked for labels; otherwise the answer is a description.
         used: Slots that were filled.
         missing: What the clip lacked.
-        seconds: Time of each stage.
+        seconds: Seconds of each stage.
     """
     labels = tuple(dict.fromkeys(parse_labels(text))) if labels_asked else ()
     return Prediction(
@@ -208,7 +208,7 @@ def to_prediction(
 
 
 def sentiment_of(labels: Sequence[str]) -> str | None:
-    """Majority of the labels' valences in the built-in vocabulary; a tie is neutral, ``None`` if none is known.
+    """Majority of the labels' valences in the built-in vocabulary; a tie is neutral, ``None`` if no label is known.
 
     Examples:
         >>> sentiment_of(["happy", "relieved", "nervous"])
@@ -224,7 +224,7 @@ def sentiment_of(labels: Sequence[str]) -> str | None:
 
 @contextmanager
 def answering(model: nn.Module) -> Iterator[None]:
-    """Eval mode for as long as answers are written: no dropout, no slot left out at random."""
+    """Puts a model into eval mode while it writes answers: no dropout, and no slot left out at random."""
     training = model.training
     model.eval()
     try:

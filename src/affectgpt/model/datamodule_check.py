@@ -1,4 +1,4 @@
-"""Compares what feeds a model with what the model expects, before a trainer starts."""
+"""Compares a datamodule with the model that it feeds, before a trainer starts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from affectgpt.media.profile import MediaProfile
 
 
 class DatamoduleCheck(lightning.Callback):
-    """Refuses a datamodule that decodes or asks otherwise than the model, or that gives features of other encoders.
+    """Refuses a datamodule whose media profile, prompt style or stored features do not match the model.
 
-    The model brings it along (``AffectGPT.configure_callbacks``). It looks at ``profile``, ``style`` and ``indexes`` of
-    the datamodule; what the datamodule does not have is not compared.
+    ``AffectGPT.configure_callbacks`` adds it to the trainer. It compares the datamodule's ``profile``, ``style`` and
+    ``indexes``, as far as the datamodule has them.
     """
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Compare the media profile and the wording.
 
         Raises:
-            ConfigError: If either is another.
+            ConfigError: If either differs from the model's.
         """
         model: Any = pl_module
         datamodule = getattr(trainer, "datamodule", None)
@@ -35,16 +35,16 @@ class DatamoduleCheck(lightning.Callback):
         wording = getattr(datamodule, "style", model.style)
         if wording != model.style:
             raise ConfigError(
-                f"the datamodule asks in the style {wording.name!r}, the model in {model.style.name!r}; "
-                "give both the same style"
+                f"the datamodule asks in the style {wording.name!r}, the model expects {model.style.name!r}; give both "
+                "the same style"
             )
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Compare stored features with the encoders, whose weights a checkpoint may just have brought."""
+        """Compare stored features with the encoders, whose weights may just have come from a checkpoint."""
         self._check_features(trainer, pl_module, "fit")
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Compare stored features with the encoders, where the trainer does nothing but validate."""
+        """Compare stored features with the encoders if the trainer only validates."""
         if trainer.state.fn == "validate":
             self._check_features(trainer, pl_module, "validate")
 
@@ -60,4 +60,4 @@ class DatamoduleCheck(lightning.Callback):
         model: Any = pl_module
         keys = check_datamodule(model.network, getattr(trainer, "datamodule", None), stage)
         if stage == "fit":
-            model.features_in_use = keys  # a checkpoint says which features the model was trained on
+            model.features_in_use = keys  # checkpoints record which features the model was trained on

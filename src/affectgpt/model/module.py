@@ -1,4 +1,4 @@
-"""The model as Lightning trains it: steps, logging, optimiser, sharding, and the ways from and to files."""
+"""The model as Lightning trains it: steps, logging, optimiser, sharding, loading and saving."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from affectgpt.types import Batch, Prediction
 
 
 class AffectGPT(Part):
-    """The model of the paper, composed of registered parts: a ``Network``, and what trains, stores and asks it.
+    """The model of the paper: a ``Network`` of registered parts, with training, storage and prediction around it.
 
     Args:
         streams: Stream name to its spec. The name is the stream's slot in the prompt.
         llm: The language model.
-        prefusion: What joins streams before the LLM; ``none`` for nothing.
+        prefusion: What joins streams before the LLM; ``none`` to join nothing.
         prefusion_inputs: Streams to join, in order; by default the first visual and the first audio stream.
         style: Wording of the prompt: ``official`` or ``brief``.
-        max_tokens: Longest sequence, answer included.
-        max_new_tokens: Longest answer when writing.
+        max_tokens: Longest sequence, in tokens, answer included.
+        max_new_tokens: Longest answer that the model writes, in tokens.
         media: How clips are decoded: a named profile (``official``), or the fields of ``MediaProfile``; its sources
             follow from the streams.
         optim: Optimiser settings, see ``OptimSpec``.
@@ -55,21 +55,21 @@ class AffectGPT(Part):
         slots: What the prompt shows: names of streams, ``multi``, ``subtitle``; by default everything. A stream that is
             not shown still takes part in the pre-fusion, as long as ``multi`` is.
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
-        official: What the released checkpoint that the model came from said beside its weights, and the shapes of
-            those among them that this model has no use for and carries along; set by ``from_official``.
-        features: Feature shards that the model will be fed from: encoders that they make needless are not loaded, see
-            ``affectgpt.features.feeding.stand_ins``. It belongs to the run, not to the model: a checkpoint loads as
-            the full model.
-        projector: What brings the tokens of each slot to the LLM's width; the published one is ``linear``.
+        official: Metadata of the released checkpoint that the model was built from, and the shapes of its tensors that
+            this model does not use but keeps; set by ``from_official``.
+        features: Feature shards that the model will be fed from. Encoders that they replace are not loaded, see
+            ``affectgpt.features.feeding.stand_ins``. The setting belongs to the run, not to the model: a checkpoint
+            loads as the full model.
+        projector: What maps the tokens of each slot to the LLM's width; the published one is ``linear``.
         loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
             batches (``official``); see ``affectgpt.training.step_loss``.
         packing: Lay the samples of a training batch end to end, so that the language model computes no padding; the
             loss and its gradients are the same. It belongs to the run, not to the model.
-        allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` be a folder; not so
-            for a model that others stored.
+        allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` may be a folder;
+            ``False`` for a model that others stored.
 
     Raises:
-        ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
+        ConfigError: If a part is unknown, an argument is wrong, or the parts do not fit together.
     """
 
     network: Network
@@ -130,8 +130,9 @@ class AffectGPT(Part):
             allow_import=allow_import,
             packing=packing,
         )
-        # Both have one table of parts: FSDP2 shards the one module whose forward is called, and stored tensors are
-        # called encoders.*, llm.*, without a "network." in front. So the network itself is no child of this module.
+        # The network and this module share one table of submodules, and the network itself is not a child module: FSDP2
+        # must shard the one module whose forward is called, and stored tensors are named encoders.*, llm.*, without a
+        # "network." prefix.
         object.__setattr__(self, "network", network)
         self._modules = network._modules
         self.features_in_use: dict[str, FeatureKey] = {}
@@ -168,9 +169,9 @@ class AffectGPT(Part):
         hide: Sequence[str] = (),
         sampling: AnswerSampling | None = None,
     ) -> Output:
-        """Answer a batch, or compare with its answers; see ``Network.forward``.
+        """Answer a batch, or compute the loss of its answers; see ``Network.forward``.
 
-        In training, slots are left out at random as ``slot_dropout`` says.
+        In training mode, slots are left out at random, see ``slot_dropout``.
         """
         dropout = self.slot_dropout if self.training else 0.0
         out: Output = self.network(batch, max_new_tokens, hide, dropout, sampling)
@@ -219,12 +220,12 @@ class AffectGPT(Part):
         Args:
             clip: A media file, or its bytes.
             subtitle: Spoken words, if known.
-            question: What to ask; by default for all possible emotional states, as published.
-            audio: A separate sound file, instead of the clip's own track.
-            max_new_tokens: Longest answer.
+            question: The question; by default it asks for all possible emotional states, as published.
+            audio: A separate sound file to use in place of the clip's own track.
+            max_new_tokens: Longest answer, in tokens.
             key: Name of the clip in messages; by default the file's name.
-            face_detector: What finds the face for a stream that reads ``face``; ``None`` leaves the face out.
-            asr: What hears the words of a clip without subtitle: an ``Asr``, or ``NAME:MODEL`` of ``ASRS``.
+            face_detector: Finds the face for a stream that reads ``face``; ``None`` leaves the face out.
+            asr: Transcribes a clip without subtitle: an ``Asr``, or ``NAME:MODEL`` from ``ASRS``.
 
         Raises:
             DataError: If the file cannot be decoded.
@@ -270,29 +271,30 @@ class AffectGPT(Part):
         self._steps.finish(self, "test")
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Bring along the check of what feeds the model."""
+        """Add the check that the datamodule fits the model."""
         return [DatamoduleCheck()]
 
     def sample_check(self) -> SampleLength:
-        """What tells the datamodule of samples that do not fit into a prompt, before they end a step."""
+        """The check by which the datamodule finds samples that do not fit into a prompt, before a step does."""
         network = self.network
         return SampleLength(
             network.renderer, network.specs, network.num_tokens, network.slots, network.prefusion_inputs
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a warm-up, see ``OptimSpec``."""
+        """AdamW with its learning-rate schedule, see ``OptimSpec``."""
         optimizer, schedule = build_optimizer(self.named_parameters(), self.optim)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_model(self) -> None:
-        """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
+        """Shard the parts one by one, then the whole, if the strategy shards (FSDP2)."""
         if self.device_mesh is None or self.network.is_sharded:
             return
         if self.device_mesh["tensor_parallel"].size() > 1:
             raise ConfigError(
                 f"the strategy asks for tensor parallelism over {self.device_mesh['tensor_parallel'].size()} devices, "
-                "which the model does not have; give data_parallel_size: (all devices), tensor_parallel_size: 1"
+                "which the model does not support; set tensor_parallel_size: 1 and data_parallel_size to the number "
+                "of devices"
             )
         from affectgpt.training.sharding import shard_model
 
@@ -300,16 +302,16 @@ class AffectGPT(Part):
         shard_model(self, self.network.shard_units(), self.device_mesh["data_parallel"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note the wording and the features in use, and leave out frozen weights that the parts read from files."""
+        """Record the prompt style and the features in use; leave out frozen weights that come from other files."""
         sharded = self.network.is_sharded and writes_shards(self.trainer.strategy)
         training_file.add_facts(self, checkpoint, sharded=sharded)
         checkpoint["affectgpt"]["features"] = {name: key.to_json() for name, key in self.features_in_use.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another configuration, or one that was trained on features of other encoders.
+        """Refuse a checkpoint that has another configuration or was trained on features of other encoders.
 
         Raises:
-            CheckpointError: If a setting that changes what is computed, the wording, the names of tensors or the
+            CheckpointError: If a setting that changes what is computed, the prompt style, the names of tensors or the
                 encoders differ.
         """
         training_file.check_facts(self, checkpoint)
@@ -330,10 +332,11 @@ class AffectGPT(Part):
     def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False) -> Self:
         """Rebuild a trained model, in eval mode, from the one file (``.ckpt``) that training wrote.
 
-        Parts named ``package.module:Class`` in the file are refused unless ``allow_import`` says that it is trusted.
+        Parts named ``package.module:Class`` in the file are refused unless ``allow_import`` is true: set it for files
+        that you trust.
 
         Raises:
-            CheckpointError: If the file cannot be read or does not fit.
+            CheckpointError: If the file cannot be read or does not fit the model.
         """
         return training_file.load(cls, path, allow_import=allow_import).eval()
 
@@ -341,7 +344,7 @@ class AffectGPT(Part):
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, map_location: Any = "cpu", **options: Any
     ) -> Self:
-        """Lightning's name of ``from_checkpoint``, so that no file goes past the gate."""
+        """Same as ``from_checkpoint``, under Lightning's name: files loaded either way are checked."""
         return cls.from_checkpoint(checkpoint_path, **options).to(map_location)
 
     @classmethod
@@ -351,7 +354,7 @@ class AffectGPT(Part):
         return read(source, allow_import=allow_import)
 
     def start_from(self, source: str | Path) -> None:
-        """Take over the weights of a stored model, to train them further; see ``load``.
+        """Start from the weights of a stored model, to train them further; see ``load``.
 
         Raises:
             CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
@@ -402,11 +405,11 @@ class AffectGPT(Part):
     def save_pretrained(self, folder: str | Path, *, paths: Mapping[str, str] | None = None) -> None:
         """Write a folder to share: configuration, weights as safetensors, a self-test, and a model card.
 
-        Frozen weights that the parts read from files of their own are not in it; ``paths`` says where whoever loads the
-        model finds them: stream name or ``llm`` to a hub id, in place of the path that was used here.
+        Frozen weights that the parts read from files of their own are not written. ``paths`` says where others will
+        find these files: stream name or ``llm`` to a hub id, which replaces the path that was used here.
 
         Raises:
-            ConfigError: If a name in ``paths`` is no stream and not ``llm``.
+            ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
         """
         model_folder.save(self, Path(folder), paths or {})
 
@@ -420,18 +423,18 @@ class AffectGPT(Part):
         allow_import: bool = False,
         self_test: bool = True,
     ) -> Self:
-        """Load a model, in eval mode, that ``save_pretrained`` or ``push_to_hub`` stored, and test it.
+        """Load a model that ``save_pretrained`` or ``push_to_hub`` stored, in eval mode, and test it.
 
         Args:
             source: A folder, or an id on the hub.
             revision: Branch, tag or commit on the hub.
-            paths: Where the frozen weights are, if not where the stored configuration says: stream name or ``llm`` to
-                a folder or hub id.
+            paths: Where to find the frozen weights, if not where the stored configuration says: stream name or ``llm``
+                to a folder or hub id.
             allow_import: See ``from_checkpoint``.
-            self_test: Whether to run the stored inputs and compare the outcome; one pass over a short prompt.
+            self_test: Whether to run the stored inputs, a short prompt, and compare the outputs.
 
         Raises:
-            CheckpointError: If it cannot be read or does not fit, or the self-test has another outcome.
+            CheckpointError: If the model cannot be read or does not fit, or the self-test gives other outputs.
         """
         stored = model_folder.read(source, revision, paths or {}, allow_import=allow_import)
         return model_folder.load(cls, stored, allow_import=allow_import, run_self_test=self_test).eval()
@@ -440,7 +443,7 @@ class AffectGPT(Part):
         """Store the model on the Hugging Face hub, as ``save_pretrained`` does in a folder; see ``model_folder.push``.
 
         Raises:
-            ConfigError: If the configuration names a local folder, which nobody else would find.
+            ConfigError: If the configuration names a local folder, which others do not have.
             CheckpointError: If the hub refuses or cannot be reached.
         """
         return model_folder.push(self, repo_id, private, paths or {})

@@ -24,7 +24,7 @@ from affectgpt.llm.scatter import check_slots, scatter_slots, sent
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
 from affectgpt.model.slot_content import SlotContent
-from affectgpt.part import Part
+from affectgpt.part import Part, submodule
 from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
 from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
@@ -32,14 +32,14 @@ from affectgpt.types import SOURCES, Batch, Features, Modality, rows_kept
 
 
 class Output(NamedTuple):
-    """What one pass of the model gives; a tuple, so that FSDP finds the tensors in it.
+    """What one pass of the model returns; a tuple, so that FSDP finds the tensors in it.
 
     Attributes:
         sample_losses: float32 ``[B]``, the cross-entropy of each sample's answer, summed over its tokens; ``None``
             without answers.
         sample_tokens: int64 ``[B]``, the number of tokens in each of these sums.
-        logits: Float ``[B, L, V]`` where there is neither a loss to compute nor an answer to write, else ``None``.
-        texts: Written answers, empty when none were asked for.
+        logits: Float ``[B, L, V]`` if neither a loss nor an answer was asked for, else ``None``.
+        texts: The answers; empty when none were asked for.
         used: For each sample, the slots that were filled.
         num_cut: Samples whose subtitle was shortened to fit.
         num_positions: Positions of the prompts and answers that were learnt from, one sample a row: rows times the
@@ -65,23 +65,23 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """The parts of the model, and the way of a batch through them.
+    """The parts of the model, and the path of a batch through them.
 
     Each stream is encoded, pooled to a few tokens and projected to the LLM's width; the pre-fusion joins streams into
-    the ``multi`` tokens. All are scattered into the slots of the prompt (paper, section 3).
+    the ``multi`` tokens. All tokens are scattered into the slots of the prompt (paper, section 3).
 
     Args:
-        streams: Stream name to its spec; each has its source.
+        streams: Stream name to its spec, with its source set.
         llm: The language model.
         prefusion: What joins streams before the LLM.
         prefusion_inputs: See ``AffectGPT``.
-        projector: What brings the tokens of each slot to the LLM's width.
+        projector: What maps the tokens of each slot to the LLM's width.
         style: Name of the prompt's wording.
         max_tokens: Longest sequence, answer included.
         media: How clips are decoded.
         slots: See ``AffectGPT``.
         features: See ``AffectGPT``.
-        carried: Name to shape of tensors that have no use here and are stored with the rest.
+        carried: Name to shape of tensors that the model does not use but stores with the rest.
         allow_import: See ``AffectGPT``.
         packing: See ``AffectGPT``.
 
@@ -90,10 +90,11 @@ class Network(nn.Module):
         num_tokens: Slot to the number of its tokens.
         slots: What the prompt shows.
         prefusion_inputs: Streams that the pre-fusion joins.
-        is_sharded: Whether ranks share the weights; each must then run the same parts, whatever its batch holds.
+        is_sharded: Whether ranks share the weights (FSDP); every rank must then run the same parts, whatever its batch
+            holds.
 
     Raises:
-        ConfigError: If a part is unknown, an argument is wrong, or parts do not fit together.
+        ConfigError: If a part is unknown, an argument is wrong, or the parts do not fit together.
     """
 
     def __init__(
@@ -163,15 +164,11 @@ class Network(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
+        return submodule(self.encoders, name, Encoder)
 
     def pooling(self, name: str) -> Pooling:
         """The pooling of a stream."""
-        pooling = self.poolings[name]
-        assert isinstance(pooling, Pooling)
-        return pooling
+        return submodule(self.poolings, name, Pooling)
 
     def forward(
         self,
@@ -181,18 +178,18 @@ class Network(nn.Module):
         slot_dropout: float = 0.0,
         sampling: AnswerSampling | None = None,
     ) -> Output:
-        """Answer a batch, or compare with its answers.
+        """Answer a batch, or compute the loss of its answers.
 
         Args:
             batch: Clips, questions, and answers to learn.
-            max_new_tokens: Write answers of at most so many tokens; ``None`` computes loss and logits instead.
+            max_new_tokens: Longest answer to write, in tokens; ``None`` computes loss and logits instead.
             hide: Slots to leave out of every prompt: streams, ``multi``, or ``subtitle``. A hidden stream is hidden
                 from the pre-fusion too.
             slot_dropout: Share of slots to leave out at random.
             sampling: How answers are drawn; greedily by default.
 
         Raises:
-            AlignmentError: If placeholders and feature tokens do not fit.
+            AlignmentError: If the number of placeholders differs from the number of feature tokens.
             DataError: If the media have another shape than the encoders take.
         """
         content = self.look(batch, hide, slot_dropout)
@@ -228,7 +225,7 @@ class Network(nn.Module):
         """The prompts of samples, on the CPU: padded on the left, or on the right where there are answers to learn.
 
         Raises:
-            AlignmentError: If placeholders and feature tokens do not fit.
+            AlignmentError: If the number of placeholders differs from the number of feature tokens.
         """
         shows_words = "subtitle" in self.slots and "subtitle" not in hide
         words = [(text or "") if shows_words else None for text in subtitles]
@@ -239,7 +236,8 @@ class Network(nn.Module):
 
     def place(self, prompt: PromptIds, content: SlotContent) -> Tensor:
         """Embeddings of prompts with the feature tokens in them, float ``[B, L, E]``."""
-        # every slot is scattered, empty ones too: each rank then runs the same operations, with a gradient for each
+        # slots that no sample fills are scattered too, so that every rank runs the same operations and every parameter
+        # gets a gradient
         slots = [*prompt.slots, *(name for name in content.tokens if name not in prompt.slots)]
         embeds = self.llm.embed(sent(prompt.ids, content.device))
         return scatter_slots(embeds, prompt.slot_index, slots, content.tokens, content.present)
@@ -279,7 +277,7 @@ class Network(nn.Module):
         return losses.sum(1), learnt.sum(1)
 
     def encode(self, name: str, batch: Batch) -> Features:
-        """Features of a stream: ``hidden`` ``[B, T, D]``, those that came with the batch, or the encoder's."""
+        """Features of a stream, ``hidden`` ``[B, T, D]``: those that came with the batch, or else the encoder's."""
         if name in batch.features:
             return batch.features[name]
         source = str(self.specs[name].source)
@@ -287,7 +285,8 @@ class Network(nn.Module):
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder(name).frozen):
                 features: Features = self.encoders[name](batch.media[source], batch.keep[source])
             return features
-        # nobody in the batch has the input, or nothing reads it: one blank step, so that every rank does the same
+        # no sample in the batch has the input, or nothing reads it: encode one blank step, so that all ranks run the
+        # same parts
         device = next(self.projectors.parameters()).device
         keep = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
         if self.is_sharded or (self.encoder(name).training and self.specs[name].trainable):
@@ -296,11 +295,11 @@ class Network(nn.Module):
         return Features(torch.zeros(len(batch), 1, self.encoder(name).out_dim, device=device), keep)
 
     def slot_tokens(self, batch: Batch) -> dict[str, Tensor]:
-        """What the language model is given for each slot: stream name, or ``multi``, to float ``[B, K, E]``."""
+        """The tokens that the LLM gets for each slot: stream name or ``multi`` to float ``[B, K, E]``."""
         return self._tokens({name: self.encode(name, batch) for name in self.specs})
 
     def _tokens(self, features: Mapping[str, Features]) -> dict[str, Tensor]:
-        """Tokens of every slot, at the LLM's width: ``[B, K, E]`` each."""
+        """Tokens of every slot, projected to the LLM's width: ``[B, K, E]`` each."""
         tokens = {name: self.poolings[name](features[name]) for name in self.specs}
         if MULTI in self.num_tokens:
             tokens[MULTI] = self.prefusion([features[name] for name in self.prefusion_inputs])
@@ -312,11 +311,11 @@ class Network(nn.Module):
         return [unit for part in parts for unit in part.shard_units()]
 
     def parts(self) -> dict[str, Part]:
-        """Encoders and LLM, which may read weights from files of their own, by the start of their tensors' names."""
+        """Prefix of a tensor's name to its part, for those that may read weights from other files: encoders and LLM."""
         return {**{f"encoders.{name}.": self.encoder(name) for name in self.specs}, "llm.": self.llm}
 
     def restored_keys(self) -> Iterator[str]:
-        """Names in the state dict that need not be in a checkpoint."""
+        """Names in the state dict that a checkpoint may leave out."""
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
         buffers = {name for name, _ in self.named_buffers()}
         for start, part in self.parts().items():
@@ -376,7 +375,7 @@ def _prefusion_inputs(specs: Mapping[str, StreamSpec], given: Sequence[str] | No
     if given is not None:
         unknown = [name for name in given if name not in specs]
         if unknown:
-            raise ConfigError(f"prefusion_inputs: no stream is called {unknown[0]!r}; there are {', '.join(specs)}")
+            raise ConfigError(f"prefusion_inputs: unknown stream {unknown[0]!r}; known: {', '.join(specs)}")
         return tuple(given)
     kinds = {name: SOURCES[str(spec.source)] for name, spec in specs.items()}
     firsts = [next((n for n, k in kinds.items() if k is kind), None) for kind in Modality]

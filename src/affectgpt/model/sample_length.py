@@ -1,4 +1,4 @@
-"""Tells before a step whether a clip, its question and its answer fit into the prompt."""
+"""Checks before a step whether a clip, its question and its answer fit into the prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from affectgpt.types import Clip
 
 
 class SampleLength:
-    """A light copy of what decides about the length of a prompt, for the processes that read the data.
+    """The settings that decide the length of a prompt, light enough to send to the processes that read the data.
 
     Args:
         renderer: Lays prompts out.
@@ -35,7 +35,7 @@ class SampleLength:
         self._prefusion_inputs = prefusion_inputs
 
     def __call__(self, clip: Clip, question: str, answer: str) -> None:
-        """See that a sample can be learnt.
+        """Check that a sample can be learnt.
 
         Raises:
             ConfigError: If it does not fit into ``max_tokens`` even without its subtitle.

@@ -1,4 +1,4 @@
-"""Scores written answers against true labels while a model is validated or tested."""
+"""Scores the model's answers against true labels during validation and testing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from affectgpt.errors import CheckpointError
 from affectgpt.types import Prediction
 
 LOGGED = ("f1", "precision", "recall", "coverage")
-"""Figures of the wheel score that are worth a line in a log."""
+"""Figures of the wheel score that are logged."""
 
 
 class StageScores:
     """One wheel score for each stage of the trainer.
 
-    F1 is 0 where no answer is right: the published 0/0 is NaN, which callbacks take for a broken loss, so that early
-    stopping ends the run and no checkpoint is written any more.
+    F1 is 0 if no answer is right. The published 0/0 is NaN, which callbacks take for a broken loss: early stopping
+    would end the run, and no more checkpoints would be written.
 
     Args:
         wheel: ``builtin``, or the folder of the official tables; read at first use.
-        may_read: Whether a folder may be read; not so if a model that others stored names it.
+        may_read: Whether a folder may be read; ``False`` if a model that others stored names it.
     """
 
     def __init__(self, wheel: str = "builtin", *, may_read: bool = True) -> None:
@@ -45,17 +45,17 @@ class StageScores:
             stage: ``"val"`` or ``"test"``.
             answers: The model's answers.
             labels: True labels of the same samples.
-            device: Where the counts are kept, for ranks to be summed.
+            device: Device of the counts, which are summed over ranks.
         """
         pairs = [(answer.labels, gold) for answer, gold in zip(answers, labels, strict=True) if gold]
         self._score(stage).to(device).update([given for given, _ in pairs], [gold for _, gold in pairs])
 
     def take(self, stage: str, device: torch.device) -> Mapping[str, Tensor]:
-        """The figures of a stage over all ranks, none if nothing was scored; the stage starts afresh.
+        """Return the figures of a stage over all ranks, none if nothing was scored, and reset the stage.
 
         Args:
             stage: ``"val"`` or ``"test"``.
-            device: Where the ranks' counts meet; a rank without any scored sample takes part too.
+            device: Device on which the ranks' counts are summed; a rank that scored no sample takes part too.
         """
         score = self._score(stage).to(device)
         with warnings.catch_warnings():
@@ -73,8 +73,8 @@ class StageScores:
             builtin = self.wheel == "builtin"
             if not builtin and not self.may_read:
                 raise CheckpointError(
-                    f"the stored model scores with the word tables in {self.wheel!r}, a folder that is not read "
-                    "because the model names it; load the model with allow_import=True if you trust whoever stored it"
+                    f"the stored model scores with the word tables in the folder {self.wheel!r}, which is not read "
+                    "because a stored model names it; load the model with allow_import=True if you trust its source"
                 )
             wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
             self._scores[stage] = EmotionWheelScore(wheel, zero_division=0.0)

@@ -1,4 +1,4 @@
-"""What self-contained report pages share: the style sheet, and figures in one look."""
+"""Shared code of self-contained report pages: the style sheet, escaping and plots."""
 
 from __future__ import annotations
 

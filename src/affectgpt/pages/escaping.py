@@ -1,4 +1,4 @@
-"""Writes text from anywhere into HTML, Markdown, CSV and JSON so that it stays text: one function a medium."""
+"""Escapes untrusted text for HTML, Markdown, CSV and JSON, with one function for each format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def one_line(text: object) -> str:
-    r"""A text on one line; what nobody can see, and halves of an emoji, stand as U+FFFD.
+    r"""Put a text on one line; invisible characters and unpaired surrogates become U+FFFD.
 
     Examples:
         >>> one_line("two\n lines \x1b[31m"), one_line("\u202eevil")
@@ -31,7 +31,7 @@ def one_line(text: object) -> str:
 
 
 def for_html(text: object) -> str:
-    """Text in an element or in a quoted attribute of a page.
+    """Escape text for an element or a quoted attribute of a page.
 
     Examples:
         >>> for_html('<b title="x">')
@@ -41,7 +41,7 @@ def for_html(text: object) -> str:
 
 
 def for_markdown(text: object) -> str:
-    r"""Text in a paragraph or in a cell of a table; neither HTML nor a link, emphasis or another cell.
+    r"""Escape text for a paragraph or a table cell, so that it makes no HTML, link, emphasis or further cell.
 
     Examples:
         >>> print(for_markdown("<img> [x](y) a|b my_model _x_"))
@@ -52,9 +52,9 @@ def for_markdown(text: object) -> str:
 
 
 def for_csv(text: object) -> str:
-    """A cell of text; one that a spreadsheet would take for a formula begins with a quotation mark.
+    """Escape text for a cell; text that a spreadsheet would read as a formula gets a leading apostrophe.
 
-    Not for numbers, which may begin with a minus.
+    Do not use it for numbers, which may begin with a minus sign.
 
     Examples:
         >>> for_csv("=HYPERLINK(A1)"), for_csv("-model"), for_csv("my-model")
@@ -65,9 +65,9 @@ def for_csv(text: object) -> str:
 
 
 def for_json(data: Any, *, indent: int | None = 2) -> str:
-    r"""JSON text that UTF-8 can hold: half an emoji stays in it as an escape, such as ``\ud83d``.
+    r"""Write JSON that UTF-8 can encode: an unpaired surrogate becomes an escape such as ``\ud83d``.
 
-    NaN and infinity, which JSON has no word for, become ``null``.
+    NaN and infinity, which JSON cannot express, become ``null``.
 
     Examples:
         >>> for_json({"name": "\ud83d", "f1": float("nan")}, indent=None)

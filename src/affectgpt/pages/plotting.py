@@ -1,4 +1,4 @@
-"""Empty plots in the look of the report pages, and pictures as part of a page."""
+"""Makes empty plots in the style of the report pages, and embeds pictures in a page."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STRONG_HIT, PALE_HIT = "#b8679b", "#e6c3d8"
 def new_figure(
     width: float = 6.4, height: float = 3.9, *, grid: Literal["x", "y"] = "y", extra: str = "demo"
 ) -> tuple[Figure, Any]:
-    """An empty plot; no window system is touched.
+    """Make an empty plot, without a window system.
 
     Args:
-        width: In inches.
-        height: In inches.
-        grid: The axis whose values have grid lines; the line of the other one stays.
-        extra: The extra of the package that brings matplotlib, for the message.
+        width: Width in inches.
+        height: Height in inches.
+        grid: The axis whose values have grid lines; the other axis keeps its line.
+        extra: The extra that installs matplotlib, for the message.
 
     Returns:
         The figure and its axes.
@@ -82,8 +82,8 @@ def to_png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-def data_address(content: bytes, kind: str) -> str:
-    """Content of a file as a ``data:`` address of a web page."""
+def data_url(content: bytes, kind: str) -> str:
+    """Content of a file as a ``data:`` URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 

@@ -1,4 +1,4 @@
-"""The published layouts of the prompt, letter by letter, under the names that the published configurations use."""
+"""The published layouts of the prompt, character by character, under the names of the published configurations."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LAYOUTS: Mapping[str, str] = {
     "faceonly": _HUMAN + "W" + _FACE + _ASK,
     "frameonly": _HUMAN + "W" + _FRAME + _ASK,
     "image": _HUMAN + _IMAGE + _ASK,
-    # the three that were compared with other models have no opening, and one of them a small letter
+    # the three layouts for comparisons with other models have no opening, and one begins in lower case
     "audio_text": _AUDIO + _WORDS + _ASK,
     "face_text": "W" + _FACE + _WORDS + _ASK,
     "frame_text": "w" + _FRAME + _WORDS + _ASK,
 }
-"""Name to text; ``{multi}``, ``{audio}``, ``{frame}``, ``{face}`` and ``{image}`` are the places of the tokens."""
+"""Name to text; ``{multi}``, ``{audio}``, ``{frame}``, ``{face}`` and ``{image}`` are the slots of the tokens."""

@@ -1,4 +1,4 @@
-"""Renders prompts to token ids, with counted runs of placeholders."""
+"""Renders prompts to token ids, with a known number of placeholders for each slot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectgpt.prompts.template import Field, PromptStyle, Segment, Slot, Text
 from affectgpt.text import clean_text
 
 IGNORE = -100
-"""Label of a token that is not learnt."""
+"""Label of a token that is not learnt; the default ``ignore_index`` of torch's cross-entropy."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class PromptIds:
 
 
 class Renderer:
-    """Turns samples into token ids in one wording.
+    """Turns samples into token ids in one prompt style.
 
     Args:
-        style: The wording.
+        style: The prompt style.
         tokenizer: A Hugging Face tokenizer with ``pad_token_id`` and ``eos_token_id``.
         max_tokens: Longest sequence, placeholders and answer included.
     """
@@ -84,19 +84,20 @@ class Renderer:
         """Render a batch.
 
         Args:
-            slots: For each sample, the slots that are filled.
+            slots: For each sample, the slots to fill.
             num_tokens: Slot name to the number of its tokens.
-            questions: One question a sample.
-            subtitles: One subtitle a sample: empty where it is unknown; ``None`` selects the wording without words.
-            answers: Answers to learn: pads on the right and makes labels. Without them, pads on the left.
+            questions: One question per sample.
+            subtitles: One subtitle per sample: empty if it is unknown; ``None`` selects a prompt without a subtitle.
+            answers: Answers to learn; with them, rows are padded on the right and have labels, without them on the
+                left.
             keys: Names of the samples, for messages.
 
         Raises:
-            ConfigError: If there is no sample, one does not fit into ``max_tokens`` even without its subtitle, or a
-                question, a subtitle or an answer is not text.
+            ConfigError: If the batch is empty, a sample does not fit into ``max_tokens`` even without its subtitle, or
+                a question, a subtitle or an answer is not a text.
         """
         if not questions:
-            raise ConfigError("there is no sample to render; a batch holds at least one question")
+            raise ConfigError("there are no samples to render; a batch needs at least one question")
         keys = keys if keys is not None else [str(i) for i in range(len(questions))]
         questions = [_text(words, "question", key) for words, key in zip(questions, keys, strict=True)]
         subtitles = [
@@ -127,7 +128,7 @@ class Renderer:
         return [[*ids, self.tokenizer.eos_token_id] for ids in encoded]
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; what spells a special token, such as ``<|im_end|>`` in a subtitle, stays letters."""
+        """Token ids of each text; text that spells a special token, such as ``<|im_end|>`` in a subtitle, is split."""
         if not texts:
             return []
         encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
@@ -143,7 +144,7 @@ class Renderer:
         *,
         training: bool,
     ) -> list[list[tuple[int, int]]]:
-        """Each sample as (token id, slot index) pairs; all texts of the batch go through the tokenizer at once."""
+        """Each sample as (token id, slot index) pairs; all texts of the batch are tokenized in one call."""
         runs = [_text_runs(layout, values) for layout, values in zip(layouts, fields, strict=True)]
         texts = list(dict.fromkeys(run for sample in runs for run in sample if isinstance(run, str)))
         ids_of = dict(zip(texts, self._encoded(texts), strict=True))
@@ -170,11 +171,11 @@ class Renderer:
         tail: Sequence[int],
         key: str,
     ) -> list[tuple[int, int]]:
-        """Shorten what may be cut, from its end and character by character (not all scripts have spaces)."""
+        """Shorten the field that may be cut, from its end and by characters, since not all scripts have spaces."""
         words = fields["subtitle"] if Field("subtitle", may_cut=True) in layout else ""
         low, high = 0, len(words)
         best: list[tuple[int, int]] | None = None
-        while low <= high:  # most characters that still fit, by bisection
+        while low <= high:  # bisect for the largest number of characters that still fits
             middle = (low + high) // 2
             shorter = {**fields, "subtitle": words[:middle]}
             row = self._rows([layout], [shorter], num_tokens, order, training=bool(tail))[0]
@@ -204,7 +205,7 @@ class Renderer:
         index = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORE, dtype=torch.long)
         for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
-            # learning pads on the right; writing pads on the left, so that all answers start at the same position
+            # training pads on the right; generation pads on the left, so that all answers start at the same position
             start = 0 if training else length - len(row)
             middle, end = start + len(row), start + len(row) + len(tail)
             ids[i, start:end] = torch.tensor([token for token, _ in row] + list(tail))
@@ -215,7 +216,7 @@ class Renderer:
 
 
 def _text(words: object, what: str, key: str) -> str:
-    """A text that a tokenizer takes: half an emoji, as programs leave it when they cut a text, becomes U+FFFD."""
+    """A text that a tokenizer accepts: an unpaired surrogate (half of an emoji that was cut) becomes U+FFFD."""
     if not isinstance(words, str):
         raise ConfigError(f"sample {key!r}: the {what} must be a text, but is {words!r}")
     return clean_text(words)

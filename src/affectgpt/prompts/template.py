@@ -42,13 +42,14 @@ Segment = Text | Field | Slot
 
 @dataclass(frozen=True)
 class AnswerEnd:
-    """Where a written answer ends, and what of it is read.
+    """What ends a generated answer, and which text of it counts.
 
     Attributes:
         strings: Strings that end an answer; they are not part of it.
-        pieces: The same as runs of whole tokens, for tokenizers that have each piece as one token: a string within
-            another token then ends nothing. Answers are read by the published rule, see ``read``.
-        mark: In answers that are read by the published rule, all up to the last such mark is left out.
+        pieces: The same strings as sequences of whole tokens, for tokenizers that have each piece as one token: a
+            string inside another token then ends nothing. Such answers are read by the published rule, see
+            ``read_published``.
+        mark: The published rule drops all text up to the last such mark.
     """
 
     strings: tuple[str, ...] = ()
@@ -56,7 +57,7 @@ class AnswerEnd:
     mark: str = ""
 
     def read(self, text: str) -> str:
-        """What comes before the first of the strings.
+        """The text before the first of the strings.
 
         Examples:
             >>> AnswerEnd(strings=("###",)).read(" calm ### sad")
@@ -67,10 +68,10 @@ class AnswerEnd:
         return text.strip()
 
     def read_published(self, text: str, bos: str | None, eos: str | None) -> str:
-        """The answer in a text with its special tokens, by the rule of the published inference.
+        """The answer in a text with special tokens, by the rule of the published inference code.
 
-        After the first ``bos`` and before the next, before ``eos``, before the last of the strings, after the last
-        ``mark``. Other special tokens stay.
+        It is the text after the first ``bos`` and before the next, before ``eos``, before the last of the strings, and
+        after the last ``mark``. Other special tokens stay.
 
         Examples:
             >>> AnswerEnd(strings=("###",), mark="Assistant:").read_published("Assistant: calm ### sad###", None, None)
@@ -90,23 +91,24 @@ class PromptStyle:
     """The wording of a prompt for every set of inputs.
 
     Attributes:
-        name: Registered name of the style.
-        opening: Text in front of everything.
+        name: Name of the style, see ``get_style``.
+        opening: Text at the beginning of the prompt.
         slots: Slot name to the text before and after its tokens, in the order of the prompt.
-        other_slot: The same for a slot without wording of its own; ``{name}`` stands for the slot's name.
+        other_slot: The same for a slot without text of its own; ``{name}`` stands for the slot's name.
         subtitle: Text before and after the subtitle.
         closing: Text before and after the question.
-        label_question: Asks for labels.
-        description_question: Asks for a description.
+        label_question: The question that asks for labels.
+        description_question: The question that asks for a description.
         label_answer: Answer to the label question; ``{labels}`` stands for the labels, with commas between.
         answer_end: Text that is learnt at the end of every answer, before the end-of-sequence token.
-        stop: What ends an answer when writing.
-        train_bos: Whether a prompt to learn from starts with the tokenizer's beginning-of-sequence token.
-        answer_bos: Whether a prompt to be answered does.
+        stop: What ends a generated answer.
+        train_bos: Whether a training prompt starts with the tokenizer's beginning-of-sequence token.
+        answer_bos: Whether a prompt for generation does.
         layouts: Whole prompts that replace the composed one for the inputs that they name: name of the layout to its
-            text, with ``{slot}``, ``{subtitle}`` and ``{question}`` in their places.
-        empty_subtitle: Whether unknown words keep their place, empty, where a layout has one for the other inputs.
-        former_digests: Digests of earlier wordings whose checkpoints may go on with this one.
+            text, which contains ``{slot}``, ``{subtitle}`` and ``{question}``.
+        empty_subtitle: Whether an unknown subtitle appears as an empty one, if a layout has a subtitle with the other
+            inputs.
+        former_digests: Digests of earlier versions of the style whose checkpoints may use this one.
     """
 
     name: str
@@ -127,11 +129,11 @@ class PromptStyle:
     former_digests: tuple[str, ...] = ()
 
     def layout(self, slots: Sequence[str], *, subtitle: bool = True) -> tuple[Segment, ...]:
-        """Segments of the prompt for a set of inputs: the layout that names just these, or a composed one.
+        """Segments of the prompt for a set of inputs: the layout for exactly these inputs, or a composed one.
 
         Args:
-            slots: Slots that are filled, in any order.
-            subtitle: Whether the prompt has a place for words, see ``has_words``.
+            slots: Slots to fill, in any order.
+            subtitle: Whether the prompt has a subtitle, see ``has_words``.
 
         Examples:
             >>> from affectgpt.prompts import get_style
@@ -153,11 +155,11 @@ class PromptStyle:
         return _joined(pieces)
 
     def has_words(self, slots: Sequence[str], words: str | None) -> bool:
-        """Whether the prompt of a sample has a place for words.
+        """Whether the prompt of a sample has a subtitle.
 
         Args:
-            slots: Slots that are filled.
-            words: The subtitle: empty where it is unknown, ``None`` where it is left out on purpose.
+            slots: Slots to fill.
+            words: The subtitle: empty if it is unknown, ``None`` if it is left out on purpose.
 
         Examples:
             >>> from affectgpt.prompts import get_style
@@ -179,10 +181,10 @@ class PromptStyle:
         return self.label_answer.replace("{labels}", ", ".join(labels))
 
     def digest(self) -> str:
-        """Short hash of the wording; saved with a checkpoint and compared when it is loaded."""
+        """Short hash of the style; saved with a checkpoint and compared when it is loaded."""
         record = asdict(self)
         del record["former_digests"]
-        # styles that do without what came later keep the digest that their first checkpoints hold
+        # styles that do not use later fields keep the digest that older checkpoints hold
         for name in ("layouts", "empty_subtitle"):
             if not record[name]:
                 del record[name]
@@ -192,12 +194,12 @@ class PromptStyle:
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
     def accepts(self, digest: str | None) -> bool:
-        """Whether a checkpoint with this digest of its wording can go on with this style; ``None`` is unknown."""
+        """Whether a checkpoint with this digest may use this style; ``None`` is an unknown digest and is accepted."""
         return digest in (None, self.digest(), *self.former_digests)
 
     @cached_property
     def _whole(self) -> dict[frozenset[str], tuple[Segment, ...]]:
-        """Inputs, ``"subtitle"`` among them, to the layout that names just these."""
+        """Sets of inputs, ``"subtitle"`` among them, to the layout for exactly these."""
         parsed = [_parse(text) for text in self.layouts.values()]
         named = [{piece.name for piece in pieces if not isinstance(piece, Text)} for pieces in parsed]
         return {frozenset(names - {"question"}): pieces for names, pieces in zip(named, parsed, strict=True)}

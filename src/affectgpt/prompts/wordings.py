@@ -1,4 +1,4 @@
-"""The wordings of the prompts, as data: the published one, and a brief one for small models."""
+"""The prompt styles as data: the published one, and a brief one for small models."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ OFFICIAL = PromptStyle(
     answer_bos=False,
     layouts=LAYOUTS,
     empty_subtitle=True,
-    former_digests=("6b589ef202c5a884",),  # composed the layouts that lack an input in words of its own
+    former_digests=("6b589ef202c5a884",),  # composed layouts with missing inputs in a different wording
 )
-"""The wording that the released checkpoints were trained with; it carries over letter by letter."""
+"""The style that the released checkpoints were trained with, character by character."""
 
 BRIEF = PromptStyle(
     name="brief",
@@ -48,18 +48,18 @@ BRIEF = PromptStyle(
     description_question="Reasons:",
     label_answer=" {labels}",
 )
-"""As few tokens as it takes, for small models and short training."""
+"""A style with as few tokens as possible, for small models and short training."""
 
 STYLES: Mapping[str, PromptStyle] = {style.name: style for style in (OFFICIAL, BRIEF)}
 
 
 def get_style(name: str) -> PromptStyle:
-    """The prompt style of a name.
+    """Get a prompt style by name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is no style of that name.
     """
     if name not in STYLES:
         hint = did_you_mean(name, STYLES)
-        raise ConfigError(f"no prompt style is called {name!r}.{hint} Known: {', '.join(sorted(STYLES))}")
+        raise ConfigError(f"unknown prompt style {name!r}.{hint} Known: {', '.join(sorted(STYLES))}")
     return STYLES[name]

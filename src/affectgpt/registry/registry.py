@@ -1,4 +1,4 @@
-"""A table of parts of one kind: found, checked and built by name, without importing any before it is asked for."""
+"""A table of parts of one kind: finds, checks and builds them by name, and imports a part only when it is needed."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ EXTRA_OF_MODULE: Mapping[str, str] = {
     "silero_vad": "speech",
     "faster_whisper": "asr",
 }
-"""Which extra of ``affectgpt`` installs an optional module."""
+"""Optional module to the extra of ``affectgpt`` that installs it."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a registry's list.
+    """One entry of a registry.
 
     Attributes:
         name: The registered name.
-        owner: Who offers it: ``affectgpt``, a distribution and its version, or a module.
+        owner: Who registered it: ``affectgpt``, a distribution with its version, or a module.
         target: ``module:attr``, or the class's qualified name.
-        problem: Why it cannot be used, or ``None``; filled in by ``Registry.check``.
+        problem: Why it cannot be used, or ``None``; set by ``Registry.check``.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Registry(Generic[T]):
     """A table of parts of one kind.
 
     Args:
-        kind: What the parts are called in messages, such as ``"encoder"``.
+        kind: The name of such a part in messages, such as ``"encoder"``.
         base: ``module:attr`` of the class that every part derives from.
-        builtins: Name to ``module:attr``; nothing is imported until a part is asked for.
+        builtins: Name to ``module:attr``; a part is imported when it is first needed.
         group: Entry-point group in which installed plugins are found.
-        prefixes: Name prefix to ``module:attr`` for families with open names, such as ``timm/<model>``; what follows
-            the prefix is passed as the argument ``model``.
+        prefixes: Name prefix to ``module:attr`` for families with open names, such as ``timm/<model>``; the rest of the
+            name is passed as the argument ``model``.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class Registry(Generic[T]):
         return list(self)
 
     def register(self, name: str, *, overwrite: bool = False) -> Callable[[type[C]], type[C]]:
-        """Offer a class under a name, for this process.
+        """Register a class under a name, for this process.
 
         Args:
             name: The new name: lower case, dashes, weights after a dot (``my-face.v2``).
-            overwrite: Take the name even if it has an owner.
+            overwrite: Whether to take the name even if it has an owner.
 
         Raises:
-            ConfigError: If the name has an owner already.
+            ConfigError: If the name already has an owner.
 
         Examples:
             >>> from affectgpt.registry import POOLINGS
@@ -116,7 +116,7 @@ class Registry(Generic[T]):
             same = taken is not None and taken[1] == owner
             if taken is not None and not same and not overwrite:
                 raise ConfigError(
-                    f"{self.kind} name {name!r} is taken by {taken[0]} ({taken[1]}); {owner} wants it too. "
+                    f"{self.kind} name {name!r} is taken by {taken[0]} ({taken[1]}), so {owner} cannot register it. "
                     "Choose another name, or pass overwrite=True"
                 )
             self._local[name] = (owner, cast(Callable[..., T], cls))
@@ -158,11 +158,11 @@ class Registry(Generic[T]):
         Args:
             spec: Name and arguments.
             allow_import: See ``get``.
-            runtime: Arguments that only the caller knows, such as the width of the features; those that the part
+            runtime: Arguments that only the caller knows, such as the width of the features; arguments that the part
                 does not take are left out.
 
         Raises:
-            ConfigError: If the name is unknown, an argument does not fit, or the result is not such a part.
+            ConfigError: If the name is unknown, an argument is wrong, or the result is not a part of this kind.
         """
         spec = Spec.of(spec)
         target = self.get(spec.name, allow_import=allow_import)
@@ -191,7 +191,7 @@ class Registry(Generic[T]):
         return cast(T, part)
 
     def entries(self) -> list[Entry]:
-        """What is registered, without importing any of it."""
+        """List what is registered, without importing it."""
         listed = [Entry(name, owner, target) for name, (owner, target) in sorted(self._sources().items())]
         return listed + [Entry(f"{prefix}<name>", "affectgpt", target) for prefix, target in self._prefixes.items()]
 
@@ -213,7 +213,7 @@ class Registry(Generic[T]):
         return _distribution_of_module(name) if ":" in name and self._prefix_of(name) is None else None
 
     def check(self) -> list[Entry]:
-        """What is registered, each part imported; broken ones carry their problem, the others are unaffected."""
+        """List what is registered, after importing each part; broken ones have a ``problem``."""
         checked = []
         for entry in self.entries():
             problem = None
@@ -283,7 +283,7 @@ class Registry(Generic[T]):
         names = [*self.names(), *(f"{prefix}<name>" for prefix in self._prefixes)]
         hint = did_you_mean(name, names, most=3)
         return (
-            f"no {self.kind} is called {name!r}.{hint} Known: {', '.join(names)}. Add one with the decorator "
+            f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(names)}. Add one with the decorator "
             f"@register(name), the entry-point group {self.group!r}, or as 'package.module:Class'"
         )
 

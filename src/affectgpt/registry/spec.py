@@ -1,4 +1,4 @@
-"""Names a part and its arguments, as plain JSON."""
+"""The spec of a part: its name and arguments as plain JSON."""
 
 from __future__ import annotations
 

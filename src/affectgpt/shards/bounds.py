@@ -1,4 +1,4 @@
-"""What somebody else's index may say: strings that become paths, and numbers that become sizes."""
+"""Checks the values of an untrusted index: strings that become paths, and numbers that become sizes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import re
 from typing import Any
 
 MAX_INDEX_BYTES = 32 * 2**20
-"""Size of an ``index.json``: about 150,000 shards, 38 TB in shards of 256 MB."""
+"""Largest ``index.json``: about 150,000 shards, 38 TB in shards of 256 MB."""
 MAX_SHARD_BYTES = 2**40
-"""Size of a tar."""
+"""Largest tar."""
 MAX_SAMPLES_PER_SHARD = 10**6
-"""Samples in a tar; an epoch's order takes memory for those of the shards that are mixed."""
+"""Most samples in a tar; the order of an epoch needs memory for the samples of the shards that are mixed."""
 MIN_SAMPLE_BYTES = 1024
-"""Least size of a sample in a tar: the header of its json member, and the block that holds it."""
+"""Least size of a sample in a tar: the header of its json member, and one block of content."""
 MAX_MEMBER_BYTES = 2**31
-"""Size of a member that is read into memory."""
+"""Largest member that is read into memory."""
 MAX_JSON_BYTES = 16 * 2**20
-"""Size of the json member of a sample."""
+"""Largest json member of a sample."""
 
 _TAR_NAME = re.compile(r"[\w-][\w.-]{0,200}\.tar")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def tar_name(value: Any) -> str:
-    """A name that becomes a path: of a tar in the folder itself.
+    """Check the name of a tar, which must be directly in the folder.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If it is not.
 
     Examples:
         >>> tar_name("shard-000000.tar")
@@ -42,7 +42,7 @@ def tar_name(value: Any) -> str:
 
 
 def sha256(value: Any) -> str:
-    """A digest, which names files in the cache.
+    """Check a digest, which names files in the cache.
 
     Raises:
         ValueError: If it is not 64 hexadecimal digits, as ``hashlib`` writes them.
@@ -53,7 +53,7 @@ def sha256(value: Any) -> str:
 
 
 def whole(value: Any, least: int, most: int) -> int:
-    """A number that becomes a size or a count.
+    """Check a number that becomes a size or a count.
 
     Raises:
         ValueError: If it is not a whole number from ``least`` to ``most``.
@@ -64,7 +64,7 @@ def whole(value: Any, least: int, most: int) -> int:
 
 
 def seconds(value: Any) -> float:
-    """A length of time.
+    """Check a length of time.
 
     Raises:
         ValueError: If it is not a finite number from 0 on.
@@ -75,12 +75,12 @@ def seconds(value: Any) -> float:
 
 
 def text(value: Any) -> str:
-    """A key or another short text, which may stand in messages and reports.
+    """Check a key or another short text, which may appear in messages and reports.
 
     Raises:
         ValueError: If it is not a text in UTF-8 of at most 1,000 characters.
     """
     if not isinstance(value, str) or len(value) > 1000:
         raise ValueError(f"{value!r:.200} is not a text of at most 1,000 characters")
-    value.encode()  # half an emoji is a ValueError too
+    value.encode()  # an unpaired surrogate is a ValueError too
     return value

@@ -27,25 +27,25 @@ log = logging.getLogger(__name__)
 
 
 def default_cache_folder() -> Path:
-    """Where shards are kept: ``$AFFECTGPT_CACHE/shards``, or the user's cache folder."""
+    """The default folder of the cache: ``$AFFECTGPT_CACHE/shards``, or the user's cache folder."""
     return cache_folder() / "shards"
 
 
 @dataclass(frozen=True)
 class ShardCache:
-    """Keeps shards by their digest: a set that moves to another address is not fetched again.
+    """Keeps shards by their digest, so that a set that moves to another URL is not fetched again.
 
-    A shard is fetched under another name, by one process while the others wait, and takes its name once its digest is
-    right. When room is needed, the shards that were used longest ago go; whoever has one open can read it to its end.
+    One process fetches a shard to a temporary name while the others wait, and renames it once its digest is right. When
+    space is needed, the least recently used shards are removed; processes that have one open can still read it.
 
-    What was verified has a time of change that follows from its digest, so that a file that was altered since is
-    noticed without reading it; the time of last access says when it was used. Several users may share the folder: each
-    fetches under names of their own, and reads what others fetched.
+    The modification time of a verified shard is derived from its digest, so that a later change is noticed without
+    reading the file; its access time records its last use. Several users may share the folder: each writes temporary
+    files of their own, and reads the shards of all.
 
     Attributes:
-        folder: Where shards are kept; ``None`` for ``default_cache_folder()``.
-        max_bytes: Size that the folder stays below.
-        patience: How long a fetch is tried.
+        folder: The folder; ``None`` for ``default_cache_folder()``.
+        max_bytes: Largest size of the folder.
+        patience: How long to try a fetch.
     """
 
     folder: Path | None = None
@@ -53,7 +53,7 @@ class ShardCache:
     patience: Patience = field(default_factory=Patience)
 
     def check(self, indexes: list[ShardIndex], open_shards: int) -> None:
-        """Refuse a cache that cannot hold what is open at a time, and what is read next.
+        """Refuse a cache that cannot hold the open shards and the next ones.
 
         Raises:
             ConfigError: If it cannot.
@@ -63,15 +63,15 @@ class ShardCache:
         if needed > self.max_bytes:
             raise ConfigError(
                 f"the shard cache may hold {self.max_bytes / 2**30:.2f} GiB, but the {open_shards} shards of each set "
-                f"that are open at a time, and the next ones, take up to {needed / 2**30:.2f} GiB; raise "
+                f"that are open at a time, and the next ones, need up to {needed / 2**30:.2f} GiB; raise "
                 "cache_gigabytes, lower mix_shards, or pack smaller shards"
             )
 
     def path(self, index: ShardIndex, shard: ShardInfo) -> Path:
-        """The shard as a local file, fetched if need be; read from where it is if the set is local.
+        """The shard as a local file, fetched if necessary; a local set is read where it is.
 
         Raises:
-            DataError: If it cannot be fetched, or is another file than the index says.
+            DataError: If it cannot be fetched, or differs from the index.
         """
         if not index.url:
             return index.folder / shard.name
@@ -83,7 +83,7 @@ class ShardCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(draft.with_suffix(".lock")):
-                if _is_whole(path, shard):  # another process was faster
+                if _is_whole(path, shard):  # another process has fetched it
                     return path
                 self._make_room(folder, shard.bytes, draft)
                 url = join_url(index.url, shard.name)
@@ -117,14 +117,14 @@ class ShardCache:
 
 
 def _is_whole(path: Path, shard: ShardInfo) -> bool:
-    """Whether a shard is there as it was verified; it counts as used now."""
+    """Whether a verified shard is there unchanged; it then counts as used now."""
     try:
         stat = path.stat()
         if stat.st_size != shard.bytes:
             return False
         if stat.st_mtime_ns != _verified_ns(shard.sha256):
             if _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) != shard.sha256:
-                log.warning("%s was altered since it was fetched; it is fetched again", path)
+                log.warning("%s was changed after it was fetched; fetching it again", path)
                 return False
             _mark_verified(path, shard.sha256)
         else:
@@ -136,27 +136,27 @@ def _is_whole(path: Path, shard: ShardInfo) -> bool:
 
 
 def _verified_ns(sha256: str) -> int:
-    """The time of change that marks a file as verified: some second between 2001 and 2010."""
+    """The modification time that marks a file as verified: a second between 2001 and 2010."""
     return (10**9 + int(sha256[:7], 16)) * 10**9
 
 
 def _mark_verified(path: Path, sha256: str) -> None:
-    with suppress(PermissionError):  # of another user: it is digested once in each process
+    with suppress(PermissionError):  # the file of another user, whose digest is computed once in each process
         os.utime(path, ns=(time.time_ns(), _verified_ns(sha256)))
 
 
 @lru_cache(maxsize=4096)
 def _digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
-    """Sha256 of a file, read once in each process as long as it does not change."""
+    """Sha256 of a file, computed once in each process unless the file changes."""
     return digest_of_file(path)
 
 
 def _lock(path: Path) -> FileLock:
-    return FileLock(path, mode=new_file_mode())  # its own is 0644, whatever the umask
+    return FileLock(path, mode=new_file_mode())  # the default is 0644, whatever the umask
 
 
 def _files(folder: Path) -> dict[Path, os.stat_result]:
-    """What is kept and what is being fetched; another process may remove some meanwhile."""
+    """The shards and the temporary files; another process may remove some meanwhile."""
     found = {}
     for pattern in ("*.tar", "*.part"):
         for path in folder.glob(pattern):
@@ -166,7 +166,7 @@ def _files(folder: Path) -> dict[Path, os.stat_result]:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file unless it is being fetched, or another user's in a folder where only they may remove it."""
+    """Remove a file, unless it is being fetched or only another user may remove it."""
     try:
         if path.suffix == ".part":
             with _lock(path.with_suffix(".lock")).acquire(timeout=0):
@@ -178,12 +178,12 @@ def _remove(path: Path) -> bool:
 
 
 class ReadAhead:
-    """Fetches shards before they are needed, one at a time, in a thread of the process that will read them.
+    """Fetches shards ahead, one at a time, in a thread of the process that will read them.
 
-    The process does not wait for it at its end: a fetch that is cut goes on in the next run.
+    The process does not wait for the thread when it ends: an interrupted fetch continues in the next run.
 
     Args:
-        cache: Where they go.
+        cache: Where fetched shards are kept.
         indexes: The sets.
     """
 
@@ -198,11 +198,11 @@ class ReadAhead:
     def follow(
         self, positions: Callable[[], Iterator[tuple[int, int, int]]], open_shards: int
     ) -> Iterator[tuple[int, int, int]]:
-        """Go through the positions and ask for the shards of the coming ones ahead.
+        """Iterate over the positions and request the shards of coming positions ahead.
 
         Args:
             positions: Begins an iteration over (set, shard, position).
-            open_shards: Shards of each set that are open at a time; as many are asked for ahead.
+            open_shards: Shards of each set that are open at a time; as many are requested ahead.
         """
         if not any(index.url for index in self._indexes):
             yield from positions()
@@ -217,7 +217,7 @@ class ReadAhead:
             yield position
 
     def ask(self, set_number: int, shard: int) -> None:
-        """Fetch a shard soon; one that was asked for is not asked for again."""
+        """Request a shard, unless it was requested before."""
         if self._indexes[set_number].url and (set_number, shard) not in self._asked:
             self._asked.add((set_number, shard))
             self._wanted.put((set_number, shard))
@@ -228,10 +228,10 @@ class ReadAhead:
     def _run(self) -> None:
         while (wanted := self._wanted.get()) is not None and not self._closed:
             set_number, shard = wanted
-            with suppress(DataError):  # whoever needs it meets the error
+            with suppress(DataError):  # the reader that needs the shard meets the error
                 self._cache.path(self._indexes[set_number], self._indexes[set_number].shards[shard])
 
     def close(self) -> None:
-        """Ask for no more."""
+        """Stop requesting shards."""
         self._closed = True
         self._wanted.put(None)

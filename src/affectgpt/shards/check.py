@@ -1,4 +1,4 @@
-"""Verifies a shard folder against its index, sample by sample, and sums up what is in it."""
+"""Verifies a shard folder against its index, sample by sample, and summarises its content."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from affectgpt.web import strip_secrets
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong with a shard folder.
+    """One fault of a shard folder.
 
     Attributes:
         shard: Name of the tar, or ``index.json``.
-        key: Key of the sample; empty where it is about the whole tar.
+        key: Key of the sample; empty for a fault of the whole tar.
         code: One word for the kind of fault.
         message: What was found, and what was expected.
     """
@@ -47,15 +47,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class ShardCheck:
-    """What was found in a shard folder.
+    """The result of checking a shard folder.
 
     Attributes:
-        index: What the index says.
-        counts: What the samples say.
-        samples: Samples that were found.
-        faults: All that is wrong; empty if nothing is.
-        missing: Reason for which a modality is missing (``audio: the file has no audio track``) to samples.
-        rejects: Code of a fault for which packing left a sample out, to samples.
+        index: The index.
+        counts: The sums over the samples that were read.
+        samples: Number of samples that were read.
+        faults: All faults.
+        missing: Reason why a modality is missing (``audio: the file has no audio track``) to the number of samples.
+        rejects: Code of a fault for which packing left samples out, to their number.
     """
 
     index: ShardIndex
@@ -95,18 +95,18 @@ def check_shards(
 ) -> ShardCheck:
     """Read every byte of a shard folder and compare it with the index.
 
-    Seen are: missing, unlisted, cut and altered tars (size, sha256), broken ones, another number or order of samples,
-    keys that come twice in the set, json members that cannot be read, media that a json member promises and nothing
-    holds, empty members, and sums that differ from those of the index.
+    It finds missing, unlisted, cut, altered (size, sha256) and broken tars; a wrong number or order of samples; keys
+    that occur twice in the set; unreadable json members; media that a json member promises but that are missing; empty
+    members; and sums that differ from those of the index.
 
     Args:
         folder: The shard folder, or its URL.
-        decode: Also decode every sample, as training would.
-        cache: Where the shards of a URL are fetched to; by default the one that training uses.
-        progress: Called with the bytes done and all of them.
+        decode: Whether to also decode every sample, as training would.
+        cache: Cache for the shards of a URL; by default the one that training uses.
+        progress: Called with the number of bytes done and of all bytes.
 
     Raises:
-        DataError: If there is no index to compare with.
+        DataError: If there is no index.
     """
     index = read_index(folder) if is_remote(folder) else read_index_alone(folder)
     reader = _Reader(index, decode, cache or ShardCache())
@@ -128,7 +128,7 @@ def check_shards(
 
 
 class _Reader:
-    """Goes through the shards one by one, and remembers the keys and the sums."""
+    """Reads the shards one by one, and collects the keys and the sums."""
 
     def __init__(self, index: ShardIndex, decode: bool, cache: ShardCache) -> None:
         self.counts = Counts()
@@ -146,7 +146,7 @@ class _Reader:
             yield Fault(shard.name, "", "not_fetched", str(error))
             return
         if not path.is_file():
-            yield Fault(shard.name, "", "missing_shard", "the index lists it, but it is not there; fetch it again")
+            yield Fault(shard.name, "", "missing_shard", "the index lists it, but it is missing; fetch it again")
             return
         size = path.stat().st_size
         if size != shard.bytes:
@@ -162,7 +162,12 @@ class _Reader:
                 yield from (Fault(shard.name, key, *found) for found in self._sample(shard.name, key, members))
         except (tarfile.TarError, OSError) as error:
             after = f"after sample {keys[-1]!r}" if keys else "at its start"
-            yield Fault(shard.name, "", "broken_tar", f"it cannot be read on {after}: {error}; fetch it again")
+            yield Fault(
+                shard.name,
+                "",
+                "broken_tar",
+                f"it cannot be read beyond this position: {after}: {error}; fetch it again",
+            )
         self.samples += len(keys)
         found, listed = (len(keys), *keys[:1], *keys[-1:]), (shard.samples, shard.first_key, shard.last_key)
         if found != listed:
@@ -171,7 +176,7 @@ class _Reader:
 
     def _sample(self, shard: str, key: str, members: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
         if key in self._shard_of_key:
-            yield "duplicate_key", f"{self._shard_of_key[key]} has a sample of this key already"
+            yield "duplicate_key", f"{self._shard_of_key[key]} already has a sample with this key"
         self._shard_of_key[key] = shard
         for suffix, content in members.items():
             if not content:
@@ -204,7 +209,7 @@ class _Reader:
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and members of each sample; the members of one sample stand together, as WebDataset has it."""
+    """Key and members of each sample; the members of one sample are adjacent, as WebDataset requires."""
     current: tuple[str, dict[str, bytes]] | None = None
     with path.open("rb") as file:
         for name, offset, size in scan_members(file):
@@ -214,7 +219,7 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield current
                 current = (key, {})
             if suffix in current[1]:
-                raise tarfile.ReadError(f"{name!r} is in it twice")
+                raise tarfile.ReadError(f"{name!r} occurs twice in it")
             if size > MAX_MEMBER_BYTES:
                 raise tarfile.ReadError(f"{name!r} has {size:,} bytes, more than {MAX_MEMBER_BYTES:,}")
             current[1][suffix] = os.pread(file.fileno(), size, offset)
@@ -224,7 +229,7 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def _has(kind: str, members: Mapping[str, bytes]) -> bool:
     if FEATURES_SUFFIX in members:
-        return True  # vectors in place of media
+        return True  # feature vectors replace the media
     if any(suffix in VIDEO_SUFFIXES - (PICTURE_SUFFIXES if kind == "audio" else frozenset()) for suffix in members):
         return True  # a video may carry the sound
     return any(suffix in AUDIO_SUFFIXES if kind == "audio" else suffix.startswith("frame") for suffix in members)
@@ -242,7 +247,7 @@ def _compare_sums(index: ShardIndex, counts: Counts) -> Iterator[Fault]:
     }
     for name, (said, found) in pairs.items():
         if said != found:
-            message = f"its {name} do not fit the samples: {str(said)[:200]} in the index, {str(found)[:200]} found"
+            message = f"its {name} differ from the samples: {str(said)[:200]} in the index, {str(found)[:200]} found"
             yield Fault("index.json", "", "wrong_sums", message)
 
 

@@ -1,4 +1,4 @@
-"""Reads the json member of a sample, strictly: what somebody else wrote there may be anything."""
+"""Reads the json member of a sample, strictly, because its content is untrusted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from affectgpt.errors import DataError
 
 
 def read_facts(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
-    """The facts of a sample, of which those that a model learns from have the type that they must.
+    """Read the facts of a sample, and check the types of those that a model learns from.
 
-    A text that stands where a list of labels belongs would be learnt letter by letter, and half an emoji stops every
-    tokenizer; so nothing is taken for what it might have meant.
+    A text in place of a list of labels would be learnt letter by letter, and an unpaired surrogate makes tokenizers
+    fail; so values of a wrong type are never converted.
 
     Args:
         key: The sample's key.
@@ -25,7 +25,8 @@ def read_facts(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
         be missing or ``None``.
 
     Raises:
-        DataError: If there is no json member, or a value in it has another type; both are named.
+        DataError: If there is no json member, or a value in it has a wrong type; the message names the key and the
+            value.
     """
     try:
         facts = json.loads(members["json"])

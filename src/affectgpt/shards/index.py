@@ -1,4 +1,4 @@
-"""The index of a shard folder: what each tar holds, so that a missing or cut one is noticed at the start."""
+"""The shard index: lists the content of each tar, so that a missing or cut one is noticed at the start."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class ShardInfo:
 
     @classmethod
     def of(cls, saved: Any) -> ShardInfo:
-        """Read plain JSON that somebody else may have written.
+        """Read untrusted plain JSON.
 
         Raises:
             KeyError: If something is missing.
             TypeError: If it is not a mapping.
-            ValueError: If a value cannot be one: a name that leads out of the folder, a size below zero.
+            ValueError: If a value is invalid: a name that leads out of the folder, a negative size.
         """
         num_bytes = bounds.whole(saved["bytes"], bounds.MIN_SAMPLE_BYTES, bounds.MAX_SHARD_BYTES)
         most = min(num_bytes // bounds.MIN_SAMPLE_BYTES, bounds.MAX_SAMPLES_PER_SHARD)
@@ -66,17 +66,17 @@ class ShardIndex:
 
     Attributes:
         shards: Its tars, in order.
-        labels: Label to the number of samples that carry it, most frequent first.
+        labels: Label to the number of samples that have it, most frequent first.
         modalities: ``video``, ``audio``, ``faces``, ``subtitle``, ``labels``, ``description`` to the number of samples
             that have it.
         duration_seconds: Length of all clips together.
-        provenance: Where the set comes from: source, licence and whatever the packer was told.
+        provenance: Where the set comes from: source, licence and other facts given when packing.
         tool: Name and version of the packer.
-        form: What a sample holds: ``"media"`` (original files), ``"frames"`` (pictures and sound, cut already) or
+        form: Form of the samples: ``"media"`` (original files), ``"frames"`` (ready pictures and sound) or
             ``"features"`` (vectors of frozen encoders).
         recipe: How the form was made, as plain JSON: the media profile of frames, the feature key of each stream.
         folder: Where the index was read; not saved.
-        url: Where the index was read if that is no local folder; not saved.
+        url: Where the index was read if that is not a local folder; not saved.
     """
 
     shards: tuple[ShardInfo, ...]
@@ -92,7 +92,7 @@ class ShardIndex:
 
     @property
     def location(self) -> str:
-        """The folder or URL where the index was read, for messages and reports: without a password or a signature."""
+        """The folder or URL where the index was read, without password or signature, for messages and reports."""
         return without_secrets(self.url) or str(self.folder)
 
     @property
@@ -124,17 +124,17 @@ class ShardIndex:
 
 
 def read_index(folder: str | Path) -> ShardIndex:
-    """Read the index of a shard folder, and check that its files are there in the right size.
+    """Read the index of a shard folder, and check that its files exist and have the right size.
 
-    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch. Of a folder
-    that is a URL only the index is read: its shards are checked one by one when they are fetched.
+    Digests are not computed here: reading every byte at the start of a run would take as long as an epoch. If the
+    folder is a URL, only the index is read; its shards are checked one by one when they are fetched.
 
     Args:
         folder: A local folder, or the URL of one: ``https``, ``s3``, ``gs`` or ``hf``.
 
     Raises:
-        ConfigError: If nothing here reads such a URL.
-        DataError: If there is no index, it is not one of ours, or a shard is missing or has another size.
+        ConfigError: If URLs of this scheme are not supported.
+        DataError: If there is no index, it is not one of ours, or a shard is missing or has a wrong size.
     """
     if is_remote(folder):
         path = join_url(str(folder), INDEX_FILE)
@@ -146,7 +146,7 @@ def read_index(folder: str | Path) -> ShardIndex:
 
 
 def read_index_alone(folder: str | Path) -> ShardIndex:
-    """Read the index of a shard folder, without a look at the shards.
+    """Read the index of a shard folder, without checking the shards.
 
     Raises:
         DataError: If there is no index, or it is not one of ours.
@@ -171,9 +171,9 @@ def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
     """Read the content of an ``index.json``.
 
     Args:
-        content: Of the file.
-        folder: Where the shards are, or will be.
-        path: Where the file came from, for messages.
+        content: Content of the file.
+        folder: Folder where the shards are, or will be.
+        path: Origin of the file, for messages.
 
     Raises:
         DataError: If it is not the index of a shard folder, or not of this version.
@@ -206,8 +206,8 @@ def parse_index(content: bytes, folder: Path, path: str) -> ShardIndex:
         raise DataError(f"{path!r} is incomplete or broken ({error!r}); pack the set again") from error
     if not index.shards or index.samples != saved.get("samples"):
         raise DataError(
-            f"{path!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards sum up to "
-            f"{index.samples}; pack the set again"
+            f"{path!r} counts {saved.get('samples')!r} samples, but its {len(index.shards)} shards have "
+            f"{index.samples} in all; pack the set again"
         )
     return index
 
@@ -233,10 +233,12 @@ def _check_files(index: ShardIndex) -> None:
     for shard in index.shards:
         path = index.folder / shard.name
         if not path.is_file():
-            raise DataError(f"shard {str(path)!r} is in the index, but missing; fetch it again, or pack the set again")
+            raise DataError(
+                f"shard {str(path)!r} is in the index, but is missing; fetch it again, or pack the set again"
+            )
         size = path.stat().st_size
         if size != shard.bytes:
             raise DataError(
-                f"shard {str(path)!r} has {size} bytes, but the index says {shard.bytes}; it is cut or another file: "
+                f"shard {str(path)!r} has {size} bytes, but the index says {shard.bytes}; it is cut, or another file: "
                 "fetch it again, or pack the set again"
             )

@@ -1,4 +1,4 @@
-"""The journal of a packing under way: which shards are finished, and from which inputs, so that it can be resumed."""
+"""The journal of an unfinished packing: which shards are finished, and from which inputs, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Counts:
     """Sums over the samples of one shard, or of a set.
 
     Attributes:
-        labels: Label to the number of samples that carry it.
+        labels: Label to the number of samples that have it.
         modalities: Modality to the number of samples that have it.
         seconds: Length of all clips together.
-        noted: Samples with something that had to be skipped (``media_notes``), or taken otherwise than
-            written (``manifest_notes``).
+        noted: Number of samples with skipped media (``media_notes``) or changed manifest values (``manifest_notes``).
     """
 
     labels: Counter[str] = field(default_factory=Counter)
@@ -45,7 +44,7 @@ class Counts:
             self.modalities[name] += bool(facts.get(f"has_{name}", facts.get(name)))
 
     def merge(self, other: Counts) -> None:
-        """Add the sums of another part of the set."""
+        """Add the sums of other samples of the set."""
         self.labels.update(other.labels)
         self.modalities.update(other.modalities)
         self.seconds += other.seconds
@@ -66,7 +65,7 @@ class Counts:
 
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` gave."""
+        """Read the result of ``to_json``."""
         return cls(Counter(saved["labels"]), Counter(saved["modalities"]), saved["seconds"], saved["noted"])
 
 
@@ -75,11 +74,11 @@ class Entry:
     """A finished shard.
 
     Attributes:
-        shard: Its line of the index.
-        inputs: Inputs used up, by this shard and those before it; some were rejected.
+        shard: Its entry in the index.
+        inputs: Number of inputs consumed by this shard and those before it, including rejected ones.
         chain: Digest of the identities of all these inputs, in order.
         counts: Sums over the shard.
-        rejects: Inputs rejected since the shard before.
+        rejects: Inputs rejected since the previous shard.
     """
 
     shard: ShardInfo
@@ -90,19 +89,19 @@ class Entry:
 
 
 def chain(digest: str, identity: str) -> str:
-    """The digest of a sequence of identities, one further."""
+    """Extend the digest of a sequence of identities by one: ``sha256(digest, identity)``."""
     return hashlib.sha256(f"{digest}\n{identity}".encode()).hexdigest()
 
 
 class Journal:
     """A file of JSON lines: the settings, then one line for each finished shard.
 
-    A line is on the disk before the next shard begins, and after its shard is. The last line may be torn by a kill; it
-    is dropped then, and its shard packed again.
+    A line is written to disk after its shard and before the next shard begins. A kill may leave the last line
+    incomplete; it is then dropped, and its shard packed again.
 
     Args:
         path: The file.
-        settings: Plain JSON of all that shapes the shards, apart from the inputs.
+        settings: Plain JSON of all settings that affect the shards.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -111,7 +110,7 @@ class Journal:
         self.entries: list[Entry] = []
 
     def load(self) -> None:
-        """Read the entries of an earlier run; a missing file is begun.
+        """Read the entries of an earlier run; create the file if it is missing.
 
         Raises:
             ConfigError: If the earlier run had other settings.
@@ -127,17 +126,17 @@ class Journal:
             self.entries = [_entry(json.loads(line)) for line in lines[1:]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
-                f"{str(self.path)!r} is not a journal of a packing ({error!r}); begin anew (--restart)"
+                f"{str(self.path)!r} is not the journal of a packing ({error!r}); start again with --restart"
             ) from error
         if earlier != json.loads(json.dumps(self.settings)):
             raise ConfigError(
                 f"an unfinished packing in {str(self.path.parent)!r} had other settings: "
-                f"{_differences(earlier, self.settings)}; give the earlier ones to go on with it, or begin anew "
+                f"{_differences(earlier, self.settings)}; use the earlier ones to resume it, or start again with "
                 "(--restart)"
             )
 
     def append(self, entry: Entry) -> None:
-        """Add a finished shard, on the disk when this returns."""
+        """Add a finished shard; it is on disk when this returns."""
         line = {
             "shard": asdict(entry.shard),
             "inputs": entry.inputs,
@@ -152,10 +151,10 @@ class Journal:
         self.entries.append(entry)
 
     def check_inputs(self, identities: Iterable[str]) -> None:
-        """See that the inputs of the finished shards are still the same.
+        """Check that the inputs of the finished shards are unchanged.
 
         Raises:
-            DataError: If one was changed, added or removed; the first shard that no longer fits is named.
+            DataError: If one was changed, added or removed; the message names the first affected shard.
         """
         digest, number = "", 0
         source = iter(identities)
@@ -167,7 +166,7 @@ class Journal:
                 raise DataError(
                     f"the inputs changed since the unfinished packing in {str(self.path.parent)!r}: {shard.name} (from "
                     f"{shard.first_key!r} to {shard.last_key!r}) would no longer be the same; restore the manifest and "
-                    "the files, or begin anew (--restart)"
+                    "the files, or start again with --restart"
                 )
 
     def _whole_lines(self) -> list[str]:
@@ -177,7 +176,7 @@ class Journal:
         end = content.rfind(b"\n") + 1
         if end != len(content):
             os.truncate(self.path, end)
-        return content[:end].decode("utf-8").split("\n")[:-1]  # splitlines() also cuts at U+2028 within a text
+        return content[:end].decode("utf-8").split("\n")[:-1]  # splitlines() also splits at U+2028 within a text
 
 
 def _entry(line: Mapping[str, Any]) -> Entry:

@@ -1,4 +1,4 @@
-"""Keeps the shards open that are being read."""
+"""Keeps a limited number of shards open for reading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectgpt.shards.read import ShardReader
 
 
 class OpenShards:
-    """The shards that are open; of each set, beyond ``limit`` the one that was used longest ago is closed."""
+    """The open shards; beyond ``limit`` shards of one set, the least recently used one is closed."""
 
     def __init__(self, indexes: Sequence[ShardIndex], cache: ShardCache, limit: int) -> None:
         self._indexes = indexes
@@ -42,7 +42,7 @@ class OpenShards:
             except DataError:
                 if path.exists() or not index.url:
                     raise
-                # another process needed the room between our finding the shard and opening it
+                # another process removed the shard between our look-up and opening it
 
     def close(self) -> None:
         """Close all."""

@@ -1,4 +1,4 @@
-"""Packs a manifest into WebDataset tars with an index; every clip is decoded once before it is taken."""
+"""Packs a manifest into WebDataset tars with an index; every clip is decoded once to check it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _TAR_BYTES_PER_SAMPLE = 8192
 
 @dataclass(frozen=True)
 class PackReport:
-    """What packing did.
+    """The result of packing.
 
     Attributes:
         index: The new shard folder.
         rejects: The samples left out, with the reason.
-        num_noted: Samples that were taken although something in them had to be skipped (``media_notes`` in their json
-            member) or was taken otherwise than it is written (``manifest_notes``).
-        num_resumed: Samples, taken or rejected, that an interrupted run had done before.
-        remarks: Which file of a folder was taken as the manifest, and how many were not used, by reason.
+        num_noted: Number of packed samples with skipped media (``media_notes`` in their json member) or changed
+            manifest values (``manifest_notes``).
+        num_resumed: Number of samples, packed or rejected, that an interrupted run had done before.
+        remarks: Which file of a folder was read as the manifest, and how many files were not used, by reason.
     """
 
     index: ShardIndex
@@ -68,34 +68,34 @@ def pack(
 
     A shard ends at ``samples_per_shard`` samples, or at the sample with which it reaches ``shard_bytes``. The media
     files are stored as they are, unless a ``recipe`` is given. The same files give the same tars, byte for byte, for
-    any number of workers. After a kill or an error the same call goes on behind the last finished shard; see
+    any number of workers. After a kill or an error the same call continues after the last finished shard; see
     ``ShardWriter``.
 
     Args:
         manifest: See ``read_manifest``.
-        out: Folder to make.
+        out: Folder to create.
         layout: See ``read_manifest``.
         subtitle: See ``survey_manifest``.
         samples_per_shard: Most samples in a tar.
         shard_bytes: Size at which a tar ends.
-        split: Take only the lines of this ``split``.
-        labelled_only: Leave out what cannot be learnt from, samples with neither labels nor a description; they are
-            listed in ``rejects.jsonl``.
+        split: Pack only the entries of this ``split``.
+        labelled_only: Leave out samples with neither labels nor a description, from which nothing can be learnt, and
+            list them in ``rejects.jsonl``.
         leave_out: Names of clips to leave out, such as those of a test set; they are listed in ``rejects.jsonl``.
         provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
         overwrite: Replace ``out`` if it is a shard folder.
-        restart: Throw an unfinished packing into ``out`` away.
+        restart: Discard an unfinished packing into ``out``.
         skip_bad: Leave bad samples out and list them in ``rejects.jsonl``, instead of stopping at the first.
-        workers: Processes that decode; 0 decodes in this one. A script that asks for more must guard its main module
-            with ``if __name__ == "__main__"``, as for any use of ``multiprocessing``.
-        recipe: Store frames and sound, decoded already, in place of the original files (form ``"frames"``).
-        face_detector: Name in ``FACE_DETECTORS`` of what finds the main face of clips that come without face crops.
+        workers: Processes that decode; 0 decodes in this one. A script that uses more must guard its main module with
+            ``if __name__ == "__main__"``, as for any use of ``multiprocessing``.
+        recipe: Store decoded frames and sound in place of the original files (form ``"frames"``).
+        face_detector: Name in ``FACE_DETECTORS`` of the detector for clips without face crops.
         progress: Called with the number of samples done and the number of all.
 
     Raises:
-        ConfigError: If ``out`` exists, an argument does not fit, or an unfinished packing had other settings.
-        DataError: If a sample is bad and ``skip_bad`` is not set, none is good, the disk has no room, or the inputs
-            changed since an unfinished packing.
+        ConfigError: If ``out`` exists, an argument is invalid, or an unfinished packing had other settings.
+        DataError: If a sample is bad and ``skip_bad`` is not set, all samples are bad, the disk is full, or the inputs
+            have changed since an unfinished packing.
     """
     if workers < 0:
         raise ConfigError(f"workers={workers}, but must be 0, to decode in this process, or more")
@@ -132,7 +132,7 @@ def pack(
 
 @dataclass(frozen=True)
 class _Named:
-    """The work on one record, where whatever it raises is the fault of that record; another process can be given it."""
+    """The work on one record, picklable; any error that it raises becomes the fault of that record."""
 
     prepare: Prepare
 
@@ -146,7 +146,7 @@ class _Named:
 
 
 def _written(writer: ShardWriter, sample: Sample, identity: str) -> SampleError | None:
-    """Write a sample, or tell why a tar cannot hold it."""
+    """Write a sample, or return why a tar cannot hold it."""
     try:
         writer.write(sample, identity)
     except SampleError as problem:
@@ -155,7 +155,7 @@ def _written(writer: ShardWriter, sample: Sample, identity: str) -> SampleError 
 
 
 def _identified(scan: ManifestScan, skip_bad: bool) -> tuple[list[Record], list[str]]:
-    """The records and what tells whether they changed; those whose files cannot be looked at become problems."""
+    """The records with their identities; records whose files cannot be accessed become faults."""
     records, identities = [], []
     for record in scan.records:
         try:
@@ -206,14 +206,14 @@ def _left_out(record: Record) -> SampleError:
 
 
 def _unlabelled(record: Record) -> SampleError:
-    message = f"clip {record.key!r} has neither labels nor a description, and such clips are left out"
+    message = f"clip {record.key!r} has neither labels nor a description; such clips are left out"
     return SampleError(record.key, "select", "unlabelled", message)
 
 
 def _check_room(writer: ShardWriter, records: Sequence[Record], recipe: FramesRecipe | None) -> None:
-    """Refuse to begin what the disk cannot hold."""
+    """Refuse a packing that the disk cannot hold."""
     needed = sum(path.stat().st_size for record in records for path in record.files())
-    if recipe is not None:  # an estimate: JPEG takes about 2 bits a pixel, and the sound less than the clip
+    if recipe is not None:  # an estimate: JPEG takes about 2 bits per pixel, and the sound less than the clip
         profile = recipe.profile
         needed = needed // 4 + len(records) * profile.num_frames * profile.frame_height * profile.frame_width // 4
     needed += len(records) * _TAR_BYTES_PER_SAMPLE

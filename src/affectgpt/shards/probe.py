@@ -1,4 +1,4 @@
-"""Reads and decodes the files of a record, to see that they are whole, and makes a sample of them."""
+"""Reads and decodes the files of a record to check that they are whole, and makes a sample from them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ _PROBE = MediaProfile(num_frames=8, frame_height=32, frame_width=32)
 
 @dataclass(frozen=True)
 class Prepare:
-    """The work on one record: a function that another process can be given.
+    """The work on one record: a picklable function.
 
     Attributes:
         recipe: How to store frames and sound; ``None`` stores the original files.
-        detector: Finds the main face of a clip that comes without face crops: a name in ``FACE_DETECTORS``, or
-            ``None``.
+        detector: Detector for clips without face crops: a name in ``FACE_DETECTORS``, or ``None``.
     """
 
     recipe: FramesRecipe | None = None
@@ -44,13 +43,13 @@ class Prepare:
 
     def __post_init__(self) -> None:
         if self.detector is not None:
-            _detector(self.detector)  # a wrong name is refused now, not with the first clip
+            _detector(self.detector)  # refuse a wrong name now, before the first clip
 
     def __call__(self, record: Record) -> Sample | SampleError:
-        """Read the files of a record, and decode them to see that they are whole.
+        """Read the files of a record, and decode them to check that they are whole.
 
         Returns:
-            The sample, or what is wrong with it: an answer that another process can send.
+            The sample or its fault, picklable.
         """
         try:
             return self._prepare(record)
@@ -97,7 +96,7 @@ class Prepare:
             return None
         profile = MediaProfile() if self.recipe is None else self.recipe.profile
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums of floats depend on the number of threads, and shards must not
+        torch.set_num_threads(1)  # sums of floats depend on the number of threads, but shards must not
         try:
             found = find_faces(contents[record.video], profile, _detector(self.detector), key=record.key)
         finally:
@@ -111,17 +110,17 @@ class Prepare:
 
 
 def crashed(record: Record, how: str) -> SampleError:
-    """The fault of a record whose decoding killed its process; ``how``, in words."""
+    """The fault of a record whose decoding crashed its process; ``how`` says it in words."""
     message = (
-        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} killed its process ({how}); the file "
-        "breaks the decoder, or needs more memory than there is: leave it out, or convert it"
+        f"clip {record.key!r}: decoding {', '.join(map(str, record.files()))} crashed its process ({how}); the file "
+        "breaks the decoder, or needs too much memory: leave it out, or convert it"
     )
     return SampleError(record.key, "probe", "crashed", message)
 
 
 def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded: list[Decoded]) -> dict[str, Any]:
-    """The json member; ``has_video`` and ``has_audio`` are what could be decoded, not what a header claims."""
-    missing = {} if seen is not None else {"visual": "the clip is sound alone"}
+    """The json member; ``has_video`` and ``has_audio`` are what could be decoded, not what the header claims."""
+    missing = {} if seen is not None else {"visual": "the clip is only sound"}
     for kind, part in (("visual", seen), ("audio", heard)):
         if part is not None and kind in part.missing:
             missing[kind] = part.missing[kind]
@@ -153,7 +152,7 @@ def _decode(content: bytes, path: Path, record: Record, profile: MediaProfile, *
             code = error.code
         raise SampleError(record.key, "probe", code, f"{error} [{path}]") from error
     if path == record.audio and not decoded.has_sound:
-        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound; leave 'audio' out"
+        message = f"clip {record.key!r}: {str(path)!r} is given as its audio, but has no sound track; leave 'audio' out"
         raise SampleError(record.key, "probe", "no_sound", message)
     return decoded
 
@@ -180,7 +179,9 @@ def _given_faces(record: Record) -> tuple[bytes, list[str]]:
         notes += [f"face crop {path.name!r} is damaged: {note}" for note in decoded.notes]
     if len({crop.shape for crop in crops}) != 1:
         sizes = ", ".join(sorted({f"{crop.shape[1]}x{crop.shape[0]}" for crop in crops})) or "none at all"
-        raise DataError(f"clip {record.key!r}: pictures of one size make face crops, but {record.faces} holds {sizes}")
+        raise DataError(
+            f"clip {record.key!r}: face crops must be pictures of one size, but {record.faces} holds {sizes}"
+        )
     return _npy(np.stack(crops)), notes
 
 

@@ -1,4 +1,4 @@
-"""Fetches files from a web server, an object store or the Hugging Face hub; goes on where a connection broke off."""
+"""Fetches files from a web server, an object store or the Hugging Face hub, and resumes after a broken connection."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**20
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
-"""Scheme of a URL to the package that reads it; those of the first three are extras of the scheme's name."""
+"""Scheme of a URL to the package that reads it; extras named after the scheme install the first ones."""
 
 RESTART = b"restart"
-"""Stands for: what was read so far is void, the server begins anew."""
+"""Signals that the server starts the file again, so that the bytes so far must be discarded."""
 
 
 def is_remote(location: str | Path) -> bool:
@@ -33,7 +33,7 @@ def is_remote(location: str | Path) -> bool:
 
 
 def join_url(folder: str, name: str) -> str:
-    """URL of a file in a folder; what comes after ``?`` stays at the end.
+    """URL of a file in a folder; a query after ``?`` stays at the end.
 
     Examples:
         >>> join_url("https://host/set/?token=x", "index.json")
@@ -47,13 +47,13 @@ def fetch_bytes(url: str, most_bytes: int, patience: Patience | None = None) -> 
     """Read a small file.
 
     Args:
-        url: Where it is.
-        most_bytes: Size above which it is refused, as soon as it is seen.
-        patience: How long it is tried.
+        url: Its URL.
+        most_bytes: Largest size; a larger file is refused as soon as its size is known.
+        patience: How long to try.
 
     Raises:
         ConfigError: If nothing here reads such a URL.
-        DataError: If it is not there, is larger, or was given up.
+        DataError: If the file does not exist, is larger, or could not be fetched in time.
     """
     patience = patience or Patience()
     content = bytearray()
@@ -74,12 +74,13 @@ def fetch_bytes(url: str, most_bytes: int, patience: Patience | None = None) -> 
 def fetch_file(url: str, path: Path, num_bytes: int, sha256: str, patience: Patience | None = None) -> None:
     """Read a file of known size and digest into ``path``.
 
-    What is in ``path`` already, of an attempt that broke off, is kept and the rest asked for. No more than
-    ``num_bytes`` is ever written.
+    If ``path`` has the beginning of the file from an earlier attempt, only the rest is requested. No more than
+    ``num_bytes`` are ever written.
 
     Raises:
         ConfigError: If nothing here reads such a URL.
-        DataError: If it is not there, has another size or content, or was given up; or ``path`` cannot be written.
+        DataError: If the file does not exist, has another size or content, or could not be fetched in time, or ``path``
+            cannot be written.
     """
     patience = patience or Patience()
 
@@ -87,7 +88,7 @@ def fetch_file(url: str, path: Path, num_bytes: int, sha256: str, patience: Pati
         return path.stat().st_size if path.exists() else 0
 
     def attempt() -> None:
-        if size() >= num_bytes:  # an earlier process had it all
+        if size() >= num_bytes:  # an earlier process fetched all of it
             return
         try:
             file = path.open("ab")
@@ -107,7 +108,7 @@ def fetch_file(url: str, path: Path, num_bytes: int, sha256: str, patience: Pati
         if last:
             raise DataError(
                 f"{shown} has sha256 {found} ({got} bytes), but the index says {sha256} ({num_bytes} bytes), twice: it "
-                "is another file, or is changed on the way; upload the shards and their index.json again, together"
+                "is another file, or is changed in transit; upload the shards and their index.json again, together"
             )
 
 
@@ -122,12 +123,12 @@ def _append(file: BinaryIO, path: Path, url: str, num_bytes: int, patience: Pati
         if start > num_bytes:
             file.truncate(0)
             raise DataError(
-                f"{without_secrets(url)} goes on after the {num_bytes} bytes that the index says: it is another file; "
+                f"{without_secrets(url)} is longer than the {num_bytes} bytes that the index says: it is another file; "
                 "upload the shards and their index.json again, together"
             )
         try:
             file.write(piece)
-            file.flush()  # a full disk is met here, and not taken for trouble with the server
+            file.flush()  # a full disk raises here, and is not mistaken for a failure of the server
         except OSError as error:
             raise _unwritable(path, error) from error
 
@@ -137,7 +138,7 @@ def _unwritable(path: Path, error: OSError) -> DataError:
 
 
 def _try(url: str, attempt: Callable[[], None], progress: Callable[[], int], patience: Patience) -> None:
-    """Call ``attempt`` until it does not fail; see ``again``."""
+    """Call ``attempt`` until it succeeds; see ``again``."""
 
     def named() -> None:
         try:
@@ -149,13 +150,13 @@ def _try(url: str, attempt: Callable[[], None], progress: Callable[[], int], pat
         again(named, patience, progress)
     except TryAgainError as error:
         raise DataError(
-            f"{without_secrets(url)} was given up after {patience.attempts} attempts without progress; the last: "
-            f"{error}. Check the network and the server, then resume the run"
+            f"{without_secrets(url)} could not be fetched: {patience.attempts} attempts made no progress; the last "
+            f"error: {error}. Check the network and the server, then resume the run"
         ) from error
 
 
 def _pieces(url: str, start: int, patience: Patience, num_bytes: int | None = None) -> Iterator[bytes]:
-    """The content from byte ``start`` on, in pieces; ``RESTART`` first where the server gives all of it."""
+    """The content from byte ``start`` on, in pieces; ``RESTART`` comes first if the server sends the whole file."""
     web = url.partition("://")[0] in ("http", "https")
     opened = _open_web(url, start, patience) if web else _open_filesystem(url, start)
     first, total = start, None
@@ -164,7 +165,7 @@ def _pieces(url: str, start: int, patience: Patience, num_bytes: int | None = No
             if num_bytes is not None and total not in (None, num_bytes):
                 raise DataError(
                     f"{without_secrets(url)} has {total} bytes, but the index says {num_bytes}: it is cut, or another "
-                    "file; upload the shards and their index.json again, together"
+                    "file: upload the shards and their index.json again, together"
                 )
             if first < start:
                 yield RESTART
@@ -182,7 +183,7 @@ def _pieces(url: str, start: int, patience: Patience, num_bytes: int | None = No
 
 
 Opened = tuple[Iterator[bytes], int, int | None]
-"""The content; where it begins; the size of the whole file, if known."""
+"""The content, the offset at which it begins, and the size of the whole file if known."""
 
 
 @contextmanager
@@ -195,10 +196,10 @@ def _open_web(url: str, start: int, patience: Patience) -> Iterator[Opened]:
             if busy is not None or response.status_code == 416:
                 raise TryAgainError(said, None if busy is None else busy.wait_seconds)
             raise DataError(
-                f"{without_secrets(url)}: {said}; check the address and your access, and that every file in "
-                "index.json was uploaded"
+                f"{without_secrets(url)}: {said}; check the URL and your access, and that every file in index.json "
+                "was uploaded"
             )
-        first = start if response.status_code == 206 else 0  # others begin anew
+        first = start if response.status_code == 206 else 0  # with any other status it sends the whole file
         length = response.headers.get("Content-Length", "")
         yield response.iter_raw(), first, first + int(length) if length.isascii() and length.isdigit() else None
 
@@ -215,7 +216,7 @@ def _open_filesystem(url: str, start: int) -> Iterator[Opened]:
         remedy = f"pip install 'affectgpt[{scheme}]'" if scheme in ("s3", "gs") else f"install {package}"
         raise ConfigError(f"{shown}: {scheme}:// needs {package}, which is not installed; {remedy}") from error
     except ValueError as error:
-        message = f"{shown}: nothing here reads {scheme}://; give a local folder, or https, s3, gs or hf"
+        message = f"{shown}: {scheme}:// is not supported; give a local folder, or an https, s3, gs or hf URL"
         raise ConfigError(message) from error
     try:
         size = int(files.size(path))
@@ -227,7 +228,7 @@ def _open_filesystem(url: str, start: int) -> Iterator[Opened]:
         ) from error
     except OSError:
         raise
-    except Exception as error:  # what a file system of a third party raises, such as for lacking credentials
+    except Exception as error:  # errors of third-party file systems, for example for missing credentials
         raise DataError(f"{shown} cannot be opened ({type(error).__name__}: {without_secrets(str(error))})") from error
     with file:
         file.seek(start)

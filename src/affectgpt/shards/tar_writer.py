@@ -1,4 +1,4 @@
-"""Writes one tar of samples with WebDataset's writer, and digests it on the way."""
+"""Writes one tar of samples with WebDataset's writer, and computes its digest meanwhile."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class Sample:
 
 
 class TarWriter:
-    """A tar that is being written: the members of a sample stand together, in the order of their suffixes.
+    """Writes a tar: the members of a sample are adjacent, in the order of their suffixes.
 
-    The same samples give the same bytes: no owner, no time, no order of a dictionary is in them.
+    The same samples give the same bytes: no owner, time or dictionary order affects them.
 
-    ``webdataset.ShardWriter`` is not used beside ``webdataset.TarWriter``: it ends a tar before a sample and not after
-    it, prints what it does, and tells nothing of the sizes and digests that the journal needs to go on after a kill.
+    ``webdataset.ShardWriter`` is not used on top of ``webdataset.TarWriter``: it ends a tar before a sample rather than
+    after it, prints what it does, and does not report the sizes and digests that the journal needs to resume after a
+    kill.
 
     Args:
         path: A new file.
@@ -66,14 +67,14 @@ class TarWriter:
 
     @property
     def bytes(self) -> int:
-        """Size so far, with what is not written out yet."""
+        """Size so far, including data that is not flushed yet."""
         return int(self._tar.tarstream.offset)
 
     def add(self, sample: Sample) -> None:
         """Write a sample.
 
         Raises:
-            SampleError: If a tar cannot hold it, or nobody could read it back; nothing of it is written then.
+            SampleError: If a tar cannot hold it, or it could not be read back; then nothing of it is written.
         """
         _check(sample)
         self._tar.write({"__key__": sample.key, **sample.members, "json": _json(sample)})
@@ -81,7 +82,7 @@ class TarWriter:
         self.counts.add(sample.facts)
 
     def close(self) -> ShardInfo:
-        """End the file, which is on the disk when this returns."""
+        """End the file; it is on disk when this returns."""
         self._tar.close()
         self._file.close()
         digest = self._file.digest.hexdigest()
@@ -94,7 +95,7 @@ class TarWriter:
 
 
 def _check(sample: Sample) -> None:
-    """Refuse names that WebDataset would part elsewhere, or pass over in silence, and sizes that no header holds."""
+    """Refuse names that WebDataset would split differently or silently skip, and sizes that no header can hold."""
     if not _KEY.fullmatch(sample.key) or len(sample.key.encode(errors="replace")) > _MAX_KEY_BYTES:
         raise _unfit(
             sample, f"{sample.key!r} cannot be a key: give a name without dots, of at most {_MAX_KEY_BYTES} bytes"
@@ -116,8 +117,8 @@ def _json(sample: Sample) -> bytes:
     try:
         return json.dumps(dict(sample.facts), ensure_ascii=False, sort_keys=True, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        reason = "a number may be NaN, or a text end in half an emoji"
-        raise _unfit(sample, f"its facts are no plain JSON in UTF-8 ({error}); {reason}") from error
+        reason = "a number may be NaN, or a text may have an unpaired surrogate"
+        raise _unfit(sample, f"its facts are not plain JSON in UTF-8 ({error}); {reason}") from error
 
 
 def _unfit(sample: Sample, message: str) -> SampleError:
@@ -125,7 +126,7 @@ def _unfit(sample: Sample, message: str) -> SampleError:
 
 
 class _DigestingFile:
-    """A new file that knows its size and its sha256."""
+    """A new file that tracks its size and its sha256."""
 
     def __init__(self, path: Path) -> None:
         self.size = 0
@@ -133,7 +134,7 @@ class _DigestingFile:
         self._file = path.open("xb")
 
     def write(self, data: bytes) -> int:
-        if self._file.closed:  # the rest of a tar that was given up
+        if self._file.closed:  # the rest of an abandoned tar
             return len(data)
         self.digest.update(data)
         self.size += len(data)
@@ -145,5 +146,5 @@ class _DigestingFile:
         self._file.close()
 
     def abandon(self) -> None:
-        with suppress(OSError):  # what is still buffered may not fit on the disk either; the file is removed anyway
+        with suppress(OSError):  # buffered data may not fit on the disk either; the file is removed anyway
             self._file.close()

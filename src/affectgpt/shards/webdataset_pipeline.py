@@ -29,25 +29,25 @@ def webdataset_pipeline(
 ) -> webdataset.DataPipeline:
     """Read shards with WebDataset's own loader, decoded into ``Clip`` objects.
 
-    The result is a pipeline like any other of ``webdataset``: ``.shuffle()``, ``.batched()``, ``.map()`` and
-    ``WebLoader`` go on from there. Ranks take turns by shards, and so do the workers of a rank: give at least as many
-    shards as workers of all ranks. ``ShardStream`` has what this lacks: epochs of equal length on all ranks, exact
-    resume.
+    The result is an ordinary ``webdataset`` pipeline: compose it with ``.shuffle()``, ``.batched()``, ``.map()`` and
+    ``WebLoader``. Shards are divided among ranks, and then among the workers of a rank, so there must be at least as
+    many shards as workers on all ranks. ``ShardStream`` adds what this lacks: epochs of equal length on all ranks, and
+    exact resume.
 
         clips = webdataset_pipeline("shards/train", shardshuffle=100).shuffle(1000)
         loader = webdataset.WebLoader(clips.batched(8, collation_fn=list), batch_size=None, num_workers=4)
 
     Args:
-        urls: A shard folder or its URL, whose index is read and whose remote shards are fetched and verified as those
-            of a ``ShardStream``; or tars in WebDataset's notation, ``"shards/shard-{000000..000041}.tar"``, or a list
-            of them, which WebDataset opens itself. Shards of features need the folder.
+        urls: A shard folder or its URL, whose index is read and whose remote shards are fetched and verified as by
+            ``ShardStream``; or tars in WebDataset's notation, ``"shards/shard-{000000..000041}.tar"``, or a list of
+            them, which WebDataset opens itself. Shards of features need the folder.
         profile: How clips are decoded; see ``MediaProfile.of``.
-        shardshuffle: Shards among which the next one is drawn; 0 keeps their order.
-        handler: WebDataset's handler of what goes wrong with a sample; by default it is raised.
+        shardshuffle: Size of the buffer in which shards are shuffled; 0 keeps their order.
+        handler: WebDataset's handler for errors of a sample; by default they are raised.
         cache: Where the shards of a remote folder are kept.
 
     Raises:
-        ConfigError: If there is no shard, or the folder holds frames of another media profile.
+        ConfigError: If there are no shards, or the folder has frames of another media profile.
         DataError: If the folder is not whole. While iterating: if a clip cannot be decoded.
     """
     chosen = MediaProfile.of(profile)
@@ -74,7 +74,7 @@ def webdataset_pipeline(
 
 
 class _Open:
-    """A stage that opens the shards of a folder, those of a remote one after they were fetched and verified."""
+    """A stage that opens the shards of a folder; those of a remote folder are fetched and verified first."""
 
     def __init__(self, index: ShardIndex, cache: ShardCache) -> None:
         self._index, self._cache = index, cache
@@ -87,7 +87,7 @@ class _Open:
 
 
 class _Decode:
-    """Makes a clip of a sample of WebDataset; an object that a worker can be given, however it is started."""
+    """Makes a clip from a WebDataset sample; a picklable object, for workers of any start method."""
 
     def __init__(self, profile: MediaProfile, recipe: FeatureRecipe | None) -> None:
         self.profile, self.recipe = profile, recipe
@@ -99,4 +99,4 @@ class _Decode:
             where = f"in shard {Path(sample['__url__']).name!r}"
             return load_sample(key, members, self.profile, self.recipe, where)
         except SampleError as error:
-            raise DataError(str(error)) from error  # torch could not rebuild the other from a worker's message
+            raise DataError(str(error)) from error  # torch could not rebuild a SampleError from a worker's message

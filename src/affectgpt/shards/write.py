@@ -29,11 +29,11 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ShardWriter:
-    """A shard folder in the making.
+    """Writes a shard folder.
 
     The tars are written under a hidden folder beside ``out``, ``.OUT.packing``, with a journal of the finished ones;
-    ``finish`` gives them the name ``out``. After a kill, a full disk or an error, the same call goes on after the last
-    finished shard, and the result is the same, byte for byte, as without the interruption. A run that finished no shard
+    ``finish`` renames it to ``out``. After a kill, a full disk or an error, the same call continues after the last
+    finished shard, and the result is byte for byte the same as without the interruption. A run that finished no shard
     leaves nothing behind, and ``out`` is never seen half-written. Every input is either written or rejected, in order:
 
         with ShardWriter(out, form="features", recipe=recipe) as writer:
@@ -45,18 +45,18 @@ class ShardWriter:
             index = writer.finish(provenance={"source": ...})
 
     Args:
-        out: Folder to make.
+        out: Folder to create.
         form: ``ShardIndex.form`` of the new set.
         recipe: ``ShardIndex.recipe`` of the new set, plain JSON.
         samples_per_shard: Most samples in a tar.
         shard_bytes: Size at which a tar ends: with the sample that reaches it.
-        settings: Whatever else shapes the samples, plain JSON: versions, weights. A packing under way with another
-            form, recipe, size or settings is not resumed but refused.
+        settings: Other settings that affect the samples, as plain JSON: versions, weights. An unfinished packing with
+            another form, recipe, size or settings is refused, not resumed.
         overwrite: Replace ``out`` at the end, if it is a shard folder.
-        restart: Throw an unfinished packing into ``out`` away.
+        restart: Discard an unfinished packing into ``out``.
 
     Raises:
-        ConfigError: If ``out`` is taken, another process writes it, or an unfinished packing has other settings.
+        ConfigError: If ``out`` exists, another process is writing it, or an unfinished packing has other settings.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ShardWriter:
 
     @property
     def num_resumed(self) -> int:
-        """Inputs used up so far; right after opening, those of the finished shards of an earlier run."""
+        """Number of inputs consumed so far; right after opening, those of an earlier run's finished shards."""
         return self._inputs
 
     @property
@@ -132,10 +132,10 @@ class ShardWriter:
         return [entry.shard for entry in self._journal.entries]
 
     def resume(self, identities: Iterable[str]) -> int:
-        """Number of inputs that need not be done again: those of the finished shards of an earlier run.
+        """Number of inputs that need not be repeated: those of an earlier run's finished shards.
 
         Args:
-            identities: For each input, in order, a text that changes whenever the input does, as is given to ``write``.
+            identities: For each input, in order, a text that changes whenever the input does; ``write`` gets the same.
 
         Raises:
             DataError: If an input of a finished shard changed.
@@ -151,8 +151,8 @@ class ShardWriter:
             identity: See ``resume``; by default the key.
 
         Raises:
-            SampleError: If it cannot be stored; it counts as an input only when it is rejected then.
-            DataError: If the disk is full. What is finished is kept.
+            SampleError: If it cannot be stored; it counts as an input only if ``reject`` is then called.
+            DataError: If the disk is full. Finished shards are kept.
         """
         with self._room():
             if self._open_shard is None:
@@ -163,10 +163,10 @@ class ShardWriter:
                 self._close_shard()
 
     def reject(self, problem: SampleError, identity: str = "") -> None:
-        """Note that the next input gives no sample.
+        """Record that the next input gives no sample.
 
         Args:
-            problem: Why; a line of ``rejects.jsonl``.
+            problem: The reason; a line of ``rejects.jsonl``.
             identity: See ``resume``; by default the key.
         """
         self._rejects.append(problem)
@@ -175,17 +175,17 @@ class ShardWriter:
     def finish(
         self, provenance: Mapping[str, Any] | None = None, rejects: Sequence[SampleError] = ()
     ) -> tuple[ShardIndex, tuple[SampleError, ...], Counts]:
-        """Write ``index.json`` and ``rejects.jsonl``, and give the folder its name.
+        """Write ``index.json`` and ``rejects.jsonl``, and rename the folder to ``out``.
 
         Args:
             provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
-            rejects: What was rejected before it became an input; listed first.
+            rejects: Faults of samples that never became inputs; listed first.
 
         Returns:
-            The index as it reads back, all rejects, and the sums over the set.
+            The index, read back from disk, all rejects, and the sums over the set.
 
         Raises:
-            DataError: If there is no sample, or the disk is full.
+            DataError: If there are no samples, or the disk is full.
         """
         with self._room():
             if self._open_shard is not None and not self._open_shard.samples:  # its first sample was refused
@@ -197,7 +197,7 @@ class ShardWriter:
             listed = (*rejects, *(r for entry in entries for r in entry.rejects), *self._rejects)
             if not entries:
                 first = f"; the first fault: {listed[0]}" if listed else ""
-                raise DataError(f"nothing to write into {str(self.out)!r}: no input gives a sample{first}")
+                raise DataError(f"there is nothing to write into {str(self.out)!r}: no input gave a sample{first}")
             total = Counts()
             for entry in entries:
                 total.merge(entry.counts)
@@ -223,7 +223,7 @@ class ShardWriter:
     def _close_shard(self) -> None:
         assert self._open_shard is not None
         info = self._open_shard.close()
-        _sync(self._shards)  # its name, too, is on the disk before the journal says that it is finished
+        _sync(self._shards)  # its name must also be on disk before the journal says that it is finished
         entry = Entry(info, self._inputs, self._chain, self._open_shard.counts, tuple(self._rejects))
         self._open_shard, self._rejects = None, []
         self._journal.append(entry)
@@ -239,7 +239,7 @@ class ShardWriter:
         self._check_finished()
 
     def _publish(self) -> None:
-        """Give the folder its name; a kill in between is mended by the next ``_prepare``."""
+        """Rename the folder; the next ``_prepare`` repairs the state after a kill in between."""
         for path in (self._shards / INDEX_FILE, self._shards / REJECTS_FILE, self._shards):
             _sync(path)
         replace_folder(self._shards, self.out, self._replaced)
@@ -247,14 +247,14 @@ class ShardWriter:
         self._journal.entries = []
 
     def _check_finished(self) -> None:
-        """Remove what was begun and not finished; the finished must be there."""
+        """Remove unfinished shards, and check that the finished ones are there."""
         known = {entry.shard.name: entry.shard.bytes for entry in self._journal.entries}
         found = {path.name: path.stat().st_size for path in self._shards.iterdir()}
         for name, size in known.items():
             if found.get(name) != size:
                 raise DataError(
-                    f"{str(self._shards / name)!r} has {found.get(name, 0)} bytes, but its journal says {size}; "
-                    "somebody changed it: begin anew (--restart)"
+                    f"{str(self._shards / name)!r} has {found.get(name, 0)} bytes, but its journal says {size}; it was "
+                    "changed: start again with --restart"
                 )
         for name in found.keys() - known.keys():
             (self._shards / name).unlink()
@@ -269,7 +269,7 @@ class ShardWriter:
             kept = len(self._journal.entries)
             raise DataError(
                 f"no space left to write {str(self.out)!r} ({error.strerror}); its {kept} finished shard(s) are kept "
-                f"in {str(self._draft)!r}: free some space and run the same again, it goes on from there"
+                f"in {str(self._draft)!r}: free some space and run the same command again to continue"
             ) from error
 
 
@@ -277,7 +277,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
-        raise ConfigError(f"{str(out)!r} exists already; choose another folder, or overwrite it (--overwrite)")
+        raise ConfigError(f"{str(out)!r} already exists; choose another folder, or overwrite it (--overwrite)")
     if not out.is_dir() or (any(out.iterdir()) and not (out / INDEX_FILE).is_file()):
         raise ConfigError(f"{str(out)!r} is not a shard folder, so it is not overwritten; choose another folder")
 

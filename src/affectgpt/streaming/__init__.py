@@ -1,4 +1,4 @@
-"""The order of an epoch, and the stream of clips that follows it and resumes exactly."""
+"""The order of an epoch, and the stream of clips in this order, which resumes exactly."""
 
 import lazy_loader
 

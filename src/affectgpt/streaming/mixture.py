@@ -1,4 +1,4 @@
-"""The order of an epoch over several sets with weights: a pure function of counts, seed and epoch."""
+"""The order of an epoch over several weighted sets: a pure function of counts, seed and epoch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from affectgpt.streaming.order import EpochOrder
 class MixtureOrder:
     """The global sequence of samples in one epoch, of one set or of several.
 
-    Each set is an endless sequence, lap after lap, every lap in an order of its own; an epoch takes the next
-    ``lengths[i]`` samples of set i. So a set that is drawn less than once an epoch gives all its samples before it
-    gives any again, and one that is drawn more often goes round. Within the epoch the sets are interleaved evenly:
-    any run of n neighbours holds each set's share of n, give or take as many samples as there are sets.
+    Each set is an endless sequence, lap after lap, with a new order in every lap; an epoch takes the next
+    ``lengths[i]`` samples of set i. So a set of which an epoch takes only some gives all its samples before any is
+    repeated, and a set of which it takes more is repeated. Within the epoch the sets are interleaved evenly: any n
+    consecutive samples contain each set's share of n, up to an error of the number of sets.
 
     Args:
         counts: Samples in each shard, of each set.
-        lengths: Samples that an epoch takes of each set; see ``mixture_lengths``.
+        lengths: Number of samples that an epoch takes of each set; see ``mixture_lengths``.
         seed: Seed of the run.
         epoch: Number of the epoch.
         shuffle: Whether to permute.
@@ -55,7 +55,7 @@ class MixtureOrder:
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """The samples at positions ``start`` to ``stop - 1``, as (set, shard, position in the shard).
 
-        Beginning anywhere costs the same; nothing before ``start`` is laid out.
+        Starting anywhere costs the same, because nothing before ``start`` is generated.
         """
         before = self._before(start)
         draws = [
@@ -66,7 +66,7 @@ class MixtureOrder:
             yield set_number, *next(draws[set_number])
 
     def _endless(self, set_number: int, start: int) -> Iterator[tuple[int, int]]:
-        """A set's samples from a position of its endless sequence on."""
+        """A set's samples from a position of its endless sequence onwards."""
         size = self._sizes[set_number]
         lap, first = divmod(start, size)
         while True:
@@ -78,11 +78,16 @@ class MixtureOrder:
             lap, first = lap + 1, 0
 
     def _mark(self, set_number: int, number: int) -> float:
-        """Where a set's ``number``-th sample of the epoch stands on a scale from 0 to 1."""
+        """Position of a set's sample ``number`` k (from 0) within the epoch, from 0 to 1: ``(k + 1/2) / length``.
+
+        The k-th of n samples is in the middle of the k-th of n equal intervals, so that the samples of each set are
+        spread evenly; sorting all samples by this mark interleaves the sets. A set has about ``m * n`` samples before
+        mark m, which ``_before`` uses to jump to any position.
+        """
         return (2 * number + 1) / (2 * self._lengths[set_number])
 
     def _turns(self, before: Sequence[int], count: int) -> Iterator[int]:
-        """Whose turn it is at the next ``count`` positions: the sets in order of their samples' marks."""
+        """The sets of the next ``count`` positions, in order of their samples' marks."""
         if len(self._lengths) == 1:
             yield from (0 for _ in range(count))
             return
@@ -94,14 +99,15 @@ class MixtureOrder:
             heapq.heapreplace(heap, (self._mark(set_number, number + 1), set_number, number + 1))
 
     def _before(self, start: int) -> list[int]:
-        """How many samples of each set come before a position."""
+        """Number of samples of each set before a position of the epoch."""
         if len(self._lengths) == 1:
             return [start]
         sets = len(self._lengths)
-        mark = (start - sets) / len(self)  # at most ``start`` samples have a smaller mark
+        # a set has at most m * n + 1 smaller marks, so at most ``start`` samples in all come before this one
+        mark = (start - sets) / len(self)
         numbers = []
         for set_number, length in enumerate(self._lengths):
-            number = max(0, int(mark * length + 0.5))
+            number = max(0, int(mark * length + 0.5))  # (k + 1/2) / length < mark, up to rounding of floats
             while number and self._mark(set_number, number - 1) >= mark:
                 number -= 1
             while self._mark(set_number, number) < mark:
@@ -113,17 +119,17 @@ class MixtureOrder:
 
 
 def mixture_lengths(sizes: Sequence[int], weights: Sequence[float | None]) -> list[int]:
-    """How many samples an epoch takes of each set.
+    """Number of samples that an epoch takes of each set.
 
-    Without weights every sample once. With weights the epoch is as long as all sets together, and each set has its
-    share of it, rounded so that the sum is exact.
+    Without weights, every sample once. With weights, the epoch is as long as all sets together, and set i gets the
+    share ``w_i / sum(w)`` of it, rounded by largest remainders so that the sum is exact.
 
     Args:
         sizes: Samples in each set.
         weights: Relative weight of each set; all ``None`` for no weights.
 
     Raises:
-        ConfigError: If only some sets have a weight, one is not above zero, or a set would get no sample.
+        ConfigError: If only some sets have a weight, one is not above zero, or a set would get no samples.
 
     Examples:
         >>> mixture_lengths([100, 50], [None, None]), mixture_lengths([100, 50], [1, 1])
@@ -135,7 +141,7 @@ def mixture_lengths(sizes: Sequence[int], weights: Sequence[float | None]) -> li
     if len(given) < len(sizes):
         raise ConfigError(f"weights of the training sets: {list(weights)}; give every set a weight, or none")
     if any(weight <= 0 for weight in given):
-        raise ConfigError(f"weights of the training sets: {given}; all must be above 0, leave a set out instead")
+        raise ConfigError(f"weights of the training sets: {given}; all must be above 0; leave a set out instead")
     total = sum(sizes)
     exact = [total * weight / sum(given) for weight in given]
     lengths = [int(value) for value in exact]
@@ -144,7 +150,7 @@ def mixture_lengths(sizes: Sequence[int], weights: Sequence[float | None]) -> li
         lengths[set_number] += 1
     if 0 in lengths:
         raise ConfigError(
-            f"weights of the training sets: {given} give set {lengths.index(0)} no sample in an epoch of {total}; "
+            f"weights of the training sets: {given} give set {lengths.index(0)} no samples in an epoch of {total}; "
             "raise its weight, or leave it out"
         )
     return lengths

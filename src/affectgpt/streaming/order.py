@@ -13,9 +13,9 @@ from affectgpt.errors import ConfigError
 class EpochOrder:
     """The global sequence of samples in one epoch.
 
-    Shuffled, the shards are permuted, taken in groups of ``mix_shards``, and the samples of each group permuted: so the
-    samples of a batch come from several shards, and no more than ``mix_shards`` need be open at a time. Unshuffled, it
-    is the order of packing.
+    With shuffling, the shards are permuted and taken in groups of ``mix_shards``, and the samples of each group are
+    permuted. So the samples of a batch come from several shards, but no more than ``mix_shards`` are open at a time.
+    Without shuffling, it is the order of packing.
 
     Args:
         counts: Samples in each shard.
@@ -47,7 +47,7 @@ class EpochOrder:
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The samples at positions ``start`` to ``stop - 1`` of the sequence, as (shard, position in the shard).
 
-        Only the groups that are touched are laid out, one at a time.
+        Only the groups in this range are generated, one at a time.
         """
         number = bisect_right(self._begins, start) - 1
         while number < len(self._groups) and self._begins[number] < stop:
@@ -67,16 +67,16 @@ class EpochOrder:
 
 
 def share_of_rank(num_samples: int, rank: int, world_size: int) -> tuple[tuple[int, int], ...]:
-    """The positions that a rank reads where nothing may be left out: the same number on every rank.
+    """The positions that a rank reads if no sample may be left out: the same number on every rank.
 
-    Each rank has one run of neighbours. Where the samples do not divide evenly, the last rank reads the first ones
-    again. See ``EpochPlan`` for training, where nothing may come twice.
+    Each rank reads one contiguous run. If the samples do not divide evenly, the last rank also reads the first ones
+    again. See ``EpochPlan`` for training, where no sample may be read twice.
 
     Returns:
         One interval ``(start, stop)``, and possibly more from the beginning.
 
     Raises:
-        ConfigError: If there is no such rank, or fewer samples than ranks.
+        ConfigError: If the rank does not exist, or there are fewer samples than ranks.
 
     Examples:
         >>> share_of_rank(10, 0, 3), share_of_rank(10, 2, 3)
@@ -86,7 +86,7 @@ def share_of_rank(num_samples: int, rank: int, world_size: int) -> tuple[tuple[i
     size = -(-num_samples // world_size)
     start, stop = rank * size, (rank + 1) * size
     pieces = []
-    while start < stop:  # more than one lap where several ranks lie behind the end
+    while start < stop:  # more than one lap if several ranks start after the end
         first = start % num_samples
         length = min(stop - start, num_samples - first)
         pieces.append((first, first + length))
@@ -95,10 +95,10 @@ def share_of_rank(num_samples: int, rank: int, world_size: int) -> tuple[tuple[i
 
 
 def check_ranks(num_samples: int, rank: int, world_size: int) -> None:
-    """Refuse what would leave a rank idle.
+    """Refuse settings that would leave a rank without samples.
 
     Raises:
-        ConfigError: If there is no such rank, or fewer samples than ranks.
+        ConfigError: If the rank does not exist, or there are fewer samples than ranks.
     """
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank {rank} of {world_size} does not exist; ranks count from 0")

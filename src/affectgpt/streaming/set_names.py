@@ -1,4 +1,4 @@
-"""Short names that tell the sets of a mixture apart, for the keys of their samples."""
+"""Short names that distinguish the sets of a mixture, for the keys of their samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from affectgpt.shards.index import ShardIndex
 
 
 def set_names(indexes: Sequence[ShardIndex]) -> tuple[str, ...]:
-    """The shortest ends of the sets' paths that differ; a set that is given twice is numbered.
+    """The shortest ends of the sets' paths that are distinct; repeated sets are numbered.
 
-    Of a URL only the path counts: what comes before and after it may be secret.
+    Only the path of a URL is used: other components may be secret.
 
     Examples:
         >>> set_names([ShardIndex((), folder=Path(folder)) for folder in ("/a/mer/train", "/a/demo/train")])

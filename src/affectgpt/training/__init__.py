@@ -1,1 +1,1 @@
-"""What training needs beside the model: the optimiser's groups and schedule, and sharding."""
+"""What training needs besides the model: optimiser, sharding, and callbacks that keep a run safe and resumable."""

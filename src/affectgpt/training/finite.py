@@ -1,4 +1,4 @@
-"""Keeps a run alive over a step that is not finite, stops it before there are many, and keeps such weights off disk."""
+"""Skips steps that are not finite, stops a run that has too many, and keeps weights that are not finite off disk."""
 
 from __future__ import annotations
 
@@ -23,30 +23,29 @@ log = logging.getLogger(__name__)
 REPORT = "non_finite.jsonl"
 MAX_NAMES = 3
 LARGEST_GRADIENT = 1e18
-"""Above it the square of a gradient overflows in float32, and the moments of Adam with it: the weight never moves
-again."""
+"""Above it g^2 overflows in float32, and with it Adam's second moment: the weight then never moves again."""
 
 
 class FiniteGuard(lightning.Callback):
-    """Leaves out an optimiser step whose loss or gradients are not finite, on all ranks alike.
+    """Skips an optimiser step whose loss or gradients are not finite, on all ranks.
 
-    Before each optimiser step the ranks vote: if one of them has a loss or a gradient that is NaN or infinite, none
-    takes the step, and weights and moments stay as they were. So it is for gradients above ``LARGEST_GRADIENT``. The
-    keys of the samples of every rank are written to ``non_finite.jsonl``. One number a step is exchanged, and read
-    once: whether to step must be known before the optimiser is called. ``affectgpt fit`` has one unless its
-    configuration names its own.
+    Before each optimiser step the ranks vote: if one of them has a loss or a gradient that is NaN or infinite, or a
+    gradient above ``LARGEST_GRADIENT``, no rank takes the step, and weights and moments stay as they were. The keys of
+    the samples of every rank are written to ``non_finite.jsonl``. The ranks exchange one number per step and wait for
+    it, because the decision must be known before the optimiser is called. ``affectgpt fit`` adds this callback unless
+    the configuration has one.
 
-    Weights that are not finite are never written into a checkpoint, and end the run with an error.
+    Weights that are not finite are never written to a checkpoint, and end the run with an error.
 
     Args:
-        max_skipped: Steps that may be left out in the whole run; one more stops it.
+        max_skipped: Steps that may be skipped in the whole run; one more stops it.
         folder: Where the file is written; by default the trainer's ``default_root_dir``.
 
     Raises:
-        ConfigError: If ``max_skipped`` is negative, or the precision is ``16-mixed``, whose scaler skips steps itself.
-        DataError: While training, if more steps than ``max_skipped`` are not finite, if none was, or if the weights are
-            not finite any more.
-        CheckpointError: If a checkpoint of weights that are not finite is asked for.
+        ConfigError: If ``max_skipped`` is negative, or the precision is ``16-mixed``, whose scaler itself skips steps.
+        DataError: During training, if more than ``max_skipped`` steps are not finite, if all steps were skipped, or if
+            the weights are no longer finite.
+        CheckpointError: If weights that are not finite would be written to a checkpoint.
     """
 
     def __init__(self, max_skipped: int = 10, folder: str | None = None) -> None:
@@ -61,15 +60,15 @@ class FiniteGuard(lightning.Callback):
         self._keys: list[str] = []
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Refuse a precision that has a guard of its own.
+        """Refuse a precision whose scaler skips steps itself.
 
         Raises:
             ConfigError: If the precision is ``16-mixed``.
         """
         if trainer.precision == "16-mixed":
             raise ConfigError(
-                "FiniteGuard does not go together with precision 16-mixed, whose gradient scaler skips steps by "
-                "design; use bf16-mixed, or leave the guard out"
+                "FiniteGuard does not work with precision 16-mixed, whose gradient scaler skips steps by design; use "
+                "bf16-mixed, or leave the guard out"
             )
 
     def on_train_batch_start(
@@ -87,10 +86,10 @@ class FiniteGuard(lightning.Callback):
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Vote, and take the gradients away if a rank votes against the step.
+        """Vote, and remove the gradients if a rank votes against the step.
 
         Raises:
-            DataError: If more steps than ``max_skipped`` were left out.
+            DataError: If more than ``max_skipped`` steps were skipped.
         """
         losses, keys = torch.stack(self._losses), self._keys
         self._losses, self._keys = [], []
@@ -106,49 +105,50 @@ class FiniteGuard(lightning.Callback):
         samples = first_few(key for rank in everyone for key in rank["keys"])
         if names := _not_finite(trainer, pl_module):
             raise DataError(
-                f"training stopped at step {trainer.global_step}: {_weights(names)}, and no step can mend them. The "
-                f"step has the samples {samples}; {report} has more. Go on from an earlier checkpoint with a lower "
-                "optim.lr, or give trainer.gradient_clip_val"
+                f"training stopped at step {trainer.global_step}: {_weights(names)}, and no further step can repair "
+                f"them. The step trained on the samples {samples}; {report} has the details. Resume from an earlier "
+                "checkpoint with a lower optim.lr, or set trainer.gradient_clip_val"
             )
         if self.num_skipped > self.max_skipped:
             raise DataError(
                 f"training stopped at step {trainer.global_step}: {self.num_skipped} steps had a loss or a gradient "
-                f"that is not finite, and max_skipped is {self.max_skipped}. The last has the samples {samples}; "
-                f"{report} names those of each. Look at these, then lower optim.lr, or give trainer.gradient_clip_val"
+                f"that is not finite, and max_skipped is {self.max_skipped}. The last one trained on the samples "
+                f"{samples}; {report} lists those of every such step. Check them, then lower optim.lr or set "
+                "trainer.gradient_clip_val"
             )
         log.warning(
-            "step %d is left out: its loss or gradients are not finite; samples %s; see %s",
+            "step %d is skipped: its loss or gradients are not finite; samples %s; see %s",
             *(trainer.global_step, samples, report),
         )
         for parameter in pl_module.parameters():
-            parameter.grad = None  # an optimiser passes over what has no gradient
+            parameter.grad = None  # an optimiser skips parameters without a gradient
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Refuse to end well a run that learnt nothing, or whose weights are lost.
+        """Fail a run that learnt nothing, or whose weights are not finite.
 
         Raises:
-            DataError: If no step was taken, or the weights are not finite.
+            DataError: If every step was skipped, or the weights are not finite.
         """
         if names := _not_finite(trainer, pl_module):
             raise DataError(
-                f"training ended, but {_weights(names)}; go on from an earlier checkpoint, with a lower optim.lr"
+                f"training ended, but {_weights(names)}; resume from an earlier checkpoint, with a lower optim.lr"
             )
         if self.num_skipped and not self._num_taken:
             raise DataError(
-                f"training ended, but learnt nothing: all its steps ({self.num_skipped}) had a loss or a gradient "
-                f"that is not finite; {self._path(trainer)} names the samples of each"
+                f"training ended, but learnt nothing: all its steps ({self.num_skipped}) had a loss or a gradient that "
+                f"is not finite; {self._path(trainer)} lists the samples of each step"
             )
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Other ranks may be elsewhere now: a checkpoint is judged without asking them."""
+        """Check later checkpoints on this rank alone: after an error other ranks may no longer answer."""
         self._alone = not isinstance(exception, SIGTERMException)
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse to write weights that are not finite; every rank must call it.
+        """Refuse to save weights that are not finite; every rank must call this.
 
         Raises:
             CheckpointError: If a trained weight is NaN or infinite.
@@ -156,15 +156,15 @@ class FiniteGuard(lightning.Callback):
         if names := _not_finite(trainer, pl_module, alone=self._alone):
             raise CheckpointError(
                 f"no checkpoint is written at step {trainer.global_step}: {_weights(names)}. Earlier checkpoints are "
-                "as they were; go on from one of them, with a lower optim.lr or with trainer.gradient_clip_val"
+                "unchanged; resume from one of them, with a lower optim.lr or with trainer.gradient_clip_val"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps were left out, and how many were taken."""
+        """The numbers of skipped steps and of steps taken."""
         return {"num_skipped": self.num_skipped, "num_taken": self._num_taken}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue the counts."""
         self.num_skipped = state_dict["num_skipped"]
         self._num_taken = state_dict.get("num_taken", 0)
 
@@ -172,7 +172,7 @@ class FiniteGuard(lightning.Callback):
         return Path(self.folder or trainer.default_root_dir) / REPORT
 
     def _report(self, trainer: lightning.Trainer, facts: dict[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
-        """Add a line about the step, with the facts of every rank."""
+        """Append a line about the step, with the samples of every rank."""
         everyone: list[Any] = [facts]
         if trainer.world_size > 1:
             everyone = [None] * trainer.world_size
@@ -187,7 +187,7 @@ class FiniteGuard(lightning.Callback):
 
 
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Whether no gradient holds NaN or infinity, as a bool on the device; of shards, this rank's own are looked at.
+    """Whether no gradient holds NaN or infinity, as a bool on the device; of sharded tensors, only this rank's shard.
 
     Examples:
         >>> weight = nn.Parameter(torch.ones(2))
@@ -199,29 +199,29 @@ def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 def gradients_are_usable(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Whether all gradients are finite and not above ``LARGEST_GRADIENT``, as a bool on the device."""
+    """Whether all gradients are finite and at most ``LARGEST_GRADIENT``, as a bool on the device."""
     return _largest(parameters) <= LARGEST_GRADIENT  # NaN is not
 
 
 def _largest(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Largest magnitude of a gradient on the device, NaN if one is; of shards, this rank's own are looked at."""
+    """Largest absolute gradient, on the device; NaN if any is NaN; of sharded tensors, only this rank's shard."""
     grads = [p.grad.to_local() if isinstance(p.grad, DTensor) else p.grad for p in parameters if p.grad is not None]
-    grads = [grad for grad in grads if grad.numel()]  # a rank may hold no row of a small matrix
+    grads = [grad for grad in grads if grad.numel()]  # a rank may hold no rows of a small matrix
     if not grads:
         return torch.tensor(0.0)
-    # a sum of finite numbers may overflow; a largest magnitude cannot
+    # a sum of finite numbers may overflow; the largest magnitude cannot
     return torch.stack([norm.float() for norm in torch._foreach_norm(grads, float("inf"))]).max()
 
 
 def _not_finite(trainer: lightning.Trainer, module: nn.Module, *, alone: bool = False) -> list[str]:
-    """Names of trained weights with NaN or infinity, and of running statistics with NaN.
+    """Names of trained weights that hold NaN or infinity, and of running statistics that hold NaN.
 
-    Ranks that hold the same weights come to the same answer; where they hold shards, all ranks must call it.
+    Ranks that hold the same weights get the same names; if they hold shards, all ranks must call this.
 
     Args:
         trainer: The trainer.
         module: The model.
-        alone: Whether other ranks may be elsewhere, so that only this rank's shards are looked at.
+        alone: Whether to check only this rank's shards, because other ranks may not answer.
     """
     named: list[tuple[str, Tensor]] = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     named += [

@@ -1,4 +1,4 @@
-"""Runs a batch in halves where a device's memory does not hold it whole."""
+"""Runs a batch in halves if it does not fit into a device's memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ T = TypeVar("T")
 
 
 def in_halves(run: Callable[[slice], list[T]], keys: Sequence[str], device: torch.device) -> list[T]:
-    """Run a batch, or its halves, or theirs.
+    """Run a batch, halved again and again until its pieces fit into memory.
 
     Args:
-        run: Gives one result a clip for a stretch of the batch.
+        run: Returns one result per clip for a slice of the batch.
         keys: The clips' keys.
-        device: Whose memory it is.
+        device: The device that runs the batch.
 
     Returns:
-        One result a clip, in order.
+        One result per clip, in order.
 
     Raises:
-        DataError: If the memory does not hold one clip.
+        DataError: If a single clip does not fit into memory.
 
     Examples:
         >>> in_halves(lambda part: [n * n for n in range(5)[part]], "abcde", torch.device("cpu"))
@@ -42,10 +42,10 @@ def _run(run: Callable[[slice], list[T]], keys: Sequence[str], device: torch.dev
     except torch.OutOfMemoryError as error:
         if stop - start <= 1:
             raise DataError(
-                f"clip {keys[start]!r} does not fit into the memory of {device} ({error}); take fewer or smaller "
+                f"clip {keys[start]!r} does not fit into the memory of {device} ({error}); use fewer or smaller "
                 "frames, or weights in half precision (dtype)"
             ) from error
-    # out of the except block, which keeps the failed run's tensors alive
+    # outside the except block, which keeps the failed run's tensors alive
     if device.type == "cuda":
         torch.cuda.empty_cache()
     log.warning("%d clips do not fit into the memory of %s; trying half as many", stop - start, device)

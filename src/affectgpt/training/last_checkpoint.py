@@ -1,4 +1,4 @@
-"""Keeps ``last.ckpt`` the last: written whenever a checkpoint was due, also where the watched figure got no better."""
+"""Writes ``last.ckpt`` whenever a checkpoint was due, even if the monitored figure did not improve."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from affectgpt.lightning_privates import save_last_checkpoint, saved_at_this_ste
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes the ``last.ckpt`` of every ``ModelCheckpoint(save_last=True)`` that left it out.
+    """Writes ``last.ckpt`` for every ``ModelCheckpoint(save_last=True)`` that did not.
 
-    Lightning 2.6 writes ``last.ckpt`` only beside a new best checkpoint. With ``monitor`` and a figure that stays where
-    it is, the file grows old in silence, and whoever resumes from it loses what was learnt since. It must come after
+    Lightning 2.6 writes ``last.ckpt`` only beside a new best checkpoint. If the monitored figure no longer improves,
+    the file silently falls behind, and a run resumed from it loses what was learnt since. This callback must come after
     the checkpoint callbacks: append it to ``trainer.callbacks``, as ``affectgpt fit`` does. It is a ``Checkpoint``
-    itself, because Lightning calls these after all others at the end of an epoch.
+    itself, because Lightning calls these after all other callbacks at the end of an epoch.
     """
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write where a checkpoint was due by the number of steps."""
+        """Write if a checkpoint was due after this number of steps."""
         for saver in _watching(trainer):
             every = steps_between_checkpoints(saver)
             if every and trainer.global_step and trainer.global_step % every == 0:
                 _save(saver, trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write where a checkpoint was due by the number of epochs."""
+        """Write if a checkpoint was due after this number of epochs."""
         for saver in _watching(trainer):
             if saver.every_n_epochs and (trainer.current_epoch + 1) % saver.every_n_epochs == 0:
                 _save(saver, trainer)
@@ -39,7 +39,7 @@ class LastCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Write one where the run is told to stop (SIGTERM), and no callback has saved on its own account."""
+        """Write if SIGTERM stops the run, unless another callback has saved."""
         if not isinstance(exception, SIGTERMException) or trainer.fast_dev_run or trainer.sanity_checking:  # type: ignore[attr-defined]
             return
         savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
@@ -57,7 +57,7 @@ def _save(saver: ModelCheckpoint, trainer: lightning.Trainer) -> None:
 
 
 def _watching(trainer: lightning.Trainer) -> list[ModelCheckpoint]:
-    """The callbacks that keep a last checkpoint and may pass over one that is due."""
+    """The callbacks that keep a last checkpoint and may skip one that is due."""
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return []
     found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]

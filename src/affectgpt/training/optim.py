@@ -24,14 +24,14 @@ class OptimSpec:
 
     Attributes:
         lr: Learning rate after the warm-up.
-        lr_of: Learning rate of single parts, by the start of the parameter's name: ``{"encoders": 1e-3}``.
-        weight_decay: Weight decay of matrices; vectors, biases and norms have none.
+        lr_of: Learning rates of some parameters, by the prefix of their names: ``{"encoders": 1e-3}``.
+        weight_decay: Weight decay of matrices; vectors, biases and norms are not decayed.
         betas: Averaging factors of AdamW.
         warmup_steps: Steps of the linear warm-up, counted in optimiser steps.
-        warmup_lr_factor: Where the warm-up starts, as a share of ``lr``.
+        warmup_lr_factor: Learning rate at the start of the warm-up, as a share of ``lr``.
         schedule: ``constant``, or ``cosine`` down to ``end_lr_factor``.
         total_steps: Optimiser steps of the whole run; needed by ``cosine``.
-        end_lr_factor: Where ``cosine`` ends, as a share of ``lr``.
+        end_lr_factor: Learning rate at the end of ``cosine``, as a share of ``lr``.
     """
 
     lr: float = 1e-5
@@ -46,7 +46,7 @@ class OptimSpec:
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise ConfigError(f"optim: no schedule is called {self.schedule!r}; known: {', '.join(SCHEDULES)}")
+            raise ConfigError(f"optim: unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
         if self.schedule == "cosine" and not self.total_steps:
             raise ConfigError("optim: the cosine schedule needs total_steps, the optimiser steps of the whole run")
 
@@ -73,7 +73,7 @@ class OptimSpec:
         return {**asdict(self), "betas": list(self.betas)}
 
     def factor(self, step: int) -> float:
-        """Share of the learning rate at an optimiser step.
+        """Learning rate at an optimiser step, as a share of ``lr``.
 
         Examples:
             >>> spec = OptimSpec(warmup_steps=10, warmup_lr_factor=0.1)
@@ -91,15 +91,15 @@ class OptimSpec:
 def build_optimizer(
     named_parameters: Iterable[tuple[str, nn.Parameter]], spec: OptimSpec
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW over the trainable parameters, and its schedule.
+    """Build AdamW over the trainable parameters, and its schedule.
 
     Args:
         named_parameters: Names as in the model's state dict.
         spec: The settings.
 
     Raises:
-        ConfigError: If nothing is trainable, or a name in ``lr_of`` fits no parameter at all; of a frozen one it is a
-            warning.
+        ConfigError: If nothing is trainable, or a prefix in ``lr_of`` matches no parameter; if it matches only frozen
+            ones, a warning is logged.
     """
     named = list(named_parameters)
     trainable = [(name, p) for name, p in named if p.requires_grad]

@@ -1,4 +1,4 @@
-"""Keeps the states of the random generators in checkpoints: a resumed run draws what one run would have drawn."""
+"""Keeps the states of the random generators in checkpoints, so that a resumed run draws the same numbers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ log = logging.getLogger(__name__)
 
 
 class RandomStates(lightning.Callback):
-    """Stores the generators of Python, NumPy and torch (CPU and this rank's GPU), of every rank, and restores them.
+    """Stores the generators of Python, NumPy and torch (CPU and this rank's GPU), for every rank, and restores them.
 
-    With dropout, a resumed run then ends with the weights of one that was never stopped. Two things between batches
-    draw from the same generators: an iterator over a loader takes one number when it begins, and so does that of a
-    validation. So the states are put back before the first iterator of an epoch, or before the first batch in the
-    middle of one; and a validation leaves them as it found them, because it may or may not be run again after a
-    checkpoint.
+    A resumed run with dropout then ends with the same weights as one that was never stopped. Besides the batches, every
+    new iterator over a loader draws one number from the same generators, in training and in validation. So the states
+    are restored before the first iterator of an epoch is made or, in the middle of an epoch, before the first batch;
+    and they are restored after each validation, because a resumed run may or may not repeat it.
 
     Args:
-        seed: The seed of the run. Where the checkpoint was written with another one, the draws begin anew from this
-        one.
+        seed: The seed of the run. If the checkpoint was written with another seed, the generators start from this one.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -37,17 +35,17 @@ class RandomStates(lightning.Callback):
         self._alone = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Put the states back; resumed after the last batch of an epoch, Lightning calls no hook for the next one."""
+        """Restore the states; Lightning calls no epoch hook if it resumes after the last batch of an epoch."""
         self._restore()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Put the states back, before the epoch's first iterator draws."""
+        """Restore the states before the epoch's first iterator draws."""
         self._restore()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Put the states back in the middle of an epoch, whose iterator had drawn before they were stored."""
+        """Restore the states in the middle of an epoch, whose iterator had drawn before they were stored."""
         if batch_idx > 0:
             self._restore()
         self._pending = None
@@ -55,22 +53,22 @@ class RandomStates(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note the states that a validation must leave."""
+        """Note the states to restore after a validation."""
         self._after_batch = draw_states()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take back what the validation drew."""
+        """Undo the draws of the validation."""
         if self._after_batch is not None and not trainer.sanity_checking:
             set_states(self._after_batch)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Other ranks may be elsewhere now: a checkpoint is written without their states."""
+        """Write later checkpoints without the states of other ranks, which may no longer answer after an error."""
         self._alone = not isinstance(exception, SIGTERMException)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of every rank, as plain values; every rank must call it."""
+        """The states of every rank, as plain values; every rank must call this."""
         ranks: list[Any] = [draw_states()]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             world = torch.distributed.get_world_size()
@@ -92,11 +90,11 @@ class RandomStates(lightning.Callback):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
         if state_dict["seed"] != self.seed:
-            log.warning("the seed is another one: random draws, such as dropout, begin anew")
+            log.warning("the checkpoint was written with another seed: random draws, such as dropout, start anew")
         elif len(ranks) != world:
             log.warning(
-                "the checkpoint has the random generators of %d ranks, and there are %d: random draws, such as "
-                "dropout, begin anew",
+                "the checkpoint has the random generators of %d ranks, but this run has %d ranks: random draws, such "
+                "as dropout, start anew",
                 *(len(ranks), world),
             )
         else:
@@ -138,7 +136,7 @@ def draw_states() -> dict[str, Any]:
 
 
 def set_states(states: dict[str, Any]) -> None:
-    """Put states back that ``draw_states`` gave."""
+    """Restore states that ``draw_states`` returned."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     inner = states["numpy"]["state"]

@@ -1,4 +1,4 @@
-"""Notices that a rank of a distributed run has stopped or is gone, and names it."""
+"""Detects that a rank of a distributed run has stopped or is gone, and names it."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from affectgpt.errors import ConfigError
 
 FOLDER = ".ranks"
 RANKS_A_SECOND = 50
-"""So many ranks may give a sign of life each second, for the sake of a shared file system."""
+"""Most signs of life per second from all ranks together, to spare a shared file system."""
 
 _LOST = re.compile(r"connection (closed|reset|refused)|timed? ?out|broken pipe|gloo|nccl|\bstore\b", re.IGNORECASE)
 
 
 class RankWatch(lightning.Callback):
-    """Every rank gives signs of life in files beside the run; one that gives none for too long ends the others.
+    """Has every rank give signs of life in files beside the run, and ends the run if one gives none for too long.
 
-    A rank that is stopped, or hangs with its machine, would be waited for until the collectives give up, half an hour
-    later, with an error that names nobody. A rank that is killed breaks the connections of the others, whose error
-    gives an address and no rank. The signs come from a thread, so that long work, such as writing a checkpoint, is not
-    taken for a stop. It is a context, in which the signs are given.
+    If a rank is stopped, or hangs with its machine, the others wait for it until the collectives time out half an hour
+    later, with an error that does not name the rank. If a rank is killed, the others' connections break, and their
+    error gives an address but no rank. A thread gives the signs, so that long work, such as writing a checkpoint, does
+    not count as a stop. Use it as a context manager.
 
     Args:
         timeout: Seconds without a sign of life after which a rank counts as lost.
-        end: Is given the message when that happens, and ends the process: its main thread waits in the middle of an
-            exchange that nobody will finish, where no exception reaches it.
+        end: Called with the message when that happens; must end the process, whose main thread waits in a collective
+            that will never finish and where no exception reaches it.
 
     Attributes:
-        lost: What happened, where another rank was the reason of an error.
+        lost: What happened to another rank, if that caused an error here.
 
     Raises:
         ConfigError: If ``timeout`` is not positive.
@@ -48,7 +48,7 @@ class RankWatch(lightning.Callback):
 
     def __init__(self, timeout: float, end: Callable[[str], None]) -> None:
         if timeout <= 0:
-            raise ConfigError(f"rank_timeout={timeout:g}: give a number of seconds above 0")
+            raise ConfigError(f"rank_timeout is {timeout:g}, but must be a number of seconds above 0")
         self.timeout = timeout
         self.end = end
         self.lost: str | None = None
@@ -58,7 +58,7 @@ class RankWatch(lightning.Callback):
         self._over = threading.Event()
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Begin to give signs of life."""
+        """Start giving signs of life."""
         if trainer.world_size == 1 or "://" in str(trainer.default_root_dir):
             return
         self._rank, self._world = trainer.global_rank, trainer.world_size
@@ -66,7 +66,7 @@ class RankWatch(lightning.Callback):
         self._folder = Path(trainer.default_root_dir, FOLDER)
         self._folder.mkdir(parents=True, exist_ok=True)
         if trainer.is_global_zero:
-            for left in self._folder.glob("*.json"):  # by a run that was killed
+            for left in self._folder.glob("*.json"):  # left by a run that was killed
                 if not left.name.startswith(self._run):
                     left.unlink(missing_ok=True)
         self._give_sign()
@@ -75,13 +75,13 @@ class RankWatch(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note how far this rank is."""
+        """Record this rank's progress."""
         self._step = trainer.global_step
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Find out whether another rank is the reason of an error."""
+        """Find out whether another rank caused an error."""
         if self._run and isinstance(exception, RuntimeError) and _LOST.search(str(exception)):
             self.lost = self._find()
 
@@ -92,12 +92,12 @@ class RankWatch(lightning.Callback):
         self._over.set()
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Leave without being missed: of a rank that ends with an error, the last sign stays."""
+        """Remove this rank's sign, unless it ends with an error: then the others must notice its absence."""
         self._over.set()
         if self._run:
             self._file(self._rank).unlink(missing_ok=True)
             with suppress(OSError):
-                self._folder.rmdir()  # by the last rank
+                self._folder.rmdir()  # the last rank removes it
 
     def _file(self, rank: int) -> Path:
         return self._folder / f"{self._run}-{rank}.json"
@@ -120,13 +120,13 @@ class RankWatch(lightning.Callback):
                 looked = time.monotonic()
                 missed = self._silent_for(self.timeout)
             except OSError:
-                continue  # the file system does not answer: nothing can be said of the others
+                continue  # the file system does not answer: the state of the others is unknown
             if missed and not self._over.is_set():
                 self.end(f"{self._names(missed)} gave no sign of life for {self.timeout:g} s (rank_timeout)" + _GO_ON)
 
     def _silent_for(self, seconds: float) -> list[int]:
-        """Ranks whose last sign is so much older than this rank's; those that never gave one are not known."""
-        now = self._file(self._rank).stat().st_mtime  # the clock of the file system, for all
+        """Ranks whose last sign is that much older than this rank's; ranks that never gave one are not counted."""
+        now = self._file(self._rank).stat().st_mtime  # the file system's clock, the same for all ranks
         found = []
         for rank in set(range(self._world)) - {self._rank}:
             with suppress(FileNotFoundError):
@@ -135,7 +135,7 @@ class RankWatch(lightning.Callback):
         return found
 
     def _find(self) -> str | None:
-        """Which rank an error came from: one that gives no more signs, or else one that lags behind."""
+        """Find the rank that caused an error: one that gives no more signs, or else one that lags behind."""
         with suppress(OSError):
             until = time.monotonic() + 5 * self._seconds
             while time.monotonic() < until:
@@ -145,7 +145,7 @@ class RankWatch(lightning.Callback):
             steps = {rank: self._sign(rank).get("step", self._step) for rank in range(self._world)}
             behind = [rank for rank, step in steps.items() if step < self._step]
             if behind:
-                return f"{self._names(behind)} is alive, but came no further than step {steps[behind[0]]}" + _GO_ON
+                return f"{self._names(behind)} is alive, but did not get beyond step {steps[behind[0]]}" + _GO_ON
         return None
 
     def _sign(self, rank: int) -> dict[str, Any]:
@@ -164,4 +164,4 @@ class RankWatch(lightning.Callback):
         return ", ".join(named) + (f" and {len(ranks) - 3} more" if len(ranks) > 3 else "")
 
 
-_GO_ON = "; the run cannot go on without it. Start it again with --ckpt_path and the last checkpoint"
+_GO_ON = "; the run cannot continue without it. Start it again with --ckpt_path and the last checkpoint"

@@ -1,4 +1,4 @@
-"""Says what a resumed run restores and what it takes from its own configuration, and sees to it that this is true."""
+"""Reports and controls what a resumed run restores from its checkpoint and what it takes from its configuration."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.training.run_settings import Change, changed_settings, settings_of
 
 SETTINGS = "affectgpt_run"
-"""Where a checkpoint keeps the settings of its run."""
+"""Key under which a checkpoint keeps the settings of its run."""
 
 
 class ResumeReport(lightning.Callback):
-    """Notes the settings of a run in its checkpoints, and on resuming from one tells what has become of each change.
+    """Records the settings of a run in its checkpoints; on resuming, applies changed settings and reports them.
 
-    Lightning restores an optimiser with its learning rates, and a callback with its patience, so that a value that was
-    changed in the configuration would do nothing, and be written into the next checkpoint as if it had. Here what the
-    configuration says is what happens: the moments are kept, and the optimiser, its schedule and the callbacks get
-    their new settings. What cannot be taken over is refused.
+    Lightning restores an optimiser with its stored learning rates, and a callback with its stored patience. A value
+    that was changed in the configuration would have no effect, yet the next checkpoint would record it. Here the
+    configuration decides: the moments are kept, and the optimiser, its schedule and the callbacks get their new
+    settings. Changes that cannot be applied are refused.
 
     Args:
         config: The configuration of the command line.
-        tell: Takes the lines of the report.
+        tell: Called with each line of the report.
 
     Attributes:
-        resumed_step: The optimiser step that the run goes on from; ``None`` where it begins.
+        resumed_step: The optimiser step from which the run was resumed; ``None`` if it was not.
     """
 
     def __init__(self, config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class ResumeReport(lightning.Callback):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note the settings."""
+        """Record the settings."""
         checkpoint[SETTINGS] = self._settings(trainer, pl_module)
 
     def on_load_checkpoint(
@@ -53,7 +53,7 @@ class ResumeReport(lightning.Callback):
         """Bring what was stored in line with the configuration, and report.
 
         Raises:
-            CheckpointError: If other tensors are trained than those that the stored moments belong to.
+            CheckpointError: If the trained tensors are not those that the stored moments belong to.
         """
         if trainer.state.fn != "fit":
             return
@@ -74,11 +74,11 @@ class ResumeReport(lightning.Callback):
 def take_optimizer_settings(checkpoint: dict[str, Any], module: lightning.LightningModule) -> None:
     """Give the stored optimiser and schedule the settings of the module's ``optim``, and keep the moments.
 
-    Groups of parameters follow from the settings, so the moments are dealt out anew, tensor by tensor.
+    The settings decide the parameter groups, so the moments are assigned to the new groups tensor by tensor.
 
     Args:
         checkpoint: The checkpoint, changed in place.
-        module: A model with ``optim`` in its hyper-parameters; any other is left alone.
+        module: A model with ``optim`` in its hyper-parameters; nothing is done for any other.
 
     Raises:
         CheckpointError: If the checkpoint was written while other tensors were trained.
@@ -92,9 +92,9 @@ def take_optimizer_settings(checkpoint: dict[str, Any], module: lightning.Lightn
     if [len(group["params"]) for group in stored["param_groups"]] != [len(g["params"]) for g in then.param_groups]:
         raise CheckpointError(
             f"the checkpoint holds the moments of {sum(len(group['params']) for group in stored['param_groups'])} "
-            f"trained tensors in {len(stored['param_groups'])} groups, this configuration trains "
-            f"{sum(len(group['params']) for group in then.param_groups)} in {len(then.param_groups)}: it has another "
-            "'trainable' or 'lora'. Give it as it was, or begin from the weights alone with --start"
+            f"trained tensors in {len(stored['param_groups'])} groups, but this configuration trains "
+            f"{sum(len(group['params']) for group in then.param_groups)} in {len(then.param_groups)}: 'trainable' or "
+            "'lora' has changed. Set it as it was, or start from the weights alone with --start"
         )
     last = checkpoint["lr_schedulers"][0]["last_epoch"]
     for group, base, factor in zip(now.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
@@ -110,7 +110,7 @@ def take_optimizer_settings(checkpoint: dict[str, Any], module: lightning.Lightn
 def _with_groups_of(
     now: torch.optim.Optimizer, then: torch.optim.Optimizer, stored: Mapping[str, Any], module: nn.Module
 ) -> dict[str, Any]:
-    """The stored state as one of the optimiser ``now``; ``then`` has the groups that it was stored with."""
+    """The stored state, regrouped for the optimiser ``now``; ``then`` has the groups that it was stored with."""
     order = {id(p): number for number, p in enumerate(p for group in then.param_groups for p in group["params"])}
     moved = [order[id(p)] for group in now.param_groups for p in group["params"]]
     state, groups = dict(stored["state"]), now.state_dict()["param_groups"]
@@ -124,14 +124,14 @@ def _with_groups_of(
 
 
 def _fitting(optim: Mapping[str, Any], module: nn.Module) -> dict[str, float]:
-    """The learning rates of single parts that a trained tensor still belongs to."""
+    """The entries of ``lr_of`` that still match a trained tensor."""
     names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
     given = optim.get("lr_of") or {}
     return {start: lr for start, lr in given.items() if any(name.startswith(start) for name in names)}
 
 
 def _keep_callback_settings(trainer: lightning.Trainer, checkpoint: dict[str, Any]) -> list[Change]:
-    """Take arguments of callbacks out of their stored states where the configuration says otherwise now."""
+    """Remove arguments from the stored states of callbacks if the configuration has changed them."""
     changes = []
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         state = checkpoint.get("callbacks", {}).get(callback.state_key)
@@ -145,7 +145,7 @@ def _keep_callback_settings(trainer: lightning.Trainer, checkpoint: dict[str, An
 
 
 def _settings_without_record(checkpoint: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an older checkpoint, as far as it knows them; the others count as unchanged."""
+    """The settings of an older checkpoint, as far as it holds them; the others count as unchanged."""
     data = {**now["data"], "args": dict(checkpoint.get("datamodule_hyper_parameters") or now["data"].get("args") or {})}
     return {**now, "model": dict(checkpoint.get("hyper_parameters") or {}), "data": data}
 
@@ -156,11 +156,11 @@ def _report(trainer: lightning.Trainer, checkpoint: Mapping[str, Any], changes: 
     rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(group["lr"] for group in groups))
     restored = ["weights", f"moments of {sum(len(group['params']) for group in groups)} tensors"]
     restored.append(f"schedule at step {checkpoint['global_step']} (learning rate {rates})")
-    restored += ["place in the data"] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
+    restored += ["position in the data"] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
     restored += [key.partition("{")[0] for key in checkpoint.get("callbacks", {})]
     taken = ", ".join(f"{change.name} {change.now!r} (was {change.then!r})" for change in changes)
     return [
-        f"going on from {trainer.ckpt_path}: epoch {checkpoint['epoch']}, step {checkpoint['global_step']}, {done} "
+        f"resuming from {trainer.ckpt_path}: epoch {checkpoint['epoch']}, step {checkpoint['global_step']}, {done} "
         "batches of the epoch done",
         f"  restored: {', '.join(restored)}",
         f"  taken from this configuration: {taken or 'no setting differs'}",

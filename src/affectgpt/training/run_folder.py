@@ -1,4 +1,4 @@
-"""Keeps a folder of checkpoints to one run at a time, and to one configuration."""
+"""Reserves a folder of checkpoints for one run at a time, and for one configuration."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ log = logging.getLogger(__name__)
 RECORD = "run.json"
 LOCK = ".run.lock"
 LOCK_SECONDS = 10.0
-"""How long to wait for the lock of a run that is gone: after a kill its workers hold it for some seconds more."""
+"""Seconds to wait for the lock of a run that is gone: after a kill its workers hold it for some seconds more."""
 
 MAX_CHANGES = 6
 
 
 class RunFolder(lightning.Callback):
-    """Writes down which run writes into a folder of checkpoints, and refuses another one.
+    """Records which run writes into a folder of checkpoints, and refuses another one.
 
-    ``run.json`` gets the settings of the run when it starts. A run with other settings is refused where checkpoints lie
-    already, unless it goes on from one of them; so an experiment never replaces a trained model. While a run lasts, its
-    folder is locked, and a second run that would write the same files is refused. It is a context that gives the locks
-    back.
+    The settings of the run are written to ``run.json`` when it starts. A run with other settings is refused if the
+    folder already has checkpoints, unless it resumes from one of them; so an experiment never replaces a trained model.
+    During a run its folder is locked, and a second run that would write the same files is refused. Use it as a context
+    manager, which releases the locks.
 
     Args:
         config: The configuration of the command line.
         overwrite: Whether checkpoints of another configuration may be replaced.
 
     Raises:
-        ConfigError: When training starts, if another run is writing into the folder, or one of another configuration
-            left checkpoints there.
+        ConfigError: When training starts, if another run is writing into the folder, or a run with another
+            configuration left checkpoints there.
     """
 
     def __init__(self, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -64,10 +64,10 @@ class RunFolder(lightning.Callback):
         self._locks = []
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Claim the folders; all ranks are refused together."""
+        """Claim the folders; if one is refused, all ranks stop together."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        # the folder is looked through here; Lightning would warn of the record
+        # this class checks the folder; Lightning would warn about run.json
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         settings = settings_of(pl_module, trainer.datamodule, self.config)  # type: ignore[attr-defined]
         savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
@@ -81,8 +81,8 @@ class RunFolder(lightning.Callback):
                 problem = str(error)
             except OSError as error:
                 problem = (
-                    f"checkpoints cannot be written into {error.filename or 'their folder'} ({error.strerror}); give "
-                    "trainer.default_root_dir, or dirpath of ModelCheckpoint, another folder"
+                    f"checkpoints cannot be written into {error.filename or 'their folder'} ({error.strerror}); set "
+                    "trainer.default_root_dir, or dirpath of ModelCheckpoint, to another folder"
                 )
         problem = trainer.strategy.broadcast(problem)
         if problem is not None:
@@ -115,11 +115,14 @@ class RunFolder(lightning.Callback):
         except Timeout:
             owner = f" (process {record['process']} on {record['host']}, since {record['started']})" if record else ""
             raise ConfigError(
-                f"another run{owner} is writing checkpoints into {folder}: the two would replace each other's. Wait "
-                "for it, or give this one a folder of its own: trainer.default_root_dir, or dirpath of ModelCheckpoint"
+                f"another run{owner} is writing checkpoints into {folder}: the two would replace each other's files. "
+                "Wait for it to end, or give this run a folder of its own: trainer.default_root_dir, or dirpath of "
+                "ModelCheckpoint"
             ) from None
         except NotImplementedError:
-            log.warning("%s is on a file system without locks: a second run there would not be noticed", folder)
+            log.warning(
+                "the file system of %s has no locks: a second run that writes there would not be noticed", folder
+            )
             return
         self._locks.append(lock)
 
@@ -128,19 +131,19 @@ class RunFolder(lightning.Callback):
         if changes and not self.overwrite:
             more = f"; and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
             raise ConfigError(
-                f"{folder} holds {newest.name} of a run with another configuration, which this one would replace; "
+                f"{folder} holds {newest.name} of a run with another configuration, which this run would replace; "
                 f"{'; '.join(map(str, changes[:MAX_CHANGES]))}{more}. Give this run a folder of its own "
-                f"(trainer.default_root_dir, or dirpath of ModelCheckpoint), go on from the other (--ckpt_path "
-                f"{newest}), or give --overwrite to replace it"
+                "(trainer.default_root_dir, or dirpath of ModelCheckpoint), resume the other run (--ckpt_path "
+                f"{newest}), or replace it with --overwrite"
             )
         log.warning(
-            "%s holds %s already: this run starts anew and may replace it; to go on from it give --ckpt_path %s",
+            "%s already holds %s: this run starts anew and may replace it; to resume from it, give --ckpt_path %s",
             *(folder, newest.name, newest),
         )
 
 
 def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Path:
-    """Where a callback will write; Lightning decides it only after the first hooks have run."""
+    """The folder that a callback will write to; Lightning decides it only after the first hooks have run."""
     if saver.dirpath is not None:
         return Path(saver.dirpath)
     if not trainer.loggers:
@@ -151,7 +154,7 @@ def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Pat
 
 
 def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> list[Change]:
-    """What differs from the run that wrote the folder; where it left no record, from the model in its checkpoint."""
+    """The changes since the run that wrote the folder; without its ``run.json``, since its checkpoint's model."""
     record = _read(folder / RECORD)
     if record is not None:
         return changed_settings(record["settings"], settings)
@@ -167,7 +170,7 @@ def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> l
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The record of a run; ``None`` where there is none that can be read."""
+    """The record of a run; ``None`` if it is missing or cannot be read."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -177,7 +180,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_running(record: dict[str, Any]) -> bool:
-    """Whether the process that wrote a record lives, on this machine, and is another one."""
+    """Whether the process that wrote a record is another one that still runs on this machine."""
     process = int(record["process"])
     if record["host"] != socket.gethostname() or process == os.getpid():
         return False
@@ -187,5 +190,5 @@ def _is_running(record: dict[str, Any]) -> bool:
         return False
     except PermissionError:
         return True
-    state = Path(f"/proc/{process}/stat")  # a process that nobody has waited for answers too
+    state = Path(f"/proc/{process}/stat")  # a zombie, which its parent has not waited for, still accepts signals
     return not state.exists() or state.read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"

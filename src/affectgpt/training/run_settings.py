@@ -1,4 +1,4 @@
-"""The settings of a run as plain JSON, and what differs between those of two runs."""
+"""The settings of a run as plain JSON, and the differences between the settings of two runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ELSEWHERE = frozenset(
         *("num_sanity_val_steps", "barebones", "benchmark", "use_distributed_sampler", "detect_anomaly"),
     }
 )
-"""Arguments of the trainer that say where a run is made and what is shown of it, not what is learnt."""
+"""Arguments of the trainer that decide where a run executes and what it shows, not what is learnt."""
 
 FOR_SPEED = frozenset({"num_workers", "pin_memory", "cache_folder", "cache_gigabytes", "cache_decoded"})
-"""Arguments of a datamodule that change how fast it is, not what it gives."""
+"""Arguments of a datamodule that change its speed, not its batches."""
 
 
 class Change(NamedTuple):
-    """A setting that two runs have otherwise; ``None`` also stands for one that a run does not have."""
+    """A setting that differs between two runs; ``None`` also stands for one that a run does not have."""
 
     name: str
     then: Any
@@ -37,13 +37,13 @@ class Change(NamedTuple):
 def settings_of(
     module: lightning.LightningModule, datamodule: lightning.LightningDataModule | None, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a run is made of, as plain JSON without passwords and signatures of addresses.
+    """The settings of a run as plain JSON, without passwords and signatures in URLs.
 
     Args:
         module: The model.
-        datamodule: The data, if they come as a datamodule.
-        config: The configuration of the command line, of which ``trainer``, ``seed_everything``, ``start`` and ``data``
-            are read.
+        datamodule: The datamodule, if there is one.
+        config: The configuration of the command line; ``trainer``, ``seed_everything``, ``start`` and ``data`` are
+            used.
     """
     data = dict(config.get("data") or {})
     if datamodule is not None:
@@ -60,7 +60,7 @@ def settings_of(
 
 
 def changed_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Every setting that differs, by its full name; those that only make data come faster do not count.
+    """Every setting that differs, by its full name; settings that affect only the speed do not count.
 
     Examples:
         >>> [str(change) for change in changed_settings({"model": {"lr": 1, "n": 2}}, {"model": {"lr": 3, "n": 2}})]

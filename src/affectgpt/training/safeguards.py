@@ -1,4 +1,4 @@
-"""What ``affectgpt fit`` adds to a trainer so that a run loses nothing in silence."""
+"""What ``affectgpt fit`` adds to a trainer so that a run loses nothing silently."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def add_safeguards(
     watch: RankWatch,
     seed: int | None = None,
 ) -> None:
-    """Add what the configuration did not name itself; what it names stands.
+    """Add the safeguards that the configuration does not name; those that it names stay as they are.
 
-    Checkpoints are written whole or not at all, into a folder that is this run's alone, ``last.ckpt`` is the last,
-    steps that are not finite are left out, and SIGTERM ends the run with a checkpoint. A checkpoint holds the random
-    generators and the settings of the run, and a resumed run tells what it makes of them.
+    Checkpoints are written whole or not at all, into a folder reserved for this run; ``last.ckpt`` is kept up to date;
+    steps that are not finite are skipped; SIGTERM ends the run with a checkpoint. A checkpoint holds the random
+    generators and the settings of the run, and a resumed run reports what it restores and what has changed.
 
     Args:
         trainer: The trainer.
-        stop: What takes note of SIGTERM.
-        folder: What keeps the folder to this run.
-        report: What tells how a run is resumed.
-        watch: What notices that a rank is lost.
+        stop: Handles SIGTERM.
+        folder: Reserves the folder for this run.
+        report: Reports how a run is resumed.
+        watch: Detects lost ranks.
         seed: Seed of the run.
     """
     callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -51,8 +51,8 @@ def add_safeguards(
         return
     if trainer.precision == "16-mixed":
         log.warning(
-            "precision 16-mixed: its scaler leaves out steps that are not finite without a word, so they are neither "
-            "counted nor bounded; bf16-mixed has no scaler, and FiniteGuard watches it"
+            "precision 16-mixed: its gradient scaler silently skips steps that are not finite, so they are neither "
+            "counted nor limited; with bf16-mixed, which has no scaler, FiniteGuard counts them"
         )
         return
     callbacks.insert(0, FiniteGuard())

@@ -16,8 +16,8 @@ def shard_model(root: nn.Module, units: Iterable[nn.Module], mesh: DeviceMesh) -
     tensors in other results, and would free the weights before the backward pass needs them.
 
     Args:
-        root: The model; its ``forward`` must be the only way in.
-        units: Transformer layers and the like, innermost first.
+        root: The model; its ``forward`` must be the only method that callers use to run it.
+        units: Submodules to shard one by one, such as transformer layers, innermost first.
         mesh: One-dimensional mesh of the processes that share the weights.
     """
     for unit in units:

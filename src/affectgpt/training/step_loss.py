@@ -60,9 +60,7 @@ class LossMean:
 
     def __init__(self, kind: str = "tokens") -> None:
         if kind not in LOSSES:
-            raise ConfigError(
-                f"loss: no mean is called {kind!r}.{did_you_mean(kind, LOSSES)} Known: {', '.join(LOSSES)}"
-            )
+            raise ConfigError(f"loss: unknown mean {kind!r}.{did_you_mean(kind, LOSSES)} Known: {', '.join(LOSSES)}")
         self.kind = kind
         self._sums: Tensor | None = None
 

@@ -1,4 +1,4 @@
-"""Lets SIGTERM end a training after the batch at hand, on all ranks at the same step."""
+"""Lets SIGTERM end training after the current batch, at the same step on all ranks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from affectgpt.lightning_privates import tell_to_stop
 
 
 class StopTogether(lightning.Callback):
-    """Notes SIGTERM, and has all ranks stop at the same step; ``affectgpt fit`` uses one.
+    """Makes all ranks stop at the same step after SIGTERM; ``affectgpt fit`` uses it.
 
-    Lightning's own handler talks to the other ranks from within the signal handler, where they may be in the middle of
-    another exchange, and each rank stops when its own signal came: ranks that were told at different moments wait for
-    each other for ever. Here the handler only takes a note. The ranks compare notes after every batch, over a group of
-    their own on the host, so that no device is waited for. What follows, such as writing a checkpoint, is not disturbed
-    by a second signal.
+    Lightning's own handler starts a collective inside the signal handler, possibly in the middle of another collective,
+    and each rank stops when its own signal arrives: ranks that got the signal at different moments wait for each other
+    forever. Here the handler only sets a flag. The ranks exchange their flags after every batch, over a process group
+    on the CPU, so that no device has to be waited for. A second signal does not interrupt what follows, such as writing
+    a checkpoint.
 
     Attributes:
         told: Whether this process was told to stop.
@@ -47,7 +47,7 @@ class StopTogether(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Compare notes with the other ranks."""
+        """Exchange the flag with the other ranks."""
         told = self.told
         if self._group is not None:
             note = torch.tensor([int(told)])
@@ -64,14 +64,14 @@ class StopTogether(lightning.Callback):
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.told = True
         if self._trainer is not None and self._trainer.world_size == 1:
-            tell_to_stop(self._trainer)  # alone it may stop in the middle of a validation too
+            tell_to_stop(self._trainer)  # a single process may also stop in the middle of a validation
 
     @contextmanager
     def patience(self) -> Iterator[None]:
-        """From the first SIGTERM that was noted until the process ends, further ones are ignored.
+        """Ignore further SIGTERMs from the first one until the process ends.
 
-        Lightning puts the handler back that it found when its trainer ends; a second signal would then end the process
-        with what is left to do undone.
+        When its trainer ends, Lightning restores the handler that it found; a second signal would then end the process
+        before its remaining work is done.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -114,7 +114,7 @@ def read_media(asked: Sequence[Asked], settings: AnswerSettings, num_workers: in
 
 
 def _crashed(asked: Asked, how: str) -> ShownMedia:
-    reason = f"clip {asked.key!r} kills the process that decodes it ({how}); leave it out, or convert it"
+    reason = f"clip {asked.key!r} crashes the process that decodes it ({how}); leave it out, or convert it"
     return ShownMedia(problem=reason)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from affectgpt.bench.external.answer_reading import number_of, option_of, ranking_of
 from affectgpt.bench.external.answer_rows import AnswerSource, Row, answer_of
 from affectgpt.bench.external.measures import pearson, spearman
+from affectgpt.bench.external.task_result import TaskFigures
 from affectgpt.bench.external.tasks import DIMENSIONS, OtherTask
 from affectgpt.errors import DataError
 from affectgpt.metrics.labels import Mode
@@ -19,8 +20,8 @@ Joined = Sequence[tuple[str, Row | None, Row]]
 _SAME_RANK, _OTHER_RANK = 1.0, 0.5
 
 
-def score(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
-    """Figures of one of the three tasks; the modes differ in what becomes of answers that cannot be read."""
+def score(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
+    """Figures of one of the three tasks; the modes treat unreadable answers differently."""
     form = {"eemo-perception": _perception, "eemo-ranking": _ranking, "eemo-assessment": _assessment}[task.name]
     return form(task, rows, mode, source)
 
@@ -36,31 +37,26 @@ class _Question:
     answer: Any
 
 
-def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
-    """Accuracy; an answer that names no option is wrong, and in strict also one that names several."""
+def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
+    """Accuracy; an answer that names no option is wrong; in mode strict, so is one that names several."""
     questions = [one for key, answer, gold_row in rows for one in _questions(key, answer, gold_row, source)]
     if not questions:
-        raise DataError("no row holds a question with options; expected EEmo-Bench's question files")
+        raise DataError("no row has a question with options; expected EEmo-Bench's question files")
     right, unreadable = [], []
     for one in questions:
         chosen = option_of(one.answer, one.options, last=mode == "official") if isinstance(one.answer, str) else None
         right.append(chosen == one.gold)
         if chosen is None:
             unreadable.append(one.key)
-    parts: dict[str, dict[str, float]] = {}
+    groups: dict[str, dict[str, float]] = {}
     for title in ("kind", "carrier", "dimension"):
         names = dict.fromkeys(getattr(one, title) for one in questions if getattr(one, title) is not None)
-        parts[f"by_{title}"] = {
+        groups[f"by_{title}"] = {
             name: _mean([hit for hit, one in zip(right, questions, strict=True) if getattr(one, title) == name])
             for name in names
         }
-    return {
-        "accuracy": _mean(right),
-        **parts,
-        "samples": len(questions),
-        "gold_samples": len(questions),
-        "unreadable": unreadable,
-    }
+    count = len(questions)
+    return TaskFigures({"accuracy": _mean(right)}, count, tuple(unreadable), groups, gold_samples=count)
 
 
 def _questions(key: str, answer: Row | None, gold_row: Row, source: AnswerSource) -> Iterator[_Question]:
@@ -74,12 +70,12 @@ def _questions(key: str, answer: Row | None, gold_row: Row, source: AnswerSource
             key, kind, carrier, dimension, _options(gold_row["options"], key), str(gold_row["correct_answer"]), found
         )
         return
-    for part, kind in (("judge", "Yes-or-No"), ("choose", "What/How")):
-        options = gold_row.get(f"{part}_A", gold_row.get(f"{part}_options"))
-        gold = gold_row.get(f"{part}_answer")
+    for question, kind in (("judge", "Yes-or-No"), ("choose", "What/How")):
+        options = gold_row.get(f"{question}_A", gold_row.get(f"{question}_options"))
+        gold = gold_row.get(f"{question}_answer")
         if options is not None and gold is not None:
-            found = None if answer is None else answer_of(answer, source, part)
-            yield _Question(f"{key}/{part}", kind, carrier, None, _options(options, key), str(gold), found)
+            found = None if answer is None else answer_of(answer, source, question)
+            yield _Question(f"{key}/{question}", kind, carrier, None, _options(options, key), str(gold), found)
 
 
 def _options(value: Any, key: str) -> Mapping[str, str]:
@@ -93,8 +89,8 @@ def _options(value: Any, key: str) -> Mapping[str, str]:
     return {str(letter): str(text) for letter, text in value.items()}
 
 
-def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
-    """Credit for ranks; official leaves answers out that name no emotion, strict gives them none."""
+def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
+    """Credit for ranks; official leaves out answers that name no emotion, strict gives them no credit."""
     credit, exact, first, shared, unreadable = [], [], [], [], []
     for key, answer, gold_row in rows:
         gold = [str(pair[0]).lower() for pair in gold_row.get("emotion_list") or []]
@@ -116,19 +112,18 @@ def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) ->
         exact.append(ranks == gold)
         first.append(ranks[0] == gold[0])
         shared.append(len(set(ranks) & set(gold)) / len(gold))
-    return {
+    figures = {
         "rank_credit": _mean(credit),
         "exact_order": _mean(exact),
         "first_emotion": _mean(first),
         "shared_emotions": _mean(shared),
-        "samples": len(credit),
-        "unreadable": unreadable,
     }
+    return TaskFigures(figures, len(credit), tuple(unreadable))
 
 
-def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> dict[str, Any]:
-    """Correlations; official leaves answers without a number out, strict puts the mean of the others in their place."""
-    figures: dict[str, Any] = {}
+def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
+    """Correlations; official leaves out answers without a number, strict replaces them by the mean of the others."""
+    figures: dict[str, float] = {}
     unreadable: dict[str, None] = {}
     for dimension in DIMENSIONS:
         gold, said = [], []
@@ -149,18 +144,12 @@ def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
     srcc = [figures[f"{dimension}_srcc"] for dimension in DIMENSIONS]
     plcc = [figures[f"{dimension}_plcc"] for dimension in DIMENSIONS]
     count = len(rows) if mode == "strict" else len(rows) - len(unreadable)
-    return {
-        "mean_correlation": _mean([*srcc, *plcc]),
-        "srcc": _mean(srcc),
-        "plcc": _mean(plcc),
-        **figures,
-        "samples": count,
-        "unreadable": list(unreadable),
-    }
+    means = {"mean_correlation": _mean([*srcc, *plcc]), "srcc": _mean(srcc), "plcc": _mean(plcc)}
+    return TaskFigures({**means, **figures}, count, tuple(unreadable))
 
 
 def _gold_level(gold_row: Row, dimension: str, key: str) -> float:
-    """The mean of the annotators: the first of mean, deviation and range."""
+    """Read the mean over annotators, the first of mean, deviation and range."""
     value = gold_row.get(dimension.capitalize())
     level = number_of(value[0] if isinstance(value, list) and value else value)
     if level is None:

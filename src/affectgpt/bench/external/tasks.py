@@ -190,7 +190,7 @@ def get_other(name: str) -> OtherTask:
     if name in OTHERS:
         return OTHERS[name]
     hint = did_you_mean(name, OTHERS, most=2, cutoff=0.5)
-    raise ConfigError(f"no other benchmark is called {name!r}.{hint} Known: {', '.join(OTHERS)}")
+    raise ConfigError(f"unknown benchmark {name!r}.{hint} Known: {', '.join(OTHERS)}")
 
 
 def question_of(name: str, **fields: str) -> str:

@@ -64,7 +64,7 @@ def get_sentiment_reader(name: str, **args: Any) -> SentimentReader:
 def _build(kind: str, name: str, table: Mapping[str, str], args: Mapping[str, Any]) -> Any:
     if name not in table:
         hint = did_you_mean(name, table, most=2, cutoff=0.4)
-        raise ConfigError(f"no {kind} is called {name!r}.{hint} Known: {', '.join(table)}")
+        raise ConfigError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(table)}")
     module, _, attribute = table[name].partition(":")
     target = getattr(import_module(module), attribute)
     signature = inspect.signature(target)

@@ -14,7 +14,7 @@ from affectgpt.bench.report.page_tables import SIDEWAYS, main_table, plain_table
 from affectgpt.bench.report.view_section import view_sections
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 NUM_BOXES = 3
 """So many doubts have a box each; more of them are one list."""
@@ -91,7 +91,7 @@ def to_page(report: Report) -> str:
         sideways=SIDEWAYS,
         main_table=main_table(report),
         sources=_sources(report),
-        sets=data_address(draw_sets(report, reference), "image/png"),
+        sets=data_url(draw_sets(report, reference), "image/png"),
         selection=_selection(report),
         views=view_sections(report),
         details="".join(set_section(report, test_set) for test_set in report.sets),

@@ -13,7 +13,7 @@ from affectgpt.bench.result import SetResult
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.pages.escaping import for_html
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 NUM_WORDS, NUM_UNSEEN = 15, 20
 
@@ -63,7 +63,7 @@ def _classes(result: SetResult) -> str:
         return ""
     name = next(key for key in ("hit_rate", "f1", "recall") if key in result.per_class[0].figures)
     title = "F1" if name == "f1" else TITLES[name]
-    picture = data_address(draw_classes(result.per_class, name, title), "image/png")
+    picture = data_url(draw_classes(result.per_class, name, title), "image/png")
     image = f'<img class="classes" alt="Score of every true class" src="{picture}">'
     return f'<h3>By true class</h3><div class="scroll">{image}</div>'
 

@@ -11,7 +11,7 @@ from affectgpt.bench.report.view_chart import draw_views
 from affectgpt.bench.report.view_content import VIEWS, WHOLE, ViewCell, ViewTable, published_beside
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet
 from affectgpt.pages.escaping import for_html
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 INTRODUCTION = (
     "One checkpoint, shown the sound (A), the picture (V) and the words (T) of each clip, or some of them. Below a "
@@ -27,7 +27,7 @@ def view_sections(report: Report) -> str:
 
 
 def _section(report: Report, table: ViewTable) -> str:
-    picture = data_address(draw_views(table, report.sets), "image/png")
+    picture = data_url(draw_views(table, report.sets), "image/png")
     title = "By modality" + (f": {table.system}" if len(report.views) > 1 or len(report.systems) > 1 else "")
     return (
         f"<section><h2>{for_html(title)}</h2><p>{INTRODUCTION}</p>"

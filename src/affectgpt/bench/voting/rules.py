@@ -71,7 +71,7 @@ def check_rule(rule: str) -> str:
         ConfigError: If there is none.
     """
     if rule not in RULES:
-        raise ConfigError(f"no voting rule is called {rule!r}.{did_you_mean(rule, RULES)} Known: {', '.join(RULES)}")
+        raise ConfigError(f"unknown voting rule {rule!r}.{did_you_mean(rule, RULES)} Known: {', '.join(RULES)}")
     return rule
 
 

@@ -1,4 +1,4 @@
-"""Decodes the clips of test sets into batches; a clip that cannot be read is handed on as such, never dropped."""
+"""Decodes the clips of test sets into batches; unreadable clips are passed on as such, never dropped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Unreadable:
     Attributes:
         set_name: The test set.
         key: The sample.
-        reason: What is wrong with it.
+        reason: Why it cannot be read.
     """
 
     set_name: str
@@ -46,9 +46,9 @@ class BenchClips(Dataset[Clip | Unreadable]):
 
     Args:
         clips: The samples with the set that each belongs to.
-        profile: How they are decoded.
-        prefixed: Put the set's name before the key, for sets whose names of samples may meet.
-        face_detector: What finds the face in a clip without face crops; ``None`` leaves the face out.
+        profile: The settings of decoding.
+        prefixed: Whether to prefix keys with the set's name, because sets share sample names.
+        face_detector: Detector for clips without face crops; ``None`` leaves the face out.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class BenchClips(Dataset[Clip | Unreadable]):
         return {**self.__dict__, "_detector": None}  # each worker builds its own
 
     def crashed(self, number: int, how: str) -> Unreadable:
-        """What stands for a clip that kills the process that decodes it."""
+        """The result of a clip that crashes the process that decodes it."""
         bench_set, sample = self.clips[number]
-        reason = f"clip {sample.key!r} kills the process that decodes it ({how}); leave it out, or convert it"
+        reason = f"clip {sample.key!r} crashes the process that decodes it ({how}); leave it out, or convert it"
         return Unreadable(bench_set.test_set.name, sample.key, reason)
 
     def __getitem__(self, number: int) -> Clip | Unreadable:
@@ -90,7 +90,7 @@ class BenchClips(Dataset[Clip | Unreadable]):
     def _load(self, bench_set: BenchSet, sample: BenchSample, key: str) -> Clip:
         source = sample.video or sample.audio
         if source is None:
-            raise DataError(f"clip {sample.key!r}: the folder holds no video or sound of it")
+            raise DataError(f"clip {sample.key!r}: the folder has no video or sound file for it")
         task = bench_set.test_set.task
         clip, _ = load_clip(
             source,
@@ -100,7 +100,7 @@ class BenchClips(Dataset[Clip | Unreadable]):
             subtitle=sample.subtitle,
             labels=() if task == "sentiment" else parse_labels(sample.gold),
             faces=self._faces(sample),
-            faces_channels="bgr",  # the authors' crops lie as OpenCV wrote them
+            faces_channels="bgr",  # the authors' crops are stored as OpenCV wrote them
             extra={"set": bench_set.test_set.name, "gold": sample.gold},
         )
         return clip
@@ -116,7 +116,7 @@ class BenchClips(Dataset[Clip | Unreadable]):
 
 
 class RankShare(DistributedSampler[Any]):
-    """The part of the clips that a rank reads, neighbours in their order; see ``share_of_rank``.
+    """The share of the clips that a rank reads, a contiguous run; see ``share_of_rank``.
 
     It is a ``DistributedSampler`` so that Lightning does not divide the clips among the ranks a second time.
 
@@ -142,19 +142,19 @@ _Collated = tuple[Batch | None, list[Unreadable]]
 
 
 class BenchLoader(DataLoader[Clip | Unreadable]):
-    """Batches of clips, all asked the same question, without answers to learn.
+    """Batches of clips with the same question, without answers to learn.
 
-    With workers each clip is decoded in a process of its own (``affectgpt.media.isolation``), and not by those of the
-    ``DataLoader``: a clip that kills its process is one that cannot be read, and the others are answered.
+    With workers, clips are decoded in isolated processes (``affectgpt.media.isolation``) rather than by the workers of
+    a ``DataLoader``: a clip that crashes its process counts as unreadable, and the others are answered.
 
-    Clips that cannot be read are logged, and noted in ``unreadable``. A batch without any other clip is left out, or,
-    where ranks must make the same number of steps, made up for by a clip that was read before or is read next.
+    Unreadable clips are logged, and recorded in ``unreadable``. A batch without readable clips is left out; if all
+    ranks must make the same number of steps, a clip read before or next takes its place.
 
     Args:
-        clips: What to read.
-        question: What is asked.
+        clips: The clips to read.
+        question: The question.
         unreadable: Set name to key to reason; filled while iterating.
-        in_step: Whether there are other ranks, which would wait for a step that is left out.
+        in_step: Whether other ranks would wait for a step that is left out.
         options: Further arguments of ``DataLoader``.
 
     Raises:
@@ -195,10 +195,10 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
             # torch passes a worker's error on with the worker's traceback as its message
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
         if num_owed:
-            raise DataError("none of the clips that this rank reads can be read; use fewer ranks, or mend the set")
+            raise DataError("none of this rank's clips can be read; use fewer ranks, or repair the set")
 
     def _collated(self) -> Iterator[_Collated]:
-        """Every batch of numbers as a batch of clips, and those that cannot be read."""
+        """For every batch of numbers, the batch of clips, and the unreadable ones."""
         batches: list[list[int]] = [list(numbers) for numbers in self.batch_sampler or ()]
         numbers = [number for batch in batches for number in batch]
         load = self._clips.__getitem__ if not self.num_workers else _Load(self._clips)
@@ -215,7 +215,7 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
 
 
 class _Load:
-    """Loads a clip by its number, on one thread, as the workers of a ``DataLoader`` do; it can be sent to a process."""
+    """Loads a clip by its number, on one thread, as the workers of a ``DataLoader`` do; picklable."""
 
     def __init__(self, clips: BenchClips) -> None:
         self.clips = clips
@@ -226,7 +226,7 @@ class _Load:
 
 
 class _Collate:
-    """Puts the readable clips side by side; an object, so that it can be sent to workers."""
+    """Collates the readable clips; picklable."""
 
     def __init__(self, question: str) -> None:
         self.question = question

@@ -21,30 +21,30 @@ from affectgpt.prompts.wordings import get_style
 class UniBenchDataModule(lightning.LightningDataModule):
     """Reads the test sets of MER-UniBench for ``test`` and ``predict``.
 
-    Batches come in the order of the sets, and of the samples in each. Where several sets are read, a sample's key is
+    Batches come in the order of the sets, and of the samples in each. If several sets are read, a sample's key is
     ``set/name``, because sets share names. Every rank makes the same number of steps; the last one reads some of the
-    first samples again if they do not divide evenly. ``affectgpt bench`` answers and scores in one go.
+    first samples again if they do not divide evenly. ``affectgpt bench`` answers and scores in one command.
 
-    A clip that cannot be read is logged and noted in ``unreadable``; it gets no answer, which the benchmark counts as
-    an empty one.
+    An unreadable clip is logged and recorded in ``unreadable``; it gets no answer, which the benchmark counts as an
+    empty answer.
 
     Args:
         data: Folder of a set, folder that holds sets, or several of these.
-        sets: Names of the sets to read; by default all that are found.
+        sets: Names of the sets to read; by default all that are there.
         batch_size: Samples in a batch, on each rank.
         num_workers: Processes that decode, on each rank.
         media: How clips are decoded: a ``MediaProfile`` as plain JSON.
-        style: Wording of the question, the model's own (``official`` or ``brief``).
-        allow_partial: Take sets that differ from the published split.
-        face_detector: What finds the face in clips without face crops, for models that read ``face``; ``None`` leaves
-            the face out.
-        pin_memory: Use page-locked memory; by default where a GPU is there.
+        style: Prompt style of the question, the same as the model's (``official`` or ``brief``).
+        allow_partial: Whether to accept sets that differ from the published split.
+        face_detector: Detector for clips without face crops, for models that read ``face``; ``None`` leaves the face
+            out.
+        pin_memory: Whether to use page-locked memory; by default if there is a GPU.
 
     Attributes:
         unreadable: Set name to sample key to reason, filled while batches are read in this process.
 
     Raises:
-        ConfigError: If an argument does not fit.
+        ConfigError: If an argument is invalid.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
             stage: ``"test"`` or ``"predict"``.
 
         Raises:
-            ConfigError: If the stage is one of training.
+            ConfigError: If the stage is a training stage.
             DataError: See ``sets``.
         """
         if stage in ("fit", "validate"):
@@ -137,7 +137,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
             prefixed=not alone and len(self.sets) > 1,
             face_detector=self.face_detector,
         )
-        rank, world_size = (0, 1) if alone else self._place()
+        rank, world_size = (0, 1) if alone else self._rank_and_world()
         return BenchLoader(
             clips,
             question_for("labels", self.style),
@@ -149,7 +149,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
             pin_memory=self.pin_memory,
         )
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world(self) -> tuple[int, int]:
         """Rank and number of ranks that read different data."""
         place = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
         return (0, 1) if place is None else (int(place["rank"]), int(place["num_replicas"]))

@@ -1,4 +1,4 @@
-"""Finds test sets in folders, reads them, and holds them to the published split."""
+"""Finds test sets in folders, reads them, and compares them with the published split."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def read_set(
 ) -> BenchSet:
     """Read a test set of MER-UniBench.
 
-    The authors' processed copy is looked for first, then the form in which the makers distribute the set; both in the
-    folder itself and under its published name.
+    It looks for the authors' processed copy first, then for the original distribution, each in the folder itself and in
+    a subfolder of its published name.
 
     Args:
         name: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
-        folder: The set's folder, one that holds it, its file of labels, or several of these.
-        media: Whether to look for clips and words too; ``False`` reads the gold labels alone.
-        allow_partial: Take a set that differs from the published split, or lacks clips, and list the differences; by
-            default it is refused.
+        folder: The set's folder, a folder that contains it, its label file, or several of these.
+        media: Whether to also find clips and subtitles; ``False`` reads only the gold labels.
+        allow_partial: Whether to accept a set that differs from the published split or lacks clips, and list the
+            differences; by default it is refused.
 
     Raises:
-        ConfigError: If no set has that name.
-        DataError: If it is not there, is damaged, or differs from the published split.
+        ConfigError: If the name is unknown.
+        DataError: If the set is missing, is damaged, or differs from the published split.
 
     Examples:
         >>> read_set("meld", "nowhere")
@@ -62,9 +62,9 @@ def read_set(
 
 
 def find_sets(folders: Sequence[str | Path]) -> dict[str, Path]:
-    """The test sets that folders hold, by name, with the folder of each.
+    """Find test sets in folders: name of the set to its folder.
 
-    A folder counts if its name says which set it is, or its file of labels goes by a name that only one set uses;
+    A folder counts if its name identifies the set, or if its label file has a name that only one set uses;
     ``label.csv`` alone is not enough.
     """
     found: dict[str, Path] = {}
@@ -76,10 +76,10 @@ def find_sets(folders: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def holds_set(name: str, folder: str | Path) -> bool:
-    """Whether a folder (or a file of labels) can be read as that set, whatever it is called.
+    """Whether a folder or a label file can be read as that set, whatever its name.
 
     Raises:
-        ConfigError: If no set has that name.
+        ConfigError: If the name is unknown.
     """
     return any(True for _ in _locations(get_test_set(name), [Path(folder)]))
 
@@ -93,7 +93,7 @@ def _folders_of(layout: _Layout) -> tuple[str, ...]:
 
 
 def _locations(test_set: TestSet, folders: Sequence[Path]) -> Iterator[tuple[_Layout, Path]]:
-    """Where the labels of a set lie."""
+    """Where the labels of a set are."""
     for folder in folders:
         for layout in _layouts(test_set.name):
             if folder.is_file():

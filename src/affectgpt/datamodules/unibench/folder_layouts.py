@@ -1,4 +1,4 @@
-"""Where the authors' processed copies and the original distributions keep their files, as data."""
+"""The folder layouts of the authors' processed copies and of the original distributions, as data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class ProcessedLayout:
     Attributes:
         folder: Its published name.
         labels: File with the gold labels.
-        corpus: Array of an ``.npz`` of labels that holds the test split; empty where the file is a csv.
-        value: Which entry of a sample is its gold: ``emo`` (a label, or its number) or ``val`` (a score).
-        name_at: Place and character in a sample's name that single out the split, where the array holds more.
+        corpus: Array of an ``.npz`` of labels that holds the test split; empty if the file is a csv.
+        value: The entry of a sample that is its gold label: ``emo`` (a label, or its number) or ``val`` (a score).
+        name_at: Position and character in a sample's name that select the split, if the array has more samples.
         subtitles: File with the spoken words.
-        words: Column of the spoken words that the authors' model is given.
+        words: Column of the spoken words that the authors' model reads.
         video: Folder of the clips.
         audio: Folder of the sound files.
     """
@@ -68,21 +68,21 @@ PROCESSED: Mapping[str, ProcessedLayout] = {
         "ovmerdplus-process", "ovlabel.csv", "", "openset", "sentence", "video", "audio", "subtitle_eng.csv"
     ),
 }
-"""The authors' copies. Face crops lie in ``openface_face``, as ``NAME.npy`` or ``NAME/NAME.npy``."""
+"""The authors' copies. Face crops are in ``openface_face``, as ``NAME.npy`` or ``NAME/NAME.npy``."""
 
 FACES_FOLDER = "openface_face"
 
 
 @dataclass(frozen=True)
 class OriginalLayout:
-    """A folder as the makers of a set distribute it.
+    """A folder of the original distribution of a set.
 
     Attributes:
-        folders: Names that the folder goes by.
+        folders: Possible names of the folder.
         labels: File (or folder) that holds the gold labels.
-        form: Which reader takes it: ``meld``, ``mmsa`` (a csv with ``video_id``, ``clip_id``, ``mode``), ``sims-index``
+        form: The reader to use: ``meld``, ``mmsa`` (a csv with ``video_id``, ``clip_id``, ``mode``), ``sims-index``
             (labels and a list of rows), ``iemocap``.
-        clip: Pattern of a clip's file, tried in this order; fields are those of the reader.
+        clip: Patterns of a clip's file, tried in this order; the reader supplies the fields.
         name: Pattern of a sample's name, equal to that of the authors' copies.
     """
 
@@ -152,7 +152,7 @@ ORIGINAL: Mapping[str, tuple[OriginalLayout, ...]] = {
         ),
     ),
 }
-"""What the makers distribute; MER2023, MER2024 and OV-MERD+ have no other form than the authors' copies."""
+"""The original distributions; MER2023, MER2024 and OV-MERD+ exist only as the authors' copies."""
 
 IEMOCAP_LABELS: Mapping[str, str] = {"neu": "neutral", "hap": "happy", "exc": "happy", "sad": "sad", "ang": "anger"}
 """The four classes: happiness and excitement are one; every other class of the corpus is left out."""

@@ -1,4 +1,4 @@
-"""Reads a test set from the form in which its makers distribute it."""
+"""Reads a test set from its original distribution."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
     """Read a set.
 
     Args:
-        test_set: Which one.
-        layout: Where its files lie, and in what form.
-        folder: The makers' folder.
-        media: Whether to look for clips too, not for gold labels alone.
+        test_set: The set.
+        layout: The layout of its files.
+        folder: The folder of the distribution.
+        media: Whether to also find clips, not only gold labels.
 
     Raises:
         DataError: If a file is missing or damaged, or names are repeated.
@@ -58,7 +58,7 @@ def read_original(test_set: TestSet, layout: OriginalLayout, folder: Path, *, me
         differences.append(Difference("media", message, absent))
     num_heard = sum(sample.audio is not None for sample in samples)
     if num_heard:
-        notes.append(f"{num_heard} clips are sound alone: this distribution has no video cut to the utterance")
+        notes.append(f"{num_heard} clips are only sound: this distribution has no videos of single utterances")
     wordless = sum(row.words is None for row in rows)
     if wordless:
         notes.append(f"{wordless} of {len(rows)} samples have no spoken words")
@@ -105,7 +105,7 @@ _SAID = re.compile(r"^(\S+) \[[\d.]+-[\d.]+\]:\s*(.*)$")
 
 
 def _read_iemocap(label_file: Path, notes: list[str]) -> Iterator[_Row]:
-    """A folder of evaluations, one file a dialogue; the words lie beside it in ``transcriptions``."""
+    """A folder of evaluations, one file per dialogue; the words are in ``transcriptions`` next to it."""
     words: dict[str, str] = {}
     for path in sorted((label_file.parent / "transcriptions").glob("Ses*.txt")):
         for line in _lines(path, notes):
@@ -122,10 +122,10 @@ def _read_iemocap(label_file: Path, notes: list[str]) -> Iterator[_Row]:
 
 
 def _lines(path: Path, notes: list[str]) -> list[str]:
-    """Lines of a text file; what is not UTF-8 is shown as U+FFFD, and noted."""
+    """Lines of a text file; bytes that are not UTF-8 become U+FFFD, which is noted."""
     text = path.read_bytes().decode("utf-8", errors="replace")
     if "\ufffd" in text:
-        notes.append(f"{path.name} is not UTF-8; what could not be read stands as U+FFFD")
+        notes.append(f"{path.name} is not UTF-8; unreadable bytes became U+FFFD")
     return text.splitlines()
 
 

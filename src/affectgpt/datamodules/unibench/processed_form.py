@@ -22,10 +22,10 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
     """Read a set.
 
     Args:
-        test_set: Which one.
-        layout: Where its files lie.
+        test_set: The set.
+        layout: The layout of its files.
         folder: The authors' folder.
-        media: Whether to look for clips and words too, not for gold labels alone.
+        media: Whether to also find clips and words, not only gold labels.
 
     Raises:
         DataError: If a file is missing or damaged, or names are repeated.
@@ -38,7 +38,7 @@ def read_processed(test_set: TestSet, layout: ProcessedLayout, folder: Path, *, 
         return BenchSet(
             test_set, label_file, "processed", tuple(BenchSample(k, v) for k, v in gold.items()), (), tuple(notes)
         )
-    # Earlier copies of the authors' write some names without "_new", or with a hyphen.
+    # Earlier copies of the authors have some names without "_new", or with a hyphen.
     subtitles = _existing(folder, layout.subtitles, layout.subtitles.replace("_", "-"))
     video = _existing(folder, layout.video, layout.video.removesuffix("_new"))
     words = read_words(subtitles, layout.words, notes)
@@ -94,7 +94,7 @@ def _gold_of_npz(test_set: TestSet, layout: ProcessedLayout, label_file: Path) -
             raise DataError(f"{label_file}, sample {key!r} is {entry!r}; expected a mapping with {layout.value!r}")
         value = entry[layout.value]
         if key in gold:
-            raise DataError(f"{label_file} names the sample {key!r} more than once, in letters that look the same")
+            raise DataError(f"{label_file} has the sample {key!r} more than once, in names that look the same")
         gold[key] = (
             _label(test_set, value, key, label_file) if layout.value == "emo" else as_score(value, key, label_file)
         )
@@ -113,7 +113,7 @@ def _label(test_set: TestSet, value: Any, key: str, label_file: Path) -> str:
 
 
 def _gold_of_csv(layout: ProcessedLayout, folder: Path, notes: list[str]) -> dict[str, str | float]:
-    """Open labels, in the order of the table of spoken words, which names the samples."""
+    """Read open labels in the order of the table of spoken words, which lists the samples."""
     label_file = folder / layout.labels
     rows = read_rows(label_file, ("name", layout.value), notes)
     check_keys((clean_name(row["name"]) for row in rows), label_file)

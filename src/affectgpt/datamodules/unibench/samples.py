@@ -1,4 +1,4 @@
-"""A test set as it was read: its clips in order, and where it differs from the published split."""
+"""A test set that was read: its clips in order, and its differences from the published split."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class BenchSample:
     Attributes:
         key: The sample's name, as in the authors' released predictions.
         gold: The true label, the true score, or (open labels) the text of a list.
-        subtitle: Spoken words, or ``None`` where there are none.
+        subtitle: Spoken words, or ``None``.
         video: The clip, or ``None``.
-        audio: A separate sound file, or ``None``: then the clip's own track is heard.
+        audio: A separate sound file, or ``None`` to use the clip's own track.
         faces: Face crops, or ``None``.
     """
 
@@ -46,7 +46,7 @@ class Difference:
     Attributes:
         kind: ``count``, ``labels``, ``range``, ``media`` or ``subtitles``.
         message: What was found and what was expected.
-        keys: The samples that it concerns, all of them.
+        keys: All samples that it concerns.
     """
 
     kind: str
@@ -63,12 +63,12 @@ class BenchSet:
     """A test set that was read.
 
     Attributes:
-        test_set: What it should be.
+        test_set: The published set.
         labels: The file or folder that its gold labels come from.
         layout: ``processed`` (the authors' copy) or ``original``.
         samples: Its clips, in the order of the labels.
         differences: Where it differs from the published split; empty if it is that split.
-        notes: What else a report should say.
+        notes: Further remarks for a report.
     """
 
     test_set: TestSet
@@ -82,7 +82,7 @@ class BenchSet:
         return len(self.samples)
 
     def write_gold(self, path: str | Path) -> None:
-        """Write the true labels as ``affectgpt score`` reads them: a csv with ``name`` and ``label``."""
+        """Write the true labels in the form that ``affectgpt score`` reads: a csv with ``name`` and ``label``."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("name", "label"))
@@ -90,7 +90,7 @@ class BenchSet:
         write_whole(path, text.getvalue())
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON for a report: where the set comes from, and how it differs from the published split."""
+        """Plain JSON for a report: the origin of the set, and its differences from the published split."""
         return {
             "labels": str(self.labels),
             "layout": self.layout,
@@ -102,18 +102,18 @@ class BenchSet:
 
 
 def check_keys(keys: Iterable[str], label_file: Path) -> None:
-    """Refuse an empty set, and a name that comes twice.
+    """Refuse an empty set, and repeated names.
 
     Raises:
         DataError: If there is no name, or one is repeated.
     """
-    counts = Counter(iter(keys))  # of a mapping, too, the names are meant
+    counts = Counter(iter(keys))  # iter() counts the names of a mapping, not its values
     if not counts:
-        raise DataError(f"{label_file} holds no sample of the test split")
+        raise DataError(f"{label_file} has no samples of the test split")
     repeated = [key for key, count in counts.items() if count > 1]
     if repeated:
         raise DataError(
-            f"{label_file} names {len(repeated)} samples more than once: {first_few(repeated)}; each may occur once"
+            f"{label_file} names {len(repeated)} samples more than once: {first_few(repeated)}; each must occur once"
         )
 
 
@@ -151,10 +151,10 @@ def find_differences(test_set: TestSet, samples: Sequence[BenchSample]) -> list[
 
 
 def as_score(value: Any, key: str, label_file: Path) -> float:
-    """A gold score as a number.
+    """Read a gold score as a number.
 
     Raises:
-        DataError: If it is none.
+        DataError: If it is not a number.
     """
     try:
         score = float(value)

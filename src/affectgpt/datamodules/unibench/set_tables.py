@@ -13,15 +13,15 @@ from affectgpt.text import clean_name, clean_text
 
 
 def read_rows(path: Path, columns: Sequence[str], notes: list[str] | None = None) -> list[dict[str, str]]:
-    """Rows of a csv that has at least these columns (in any case); what is not UTF-8 is read as Windows-1252.
+    """Read rows of a csv with at least these columns (in any case); a file that is not UTF-8 is read as Windows-1252.
 
     Args:
         path: The file.
-        columns: Columns that must be there.
-        notes: Takes what a report should say of the file.
+        columns: Required columns.
+        notes: Remarks about the file, for a report, are added to it.
 
     Returns:
-        One dict a row, column names in lower case.
+        One dict per row, column names in lower case.
 
     Raises:
         DataError: If the file is missing or damaged, or lacks a column.
@@ -37,12 +37,12 @@ def read_rows(path: Path, columns: Sequence[str], notes: list[str] | None = None
 
 
 def read_words(path: Path, column: str, notes: list[str] | None = None) -> dict[str, str | None]:
-    """Spoken words by sample name; ``None`` where the cell is empty.
+    """Read spoken words by sample name; ``None`` if the cell is empty.
 
     Args:
         path: The file.
         column: Column of the words.
-        notes: Takes what a report should say of the file, such as names that come twice.
+        notes: Remarks about the file, such as repeated names, are added to it.
 
     Raises:
         DataError: If the table cannot be read, or lacks the column.
@@ -56,7 +56,8 @@ def read_words(path: Path, column: str, notes: list[str] | None = None) -> dict[
         words[name] = said
     if again and notes is not None:
         notes.append(
-            f"{path.name} has other words for {len(again)} names a second time ({first_few(again)}); the last count"
+            f"{path.name} has {len(again)} names twice with different words ({first_few(again)}); the last ones are "
+            "used"
         )
     return words
 
@@ -64,14 +65,14 @@ def read_words(path: Path, column: str, notes: list[str] | None = None) -> dict[
 def files_by_name(
     folder: Path, suffixes: frozenset[str] = frozenset(VIDEO_SUFFIXES), notes: list[str] | None = None
 ) -> dict[str, Path]:
-    """Files of a folder by name without suffix, the ones with one of these suffixes; mp4 before others.
+    """Files of a folder with one of the suffixes, by name without suffix; mp4 takes precedence.
 
     A folder that does not exist has none.
 
     Args:
         folder: The folder.
-        suffixes: Suffixes in small letters.
-        notes: Takes what a report should say, such as names with several files.
+        suffixes: Suffixes in lower case.
+        notes: Remarks, such as names with several files, are added to it.
     """
     found: dict[str, Path] = {}
     several: dict[str, None] = {}
@@ -89,6 +90,6 @@ def files_by_name(
     if several and notes is not None:
         notes.append(
             f"{folder.name} has several files for {len(several)} names ({first_few(several)}); the .mp4, or else the "
-            "first by its suffix, was taken"
+            "first suffix in order, is used"
         )
     return found

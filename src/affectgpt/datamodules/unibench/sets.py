@@ -16,12 +16,12 @@ class TestSet:
     """One test set.
 
     Attributes:
-        name: As ``affectgpt.bench.score`` takes it.
-        title: As papers print it.
+        name: Name in ``affectgpt.bench.score``.
+        title: Name in papers.
         task: ``discrete`` (one label, hit rate), ``sentiment`` (a signed score, weighted F1) or ``open`` (a list of
             labels, wheel F1).
         num_samples: Size of the published test split.
-        split: What the published test split is.
+        split: Name of the published test split.
         language: Language of the spoken words: ``en`` or ``zh``.
         source: Where to get the data.
         labels: Every gold label of a discrete set, in the order of the authors' numbers.
@@ -29,7 +29,7 @@ class TestSet:
         aliases: Further names in file and folder names, plain letters and digits.
     """
 
-    __test__ = False  # pytest takes it for a test class by its name
+    __test__ = False  # else pytest would collect it, because of its name
 
     name: str
     title: str
@@ -44,11 +44,12 @@ class TestSet:
 
     @property
     def metric(self) -> str:
-        """The figure that the benchmark reports for the set."""
+        """Name of the figure that the benchmark reports for the set."""
         return {"discrete": "hit_rate", "sentiment": "weighted_f1", "open": "f1"}[self.task]
 
 
-_MER_LABELS = ("neutral", "angry", "happy", "sad", "worried", "surprise", "worry", "surprised")  # two spelt twice
+# two labels have two spellings
+_MER_LABELS = ("neutral", "angry", "happy", "sad", "worried", "surprise", "worry", "surprised")
 _PROCESSED = "the processed copies linked from the MER-UniBench section of github.com/zeroQiaoba/AffectGPT"
 
 TEST_SETS: Mapping[str, TestSet] = {
@@ -145,7 +146,7 @@ TEST_SETS: Mapping[str, TestSet] = {
 
 
 def find_test_set(name: str) -> TestSet | None:
-    """The test set of that name, or ``None``; case, dashes and spaces do not matter.
+    """Find the test set of that name, or ``None``; case, dashes and spaces do not matter.
 
     Examples:
         >>> [found.name for found in map(find_test_set, ("CMU-MOSI", "IEMOCAPFour", "OV-MERD+")) if found]
@@ -156,7 +157,7 @@ def find_test_set(name: str) -> TestSet | None:
 
 
 def get_test_set(name: str) -> TestSet:
-    """The test set of that name; case, dashes and spaces do not matter.
+    """Get the test set of that name; case, dashes and spaces do not matter.
 
     Raises:
         ConfigError: If there is none.
@@ -165,4 +166,4 @@ def get_test_set(name: str) -> TestSet:
     if found is not None:
         return found
     hint = did_you_mean(name.lower(), TEST_SETS, most=2, cutoff=0.5)
-    raise ConfigError(f"no test set is called {name!r}.{hint} Known: {', '.join(TEST_SETS)}")
+    raise ConfigError(f"unknown test set {name!r}.{hint} Known: {', '.join(TEST_SETS)}")

@@ -1,4 +1,4 @@
-"""Takes mono waveforms from the packets of an audio track as they pass."""
+"""Decodes mono waveforms from the packets of an audio track, in one pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from affectgpt.media.sound.collect import USUAL_PEAK, Collector
 from affectgpt.media.sound.segments import window_starts
 
 _MARGIN_SECONDS = 0.5
-"""What is resampled on each side of a window, so that its first and last samples are as in the whole."""
+"""Samples that are also resampled on each side of a window, so that its edges equal those of the whole waveform."""
 
 
 class AudioTrack(Track):
@@ -30,11 +30,11 @@ class AudioTrack(Track):
 
     Args:
         stream: The audio stream of the open container.
-        views: Who wants it; views that hear the same share the work.
-        of_video: Whether it is a video's own track. The published code reads sound files only, which seem to be cut
-            out of the videos by FFmpeg (the demo clip's is); such a track is resampled by FFmpeg under either policy.
-        lengths: For each view whose windows are to be held, the number of samples of its waveform; see
-            ``long_views``.
+        views: The views that need the waveform; those with equal settings share the work.
+        of_video: Whether it is a video's own track. The published code reads only sound files, which seem to have been
+            extracted from the videos with FFmpeg (that of the demo clip was); so FFmpeg resamples such a track under
+            either policy.
+        lengths: For each view that keeps only windows, the number of samples of its waveform; see ``long_views``.
     """
 
     kind = "audio"
@@ -73,13 +73,13 @@ class AudioTrack(Track):
         return self._ears[view].seconds
 
     def end(self) -> None:
-        """Take what the resamplers hold back."""
+        """Take the samples that the resamplers still hold."""
         for ear in dict.fromkeys(self._ears.values()):
             with suppress(av.FFmpegError):
                 ear.flush()
 
     def result(self, view: View) -> NDArray[np.float32] | None:
-        """The waveform of a view, float32 ``[N]``; ``None`` where nothing could be decoded, or it is too long."""
+        """The waveform of a view, float32 ``[N]``; ``None`` if nothing could be decoded or it is too long."""
         return self._ears[view].collector.waveform()
 
     def windows(self, view: View) -> NDArray[np.float32]:
@@ -87,20 +87,21 @@ class AudioTrack(Track):
         return self._ears[view].collector.windows()
 
     def long_views(self) -> dict[View, int]:
-        """The views whose waveform is longer than they hold, and its number of samples."""
+        """The views whose waveform is longer than they keep, and its number of samples."""
         return {v: int(ear.seconds * ear.rate_hz) for v, ear in self._ears.items() if ear.collector.is_too_long}
 
     def why_nothing(self, view: View) -> str:
-        """Why there is no result, in words."""
+        """The reason for a missing result, in words."""
         if self.is_endless:
             return beyond("its sound goes on", "MAX_SOUND_SECONDS")
         collector = self._ears[view].collector
         if collector.is_too_long:
             return beyond(
-                f"its sound of {self.seconds(view):.0f} s has more samples, and all are wanted", "MAX_WHOLE_SAMPLES"
+                f"its sound of {self.seconds(view):.0f} s has more samples, and the whole sound is needed",
+                "MAX_WHOLE_SAMPLES",
             )
         if collector.num_samples:
-            return "not one sample of its sound is a finite number"
+            return "none of its sound's samples is a finite number"
         return super().why_nothing(view)
 
     def notes(self, view: View) -> list[str]:
@@ -109,7 +110,8 @@ class AudioTrack(Track):
         seconds = self.seconds(view)
         if self._claimed_seconds - seconds > CUT_TOLERANCE_SECONDS:
             notes.append(
-                f"the audio track is cut: {self._claimed_seconds:.1f} s by its header, {seconds:.1f} s decoded"
+                f"the audio track is cut: its header says {self._claimed_seconds:.1f} s, but only {seconds:.1f} s "
+                "could be decoded"
             )
         return notes + self._ears[view].collector.notes()
 
@@ -122,7 +124,7 @@ class AudioTrack(Track):
 
 
 class _Ear:
-    """Listens as one view does: resamples each channel, and averages them.
+    """Makes the waveform of one view: resamples each channel and averages them.
 
     FFmpeg's own down-mix is louder for some sample formats than for others.
     """
@@ -149,18 +151,18 @@ class _Ear:
 
     def take(self, frame: AudioFrame) -> None:
         start, self._seconds = self._seconds, self._seconds + frame.samples / frame.sample_rate
-        if self.collector.is_too_long:  # from here on it is only measured
+        if self.collector.is_too_long:  # from here on only the length is counted
             self._resampler = self._blocks = None
             return
         if self._wanted and not any(low < self._seconds and start < high for low, high in self._wanted):
             self.flush()
             return
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._form:  # a stream may change its channels or rate on the way
+        if form != self._form:  # a stream may change its channels or rate midway
             self.flush()
             self._form = form
             rate_hz = frame.sample_rate if self.resamples_whole else self.rate_hz
-            # interleaved: PyAV reads the planes of eight and more channels beyond their end
+            # interleaved, because PyAV reads beyond the end of planes with eight or more channels
             self._resampler = AudioResampler(format="flt", layout=frame.layout, rate=rate_hz)
             self._blocks = BlockResampler(rate_hz, self.rate_hz) if self.resamples_whole else None
             if self._wanted:

@@ -1,4 +1,4 @@
-"""Opens a media file, and says which of its tracks are read."""
+"""Opens a media file and chooses the tracks to read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from affectgpt.errors import MediaError
 from affectgpt.media.limits import MAX_FILE_BYTES, MAX_PIXELS, too_large
 from affectgpt.media.pictures.picture_header import picture_size
 
-# A playlist that poses as a clip could make FFmpeg open other files or addresses; the clip is read through Python
-# FFmpeg decodes a first frame to learn about a file, so a picture's size must be bounded here already
+# A playlist disguised as a clip could make FFmpeg open other files or URLs, so the clip is read through Python. FFmpeg
+# decodes a first frame to probe a file, so the size of pictures must be limited already here.
 _OPEN_OPTIONS: Mapping[str, str] = {"protocol_whitelist": "none", "max_pixels": str(MAX_PIXELS)}
 _HEADER_BYTES = 1 << 20
 
 
 @contextmanager
 def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
-    """The file, open for reading.
+    """Open a file for reading.
 
     Raises:
-        MediaError: If it cannot be opened, is empty, is no media file, or is too large.
+        MediaError: If the file cannot be opened, is empty, is not a media file, or is too large.
     """
     file: BinaryIO
     try:
@@ -49,7 +49,7 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
         except av.FFmpegError as error:
             raise MediaError(
                 f"{name} is not a video, sound or picture that FFmpeg can read ({error.strerror}); it may be cut: an "
-                "mp4 whose end is missing has no header. Fetch it again, or leave it out",
+                "mp4 without its end has no header. Fetch it again, or leave it out",
                 "not_media",
             ) from error
         with container:
@@ -57,7 +57,7 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
 
 
 def describe(source: str | Path | bytes, key: str | None) -> str:
-    """The clip, for messages."""
+    """Describe the clip for messages."""
     origin = f"{len(source)} bytes in memory" if isinstance(source, bytes) else f"file {str(source)!r}"
     return f"clip {key!r} ({origin})" if key else f"the clip in {origin}"
 
@@ -68,7 +68,7 @@ def is_picture(container: InputContainer) -> bool:
 
 
 def video_stream(container: InputContainer) -> Stream | None:
-    """The first video track that FFmpeg can decode; the cover of a song is none."""
+    """The first video track that FFmpeg can decode; the cover picture of a song does not count."""
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     usable = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & covers]
     return usable[0] if usable else None

@@ -33,15 +33,17 @@ class Decoded:
     """The media of one clip.
 
     Attributes:
-        frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` where there are none or the profile asks for none.
-        waveform: float32 ``[N]``, mono, finite and in [-1, 1], at the profile's rate; ``None`` likewise, and where
-            ``windows`` stand for it.
+        frames: uint8 ``[T, 3, H, W]``, RGB, upright; ``None`` if the file has none or the profile does not ask for
+            them.
+        waveform: float32 ``[N]``, mono, finite and in [-1, 1], at the profile's rate; ``None`` in the same cases, and
+            if ``windows`` replace it.
         duration_seconds: Length of the longer track; 0 for a picture.
         picture: Whether the file is a still picture, which gives one frame.
-        missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it; only what was asked for.
-        notes: What was skipped, cut, replaced or clipped on the way, in words; empty for a sound file.
-        windows: The windows that the profile cuts, float32 ``[S, size]``, of a sound that is too long to be held.
-        frame_times: When each frame is shown, in seconds, where the backend tells.
+        missing: Modality (``"visual"`` or ``"audio"``) to the reason why the clip lacks it, for modalities in the
+            profile.
+        notes: What was skipped, cut, replaced or clipped, in words; empty for a sound file.
+        windows: The windows of the profile, float32 ``[S, size]``, if the sound is too long to keep whole.
+        frame_times: When each frame is shown, in seconds, if the backend reports it.
     """
 
     frames: Tensor | None
@@ -69,32 +71,33 @@ def decode(
 ) -> Decoded:
     """Decode a video, a sound or a picture.
 
-    The file is read twice, and decoded once. The first reading takes the time stamps of its packets, so that a wrong
-    header does no harm. The second decodes forward and keeps, for the middle of each of ``profile.num_frames`` equal
-    intervals of the video, the frame that is on screen then: the last one whose presentation time is not after it. A
-    video with fewer frames repeats some; a picture gives one. (With ``visual_policy="official"`` frames are chosen by
-    their number instead, see ``MediaProfile``.) At most two frames of full size are held at a time,
-    unless the profile keeps the size of the clip.
+    The file is read twice and decoded once. The first pass reads the time stamps of the packets, because headers can be
+    wrong. The second pass decodes forward. It divides the video into ``profile.num_frames`` equal intervals and keeps
+    the frame that is on screen at the middle of each: the last one whose presentation time is not later. A video with
+    fewer frames repeats some; a picture gives one. (With ``visual_policy="official"`` frames are chosen by their number
+    instead, see ``MediaProfile``.) At most two frames of full size are in memory at a time, unless the profile keeps
+    the size of the clip.
 
-    Of an H.264 video only the packets that those frames need are decoded (see ``packet_plan``); the result is the same,
-    and is checked: where a frame is damaged or does not come, everything is decoded.
+    In an H.264 video, only the packets that those frames need are decoded (see ``packet_plan``). The result is the
+    same, and is checked: if a frame is damaged or missing, everything is decoded.
 
-    Packets that cannot be decoded are skipped and counted in ``notes``. Sizes are judged before memory is taken, see
-    ``affectgpt.media.limits``.
+    Packets that cannot be decoded are skipped and counted in ``notes``. Sizes are checked before memory is allocated,
+    see ``affectgpt.media.limits``.
 
     Args:
         source: A file, or its content.
         profile: Number and size of the frames, sample rate, and which modalities to decode.
         key: The sample's name, for messages.
-        thorough: Whether to decode every frame up to the last that is needed, to find damage in the others too.
-        windows_do: Whether the profile's windows are enough of a sound above half an hour, which is then decoded twice:
-            once to learn its length.
+        thorough: Whether to decode every frame up to the last needed one, to find damage in the others as well.
+        windows_do: Whether the profile's windows are enough if the sound is longer than half an hour; it is then
+            decoded twice, first to find its length.
 
     Returns:
         The media; a modality that the file has no track for is ``None``, with the reason in ``missing``.
 
     Raises:
-        MediaError: If the file is missing, empty, no media at all, too large, or nothing in its tracks can be decoded.
+        MediaError: If the file is missing, empty, too large or not a media file, or nothing in its tracks can be
+            decoded.
     """
     return decode_views(source, [View(profile, windows_do)], key, thorough=thorough)[0]
 
@@ -105,10 +108,10 @@ def decode_views(
     """Decode a file once for several views; see ``decode``.
 
     Returns:
-        One entry a view, the same as if it had been decoded for that view alone.
+        One entry per view, the same as if the file had been decoded for that view alone.
 
     Raises:
-        MediaError: See ``decode``; what only one view lacks stands in its ``missing``.
+        MediaError: See ``decode``; modalities that only one view lacks are in its ``missing``.
     """
     name = describe(source, key)
     try:
@@ -143,7 +146,7 @@ def _decode(source: str | Path | bytes, views: Sequence[View], name: str, *, tho
             if view.every_frame and timeline is not None and video is not None:
                 why = beyond_limits(video, [_counted(view, timeline)], picture=picture)
                 if why is not None:
-                    raise MediaError(f"{name}: {why}; ask for fewer frames, or for smaller ones", "too_large")
+                    raise MediaError(f"{name}: {why}; choose fewer or smaller frames", "too_large")
         is_jpeg = video is not None and video.codec_context.name == "mjpeg"
 
     results: dict[View, Decoded] = {}
@@ -169,7 +172,7 @@ def _decode(source: str | Path | bytes, views: Sequence[View], name: str, *, tho
 def _result(
     view: View, file: FileToRead, reading: Reading, absent: Mapping[Modality, str], claimed_seconds: float
 ) -> Decoded:
-    """What one view sees and hears."""
+    """The result of one view."""
     missing = _lacks(view, absent)
     notes = [f"reading stopped early: {reading.problem}"] if reading.problem else []
     arrays: dict[Modality, Tensor] = {}
@@ -208,7 +211,7 @@ def _lacks(view: View, absent: Mapping[Modality, str]) -> dict[str, str]:
 
 
 def _counted(view: View, timeline: Timeline) -> View:
-    """A view that wants every frame, with their number."""
+    """For a view of every frame, set their number."""
     profile = replace(view.profile, num_frames=max(timeline.num_packets, 1))
     return replace(view, profile=profile)
 

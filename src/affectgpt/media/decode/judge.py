@@ -1,4 +1,4 @@
-"""Judges the tracks of an open file by what they claim, before memory is taken."""
+"""Checks the tracks of an open file against the limits, before memory is allocated."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from affectgpt.types import Modality
 
 
 def beyond_limits(stream: Stream, views: Sequence[View], *, picture: bool) -> str | None:
-    """Why a track is not decoded, as a part of a sentence; ``None`` where it is.
+    """Why a track is beyond a limit, as a clause for a message; ``None`` if it is within all limits.
 
     Args:
         stream: The track.
-        views: Who wants it.
+        views: The views that need it.
         picture: Whether the file is a still picture.
     """
     codec: Any = stream.codec_context
@@ -32,9 +32,9 @@ def beyond_limits(stream: Stream, views: Sequence[View], *, picture: bool) -> st
         if codec.channels > MAX_CHANNELS:
             return beyond(f"its sound has {codec.channels} channels", "MAX_CHANNELS")
         if codec.sample_rate > MAX_RATE_HZ:
-            return beyond(f"its sound has {codec.sample_rate:,} samples a second", "MAX_RATE_HZ")
+            return beyond(f"its sound has {codec.sample_rate:,} samples per second", "MAX_RATE_HZ")
         if 0 < codec.sample_rate < MIN_RATE_HZ:
-            return beyond(f"its sound has {codec.sample_rate} samples a second", "MIN_RATE_HZ")
+            return beyond(f"its sound has {codec.sample_rate} samples per second", "MIN_RATE_HZ")
         return None
     pixels = codec.width * codec.height
     if pixels > MAX_PIXELS:

@@ -1,4 +1,4 @@
-"""Says which packets of a video must be decoded to see the frames that are wanted, and no others."""
+"""Finds the packets of a video that must be decoded to get given frames."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class DecodePlan:
 
     Attributes:
         positions: Numbers of the packets in the order of the file.
-        last: The greatest of them.
-        stamps: Presentation stamp of the frame that each target wants; one may be wanted several times.
+        last: The largest of them.
+        stamps: For each target, the presentation stamp of its frame; targets may share a frame.
         order: Stamps of all frames, sorted: the index of a stamp is the number of its frame.
     """
 
@@ -39,17 +39,17 @@ def plan_decoding(
 ) -> DecodePlan | None:
     """Plan the decoding of some frames of an H.264 video.
 
-    From a fresh start (an IDR picture) on nothing before it is referred to, so a frame needs the packets from the last
-    fresh start up to its own. Pictures among these that no other refers to are left out by the decoder itself
-    (``skip_frame``). The frames come out the same bit for bit.
+    No picture refers to anything before a fresh start (an IDR picture), so a frame needs the packets from the last
+    fresh start up to its own. Among these the decoder itself skips pictures that no other refers to (``skip_frame``).
+    The decoded frames are the same bit for bit.
 
     Args:
         stamps: Presentation stamp of every packet, in the order of the file.
         fresh_starts: Numbers of the packets that start with an IDR picture.
-        wanted: For each target, the number of the frame that it wants, in order of presentation.
+        wanted: For each target, the number of its frame in order of presentation.
 
     Returns:
-        The plan, or ``None`` where packets without stamps, or two with the same, make the frames uncertain.
+        The plan, or ``None`` if missing or repeated stamps make the frames ambiguous.
     """
     known = [stamp for stamp in stamps if stamp is not None]
     order = tuple(sorted(set(known)))
@@ -66,7 +66,7 @@ def plan_decoding(
 
 
 def is_fresh_start(packet: Packet[Stream]) -> bool:
-    """Whether an H.264 packet begins with an IDR picture; ``False`` where that cannot be seen."""
+    """Whether an H.264 packet begins with an IDR picture; ``False`` if that cannot be determined."""
     content = memoryview(packet)
     offset = 0
     if bytes(content[:3]) == b"\0\0\1" or bytes(content[:4]) == b"\0\0\0\1":
@@ -77,7 +77,7 @@ def is_fresh_start(packet: Packet[Stream]) -> bool:
                 return kind == _IDR
             offset += 3
         return False
-    while offset + 4 < len(content):  # mp4: each unit comes after its length, nearly always of four bytes
+    while offset + 4 < len(content):  # mp4: each unit follows its length, which nearly always has four bytes
         kind = content[offset + 4] & 31
         if kind == _IDR or kind in _SLICES:
             return kind == _IDR

@@ -1,4 +1,4 @@
-"""Reads the packets of a file, and hands them to its tracks."""
+"""Reads the packets of a file and passes them to its tracks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class FileToRead:
     Attributes:
         source: The file, or its content.
         name: The clip, for messages.
-        indices: Modality to the index of its stream, for those that are decoded.
-        timeline: When the video's frames are shown; needed for a video track.
+        indices: Modality to the index of its stream, for the modalities to decode.
+        timeline: The times of the video's frames; needed for a video track.
         picture: Whether it is a still picture.
     """
 
@@ -45,7 +45,7 @@ class Reading:
     Attributes:
         tracks: Modality to its track.
         problem: What stopped the reading, or ``None``.
-        windows: The audio track of a second reading, for the views whose sound is too long to be held; or ``None``.
+        windows: The audio track of a second pass, for the views whose sound is too long to keep whole; or ``None``.
         lengths: These views, and the number of samples of their waveform.
     """
 
@@ -60,8 +60,8 @@ def read_tracks(file: FileToRead, views: Sequence[View], *, thorough: bool) -> R
 
     Args:
         file: The file.
-        views: Who wants its tracks.
-        thorough: Whether to decode every frame of a video; it is done all the same where the others are not enough.
+        views: The views that need its tracks.
+        thorough: Whether to decode every frame of a video; that also happens if the planned packets are not enough.
     """
     tracks, problem = _read(file, views, thorough=thorough)
     if not all(track.is_certain for track in tracks.values()):
@@ -100,7 +100,7 @@ def _read(
 
 
 def _feed(container: InputContainer, tracks: Sequence[VideoTrack | AudioTrack]) -> str | None:
-    """Feed the packets to their tracks until the end, or until all are full; what stopped the reading, or None."""
+    """Feed the packets to their tracks until the end, or until all are full; return what stopped it early, or None."""
     by_index = {track.index: track for track in tracks}
     try:
         for packet in container.demux([track.stream for track in tracks]):

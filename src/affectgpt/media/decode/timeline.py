@@ -20,16 +20,16 @@ CUT_TOLERANCE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the pictures of a clip are shown, from its packets and not from its header.
+    """When the pictures of a clip are shown, according to its packets rather than its header.
 
     Attributes:
         start_seconds: Presentation time of the first picture.
         end_seconds: End of the last picture; equal to the start for a single picture without duration.
         num_packets: Packets of the video stream.
-        claimed_seconds: Length that the header claims, or ``None``.
+        claimed_seconds: Length according to the header, or ``None``.
         problem: Why reading stopped early, or ``None``.
         seconds: When each frame is shown, in order of time.
-        stamps: Stamp of each packet in the order of the file, ``None`` where it has none.
+        stamps: Stamp of each packet in the order of the file, or ``None``.
         fresh_starts: Numbers of the packets of an H.264 stream from which decoding can start.
     """
 
@@ -44,13 +44,13 @@ class Timeline:
 
     @property
     def cut(self) -> bool:
-        """Whether there is clearly less in the file than its header claims."""
+        """Whether the file is clearly shorter than its header says."""
         found = self.end_seconds - self.start_seconds
         short = self.claimed_seconds is not None and self.claimed_seconds - found > CUT_TOLERANCE_SECONDS
         return short or self.problem is not None
 
     def numbers_at(self, times: Sequence[float]) -> list[int]:
-        """Number of the frame that is on screen at each time: the last one that is shown by then.
+        """Number of the frame that is on screen at each time: the last one shown at or before it.
 
         Examples:
             >>> Timeline(0.0, 0.3, 3, None, seconds=(0.0, 0.1, 0.2)).numbers_at([0.05, 0.1, 0.25])
@@ -70,7 +70,7 @@ class Timeline:
 
 
 def floor_indices(num_items: int, num_wanted: int) -> list[int]:
-    """The published choice: item ``i * n // T`` for ``i`` below T; all of them, and the last again, if n < T.
+    """The published choice: item ``i * n // T`` for ``i`` below T; if n < T, all items and then the last one again.
 
     Examples:
         >>> floor_indices(88, 8)
@@ -84,13 +84,13 @@ def floor_indices(num_items: int, num_wanted: int) -> list[int]:
 
 
 def packet_seconds(packet: Packet[Stream], position: int, rate_hz: float) -> float:
-    """Presentation time of a packet, from its number in the stream if it carries none."""
+    """Presentation time of a packet; from its number in the stream if it has none."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return position / rate_hz if stamp is None else float(stamp * packet.time_base)
 
 
 def stream_rate_hz(stream: Stream) -> float:
-    """Pictures a second according to the header, or 25 where it says none."""
+    """Pictures per second according to the header, or 25 if it has no rate."""
     return float(stream.average_rate or 0) or FALLBACK_RATE_HZ
 
 
@@ -103,7 +103,7 @@ def read_timeline(container: InputContainer, stream: Stream, name: str) -> Timel
         name: The clip, for messages.
 
     Returns:
-        The timeline; a stream without any packet has ``num_packets`` 0.
+        The timeline; ``num_packets`` is 0 for a stream without packets.
 
     Raises:
         MediaError: If there are more packets than ``MAX_PACKETS``.

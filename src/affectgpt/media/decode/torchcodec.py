@@ -23,7 +23,7 @@ from affectgpt.types import Modality
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken from one track; offers what ``affectgpt.media.decode.tracks.Track`` does after reading."""
+    """The result of one track, with the same methods as ``affectgpt.media.decode.tracks.Track`` after reading."""
 
     kind: str
     codec: str
@@ -45,7 +45,7 @@ class Taken:
         return f"nothing of its {self.codec} {self.kind} track could be decoded"
 
     def notes(self, view: View) -> list[str]:
-        """What was replaced in the sound; torchcodec either decodes a whole track or fails."""
+        """Notes on samples that were replaced; torchcodec either decodes a whole track or fails."""
         return [*self.clean_notes]
 
 
@@ -62,7 +62,7 @@ def take_tracks(
         source: A file, or its content.
         name: The clip, for messages.
         indices: Modality to the index of its stream.
-        timeline: When the video's frames are shown; only needed for a video track.
+        timeline: The times of the video's frames; needed for a video track only.
         profile: Number and size of the frames, sample rate and audio policy.
 
     Returns:
@@ -70,7 +70,7 @@ def take_tracks(
 
     Raises:
         ConfigError: If torchcodec is not installed, or does not find the libraries of FFmpeg.
-        MediaError: If a track cannot be decoded; unlike PyAV, torchcodec cannot skip what is damaged.
+        MediaError: If a track cannot be decoded; unlike PyAV, torchcodec cannot skip damage.
     """
     try:
         from torchcodec.decoders import AudioDecoder, VideoDecoder
@@ -90,7 +90,7 @@ def take_tracks(
             if modality is Modality.VISUAL and timeline is not None:
                 size = (profile.frame_height, profile.frame_width)
                 decoder = VideoDecoder(content, stream_index=index, transforms=[Resize(size)] if all(size) else None)
-                # by number and not by time: stamps of avi files depend on the version of FFmpeg
+                # by number, because the time stamps of avi files depend on the version of FFmpeg
                 batch = decoder.get_frames_at(timeline.numbers_at(timeline.midpoints(profile.num_frames)))
                 seconds = timeline.end_seconds - timeline.start_seconds
                 taken[modality] = Taken("video", str(decoder.metadata.codec), seconds, batch.data.numpy())
@@ -109,6 +109,6 @@ def take_tracks(
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MediaError(
-            f"{name} cannot be decoded by torchcodec ({reason}); the backend 'pyav' skips what is damaged"
+            f"{name} cannot be decoded by torchcodec ({reason}); the backend 'pyav' skips damaged packets"
         ) from error
     return taken

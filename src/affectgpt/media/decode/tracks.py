@@ -1,4 +1,4 @@
-"""Decodes the packets of one track as they pass, and counts those that cannot be decoded."""
+"""Decodes the packets of one track in one pass, and counts those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Track(ABC):
     kind: ClassVar[str]
 
     def __init__(self, stream: Stream) -> None:
-        # FFmpeg's own threads have deadlocked in the workers of a DataLoader; workers are the parallelism here
+        # FFmpeg's own threads can deadlock in the workers of a DataLoader; the workers run in parallel instead
         self._decoder: Any = stream.codec_context
         self._decoder.thread_count = 1
         self._decoder.thread_type = "NONE"
@@ -36,18 +36,18 @@ class Track(ABC):
         self.full = False
 
     def feed(self, packet: Packet[Any]) -> None:
-        """Decode a packet, and take what is wanted from it."""
+        """Decode a packet, and take the needed frames from it."""
         if self.full:
             return
         self.num_packets += bool(packet.size)
         try:
             for frame in self._decode(packet):
                 self._take(frame)
-        except (av.FFmpegError, ValueError):  # PyAV raises its own for a frame that no filter takes
+        except (av.FFmpegError, ValueError):  # PyAV raises ValueError for a frame that no filter accepts
             self.num_skipped += 1
 
     def finish(self) -> None:
-        """Take what the decoder still holds, where the file ended without saying so."""
+        """Take the frames that the decoder still holds, if the file ended abruptly."""
         with suppress(av.FFmpegError):
             for frame in [] if self.full else self._decoder.decode(None):
                 self._take(frame)
@@ -63,11 +63,11 @@ class Track(ABC):
 
     @abstractmethod
     def result(self, view: View) -> NDArray[Any] | None:
-        """What a view wants, or ``None`` if there is nothing of it; after ``end``."""
+        """The result for a view, or ``None`` if there is none; call it after ``end``."""
 
     @abstractmethod
     def end(self) -> None:
-        """Take what is still held back, after the last packet."""
+        """Take the remaining data after the last packet."""
 
     def why_nothing(self, view: View) -> str:
         """Why there is no result, in words."""
@@ -86,4 +86,4 @@ class Track(ABC):
 
     @abstractmethod
     def _take(self, frame: Any) -> None:
-        """Take what is wanted from a decoded frame."""
+        """Take what the views need from a decoded frame."""

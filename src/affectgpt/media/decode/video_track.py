@@ -1,4 +1,4 @@
-"""Takes the frames that are wanted from the packets of a video track as they pass."""
+"""Decodes the needed frames from the packets of a video track, in one pass."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from affectgpt.media.pictures.scale import build_scaler
 class VideoTrack(Track):
     """Keeps the frames that each view chooses.
 
-    These are the ones on screen at the middle of equal intervals; with the official policy, those whose number is
-    ``i * n // T``. A frame holds from its own time to that of the next, in seconds or in frames.
+    These are the ones on screen at the middle of equal intervals; with the official policy, those whose number is ``i *
+    n // T``. A frame is on screen from its own time to that of the next, in seconds or in frames.
 
     Args:
         stream: The video stream of the open container.
-        timeline: When its frames are shown.
-        views: Who wants frames.
-        picture: Whether the file is a still picture, of which every view gets the one frame.
-        thorough: Whether to decode every frame, also those that are not needed.
+        timeline: The times of its frames.
+        views: The views that need frames.
+        picture: Whether the file is a still picture, whose one frame every view gets.
+        thorough: Whether to decode all frames, including those that are not needed.
     """
 
     kind = "video"
@@ -43,7 +43,7 @@ class VideoTrack(Track):
         super().__init__(stream)
         self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
         self._tolerant: Any = None
-        if self.codec == "mjpeg":  # otherwise what is broken comes out grey or green, and is said to be whole
+        if self.codec == "mjpeg":  # otherwise broken pictures come out grey or green without an error
             self._decoder.options = {**self._decoder.options, "err_detect": "explode"}
         self._timeline = timeline
         self._eyes = {view: _Eye(view, timeline, 1 if picture else view.profile.num_frames) for view in views}
@@ -67,7 +67,7 @@ class VideoTrack(Track):
         return self._plan is None or (clean and all(eye.is_exact and eye.is_full for eye in self._eyes.values()))
 
     def feed(self, packet: Packet[Any]) -> None:
-        """Decode a packet if it is needed, and take what is wanted from it."""
+        """Decode a packet if it is needed, and take the needed frames from it."""
         if self._plan is None or not packet.size:
             super().feed(packet)
             return
@@ -75,7 +75,7 @@ class VideoTrack(Track):
         if position not in self._plan.positions:
             self.num_packets += 1
             return
-        # pictures that no other refers to are only decoded if they are wanted themselves
+        # pictures that no other refers to are decoded only if a view needs them
         self._decoder.skip_frame = "DEFAULT" if packet.pts in self._planned else "NONREF"
         super().feed(packet)
         if position == self._plan.last:
@@ -90,13 +90,13 @@ class VideoTrack(Track):
         return tuple(shown[min(number, len(shown) - 1)] for number in numbers)
 
     def end(self) -> None:
-        """Let the last frame hold to the end."""
+        """Let the last frame stay on screen to the end."""
         for eye in self._eyes.values():
             if self._waiting is not None:
                 eye.keep_until(self._waiting, float("inf"), self._plan)
 
     def result(self, view: View) -> NDArray[np.uint8] | None:
-        """The frames of a view, uint8 ``[T, 3, H, W]``, or ``None`` if not one could be decoded."""
+        """The frames of a view, uint8 ``[T, 3, H, W]``, or ``None`` if none could be decoded."""
         pictures = self._eyes[view].pictures
         return np.stack(pictures) if pictures else None
 
@@ -108,7 +108,8 @@ class VideoTrack(Track):
         line = self._timeline
         if line.cut and line.claimed_seconds is not None:
             notes.append(
-                f"the video is cut: {line.claimed_seconds:.1f} s by its header, {self.seconds(view):.1f} s in the file"
+                f"the video is cut: its header says {line.claimed_seconds:.1f} s, but the file has "
+                f"{self.seconds(view):.1f} s"
             )
         elif self._num_seen and not self.full and line.end_seconds - self._last_seconds > 1.0:
             reached = self._last_seconds - line.start_seconds
@@ -137,7 +138,7 @@ class VideoTrack(Track):
         return frames
 
     def _take(self, frame: VideoFrame) -> None:
-        # frames that the decoder gives out at the end carry no time base of their own
+        # frames that the decoder returns at the end have no time base of their own
         if frame.pts is None or self.stream.time_base is None:
             seconds = self._timeline.start_seconds + self._num_seen / self._rate_hz
         else:
@@ -154,7 +155,7 @@ class VideoTrack(Track):
 
 
 class _Eye:
-    """Looks as one view does: chooses frames, and scales them."""
+    """Makes the frames of one view: chooses and scales them."""
 
     def __init__(self, view: View, timeline: Timeline, num_frames: int) -> None:
         if view.every_frame:

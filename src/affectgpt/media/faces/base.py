@@ -15,7 +15,7 @@ class Faces:
 
     Attributes:
         boxes: float32 ``[N, 4]``: left, top, right and bottom edge in pixels, inside the picture.
-        scores: float32 ``[N]``: how sure the detector is, in [0, 1]; the best first.
+        scores: float32 ``[N]``: confidence of the detector, in [0, 1]; the best first.
     """
 
     boxes: NDArray[np.float32]
@@ -37,11 +37,11 @@ class FaceDetector(ABC):
 
     @abstractmethod
     def detect(self, frames: NDArray[np.uint8]) -> list[Faces]:
-        """Find the faces of each frame by itself.
+        """Find the faces of each frame independently.
 
         Args:
             frames: uint8 RGB ``[T, H, W, 3]``, upright.
 
         Returns:
-            One entry a frame; a frame without a face has an empty one.
+            One entry per frame; that of a frame without faces is empty.
         """

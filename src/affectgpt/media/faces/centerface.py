@@ -19,16 +19,16 @@ STRIDE = 4
 MULTIPLE = 32
 """The network halves a picture five times."""
 OVERLAP = 0.3
-"""Two boxes that share more than this of their union are one face."""
+"""Two boxes with a larger intersection over union belong to one face."""
 # width, number and stride of the blocks of each stage of MobileNetV2, after its first
 STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 LATERAL_STAGES = (3, 1, 0)
-"""Stages whose maps join on the way up: 96, 32 and 24 wide."""
+"""Stages whose maps are merged by the upward path: 96, 32 and 24 wide."""
 NECK = 24
 
 
 class CenterFaceNet(nn.Module):
-    """MobileNetV2, a pyramid back up to a quarter of the picture, and one map each for centre, size and offset.
+    """MobileNetV2, a feature pyramid up to a quarter of the picture, and one map each for centre, size and offset.
 
     Batch normalisation is folded into the convolutions. The picture is RGB in [0, 255]; its scaling is folded in too.
     """
@@ -77,13 +77,13 @@ class CenterFaceDetector(FaceDetector):
     """Finds faces with CenterFace.
 
     Args:
-        threshold: Least probability of a face. On the talking faces of films it is above 0.6, elsewhere below 0.2.
-        long_side: Pictures are scaled so that their longer side has this many pixels; a face should be 12 pixels wide
-            then. More finds smaller faces, at a cost that grows with its square.
+        threshold: Least probability of a face. Talking faces in films score above 0.6, other regions below 0.2.
+        long_side: Pictures are scaled so that their longer side has this many pixels; a face should then be at least 12
+            pixels wide. A larger value finds smaller faces, at quadratic cost.
         device: Where the network runs.
 
     Raises:
-        ConfigError: If a value does not fit.
+        ConfigError: If a value is out of range.
     """
 
     def __init__(self, threshold: float = 0.5, long_side: int = 320, device: str = "cpu") -> None:
@@ -102,7 +102,7 @@ class CenterFaceDetector(FaceDetector):
     def detect(self, frames: NDArray[np.uint8]) -> list[Faces]:
         """Find the faces of each frame; see ``FaceDetector.detect``."""
         pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        # several pictures at a time are slower on a CPU: their maps do not fit into its cache
+        # one picture at a time: on a CPU a batch is slower, because its maps do not fit into the cache
         return [
             faces for part in pictures.split(1 if self.device.type == "cpu" else 32) for faces in self._detect(part)
         ]
@@ -132,7 +132,7 @@ class CenterFaceDetector(FaceDetector):
 
 
 class _Block(nn.Module):
-    """Widen, filter each channel, narrow; with a short cut where the size stays."""
+    """Expand, filter each channel, project; with a residual connection if the size stays."""
 
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def _distinct(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Faces:
 
 
 def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Intersection over union of two boxes; 0 where both are empty.
+    """Intersection over union of two boxes; 0 if both are empty.
 
     Examples:
         >>> overlap(np.float32([0, 0, 2, 2]), np.float32([1, 0, 3, 2]))

@@ -22,10 +22,10 @@ class FaceCrops:
     """The main face of a clip, frame by frame.
 
     Attributes:
-        crops: uint8 RGB ``[T, H, W, 3]``; the whole frame where the face is not there.
+        crops: uint8 RGB ``[T, H, W, 3]``; the whole frame if the face is not in it.
         found: Bool ``[T]``; ``True`` where the detector found the face.
-        boxes: float32 ``[T, 4]``: left, top, right, bottom of what was cut out, in pixels of the frame; NaN where the
-            face is not there. Boxes between two finds are interpolated and not ``found``.
+        boxes: float32 ``[T, 4]``: left, top, right, bottom of the crop, in pixels of the frame; NaN if the face is not
+            in it. Boxes between two detections are interpolated and not ``found``.
     """
 
     crops: NDArray[np.uint8]
@@ -44,7 +44,7 @@ class FaceCrops:
 
     @property
     def kept(self) -> NDArray[np.uint8]:
-        """The crops that show the face, uint8 ``[T', H, W, 3]``: what a model is given, and a shard stores."""
+        """The crops that show the face, uint8 ``[T', H, W, 3]``: the input of a model, and what a shard stores."""
         return self.crops[self.keep]
 
 
@@ -57,17 +57,17 @@ def crop_faces(
 ) -> FaceCrops:
     """Cut the main face out of every frame.
 
-    The crop is a square around the face's box, moved inwards at the edges of the frame and never larger than it.
-    With several faces the one that is largest for longest is followed (see ``follow_main_face``).
+    The crop is a square around the face's box, moved inwards at the edges of the frame and never larger than it. If
+    there are several faces, it follows the one that is largest for longest (see ``follow_main_face``).
 
     Args:
-        frames: uint8 RGB ``[T, H, W, 3]``, upright, in order of time and in the clip's own shape.
+        frames: uint8 RGB ``[T, H, W, 3]``, upright, in order of time and with the clip's aspect ratio.
         detector: Finds the faces.
-        margin: What is added to the longer side of the box, as a share of it; half on each side.
+        margin: Share of the longer side of the box to add to it, half on each side.
         size: Height and width of the crops, in pixels.
 
     Raises:
-        DataError: If the frames have another shape or type.
+        DataError: If the frames have a wrong shape or type.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise DataError(f"frames are uint8 RGB [time, height, width, 3], but got {frames.dtype} {frames.shape}")

@@ -1,4 +1,4 @@
-"""Reads face crops that were cut out before, from the content of an ``.npy`` file."""
+"""Reads ready face crops from the content of an ``.npy`` file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from affectgpt.errors import DataError
 
 _EXPECTED = "face crops must be uint8 [time, height, width, 3]"
-# what numpy raises for the header and the content of a file that somebody else wrote
+# errors that numpy raises for bad headers and contents
 _UNREADABLE = (ValueError, OSError, EOFError, TypeError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
 
 
 def read_faces(content: bytes, key: str) -> NDArray[np.uint8]:
-    """Read face crops of any size and number, as they are stored.
+    """Read stored face crops of any size and number.
 
     Args:
-        content: Of the ``.npy`` file.
+        content: Content of the ``.npy`` file.
         key: The sample's key, for messages.
 
     Returns:
         uint8 ``[T, H, W, 3]``.
 
     Raises:
-        DataError: If it is no npy file, or its array has another shape or type.
+        DataError: If it is not an npy file, or its array has a wrong shape or type.
     """
     try:
         _check_claim(content)
@@ -42,7 +42,7 @@ def read_faces(content: bytes, key: str) -> NDArray[np.uint8]:
 
 
 def _check_claim(content: bytes) -> None:
-    """Refuse an array whose header claims more than the file holds: numpy takes the memory before it reads."""
+    """Refuse an array whose header claims more than the file holds: numpy allocates the memory before it reads."""
     file = io.BytesIO(content)
     if content[: len(np.lib.format.MAGIC_PREFIX)] != np.lib.format.MAGIC_PREFIX:
         return
@@ -51,21 +51,21 @@ def _check_claim(content: bytes) -> None:
     shape, _, dtype = read_header(file)
     claimed = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and claimed > len(content) - file.tell():
-        raise ValueError(f"its header claims {claimed:,} bytes, and {len(content) - file.tell():,} are there")
+        raise ValueError(f"its header claims {claimed:,} bytes, but the file has {len(content) - file.tell():,}")
 
 
 def check_faces(faces: NDArray[np.uint8], key: str) -> None:
     """Refuse an array that does not hold face crops.
 
     Raises:
-        DataError: If its shape or type is another; the message says what it looks like.
+        DataError: If its shape or type is wrong; the message says what it seems to be.
     """
     if isinstance(faces, np.ndarray) and faces.ndim == 4 and faces.shape[-1] == 3 and faces.dtype == np.uint8:
         if faces.size:
             return
-        raise DataError(f"clip {key!r}: no face was cut out, the array is {faces.shape}; leave the faces out")
+        raise DataError(f"clip {key!r}: there are no face crops, the array is {faces.shape}; leave the faces out")
     found = f"{getattr(faces, 'dtype', type(faces).__name__)} {getattr(faces, 'shape', '')}"
-    raise DataError(f"clip {key!r}: {_EXPECTED}, but are {found}{_hint(faces)}")
+    raise DataError(f"clip {key!r}: {_EXPECTED}, but they are {found}{_hint(faces)}")
 
 
 def _hint(faces: NDArray[np.uint8]) -> str:

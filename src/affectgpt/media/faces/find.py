@@ -19,11 +19,11 @@ def find_faces(
     margin: float = MARGIN,
     key: str | None = None,
 ) -> FaceCrops | None:
-    """Decode a file at its own size, and cut the main face out of the frames that the profile samples.
+    """Decode a file at its own size, and crop the main face from the frames that the profile samples.
 
     Args:
         source: A video or a picture, or its content.
-        profile: Gives the number of frames and the size of the crops; 224 x 224 where it keeps the size of the clip.
+        profile: Gives the number of frames and the size of the crops; 224 x 224 if it keeps the size of the clip.
         detector: Finds the faces, see ``affectgpt.registry.FACE_DETECTORS``.
         margin: See ``crop_faces``.
         key: The sample's name, for messages.
@@ -40,7 +40,7 @@ def find_faces(
 def faces_in(
     decoded: Decoded, profile: MediaProfile, detector: FaceDetector, *, margin: float = MARGIN
 ) -> FaceCrops | None:
-    """Cut the main face out of frames that were decoded as ``whole_frames`` wants them; see ``find_faces``."""
+    """Crop the main face from frames that were decoded with the profile of ``whole_frames``; see ``find_faces``."""
     if decoded.frames is None:
         return None
     size = (profile.frame_height or CROP_SIZE, profile.frame_width or CROP_SIZE)
@@ -48,6 +48,6 @@ def faces_in(
 
 
 def whole_frames(profile: MediaProfile) -> MediaProfile:
-    """The profile of frames to find faces in: as many, at their own size."""
-    # the published policy is about crops that were made elsewhere, and cannot keep the size of a clip
+    """The profile for finding faces: as many frames, at their own size."""
+    # the official policy expects ready crops, and cannot keep the size of a clip
     return replace(profile, sources=("frame",), frame_height=0, frame_width=0, visual_policy="default")

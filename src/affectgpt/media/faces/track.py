@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from affectgpt.media.faces.base import Faces
 
 MAX_SHIFT = 1.0
-"""Between two sampled frames a face moves by at most this many of its own sides; further is another face, or a cut."""
+"""Between two sampled frames a face moves at most this far, in sides of its box; else it is another face or a cut."""
 MAX_GROWTH = 2.0
 """Between two sampled frames a face grows or shrinks by at most this factor."""
 MAX_GAP = 2
-"""A face that is lost for at most this many frames is looked for where it was, and its box is filled in."""
+"""A face that is lost for at most this many frames is searched for where it was, and its box is interpolated."""
 
 
 @dataclass
@@ -25,14 +25,14 @@ class _Track:
 
     boxes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     weight: float = 0.0
-    """Sum of score times side over its frames: long and large wins."""
+    """Sum of score times side over its frames: the longest and largest wins."""
 
     def add(self, frame: int, box: NDArray[np.float32], score: float) -> None:
         self.boxes[frame] = box
         self.weight += score * float(np.sqrt(np.prod(box[2:] - box[:2])))
 
     def distance(self, frame: int, box: NDArray[np.float32]) -> float:
-        """How unlike the last box this one is, or infinity if it cannot be the same face."""
+        """How much this box differs from the last one; infinity if it cannot be the same face."""
         last_frame = max(self.boxes)
         last = self.boxes[last_frame]
         if frame - last_frame > MAX_GAP + 1:
@@ -44,18 +44,18 @@ class _Track:
 
 
 def follow_main_face(frames: Sequence[Faces]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Follow every face, and take the one that is largest for longest.
+    """Track every face, and choose the one that is largest for longest.
 
-    Faces of neighbouring frames are joined, nearest first, where centre and size agree. The main face is the one with
-    the largest sum of score times side. Where it is lost for one or two frames in which no other face was found either
-    (it turned away, or the picture is blurred), its box is interpolated; a frame that shows somebody else has no box.
+    Faces of neighbouring frames are joined, nearest first, if centre and size agree. The main face has the largest sum
+    of score times side. If it is lost for one or two frames without any other face (it turned away, or the picture is
+    blurred), its box is interpolated; a frame that shows somebody else has no box.
 
     Args:
         frames: The faces of each frame, in order of time.
 
     Returns:
-        Boxes, float32 ``[T, 4]``, NaN where there is none; and found, bool ``[T]``: ``True`` where the detector found
-        the main face, ``False`` where its box was interpolated or is missing.
+        Boxes, float32 ``[T, 4]``, NaN if there is none; and found, bool ``[T]``: ``True`` where the detector found the
+        main face, ``False`` where its box was interpolated or is missing.
     """
     tracks: list[_Track] = []
     for number, faces in enumerate(frames):
@@ -76,7 +76,7 @@ def follow_main_face(frames: Sequence[Faces]) -> tuple[NDArray[np.float32], NDAr
     found = np.zeros(len(frames), bool)
     if not tracks:
         return boxes, found
-    main = max(tracks, key=lambda track: track.weight)  # the first of equals
+    main = max(tracks, key=lambda track: track.weight)  # the first one if several are equal
     for number, box in main.boxes.items():
         boxes[number], found[number] = box, True
     places = sorted(main.boxes)

@@ -12,23 +12,21 @@ def resize_linear(picture: NDArray[np.uint8], height: int, width: int) -> NDArra
     """Resize with two taps a direction and 11-bit weights, without anti-aliasing.
 
     Output pixel ``i`` of ``n`` lies at ``x = (i + 0.5) * N / n - 0.5`` between the input pixels ``k = floor(x)`` and
-    ``k + 1``, and is their mean with the weights ``1 - (x - k)`` and ``x - k``. OpenCV computes this in whole numbers,
-    and every rounding is a part of its result, so the steps are repeated here one by one:
+    ``k + 1``, and is their mean with the weights ``1 - (x - k)`` and ``x - k``. OpenCV computes this in integers and
+    rounds at every step, so the same steps are needed for the same result:
 
-    1. The weights ``a`` and ``b`` are ``round(2048 * weight)``: 11 bits.
-    2. Along a row, ``h = (p[k] * a + p[k + 1] * b) >> 4``: 8 + 11 - 4 = 15 bits, which a 16-bit number
-       with a sign holds.
-    3. Along a column, ``v = ((h[k] * a) >> 16) + ((h[k + 1] * b) >> 16)``. Each product drops its bits before the sum,
-       as the vector instruction that returns the upper half of a product does; one shift after the sum would give
-       pixels that differ by 1.
-    4. ``v`` is four times the pixel, since 11 - 4 + 11 - 16 = 2 bits of the weights are left: ``(v + 2) >> 2`` rounds.
+    1. The weights ``a`` and ``b`` are ``round(2048 * weight)``: 11 bits. 2. Along a row, ``h = (p[k] * a + p[k + 1] *
+    b) >> 4``: 8 + 11 - 4 = 15 bits, which fit into a signed 16-bit integer. 3. Along a column, ``v = ((h[k] * a) >> 16)
+    + ((h[k + 1] * b) >> 16)``. Each product is shifted before the sum, as by the SIMD instruction that returns the
+    upper half of a product (``pmulhw``); a single shift after the sum would give pixels that differ by 1. 4. ``v`` is
+    four times the pixel, since 11 - 4 + 11 - 16 = 2 bits of the weights remain: ``(v + 2) >> 2`` is the rounded pixel.
 
-    At exactly half the size OpenCV takes another way, the rounded mean of 2 x 2 pixels.
+    At exactly half the size OpenCV uses another method, the rounded mean of 2 x 2 pixels, ``(sum + 2) >> 2``.
 
     Args:
         picture: uint8 ``[H, W, C]``.
-        height: Rows wanted.
-        width: Columns wanted.
+        height: Rows of the result.
+        width: Columns of the result.
 
     Returns:
         uint8 ``[height, width, C]``.
@@ -61,8 +59,8 @@ def _taps(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
     """For each output pixel, its two neighbours and their weights.
 
-    At the borders both neighbours are the same; there OpenCV gives the whole weight to one of them in the direction of
-    the columns (``clamp``), and rounds both shares in that of the rows.
+    At the borders both neighbours are the same pixel. Along a row (``clamp``) OpenCV then gives the whole weight to one
+    of them; along a column it rounds both weights as elsewhere, so that the truncations of step 3 still happen twice.
     """
     position = ((np.arange(num_out) + 0.5) * (num_in / num_out) - 0.5).astype(np.float32)
     low = np.floor(position)

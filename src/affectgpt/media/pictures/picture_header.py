@@ -1,4 +1,4 @@
-"""Reads the size of a picture, and sees whether a JPEG is whole, from its bytes alone: before memory is taken."""
+"""Reads the size of a picture, and whether a JPEG is whole, from its bytes, before memory is allocated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# within a scan, 0xFF is followed by a zero (a value), by a restart mark, or by more fill bytes
+# within a scan, 0xFF is followed by a zero (an escaped value), by a restart marker, or by more fill bytes
 _NEXT_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -33,9 +33,9 @@ def picture_size(content: bytes) -> tuple[int, int] | None:
 
 
 def is_whole_jpeg(content: bytes) -> bool:
-    """Whether a JPEG reaches its end mark; a download that broke off does not.
+    """Whether a JPEG has its end marker; a truncated download has none.
 
-    What comes after the mark (other pictures, a film, padding) is not looked at.
+    Data after the marker (other pictures, a film, padding) is ignored.
     """
     return any(mark == _END for mark, _, _ in _marks(content))
 
@@ -76,12 +76,12 @@ def _color_bytes(flags: int) -> int:
 
 
 def _marks(content: bytes) -> list[tuple[int, int, int]]:
-    """The marks of a JPEG up to its end, with width and height where they say a size (ITU-T T.81, annex B)."""
+    """The markers of a JPEG up to its end, with width and height where they state a size (ITU-T T.81, annex B)."""
     found = []
     place = content.find(b"\xff\xd8")
     while place >= 0 and place + 1 < len(content):
         if content[place] != 0xFF:
-            break  # a segment that is longer or shorter than it says
+            break  # a segment with a wrong length
         mark = content[place + 1]
         if mark == 0xFF:
             place += 1

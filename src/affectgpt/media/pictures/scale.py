@@ -1,4 +1,4 @@
-"""Brings a decoded picture upright, to RGB and to the size of the profile."""
+"""Converts a decoded picture to RGB, upright and at the size of the profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from affectgpt.media.profile import MediaProfile
 class FrameScaler:
     """One libswscale context for all the frames of a clip.
 
-    Scaling is bilinear over the covered area, so a smaller picture has no aliasing; it runs in this thread only.
+    Scaling is bilinear over the covered area, so that smaller pictures have no aliasing; it runs in one thread.
 
     Args:
         profile: Gives the size; 0 keeps the clip's own.
@@ -32,7 +32,7 @@ class FrameScaler:
         """Convert one frame of any pixel format.
 
         Args:
-            frame: As it comes from the decoder; its rotation mark is obeyed.
+            frame: A frame from the decoder; its rotation flag is applied.
 
         Returns:
             uint8 ``[3, H, W]``.
@@ -54,7 +54,7 @@ class FrameScaler:
         return self(VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
 
     def like(self, picture: NDArray[np.uint8], model: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Bring ``[3, H, W]`` to the height and width of ``model``, for a video that changes its size on the way."""
+        """Scale ``[3, H, W]`` to the height and width of ``model``, for a video that changes its size midway."""
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")
         height, width = model.shape[1:]
         scaled = self._reformatter.reformat(frame, width=width, height=height, threads=1)
@@ -62,7 +62,7 @@ class FrameScaler:
 
 
 class OfficialScaler(FrameScaler):
-    """The scaling of the published code, bit for bit: frames as decord brings them to a size, faces as OpenCV does.
+    """The scaling of the published code, bit for bit: frames as decord scales them, faces as OpenCV does.
 
     decord runs FFmpeg's filter ``scale`` with ``flags=bilinear``, after turning the picture upright; libswscale called
     directly gives values that differ by up to 9.
@@ -103,5 +103,5 @@ class OfficialScaler(FrameScaler):
 
 
 def build_scaler(profile: MediaProfile) -> FrameScaler:
-    """The scaling that a profile asks for."""
+    """Build the scaler that a profile asks for."""
     return OfficialScaler(profile) if profile.visual_policy == "official" else FrameScaler(profile)

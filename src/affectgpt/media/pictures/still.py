@@ -1,4 +1,4 @@
-"""Reads a still picture as the published code does: Pillow, squashed with its bicubic filter."""
+"""Reads a still picture as the published code does: with Pillow, resized by its bicubic filter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_picture(
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read a picture file.
 
-    The published code fails on pictures that are not RGB; here they are made RGB first.
+    The published code fails on pictures that are not RGB; here they are converted to RGB first.
 
     Args:
         source: A file, or its content.
@@ -57,7 +57,7 @@ def read_picture(
 
 
 def _is_damaged(content: bytes) -> bool:
-    """Whether a JPEG is cut, or has bytes that cannot be."""
+    """Whether a JPEG is cut or has invalid bytes."""
     if not is_whole_jpeg(content):
         return True
     codec = av.CodecContext.create("mjpeg", "r")
@@ -67,6 +67,6 @@ def _is_damaged(content: bytes) -> bool:
         codec.decode(av.Packet(content))
     except av.InvalidDataError:
         return True
-    except av.FFmpegError:  # a kind of JPEG that FFmpeg does not know
+    except av.FFmpegError:  # a kind of JPEG that FFmpeg does not support
         return False
     return False

@@ -35,7 +35,7 @@ def write_picture(frame: Tensor, form: str = "png") -> bytes:
         b'PNG'
     """
     if form not in MEDIA_TYPES:
-        raise ConfigError(f"no form of pictures is called {form!r}; known: {', '.join(MEDIA_TYPES)}")
+        raise ConfigError(f"unknown picture format {form!r}; known: {', '.join(MEDIA_TYPES)}")
     pixels = np.ascontiguousarray(frame.numpy().transpose(1, 2, 0))
     picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
     codec = av.VideoCodecContext.create("png" if form == "png" else "mjpeg", "w")

@@ -1,4 +1,4 @@
-"""Resamples a sound of any length as the published code does, and holds no more of it than a block."""
+"""Resamples a sound of any length as the published code does, keeping no more than one block in memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from affectgpt.media.sound.resample import lowest_terms, reach_of, resample
 
 
 class BlockResampler:
-    """Takes the channels of a sound piece by piece, and gives the mean of the resampled channels.
+    """Takes the channels of a sound piece by piece, and returns the mean of the resampled channels.
 
-    What is not longer than a block is resampled in one go. Of a longer sound, blocks of a whole number of filter
-    periods (``old`` samples, see ``resample``) are resampled together with the samples before and after them that the
-    filter reaches, and what these add to the result is cut off again.
+    A sound that is not longer than a block is resampled at once. A longer one is resampled in blocks of a whole number
+    of filter periods (``old`` samples, see ``resample``), together with the neighbouring samples that the filter
+    reaches; the output of these neighbours is cut off.
 
     Args:
-        rate_hz: Samples a second.
-        wanted_hz: Samples a second of the result.
-        block_bytes: Size from which on a block is resampled.
+        rate_hz: Samples per second.
+        wanted_hz: Samples per second of the result.
+        block_bytes: Size of a block, in bytes.
     """
 
     def __init__(self, rate_hz: int, wanted_hz: int, block_bytes: int = MAX_RAW_SOUND_BYTES) -> None:
@@ -32,16 +32,16 @@ class BlockResampler:
         self._block_bytes = block_bytes
         self._pieces: list[NDArray[np.float32]] = []
         self._num_bytes = 0
-        self._num_before = 0  # samples at the front that were resampled already, and are the filter's past
+        self._num_before = 0  # samples at the front that are already resampled, kept as the filter's past
 
     def feed(self, planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Take float32 ``[C, N]``; what is finished, float32 ``[N']`` each."""
+        """Take float32 ``[C, N]``; return the finished blocks, float32 ``[N']`` each."""
         self._pieces.append(planes)
         self._num_bytes += planes.nbytes
         if self._num_bytes < self._block_bytes:
             return []
         held = self._held()
-        # the last period is the future of the one before, and a part of it may not have come yet
+        # the last period is needed as the future of the one before, and may not be complete yet
         num_done = (held.shape[1] - self._reach) // self._old * self._old - self._old
         if num_done <= self._num_before:
             return []
@@ -53,7 +53,7 @@ class BlockResampler:
         return [finished]
 
     def flush(self) -> list[NDArray[np.float32]]:
-        """The rest."""
+        """Resample and return the rest."""
         if not self._pieces:
             return []
         rest = self._mean(self._held())[self._num_before // self._old * self._new :]

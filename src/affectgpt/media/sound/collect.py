@@ -1,4 +1,4 @@
-"""Collects the samples of a waveform as they come: all of them up to a limit, or those of some windows."""
+"""Collects the samples of a waveform in one pass: all of them up to a limit, or those of some windows."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 USUAL_PEAK = 1.12
-"""1 dB above full scale: codecs and resampling go so far by themselves where a recording uses the whole scale.
+"""1 dB above full scale: codecs and resampling overshoot this much if a recording uses the whole scale.
 
-Clipping that takes no more than this away is not spoken of. The published code clips nothing, so the official policy
-leaves a waveform that stays below it as it is."""
+Clipping that removes no more than this is not reported. The published code does not clip, so the official policy leaves
+a waveform below this peak unchanged.
+"""
 
 
 class Collector:
-    """Holds a waveform, or parts of it.
+    """Collects a waveform, or windows of it.
 
-    A number that is not finite becomes 0, and what goes beyond full scale becomes -1 or 1; both are noted.
+    A number that is not finite becomes 0, and values beyond full scale become -1 or 1; both are noted.
 
     Args:
-        most_samples: How much is held; of a longer waveform nothing is, but it is counted.
+        most_samples: Most samples to keep; a longer waveform is counted but not kept.
         most_peak: Peak up to which nothing is clipped.
-        starts: First samples of the windows to hold instead.
+        starts: First samples of the windows to keep instead.
         size: Samples in a window.
     """
 
@@ -44,7 +45,7 @@ class Collector:
         return self._starts is None and self.num_samples > self._most_samples
 
     def skip_to(self, position: int) -> None:
-        """Go on at a later sample; no window needs those in between."""
+        """Continue at a later sample; no window needs those in between."""
         self.num_samples = position
 
     def add(self, chunk: NDArray[np.float32]) -> None:
@@ -63,7 +64,7 @@ class Collector:
                 window[low - first : high - first] = chunk[low - start : high - start]
 
     def waveform(self) -> NDArray[np.float32] | None:
-        """All samples, float32 ``[N]``; ``None`` where there is none, or not one is a finite number."""
+        """All samples, float32 ``[N]``; ``None`` if there are none, or none is a finite number."""
         if self.is_too_long or not any(len(chunk) for chunk in self._chunks):
             return None
         whole = self._clean(np.concatenate(self._chunks))
@@ -75,7 +76,7 @@ class Collector:
         return self._windows
 
     def notes(self) -> list[str]:
-        """What was replaced, in words; after ``waveform``, or with windows."""
+        """Notes on replaced samples; call it after ``waveform``, or with windows."""
         notes = []
         if self._num_not_finite:
             count = f"{self._num_not_finite} of {self.num_samples} samples of its sound"

@@ -12,13 +12,14 @@ from torch.nn import functional as F  # noqa: N812
 ZERO_CROSSINGS = 6
 ROLLOFF = 0.99
 MAX_KERNEL_VALUES = 2**23
-"""Above this size (32 MiB) only the taps that are not zero are held.
+"""Above this size (32 MiB) only the non-zero taps are stored.
 
-The common rates stay below it; for 44,101 Hz, which shares no divisor with 16,000, a kernel has 706 million values."""
+The common rates stay below it; for 44,101 Hz, which has no common divisor with 16,000, a kernel has 706 million
+values."""
 
 
 def resample(waveform: Tensor, rate_hz: int, wanted_hz: int) -> Tensor:
-    """Band-limited interpolation with a Hann window (Smith, Digital Audio Resampling; six zero crossings a side).
+    """Band-limited interpolation with a Hann window (Smith, Digital Audio Resampling; six zero crossings per side).
 
     Output sample ``m`` lies at the input position ``t = m * old / new``, where ``old / new`` is the ratio of the rates
     in lowest terms, and is the weighted sum of the input ``x`` around it:
@@ -29,13 +30,13 @@ def resample(waveform: Tensor, rate_hz: int, wanted_hz: int) -> Tensor:
     ``new`` outputs, which are ``old`` inputs, so this is a strided convolution with ``new`` filters (phases).
 
     The result is that of ``torchaudio.functional.resample`` with its own defaults, bit for bit: the same float32
-    operations in the same order. Only for odd rates, whose kernel would take gigabytes (``MAX_KERNEL_VALUES``), the
+    operations in the same order. Only for unusual rates, whose kernel would take gigabytes (``MAX_KERNEL_VALUES``), the
     same products are added in another order.
 
     Args:
         waveform: float32 ``[C, N]``.
-        rate_hz: Samples a second.
-        wanted_hz: Samples a second of the result.
+        rate_hz: Samples per second.
+        wanted_hz: Samples per second of the result.
 
     Returns:
         float32 ``[C, ceil(N * wanted_hz / rate_hz)]``.
@@ -66,7 +67,7 @@ def lowest_terms(rate_hz: int, wanted_hz: int) -> tuple[int, int]:
 
 
 def reach_of(old: int, new: int) -> int:
-    """Input samples on each side of a position that its output sample depends on."""
+    """Number of input samples on each side of a position that its output sample depends on."""
     return math.ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
 
 
@@ -80,7 +81,7 @@ def _kernel(old: int, new: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _sparse_kernel(old: int, new: int) -> tuple[Tensor, Tensor]:
-    """For each phase, where its taps begin, int64 ``[new]``, and their weights, float32 ``[new, 2 * reach + 2]``.
+    """For each phase, the start of its taps, int64 ``[new]``, and their weights, float32 ``[new, 2 * reach + 2]``.
 
     Phase ``p`` lies ``p * old / new`` samples after the first, so all but ``2 * reach + 2`` of its weights are zero.
     """
@@ -92,7 +93,7 @@ def _sparse_kernel(old: int, new: int) -> tuple[Tensor, Tensor]:
 
 
 def _weights(time: Tensor, old: int, new: int) -> Tensor:
-    """Windowed sinc at distances that are given in units of ``old`` input samples."""
+    """Windowed sinc at distances in units of ``old`` input samples."""
     cutoff = min(old, new) * ROLLOFF
     time = (time * cutoff).clamp(-ZERO_CROSSINGS, ZERO_CROSSINGS)
     window = torch.cos(time * math.pi / ZERO_CROSSINGS / 2) ** 2
@@ -102,7 +103,7 @@ def _weights(time: Tensor, old: int, new: int) -> Tensor:
 
 
 def _convolve_sparsely(padded: Tensor, old: int, new: int) -> Tensor:
-    """One channel through the filters that ``_sparse_kernel`` holds: float32 ``[N / old, new]``."""
+    """Filter one channel with the taps of ``_sparse_kernel``: float32 ``[N / old, new]``."""
     first, weights = _sparse_kernel(old, new)
     reach = reach_of(old, new)
     num_blocks = (len(padded) - 2 * reach - old) // old + 1

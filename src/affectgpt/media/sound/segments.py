@@ -18,11 +18,12 @@ def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, T
     By default they spread evenly from the first sample to the last.
 
     Window ``i`` starts at sample ``i * (length - N) // (S - 1)``: the first at 0, the last ending with the waveform;
-    neighbours overlap where the clip is shorter than S windows. A waveform no longer than one window gives one real
-    window, padded with zeros; the other S - 1 are zero and marked as such, so that a short clip is not heard S times.
+    neighbours overlap if the clip is shorter than S windows. A waveform no longer than one window gives one real
+    window, padded with zeros; the other S - 1 are zero and marked as such, so that a short clip is not repeated S
+    times.
 
-    The official policy cuts at ``official_starts``, pads a short waveform and hears it S times, and takes the mean of
-    each window away.
+    The official policy cuts at ``official_starts``, pads a short waveform and repeats it S times, and subtracts the
+    mean of each window.
 
     Args:
         waveform: float ``[N']``, mono, at ``profile.sample_rate_hz``.
@@ -40,7 +41,9 @@ def segment_waveform(waveform: Tensor, profile: MediaProfile) -> tuple[Tensor, T
         [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     """
     if waveform.ndim != 1 or not len(waveform):
-        raise DataError(f"a waveform has the shape [samples] with at least one sample, but got {tuple(waveform.shape)}")
+        raise DataError(
+            f"expected a waveform of shape [samples] with at least one sample, but got {tuple(waveform.shape)}"
+        )
     num_segments, size = profile.num_segments, profile.segment_samples
     waveform = waveform.to(torch.float32)
     if profile.audio_policy == "official":
@@ -64,17 +67,18 @@ def window_starts(num_samples: int, profile: MediaProfile) -> list[int]:
 
 
 def finish_windows(windows: Tensor, profile: MediaProfile) -> Tensor:
-    """What the official policy does with the windows that were cut, float32 ``[S, N]``: it takes their means away."""
+    """Finish the windows, float32 ``[S, N]``: the official policy subtracts their means."""
     if profile.audio_policy != "official":
         return windows
-    # one by one: the mean over a dimension of a stack may round otherwise
+    # one by one: the mean over a dimension of a stack may round differently
     return torch.stack([window - window.mean() for window in windows])
 
 
 def official_starts(num_samples: int, profile: MediaProfile) -> list[int]:
-    """First sample of each window in the published code; the last eighth of the room is never heard.
+    """First sample of each window in the published code; the last window ends before the waveform does.
 
-    The length of the room is a float turned into a fraction, which makes some starts one less than whole numbers would.
+    Window i starts at ``floor(room / S * i * rate)``, where the room in seconds, ``length / rate - N / rate``, is
+    rounded to float64 and then used exactly. This makes some starts one less than integer arithmetic would.
 
     Examples:
         >>> official_starts(55357, MediaProfile())

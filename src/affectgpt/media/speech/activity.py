@@ -1,4 +1,4 @@
-"""Finds where somebody speaks: Silero VAD, offline, with the weights that its package carries."""
+"""Finds where somebody speaks: Silero VAD, offline, with the weights in its package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Segment
 
 SILENCE_RMS = 1e-4
-"""Below this root mean square (-80 dB of full scale) a waveform is silent; nothing that was recorded is that quiet."""
+"""Below this root mean square (-80 dB of full scale) a waveform is silent; no recording is that quiet."""
 
 
 def speech_segments(waveform: Tensor, *, threshold: float = 0.5, shortest_seconds: float = 0.25) -> list[Segment]:
@@ -29,10 +29,10 @@ def speech_segments(waveform: Tensor, *, threshold: float = 0.5, shortest_second
 
     Raises:
         ConfigError: If ``silero-vad`` is not installed.
-        DataError: If the waveform has another shape.
+        DataError: If the waveform has a wrong shape.
     """
     if waveform.ndim != 1:
-        raise DataError(f"a waveform has the shape [samples], but got {tuple(waveform.shape)}")
+        raise DataError(f"expected a waveform of shape [samples], but got {tuple(waveform.shape)}")
     if is_silent(waveform):
         return []
     find, network = _detector()

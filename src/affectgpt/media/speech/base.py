@@ -1,4 +1,4 @@
-"""The contract of a speech recogniser, and what it hands over."""
+"""The contract of a speech recogniser, and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLE_RATE_HZ = 16_000
-"""What every recogniser and the voice activity detector hear."""
+"""Sample rate of the input of recognisers and of the voice activity detector."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Segment:
     Attributes:
         start_seconds: Where it begins in the clip.
         end_seconds: Where it ends.
-        text: What was said, or ``None`` where nobody has listened yet.
+        text: What was said, or ``None`` if it is not transcribed yet.
     """
 
     start_seconds: float
@@ -33,9 +33,9 @@ class Transcript:
     """The spoken words of a clip.
 
     Attributes:
-        text: The words, or ``None`` where there are none.
+        text: The words, or ``None`` if there are none.
         segments: The stretches in which somebody speaks.
-        language: Code of the language (``"en"``, ``"zh"``), or ``None`` where the recogniser does not say.
+        language: Code of the language (``"en"``, ``"zh"``), or ``None`` if the recogniser does not report it.
         reason: Why there is no text, or ``None``.
     """
 
@@ -61,8 +61,8 @@ class Asr(ABC):
         """Write down one stretch of speech.
 
         Args:
-            waveform: float32 ``[N]``, mono, 16 kHz, half a minute at most, with speech in it.
-            language: Code of the language, or ``None`` to let the recogniser find out.
+            waveform: float32 ``[N]``, mono, 16 kHz, at most half a minute, with speech in it.
+            language: Code of the language, or ``None`` to let the recogniser detect it.
 
         Returns:
             The words, and the language or ``None``.

@@ -1,4 +1,4 @@
-"""Speech recognition by faster-whisper: Whisper on CTranslate2, several times as fast on a CPU."""
+"""Speech recognition by faster-whisper: Whisper on CTranslate2, several times faster on a CPU."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FasterWhisperAsr(Asr):
     """Writes down speech with faster-whisper.
 
     Args:
-        model: A size (``"small"``, ``"large-v3"``), a converted folder, or a model of the hub.
+        model: A size (``"small"``, ``"large-v3"``), a converted folder, or a model on the hub.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        compute_type: How numbers are kept, such as ``"int8"`` or ``"float16"``.
+        compute_type: Type of the weights, such as ``"int8"`` or ``"float16"``.
 
     Raises:
         ConfigError: If the model cannot be loaded.
@@ -32,7 +32,7 @@ class FasterWhisperAsr(Asr):
             model = local_model(sizes.get(model, model), "faster-whisper")
         try:
             self._model: Any = WhisperModel(model, device=device, compute_type=compute_type)
-        except Exception as error:  # CTranslate2, the hub and the network each raise their own
+        except Exception as error:  # CTranslate2, the hub and the network each raise their own errors
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
                 f"speech recogniser 'faster-whisper': {model!r} cannot be loaded ({reason}); give a size such as "

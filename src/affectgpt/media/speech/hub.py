@@ -1,4 +1,4 @@
-"""Finds the files of a recogniser: a folder, what was downloaded before, or the hub if it can be reached."""
+"""Finds the files of a recogniser: a folder, an earlier download, or the hub if it can be reached."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _TIMEOUT_SECONDS = 3.0
 
 
 def local_model(model: str, recogniser: str, revision: str | None = None) -> str:
-    """A name to load a model by: as it was given where the hub can be asked, else the folder of an earlier download.
+    """Name to load a model by: the given one if the hub can be reached, else the folder of an earlier download.
 
-    The libraries that download try again and again; where nobody answers, that takes minutes.
+    Without this check, the download libraries retry for minutes if the hub does not answer.
 
     Args:
         model: A folder, or a model of the hub.
-        recogniser: Who loads it, for the message.
+        recogniser: The recogniser that loads it, for the message.
         revision: Version of a model of the hub.
 
     Raises:
@@ -43,6 +43,6 @@ def _is_reachable() -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS)
-    except Exception:  # one library of HTTP or another, by the version of the hub's
+    except Exception:  # the HTTP library depends on the version of huggingface-hub
         return False
     return True

@@ -1,4 +1,4 @@
-"""Writes down what is said in a clip, and nothing where nobody speaks."""
+"""Transcribes the speech in a clip, and gives no text if nobody speaks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr, Segment, Transcript
 from affectgpt.registry import ASRS, Spec
 
 LONGEST_SECONDS = 28.0
-"""Recognisers hear half a minute at most."""
+"""Recognisers accept half a minute at most."""
 MARGIN_SECONDS = 0.2
-"""What is added around a stretch of speech, so that no sound is cut."""
+"""Seconds added on each side of a stretch of speech, so that no sound is cut."""
 SPEECH_PROFILE = MediaProfile(sources=("audio",), sample_rate_hz=SAMPLE_RATE_HZ)
-"""How a clip is decoded to hear what is said in it."""
+"""The decoding settings for speech recognition."""
 
 
 def transcribe_clip(
@@ -27,15 +27,15 @@ def transcribe_clip(
     language: str | None = None,
     key: str | None = None,
 ) -> Transcript:
-    """Write down what is said in a clip.
+    """Transcribe the speech in a clip.
 
-    Recognisers invent words where there are none, so they only hear the stretches in which somebody speaks
-    (see ``speech_segments``); a clip without any gets no text, and the reason.
+    Recognisers invent words where there are none, so they only get the stretches in which somebody speaks (see
+    ``speech_segments``); a clip without speech gets no text, but a reason.
 
     Args:
         source: A media file, or its content.
         asr: A recogniser, or its name: see ``build_asr``.
-        language: Code of the language, or ``None`` to let the recogniser find out.
+        language: Code of the language, or ``None`` to let the recogniser detect it.
         key: The sample's name, for messages.
 
     Raises:
@@ -48,7 +48,7 @@ def transcribe_clip(
 def transcribe_sound(
     decoded: Decoded, asr: Asr | Spec | str | Mapping[str, Any], *, language: str | None = None
 ) -> Transcript:
-    """Write down what is said in a sound that was decoded with ``SPEECH_PROFILE``; see ``transcribe_clip``."""
+    """Transcribe a sound that was decoded with ``SPEECH_PROFILE``; see ``transcribe_clip``."""
     if decoded.waveform is None:
         return Transcript(None, reason=decoded.missing["audio"])
     waveform = decoded.waveform
@@ -78,7 +78,7 @@ def build_asr(value: Spec | str | Mapping[str, Any]) -> Asr:
             ``faster-whisper:small`` or ``transformers:openai/whisper-small``; or a spec.
 
     Raises:
-        ConfigError: If the name is unknown, or what it needs is missing.
+        ConfigError: If the name is unknown, or a package that it needs is missing.
     """
     if isinstance(value, str):
         name, colon, model = value.partition(":")
@@ -89,7 +89,7 @@ def build_asr(value: Spec | str | Mapping[str, Any]) -> Asr:
 
 
 def join_segments(segments: Sequence[Segment], longest_seconds: float = LONGEST_SECONDS) -> list[Segment]:
-    """Join neighbouring stretches while they fit together into what a recogniser hears; longer ones are cut.
+    """Join neighbouring stretches as long as a recogniser accepts the result; longer ones are cut.
 
     Examples:
         >>> join_segments([Segment(0, 2), Segment(3, 5), Segment(29, 31)])

@@ -1,4 +1,4 @@
-"""Speech recognition by any model of transformers: Whisper and its kind, wav2vec2 and its kind."""
+"""Speech recognition by models of transformers, such as Whisper and wav2vec2."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class TransformersAsr(Asr):
     """Writes down speech with a model of transformers.
 
     Args:
-        model: A folder, or a model of the hub.
+        model: A folder, or a model on the hub.
         device: Where it runs.
-        revision: Version of a model of the hub.
+        revision: Version of a model on the hub.
 
     Raises:
         ConfigError: If the model cannot be loaded, or does not recognise speech.
@@ -33,8 +33,8 @@ class TransformersAsr(Asr):
             )
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
-                f"speech recogniser 'transformers': {model!r} cannot be loaded ({reason_of(error)}); give a folder "
-                "or a model of the hub, such as 'openai/whisper-small'"
+                f"speech recogniser 'transformers': {model!r} cannot be loaded ({reason_of(error)}); give a folder or "
+                "a model on the hub, such as 'openai/whisper-small'"
             ) from error
 
     def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:

@@ -1,4 +1,10 @@
-"""Confidence intervals of scores, and of the difference between two systems, by resampling the samples."""
+"""Bootstrap confidence intervals of scores, and of the difference between two systems.
+
+A figure is a function ``f`` of sums over samples. With x_i the row of sample i, a resample draws N samples with
+replacement, so that sample i occurs n_i times, with (n_1, ..., n_N) multinomial, and its figure is ``f(sum_i n_i
+x_i)``. Only the n_i are drawn: one matrix product gives the sums of a whole block of resamples, and no sample is scored
+twice.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +20,20 @@ Floats = npt.NDArray[np.float64]
 Figure = Callable[[Floats], Floats]
 
 RESAMPLES = 10_000
-"""How many resamples are drawn by default."""
+"""Default number of resamples."""
 
 _BLOCK = 1 << 20
-# A binomial draw costs about as much as this many uniform ones.
+# One binomial draw costs about as much as this many uniform draws.
 _BINOMIAL_COST = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Summands:
-    """What each sample adds to a figure, and how the sums make the figure.
+    """The row that each sample adds to the sums of a figure, and the function from the sums to the figure.
 
     Attributes:
         rows: float64 ``[N, K]``, one row per sample.
-        figure: From sums of rows, float64 ``[..., K]``, to the figure, float64 ``[...]``; NaN where it is undefined.
+        figure: Maps sums of rows, float64 ``[..., K]``, to the figure, float64 ``[...]``; NaN where it is undefined.
     """
 
     rows: Floats
@@ -39,11 +45,11 @@ class Interval:
     """A figure and its confidence interval.
 
     Attributes:
-        value: The figure of the samples as they are.
+        value: The figure of the original samples.
         low: Lower end.
         high: Upper end.
         confidence: Share of resamples between the ends, such as 0.95.
-        resamples: How many were drawn.
+        resamples: Number of resamples.
         undefined: Resamples in which the figure is NaN (0/0 in mode ``official``); they are left out.
     """
 
@@ -57,13 +63,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two systems on the same samples.
+    """Comparison of two systems on the same samples.
 
     Attributes:
         first: The first system's figure.
         second: The second system's figure.
         difference: First minus second, with the interval of the difference.
-        first_better: Share of resamples in which the first is higher; a tie counts as half.
+        first_better: Share of resamples in which the first system is higher; a tie counts as half.
     """
 
     first: Interval
@@ -77,18 +83,19 @@ def bootstrap_interval(
 ) -> Interval:
     """The percentile bootstrap interval of a figure (Efron & Tibshirani 1993, section 13.3).
 
-    Samples are drawn with replacement, and the figure is formed anew from the sums over each draw, as over the set
-    itself: a corpus F1 stays a corpus F1.
+    Samples are drawn with replacement, and the figure is computed from the sums over each resample as from those over
+    the whole set: a corpus F1 stays a corpus F1. With confidence c, the ends are the (1 - c)/2 and (1 + c)/2 quantiles
+    of the figure over the resamples.
 
     Args:
         summands: From ``wheel_f1_summands``, ``hit_rate_summands`` or ``weighted_f1_summands``.
-        resamples: How many to draw.
+        resamples: Number of resamples to draw.
         confidence: Share of resamples between the ends.
         seed: The same seed gives the same interval.
 
     Raises:
-        ConfigError: If ``resamples`` is not positive or ``confidence`` not between 0 and 1.
-        DataError: If there is no sample.
+        ConfigError: If ``resamples`` is not positive or ``confidence`` is not between 0 and 1.
+        DataError: If there are no samples.
 
     Examples:
         >>> from affectgpt.metrics import EmotionWheel
@@ -109,14 +116,14 @@ def bootstrap_difference(
 
     Args:
         first: One system's summands.
-        second: The other's, with the samples in the same order.
-        resamples: How many to draw.
+        second: The other system's, with the samples in the same order.
+        resamples: Number of resamples to draw.
         confidence: Share of resamples between the ends.
         seed: The same seed gives the same intervals.
 
     Raises:
-        ConfigError: If ``resamples`` is not positive or ``confidence`` not between 0 and 1.
-        DataError: If there is no sample, or the numbers of samples differ.
+        ConfigError: If ``resamples`` is not positive or ``confidence`` is not between 0 and 1.
+        DataError: If there are no samples, or their numbers differ.
     """
     if len(first.rows) != len(second.rows):
         raise DataError(
@@ -151,8 +158,8 @@ def _resampled_sums(rows: Floats, resamples: int, confidence: float, seed: int) 
             f"resamples is {resamples} and confidence {confidence}; expected at least 1, and a share between 0 and 1"
         )
     if not len(rows):
-        raise DataError("there is no sample to resample; score at least one")
-    # Samples with equal rows are interchangeable: what is drawn is how often each distinct row occurs.
+        raise DataError("there are no samples to resample; score at least one")
+    # Samples with equal rows are interchangeable: only the number of times that each distinct row occurs matters.
     distinct, kinds = np.unique(rows, axis=0, return_inverse=True)
     blocks = _drawn_counts(kinds.reshape(-1), len(distinct), resamples, np.random.default_rng(seed))
     return np.concatenate([counts.astype(np.float64) @ distinct for counts in blocks])
@@ -161,7 +168,11 @@ def _resampled_sums(rows: Floats, resamples: int, confidence: float, seed: int) 
 def _drawn_counts(
     kinds: npt.NDArray[np.int64], num_kinds: int, resamples: int, draw: np.random.Generator
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """How often each kind of sample is drawn, int64 ``[resamples of the block, num_kinds]``, in blocks."""
+    """How often each distinct row is drawn, in blocks of int64 ``[resamples, num_kinds]``.
+
+    A multinomial draw over the kinds costs num_kinds binomials per resample, a draw of single samples N uniforms; the
+    cheaper one is used.
+    """
     num_samples = len(kinds)
     if num_kinds * _BINOMIAL_COST < num_samples:
         block = max(1, _BLOCK // num_kinds)

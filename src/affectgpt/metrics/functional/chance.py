@@ -1,27 +1,27 @@
-"""Hits above chance: what the hit rate leaves when the hits that answers score on shuffled targets are taken off.
+"""Hits above chance: the hit rate minus the hits that the same answers score on shuffled targets.
 
-Per wheel, over the n samples that count in it, let a(g) be the samples whose answer names group g, and t(g) those whose
-target does. Then
+Per wheel, over the n samples that count in it, let a(g) be the number of samples whose answer names group g, and t(g)
+the number whose target does. Then
 
     observed = sum of shared groups / n
     expected = sum over g of a(g) t(g) / n^2
     possible = sum over g of t(g)/n - (t(g)/n)^2
     skill    = (observed - expected) / possible
 
-*expected* is the mean of *observed* over all ways to deal the targets out to the answers anew, in closed form: a target
-is dealt to each answer with probability 1/n. *possible* is the largest *observed* - *expected* there is, reached where
-every answer names the groups of its target and no other that occurs. So naming a group costs its share of the targets,
-right or wrong, and earns 1 where it is right: the same answer for every sample has skill 0, however long it is, and so,
-on average, have answers that know nothing of the targets. The range is -1 to 1.
+**expected* is the mean of *observed* over all permutations of the targets, in closed form: each answer gets each target
+with probability 1/n. *possible* is the largest *observed* - *expected*; it is reached if every answer names the groups
+of its target and no other group that occurs. So naming a group always costs the group's share of the targets, and earns
+1 if it is right: the same answer for every sample has skill 0, however long it is, and so do, on average, answers that
+are independent of the targets. The range is -1 to 1.
 
-With one group an answer this is the skill score of Peirce (1884) and Hanssen & Kuipers (1965) in its form for several
-categories (Wilks, Statistical Methods in the Atmospheric Sciences), which is equitable in the sense of Gandin & Murphy
-(1992); here answers are sets. Cohen's kappa differs in the denominator, 1 - expected, which long answers drive to 0, so
-that one more hit would weigh as much as one likes.
+With one group per answer this is the multi-category form of the skill score of Peirce (1884) and Hanssen & Kuipers
+(1965) (Wilks, Statistical Methods in the Atmospheric Sciences), which is equitable in the sense of Gandin & Murphy
+(1992); here answers are sets. Cohen's kappa differs in the denominator, 1 - expected, which long answers drive towards
+0, so that a single hit could gain any weight.
 
-In mode strict, true labels that no vocabulary has share 1,024 places by a hash, so that ranks can add up their totals.
-Two that fall together count as one group in *expected*: that can take skill from an answer, and gives a constant one
-none.
+In mode strict, true labels outside the vocabulary are hashed into 1,024 slots, so that ranks can add up their totals.
+Two labels in one slot count as one group in *expected*: that can lower the skill of an answer, but never raises that of
+a constant answer above 0.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Columns = npt.NDArray[np.float64]
 
 
 def group_totals(groups: Groups, keep: Keep) -> Tensor:
-    """How many of the samples that count name each group, int64 ``[2, W, width]``: answers, targets.
+    """Number of counted samples that name each group, int64 ``[2, W, width]``: answers, targets.
 
-    The groups of a wheel come first, padded to those of the largest, then the words that are groups of their own.
+    The groups of a wheel come first, padded to the largest wheel, then the words that are groups of their own.
 
     Args:
         groups: The groups of answers and targets.
@@ -68,18 +68,19 @@ def totals_width(wheel: EmotionWheel, level: int, mode: Mode) -> int:
 
 
 def skill_of(shared: Tensor, kept: Tensor, totals: Tensor, mode: Mode) -> Tensor:
-    """Hits above chance per wheel, see above.
+    """Hits above chance per wheel; the formula is at the top of this file.
 
     Args:
         shared: Shared groups, summed over the samples that count, ``[..., W]``.
         kept: Samples that count, ``[..., W]``.
         totals: ``[..., 2, W, width]``, see ``group_totals``.
-        mode: Where no sample counts, ``official`` gives NaN and ``strict`` 0.
+        mode: If no sample counts, ``official`` gives NaN and ``strict`` 0.
 
     Returns:
-        float64 ``[..., W]``; 0 where all targets are the same, so that there is nothing to tell apart.
+        float64 ``[..., W]``; 0 if all targets are the same, so that there is nothing to tell apart.
     """
-    # Both sides times n^2: whole numbers, so that what should be 0 is.
+    # Numerator and denominator are multiplied by n^2: float64 holds these integers exactly, so a skill of 0 is exactly
+    # 0.
     shared, kept, totals = shared.double(), kept.double(), totals.double()
     answers, targets = totals.unbind(-3)
     gain = kept * shared - (answers * targets).sum(-1)
@@ -89,15 +90,15 @@ def skill_of(shared: Tensor, kept: Tensor, totals: Tensor, mode: Mode) -> Tensor
 
 
 def group_columns(groups: Groups, keep: Keep, wheel: int) -> tuple[Columns, Columns]:
-    """Which groups that occur among the targets of one wheel each sample names, 0 or 1, float64 ``[N, C]``.
+    """For each group that occurs among the targets of one wheel, whether a sample names it: 0 or 1, float64 ``[N, C]``.
 
     Args:
         groups: The groups of answers and targets.
         keep: bool ``[N, W]``: ``True`` where the sample counts in the wheel.
-        wheel: Counted from 0.
+        wheel: The wheel's index, from 0.
 
     Returns:
-        Of the answers and of the targets, samples that do not count left at 0.
+        One array for the answers and one for the targets; rows of samples that do not count are 0.
     """
     own = groups.target.owned_in(wheel)
     words = np.unique(groups.target.own_words[own])

@@ -1,4 +1,4 @@
-"""Sum the overlaps of many samples into integer counts, from which every score follows exactly."""
+"""Sums the overlaps of many samples into integer counts, from which every score can be computed exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectgpt.metrics.functional.overlap import Overlap
 from affectgpt.metrics.labels import Mode
 
 MAX_SIZE = 512
-"""The largest set of groups that the counts can hold, prediction and target together."""
+"""Largest number of groups of a sample that the counts can hold, prediction and target together."""
 
 TALLIES = ("kept", "hits", "shared", "skipped")
 LABELS = ("samples", "labels", "known_labels", "target_labels", "known_target_labels", "empty_predictions")
@@ -22,16 +22,16 @@ LABELS = ("samples", "labels", "known_labels", "target_labels", "known_target_la
 
 @dataclass(frozen=True)
 class Counts:
-    """Integer sums over samples; adding two of them gives the counts of both.
+    """Integer sums over samples; the sum of two is the counts of all their samples.
 
-    Precision, recall and F of one sample are fractions with a small denominator (the size of a set), so shared groups
-    are summed per denominator. Integer sums do not depend on the order of the samples, nor on how ranks share them.
+    Precision, recall and F1 of one sample are fractions with a small denominator (the size of a set), so shared groups
+    are summed per denominator. Integer sums do not depend on the order of the samples or on their division among ranks.
 
     Attributes:
-        by_size: int64 ``[3, W, MAX_SIZE + 1]``: shared groups of the samples whose denominator is the last index; the
-            denominators are the sizes of the predicted set, of the true set, and of both together.
-        tallies: int64 ``[W, 4]``, see ``TALLIES``: samples that count in the wheel, those with a shared group, shared
-            groups, and samples that the wheel skips because it places none of their true labels.
+        by_size: int64 ``[3, W, MAX_SIZE + 1]``: sum of the shared groups of the samples whose denominator is the last
+            index; the denominators are the size of the predicted set, that of the true set, and the sum of both.
+        tallies: int64 ``[W, 4]``, see ``TALLIES``: samples that count in the wheel, samples with a shared group, shared
+            groups, and samples that the wheel skips because it has no group for any of their true labels.
         labels: int64 ``[6]``, see ``LABELS``.
     """
 
@@ -52,8 +52,8 @@ def sum_overlap(overlap: Overlap) -> Counts:
     if sizes[2].size and sizes[2].max() > MAX_SIZE:
         sample = int(sizes[2].max(axis=1).argmax())
         raise DataError(
-            f"sample {sample} has {sizes[2].max()} distinct groups of labels; at most {MAX_SIZE} can be scored. "
-            "Is it a list of labels?"
+            f"sample {sample} has {sizes[2].max()} distinct groups of labels; at most {MAX_SIZE} can be scored. Check "
+            "that it is a list of labels"
         )
     num_wheels = shared.shape[1]
     by_size = [
@@ -71,7 +71,7 @@ def sum_overlap(overlap: Overlap) -> Counts:
 
 @dataclass(frozen=True)
 class Means:
-    """Per wheel float64 ``[W]``: mean precision, recall, F of the samples, share of hits and mean number of hits."""
+    """Per wheel, float64 ``[W]``: mean precision, recall and F1 of the samples, share of hits, mean number of hits."""
 
     precision: Tensor
     recall: Tensor
@@ -87,14 +87,14 @@ def mean_scores(counts: Counts, mode: Mode, zero_division: float | None = None) 
     A wheel in which no sample counts has the score NaN in mode ``official`` and 0 in mode ``strict``.
 
     Args:
-        counts: What was summed.
+        counts: The summed counts.
         mode: ``official`` or ``strict``.
-        zero_division: The F1 of a wheel of which both precision and recall are 0; by default NaN in mode ``official``
+        zero_division: The F1 of a wheel whose precision and recall are both 0; by default NaN in mode ``official``
             (0/0, as published) and 0 in mode ``strict``.
     """
-    # The sum of shared / size over samples is the sum over sizes d of (shared groups of all samples of size d) / d: one
-    # division a size, so the order of the samples does not matter. With F1 = 2 shared / (predicted + true), the third
-    # table, by predicted + true, holds half of it.
+    # sum_i shared_i / size_i = sum_d (sum of shared_i over samples i with size_i = d) / d: one division per size d, so
+    # the order of the samples does not matter. F1_i = 2 shared_i / (predicted_i + true_i), so the third table, by
+    # predicted + true, gives half of it.
     denominators = torch.arange(MAX_SIZE + 1, dtype=torch.float64, device=counts.by_size.device).clamp(min=1)
     kept = counts.tallies[:, 0].double()
     precision, recall, half_f1 = ((sums / denominators).sum(-1) / kept for sums in counts.by_size.double())
@@ -107,18 +107,18 @@ def mean_scores(counts: Counts, mode: Mode, zero_division: float | None = None) 
 
 
 def mean_over_wheels(values: Tensor, zero_division: float | None = None) -> Tensor:
-    """One figure of those of the wheels, float64 ``[W]``.
+    """Mean over the wheels of a figure, float64 ``[W]``.
 
     Args:
         values: NaN in a wheel without a figure.
-        zero_division: Where it is given, such wheels take no part in the mean; by default the mean is then NaN, as
+        zero_division: If given, wheels without a figure are left out of the mean; by default the mean is then NaN, as
             published.
     """
     return values.mean() if zero_division is None else values.nanmean()
 
 
 def describe(counts: Counts) -> Mapping[str, Tensor]:
-    """What every score is accompanied by: coverage, numbers of samples and labels, samples per wheel."""
+    """The counts that accompany every score: coverage, numbers of samples and labels, samples per wheel."""
     named = dict(zip(LABELS, counts.labels, strict=True))
     coverage = named["known_labels"].double() / named["labels"]
     target_coverage = named["known_target_labels"].double() / named["target_labels"]

@@ -5,18 +5,18 @@ sample, the sizes of three sets in each wheel:
 
     A(w) = {g(l, w) : l in P}        B(w) = {g(l, w) : l in T}        A(w) & B(w)
 
-Python sets would do, at a tenth of the speed. The wheels have some tens of groups in all, so the sets of a sample are
-the bits of a few 64-bit words for all wheels together, and every step is one numpy call over all samples:
+Python sets would take ten times as long. All wheels together have a few dozen groups, so the sets of a sample are bits
+of a few 64-bit words, and every step is one numpy call over all samples:
 
     bit b of wheel w    bit b % 8 of byte byte_starts[w] + b // 8; a wheel begins on a new byte
     set of a sample     bitwise or of the rows of its labels (``_masks``)
     shared groups       bitwise and (``GroupSets.__and__``)
     size of a set       number of bits that are set in the wheel's bytes (``GroupSets.sizes``)
 
-Mode strict adds groups that no table lists: each word that a wheel cannot place is one of its own. There are too many
-words for bits, and few in a sample, so they are pairs (sample, word), sorted, with one bit for each wheel that cannot
-place the word. A pair is one whole number, sample * span + word with span > every word, so that pairs are sorted and
-found like numbers.
+Mode strict adds groups that no table lists: each word without a group in a wheel is a group of its own there. There are
+too many such words for bits, but few per sample, so they are kept as sorted pairs (sample, word), with one bit for each
+wheel that has no group for the word. A pair is stored as one integer, sample * span + word with span > max(word); this
+keeps the order of the pairs, so that they can be sorted and searched as integers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel, Groupin
 Words = npt.NDArray[np.uint64]
 
 NUM_UNSEEN_SLOTS = 1024
-"""Unseen words are told apart by a hash where totals per word are kept."""
+"""Number of slots into which unseen words are hashed for totals per word."""
 
-# numpy 1 has no count of its own.
+# numpy 1 has no bitwise_count.
 _bits_of_bytes = getattr(np, "bitwise_count", np.array([i.bit_count() for i in range(256)], dtype=np.uint8).__getitem__)
 
 _BITS_OF_VALUES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.int64)
@@ -51,11 +51,11 @@ class GroupSets:
     """The groups of N samples in W wheels.
 
     Attributes:
-        placed: uint64 ``[N, num_words]``: groups of the wheels as bits; each wheel owns whole bytes.
-        byte_starts: First byte of each wheel, and the end of the last one.
-        own_samples: int64 ``[K]``, ascending: the samples of words that some wheel has no group for (mode strict).
-        own_words: int64 ``[K]``: these words by number; forms of one word have the same.
-        own_wheels: uint64 ``[K]``: bit w is set where wheel w has no group for the word, which is one of its own there.
+        placed: uint64 ``[N, num_words]``: groups of the wheels as bits; the bits of each wheel fill whole bytes.
+        byte_starts: First byte of each wheel, then the end of the last wheel.
+        own_samples: int64 ``[K]``, ascending: for each word without a group in some wheel, its sample (mode strict).
+        own_words: int64 ``[K]``: the numbers of these words; forms of one word have the same number.
+        own_wheels: uint64 ``[K]``: bit w is set if wheel w has no group for the word, which is then a group of its own.
     """
 
     placed: Words
@@ -66,33 +66,33 @@ class GroupSets:
 
     @property
     def num_wheels(self) -> int:
-        """How many wheels there are."""
+        """Number of wheels."""
         return len(self.byte_starts) - 1
 
     def owned_in(self, wheel: int) -> npt.NDArray[np.bool_]:
-        """Which of the own words are groups of their own in one wheel, bool ``[K]``."""
+        """For each of ``own_words``, whether it is a group of its own in one wheel, bool ``[K]``."""
         found: npt.NDArray[np.bool_] = (self.own_wheels >> np.uint64(wheel) & np.uint64(1)).astype(bool)
         return found
 
     def placed_in(self, wheel: int) -> npt.NDArray[np.uint8]:
-        """Which groups of one wheel each sample has, 0 or 1, uint8 ``[N, width]``."""
+        """Whether each sample has each group of one wheel: 0 or 1, uint8 ``[N, width]``."""
         start, end = self.byte_starts[wheel : wheel + 2]
         return np.unpackbits(self.placed.view(np.uint8)[:, start:end], axis=1, bitorder="little")
 
     def counts_in(self, wheel: int, keep: npt.NDArray[np.bool_]) -> Ints:
-        """How many of the kept samples have each group of one wheel, int64 ``[width]``."""
+        """Number of kept samples that have each group of one wheel, int64 ``[width]``."""
         start, end = self.byte_starts[wheel : wheel + 2]
         columns = self.placed.view(np.uint8)[:, start:end]
         kept = columns if keep.all() else columns[keep]
-        # The 256 values of a byte are counted, and then their bits.
+        # count(bit b) = sum over v in 0..255 of count(byte == v) * bit b of v: one bincount per byte, whatever N is.
         values = np.stack([np.bincount(kept[:, byte], minlength=256) for byte in range(end - start)])
         found: Ints = (values @ _BITS_OF_VALUES).ravel()
         return found
 
     def sizes(self) -> Ints:
-        """How many groups each sample has in each wheel, int64 ``[N, W]``."""
+        """Number of groups of each sample in each wheel, int64 ``[N, W]``."""
         counts = _bits_of_bytes(self.placed.view(np.uint8))
-        # One wheel after the other in memory, as all that follows goes through them wheel by wheel.
+        # Stored wheel by wheel, because later steps read one wheel at a time.
         found = np.empty((self.num_wheels, len(self.placed)), dtype=np.int64).T
         for wheel, (start, end) in enumerate(pairwise(self.byte_starts)):
             found[:, wheel] = counts[:, start]
@@ -105,18 +105,18 @@ class GroupSets:
         return found
 
     def __and__(self, other: GroupSets) -> GroupSets:
-        """The groups that both have, sample by sample."""
-        # The pairs (sample, word) that both have: each of ours is looked up among theirs, which are sorted.
+        """Intersection of the groups, sample by sample."""
+        # The pairs (sample, word) in both: each pair of ``self`` is searched for in the sorted pairs of ``other``.
         span = max(int(sets.own_words.max(initial=0)) for sets in (self, other)) + 1
         keys, others = (sets.own_samples * span + sets.own_words for sets in (self, other))
-        place = np.minimum(np.searchsorted(others, keys), max(len(others) - 1, 0))
-        both = np.flatnonzero(others[place] == keys) if len(others) else np.zeros(0, dtype=np.int64)
+        found = np.minimum(np.searchsorted(others, keys), max(len(others) - 1, 0))
+        both = np.flatnonzero(others[found] == keys) if len(others) else np.zeros(0, dtype=np.int64)
         return GroupSets(
             self.placed & other.placed,
             self.byte_starts,
             self.own_samples[both],
             self.own_words[both],
-            self.own_wheels[both] & other.own_wheels[place[both]],
+            self.own_wheels[both] & other.own_wheels[found[both]],
         )
 
 
@@ -125,12 +125,12 @@ class Groups:
     """The groups of predictions and targets.
 
     Attributes:
-        preds: Of the predictions.
-        target: Of the targets.
-        label_counts: int64 ``[4]``: labels predicted, of these known; labels of the targets, of these known.
-        num_empty: Samples whose prediction holds no label.
-        slots: int64: for every word number in ``own_words`` its place in totals per word, see ``num_slots``.
-        num_slots: How many places there are: one for each word of the vocabulary, ``NUM_UNSEEN_SLOTS`` for others.
+        preds: Groups of the predictions.
+        target: Groups of the targets.
+        label_counts: int64 ``[4]``: predicted labels, known ones among them; target labels, known ones among them.
+        num_empty: Number of samples whose prediction has no label.
+        slots: int64: word number (see ``own_words``) to its slot in totals per word.
+        num_slots: Number of slots: one for each word of the vocabulary, and ``NUM_UNSEEN_SLOTS`` for all others.
     """
 
     preds: GroupSets
@@ -151,8 +151,8 @@ def label_groups(
 ) -> Groups:
     """Sort the labels of every sample into the groups of every wheel.
 
-    In mode ``strict``, "neutral" is a group of its own in every wheel, and so is each word (in all its forms) that a
-    wheel cannot place; in mode ``official`` such labels are dropped. A strict target without labels is neutral.
+    In mode ``strict``, "neutral" is a group of its own in every wheel, and so is each word (in all its forms) without a
+    group in a wheel; in mode ``official`` such labels are dropped. A strict target without labels is neutral.
 
     Args:
         preds: Per sample the predicted labels.
@@ -160,7 +160,7 @@ def label_groups(
         wheel: The vocabulary.
         level: Ring of the wheels.
         mode: ``official`` or ``strict``.
-        groupings: Keys of ``wheel.groupings`` instead of the wheels of ``level``.
+        groupings: Keys of ``wheel.groupings`` to use instead of the wheels of ``level``.
 
     Raises:
         DataError: If the numbers of samples differ, or a label is not a text.
@@ -189,12 +189,12 @@ def label_groups(
 
 
 def num_bytes(num_groups: int) -> int:
-    """How many bytes hold the groups of a wheel and "neutral"."""
+    """Number of bytes that hold the groups of a wheel and "neutral"."""
     return num_groups // 8 + 1
 
 
 def num_slots(wheel: EmotionWheel, mode: Mode) -> int:
-    """How many places totals per word have; mode ``official`` drops such words."""
+    """Number of slots in totals per word; 0 in mode ``official``, which drops such words."""
     return _num_kin(wheel) + NUM_UNSEEN_SLOTS if mode == "strict" else 0
 
 
@@ -203,7 +203,7 @@ def _num_kin(wheel: EmotionWheel) -> int:
 
 
 def _label_counts(batch: LabelBatch, wheel: EmotionWheel) -> tuple[int, int]:
-    # Strict "neutral" (number V) is known; unseen labels are -1 or above V.
+    # "neutral" (number V, mode strict) is known; unseen labels are -1 or above V.
     return len(batch.ids), int(((batch.ids >= 0) & (batch.ids <= len(wheel.labels))).sum())
 
 
@@ -222,8 +222,8 @@ def _strict_targets(target: Sequence[Any]) -> list[Any]:
 def _bit_table(tables: Sequence[Grouping], mode: Mode) -> tuple[Words, list[int]]:
     """The groups of each label as bits, uint64 ``[num_labels + 2, num_words]``, and the first byte of each wheel.
 
-    Each wheel owns whole bytes of a row, so that one pass over the labels serves all wheels. The row after the last
-    label is "neutral", which has a bit of its own in mode strict; the closing row is empty.
+    The bits of each wheel fill whole bytes of a row, so that one pass over the labels serves all wheels. The row after
+    the last label is that of "neutral", which has a bit of its own in mode strict; the last row is empty.
     """
     byte_starts = list(accumulate((num_bytes(len(table.groups)) for table in tables), initial=0))
     rows = np.zeros((len(tables[0].codes) + 2, -(-byte_starts[-1] // 8) * 8), dtype=np.uint8)
@@ -235,11 +235,11 @@ def _bit_table(tables: Sequence[Grouping], mode: Mode) -> tuple[Words, list[int]
 
 
 def _masks(batch: LabelBatch, bits: Words) -> Words:
-    """Per sample the set of its groups, uint64 ``[N, num_words]``."""
-    # reduceat gives a[s[i]] | ... | a[s[i + 1] - 1] for the starts s. Two of its rules stand in the way: a start must
-    # lie inside the array, and an empty sample (s[i] = s[i + 1]) gets a[s[i]], the first label of the next one.
+    """The groups of each sample as bits, uint64 ``[N, num_words]``."""
+    # reduceat gives a[s[i]] | ... | a[s[i + 1] - 1] for the starts s. Two of its rules need care: a start must lie
+    # inside the array, and an empty sample (s[i] = s[i + 1]) gets a[s[i]], the first label of the next sample.
     last = len(bits) - 1
-    # Unseen labels take the closing, empty row; one more of it keeps the starts of trailing empty samples inside.
+    # Unseen labels take the last, empty row; one more such row keeps the starts of empty samples at the end inside.
     rows = np.append(np.where((batch.ids < 0) | (batch.ids > last), last, batch.ids), last)
     masks = np.zeros((batch.num_samples, bits.shape[1]), dtype=np.uint64)
     if batch.num_samples:
@@ -250,9 +250,9 @@ def _masks(batch: LabelBatch, bits: Words) -> Words:
 
 
 def _unplaced(tables: Sequence[Grouping]) -> Words:
-    """The wheels that have no group for each label, as bits, uint64 ``[num_labels + 2]``.
+    """For each label, the wheels without a group for it, as bits: uint64 ``[num_labels + 2]``.
 
-    The last two are "neutral", which has one in every wheel, and the unseen words, which have none.
+    The last two entries stand for "neutral", which has a group in every wheel, and for unseen words, which have none.
     """
     found = np.zeros(len(tables[0].codes) + 2, dtype=np.uint64)
     for wheel, table in enumerate(tables):
@@ -265,13 +265,14 @@ def _none() -> tuple[Ints, Ints, Words]:
 
 
 def _own(batch: LabelBatch, unplaced: Words, wheel: EmotionWheel) -> tuple[Ints, Ints, Words]:
-    """Samples, words and wheels of the labels that are groups of their own; see ``GroupSets``."""
+    """The fields ``own_samples``, ``own_words`` and ``own_wheels`` of ``GroupSets``."""
     wheels = unplaced[np.minimum(batch.ids, len(unplaced) - 1)]
     keep = np.flatnonzero(wheels)
     if not len(keep):
         return _none()
     ids, wheels, kin = batch.ids[keep], wheels[keep], wheel.kin
-    # Words of the vocabulary are told apart by kin, unseen ones (beyond "neutral") by their own number behind it.
+    # A word of the vocabulary is numbered by its kin; unseen words, whose ids begin after "neutral", continue the
+    # count.
     first_unseen, num_kin = len(kin) + 1, _num_kin(wheel)
     words = np.where(ids < first_unseen, kin[np.minimum(ids, len(kin) - 1)], ids - first_unseen + num_kin)
     span = int(words.max()) + 1
@@ -279,5 +280,5 @@ def _own(batch: LabelBatch, unplaced: Words, wheel: EmotionWheel) -> tuple[Ints,
     order = np.argsort(keys, kind="stable")
     keys, wheels = keys[order], wheels[order]
     first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    # Two forms of a word may stand in different wheels: the word is its own group wherever one of them is unplaced.
+    # Two forms of a word may be in different wheels: the word is its own group wherever one of them has no group.
     return keys[first] // span, keys[first] % span, np.bitwise_or.reduceat(wheels, first)

@@ -27,22 +27,21 @@ def emotion_hit_rate(
 ) -> dict[str, Tensor]:
     """How often an answer names the group of the true label (MER2023, MER2024, MELD, IEMOCAP in MER-UniBench).
 
-    Long answers are not punished by the hit rate, so that the same seven words for every clip can pass for a good
-    model. The figures beside it are not so easily pleased: ``hit_skill`` is what is left of the hits above those that
-    the same answers score on shuffled targets, 0 for any answer that is the same for every sample
-    (``functional.chance`` has the formula); ``hit_f1`` is the mean over samples of
-    ``2 * shared / (predicted + true groups)``.
+    The hit rate does not penalise long answers, so that a model which gives the same seven words for every clip looks
+    good. Two more figures are stricter: ``hit_skill`` subtracts the hits that the same answers score on shuffled
+    targets, and is 0 if the answer is the same for every sample (``functional.chance`` has the formula); ``hit_f1`` is
+    the mean over samples of ``2 * shared / (predicted + true groups)``.
 
     Args:
         preds: Per sample the predicted labels; a text goes through ``parse_labels``.
         target: One label per sample.
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
-        mode: ``official`` skips a sample in a wheel that cannot place its true label ("neutral" in all of them), and
-            counts every shared group of a target such as "happy, sad". ``strict`` skips nothing, "neutral" is a group
-            of its own, and a sample is hit or not.
-        zero_division: Where it is given (0, for a run to monitor), wheels in which no sample counts take no part in
-            the means; by default one such wheel makes them NaN, as published.
+        mode: ``official`` skips a sample in a wheel without a group for its true label (all wheels for "neutral"), and
+            counts every shared group of a target such as "happy, sad". ``strict`` skips nothing, makes "neutral" a
+            group of its own, and counts at most one hit per sample.
+        zero_division: If given (a monitored run gives 0), wheels in which no sample counts are left out of the means;
+            by default one such wheel makes them NaN, as published.
 
     Returns:
         float64 fractions ``hit_rate``, ``hit_skill`` (-1 to 1), ``precision``, ``hit_f1``, ``coverage``,
@@ -50,8 +49,8 @@ def emotion_hit_rate(
         ``samples_wheel1`` ...
 
     Raises:
-        ConfigError: If wheel, level or mode do not exist.
-        DataError: If numbers of samples differ, or a target is not one text.
+        ConfigError: If the wheel, the level or the mode does not exist.
+        DataError: If the numbers of samples differ, or a target is not one text.
 
     Examples:
         >>> from affectgpt.metrics import EmotionWheel
@@ -77,7 +76,7 @@ def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel,
     """The groups of the answers and of the one true label, per sample and wheel; see ``emotion_hit_rate``.
 
     Raises:
-        DataError: If numbers of samples differ, or a target is not one text.
+        DataError: If the numbers of samples differ, or a target is not one text.
     """
     labels: Sequence[Any] = as_samples(target)
     for position, label in enumerate(() if all_texts(labels) else labels):
@@ -90,7 +89,7 @@ def hit_groups(preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel,
 
 
 def hit_rate_of(counts: Counts, totals: Tensor, mode: Mode, zero_division: float | None = None) -> dict[str, Tensor]:
-    """The scores that follow from summed counts; see ``emotion_hit_rate``."""
+    """Compute the scores from summed counts; see ``emotion_hit_rate``."""
     means = mean_scores(counts, mode, zero_division)
     hits = means.num_hits if mode == "official" else means.any_hit
     skill = skill_of(counts.tallies[:, TALLIES.index("shared")], counts.tallies[:, 0], totals, mode)

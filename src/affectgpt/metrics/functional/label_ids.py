@@ -1,4 +1,4 @@
-"""Turn lists of labels into flat arrays of label numbers."""
+"""Turns lists of labels into flat arrays of label numbers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LabelBatch:
     """The labels of N samples, one after the other.
 
     Attributes:
-        ids: int64 ``[num_labels]``. Below ``V`` (size of the vocabulary) a known label; ``V`` is "neutral" in mode
-            strict; above it unseen labels; -1 an unseen label of mode official.
+        ids: int64 ``[num_labels]``. Numbers below ``V`` (size of the vocabulary) are known labels; ``V`` is "neutral"
+            in mode strict, and numbers above it are unseen labels; -1 is an unseen label in mode official.
         starts: int64 ``[N + 1]``: sample i owns ``ids[starts[i]:starts[i + 1]]``.
     """
 
@@ -35,7 +35,7 @@ class LabelBatch:
 
     @property
     def num_samples(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(self.starts) - 1
 
     @property
@@ -45,7 +45,7 @@ class LabelBatch:
 
 
 class LabelEncoder:
-    """Numbers the labels of predictions and targets alike, so that equal unseen labels get equal numbers."""
+    """Numbers the labels of predictions and targets together, so that equal unseen labels get equal numbers."""
 
     def __init__(self, wheel: EmotionWheel, mode: Mode) -> None:
         self._wheel = wheel
@@ -70,12 +70,12 @@ class LabelEncoder:
             DataError: If an answer or a label is not a text, with the sample's position.
         """
         if all_texts(samples):
-            parsed = {text: self._read(text, role, position) for text, position in _first_places(samples).items()}
+            parsed = {text: self._read(text, role, position) for text, position in _first_positions(samples).items()}
             samples = list(map(parsed.__getitem__, samples))
         elif not _LISTS.issuperset(map(type, samples)):
             samples = [s if type(s) in _LISTS else self._parse(s, role, i) for i, s in enumerate(samples)]
         flat = list(chain.from_iterable(samples))
-        # Distinct labels are few: what costs time is done once for each of them.
+        # Distinct labels are few, so the slow steps run once for each of them.
         distinct = _distinct_texts(flat)
         if distinct is None:
             samples = [s if _distinct_texts(s) is not None else self._parse(s, role, i) for i, s in enumerate(samples)]
@@ -88,7 +88,7 @@ class LabelEncoder:
         return LabelBatch(np.fromiter(map(self._ids.__getitem__, flat), dtype=np.int64, count=len(flat)), starts)
 
     def _parse(self, sample: Any, role: str, position: int) -> list[str]:
-        # Texts repeat, above all single true labels.
+        # Texts repeat, above all in targets with a single label.
         if isinstance(sample, str):
             if sample not in self._parsed:
                 self._parsed[sample] = self._read(sample, role, position)
@@ -103,7 +103,7 @@ class LabelEncoder:
         if _distinct_texts(labels) is None:
             wrong = next(label for label in labels if not isinstance(label, str))
             raise DataError(
-                f"{role} {position}: the list {labels!r} holds {wrong!r}, which is no label; leave it out, or use "
+                f"{role} {position}: the list {labels!r} holds {wrong!r}, which is not a label; leave it out, or use "
                 "mode 'strict'"
             )
         return labels
@@ -125,12 +125,12 @@ def all_texts(samples: Iterable[Any]) -> bool:
     return {str}.issuperset(map(type, samples))
 
 
-def _first_places(samples: Sequence[str]) -> dict[str, int]:
+def _first_positions(samples: Sequence[str]) -> dict[str, int]:
     return {text: position for position, text in zip(range(len(samples) - 1, -1, -1), reversed(samples), strict=True)}
 
 
 def _distinct_texts(labels: Iterable[Any]) -> set[str] | None:
-    """The distinct labels, or ``None`` where one is no text."""
+    """The distinct labels, or ``None`` if one is not a text."""
     try:
         distinct = set(labels)
     except TypeError:  # a list among them

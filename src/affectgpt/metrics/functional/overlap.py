@@ -1,4 +1,4 @@
-"""Count shared groups of predicted and true labels, per sample and wheel."""
+"""Counts the groups that predicted and true labels share, per sample and wheel."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Overlap:
     Attributes:
         shared: Groups that the prediction shares with the target.
         num_pred: Groups of the prediction.
-        num_target: Groups of the target; 0 where the wheel places none of its labels.
-        label_counts: int64 ``[4]``: labels predicted, of these known; labels of the targets, of these known.
-        num_empty: Samples whose prediction holds no label.
+        num_target: Groups of the target; 0 if the wheel has no group for any of its labels.
+        label_counts: int64 ``[4]``: predicted labels, known ones among them; target labels, known ones among them.
+        num_empty: Number of samples whose prediction has no label.
     """
 
     shared: Ints
@@ -47,6 +47,6 @@ def count_overlap(
 
 
 def overlap_of(groups: Groups) -> Overlap:
-    """The sizes of the sets and of what they share."""
+    """The sizes of the sets and of their intersections."""
     shared = groups.preds & groups.target
     return Overlap(shared.sizes(), groups.preds.sizes(), groups.target.sizes(), groups.label_counts, groups.num_empty)

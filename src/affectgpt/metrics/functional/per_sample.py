@@ -21,7 +21,7 @@ class SampleScores:
     """Scores of N samples in W wheels, ``[N, W]`` each.
 
     Attributes:
-        precision: float64, 0 where nothing is predicted.
+        precision: float64, 0 if nothing is predicted.
         recall: float64.
         f1: float64.
         hits: int64, shared groups.
@@ -35,7 +35,7 @@ class SampleScores:
     keep: Tensor
 
     def mean_over_wheels(self) -> dict[str, Tensor]:
-        """Each sample's means over the wheels in which it counts, float64 ``[N]``; NaN where it counts in none."""
+        """Each sample's means over the wheels in which it counts, float64 ``[N]``; NaN if it counts in none."""
         num_kept = self.keep.sum(1)
         named = {"precision": self.precision, "recall": self.recall, "f1": self.f1, "hits": self.hits.double()}
         return {name: values.sum(1) / num_kept for name, values in named.items()}
@@ -49,7 +49,7 @@ def emotion_sample_scores(
     mode: str = "official",
     groupings: Sequence[str] | None = None,
 ) -> SampleScores:
-    """Score every sample by itself.
+    """Score each sample on its own.
 
     Args:
         preds: Per sample the predicted labels.
@@ -60,8 +60,8 @@ def emotion_sample_scores(
         groupings: Keys of ``wheel.groupings`` (such as ``case1``) instead of the wheels of ``level``.
 
     Raises:
-        ConfigError: If wheel, level or mode do not exist.
-        DataError: If numbers of samples differ, or a label is not a text.
+        ConfigError: If the wheel, the level or the mode does not exist.
+        DataError: If the numbers of samples differ, or a label is not a text.
     """
     return sample_scores_of(
         count_overlap(as_samples(preds), as_samples(target), check_wheel(wheel), level, check_mode(mode), groupings)
@@ -69,7 +69,7 @@ def emotion_sample_scores(
 
 
 def sample_scores_of(overlap: Overlap) -> SampleScores:
-    """The scores that follow from the sizes of the samples' group sets; see ``emotion_sample_scores``."""
+    """Compute the scores from the sizes of the samples' group sets; see ``emotion_sample_scores``."""
     keep = torch.from_numpy(overlap.num_target > 0)
     shared = torch.from_numpy(overlap.shared) * keep
     num_pred, num_target = torch.from_numpy(overlap.num_pred), torch.from_numpy(overlap.num_target)
@@ -83,11 +83,11 @@ def sample_scores_of(overlap: Overlap) -> SampleScores:
 
 
 def label_words(answers: Sequence[Any], mode: str = "official") -> Counter[str]:
-    """The labels of all answers, lower-case, with how often each occurs.
+    """The labels of all answers, in lower case, with their counts.
 
     Args:
         answers: Per sample a list of labels, or a text for ``parse_labels``.
-        mode: ``official`` or ``strict``: how a text is read.
+        mode: ``official`` or ``strict``; decides how a text is read.
     """
     known_mode = check_mode(mode)
     return Counter(
@@ -98,12 +98,12 @@ def label_words(answers: Sequence[Any], mode: str = "official") -> Counter[str]:
 
 
 def unseen_words(answers: Sequence[Any], wheel: EmotionWheel, mode: str = "official") -> Counter[str]:
-    """The labels that the vocabulary lacks, lower-case, with how often each occurs.
+    """The labels that are not in the vocabulary, in lower case, with their counts.
 
     Args:
         answers: Per sample a list of labels, or a text for ``parse_labels``.
         wheel: The vocabulary.
-        mode: ``official`` or ``strict``; strict knows "neutral", and takes hyphens and spaces for one another.
+        mode: ``official`` or ``strict``; strict knows "neutral", and treats hyphens and spaces as equal.
     """
     strict = check_mode(mode) == "strict"
     counts = label_words(answers, mode)

@@ -15,7 +15,7 @@ from affectgpt.metrics.wheel.emotion_wheel import as_samples
 from affectgpt.text import clean_label, clean_name
 
 ANSWERS = ("negative", "neutral", "positive", "other")
-"""What an answer can be; the true sign is one of the first three."""
+"""The kinds of answers; the true sign is one of the first three."""
 
 _NEGATIVE, _NEUTRAL, _POSITIVE, _OTHER = range(4)
 
@@ -25,23 +25,23 @@ def sentiment_score(
 ) -> dict[str, Tensor]:
     """Score sentiment answers against scores (CMU-MOSI, CMU-MOSEI, CH-SIMS, CH-SIMS v2 in MER-UniBench).
 
-    Samples whose true score is 0 are left out; of the others the sign counts.
+    Samples whose true score is 0 are left out; for the others the sign counts.
 
     Args:
         preds: "positive", "negative" or "neutral" per sample.
         target: True scores, float ``[N]``; any range, only the sign counts.
-        mode: ``official`` takes whatever is not exactly "positive" (neutral, unknown, capitalised) for negative, and
-            a NaN target for not positive. ``strict`` reads answers without regard to case and closing stop, counts
-            neutral and unknown ones as wrong, and refuses NaN.
+        mode: ``official`` counts every answer but exactly "positive" as negative (also neutral, unknown and capitalised
+            ones), and a NaN target as not positive. ``strict`` ignores case and a final full stop, counts neutral and
+            unknown answers as wrong, and refuses NaN.
 
     Returns:
-        float64 ``weighted_f1`` (F1 of both classes, weighted by their true share), ``accuracy``,
-        ``weighted_f1_3way``, ``accuracy_3way`` (neutral targets kept, as a class); int64 ``samples``, ``dropped``
-        (true score 0), ``neutral_answers``, ``unknown_answers``.
+        float64 ``weighted_f1`` (F1 of both classes, weighted by their true share), ``accuracy``, ``weighted_f1_3way``,
+        ``accuracy_3way`` (with neutral targets as a third class); int64 ``samples``, ``dropped`` (true score 0),
+        ``neutral_answers``, ``unknown_answers``.
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If lengths differ, or (``official``) every true score is 0, or (``strict``) one is NaN.
+        DataError: If the lengths differ, or (``official``) every true score is 0, or (``strict``) one is NaN.
 
     Examples:
         >>> score = sentiment_score(["positive", "neutral", "negative"], [0.8, -0.4, 0.0])
@@ -55,16 +55,16 @@ def sentiment_score(
 
 
 def sentiment_counts(preds: Sequence[str], target: Tensor | Sequence[float], mode: Mode) -> Tensor:
-    """Samples by true sign (negative, zero, positive) and answer (see ``ANSWERS``), int64 ``[3, 4]`` on the CPU.
+    """Count samples by true sign (negative, zero, positive) and answer (see ``ANSWERS``), int64 ``[3, 4]`` on the CPU.
 
     Raises:
-        DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
+        DataError: If the lengths differ, an answer is not a text, or (``strict``) a target is NaN.
     """
     return sentiment_counts_of(sentiment_cells(preds, target, mode))
 
 
 def sentiment_counts_of(cells: Tensor) -> Tensor:
-    """Samples by true sign and answer, int64 ``[3, 4]`` on the CPU, from the cell of each, int64 ``[N]``.
+    """Count samples by true sign and answer, int64 ``[3, 4]`` on the CPU, from their cells, int64 ``[N]``.
 
     Raises:
         DataError: If the cells are not whole numbers from 0 to 11.
@@ -72,17 +72,17 @@ def sentiment_counts_of(cells: Tensor) -> Tensor:
     cells = cells.cpu()
     if cells.ndim != 1 or cells.is_floating_point() or not bool(((cells >= 0) & (cells < 3 * len(ANSWERS))).all()):
         raise DataError(
-            f"one argument is {cells.dtype} {list(cells.shape)}; pass predictions and true scores, or what encode made "
-            "of both"
+            f"one argument is {cells.dtype} {list(cells.shape)}; pass predictions and true scores, or the result of "
+            "encode made of both"
         )
     return torch.bincount(cells, minlength=3 * len(ANSWERS)).reshape(3, len(ANSWERS))
 
 
 def sentiment_cells(preds: Sequence[str], target: Tensor | Sequence[float], mode: Mode) -> Tensor:
-    """The cell of that table into which each sample falls, row by row, int64 ``[N]`` on the CPU.
+    """Each sample's cell in that table, numbered row by row, int64 ``[N]`` on the CPU.
 
     Raises:
-        DataError: If lengths differ, an answer is not a text, or (``strict``) a target is NaN.
+        DataError: If the lengths differ, an answer is not a text, or (``strict``) a target is NaN.
     """
     gold = _scores(target)
     given: object = preds
@@ -92,20 +92,20 @@ def sentiment_cells(preds: Sequence[str], target: Tensor | Sequence[float], mode
     if len(answers) != len(gold):
         raise DataError(f"{len(answers)} predictions, but {len(gold)} targets; pass one of each per sample")
     if mode == "strict" and bool(gold.isnan().any()):
-        raise DataError(f"target {int(gold.isnan().nonzero()[0])} is NaN; leave the sample out, or mend its score")
-    # A NaN is neither 0 nor positive, and so, as published, negative.
+        raise DataError(f"target {int(gold.isnan().nonzero()[0])} is NaN; leave the sample out, or correct its score")
+    # NaN is neither 0 nor positive, and so counts as negative, as published.
     sign = torch.where(gold > 0, _POSITIVE, torch.where(gold == 0, _NEUTRAL, _NEGATIVE))
     return sign * len(ANSWERS) + torch.tensor(answers, dtype=torch.int64)
 
 
 def sentiment_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
-    """The scores that follow from summed counts; see ``sentiment_score``.
+    """Compute the scores from summed counts; see ``sentiment_score``.
 
     Raises:
         DataError: If (``official``) every true score is 0.
     """
     if mode == "official" and not bool(counts[[_NEGATIVE, _POSITIVE]].sum() > 0):
-        raise DataError("every true score is 0, so there is nothing to score; the published code stops here too")
+        raise DataError("every true score is 0, so there is nothing to score; the published code fails here too")
     weighted_f1, accuracy = weighted_f1_of(counts.double(), mode)
     weighted_f1_3way, accuracy_3way = table_scores(counts.double())
     return {
@@ -124,7 +124,7 @@ def _scores(target: Any) -> Tensor:
     """The true scores, float64 ``[N]`` on the CPU.
 
     Raises:
-        DataError: If they are words or anything else but numbers.
+        DataError: If they are anything but numbers.
     """
     try:
         return torch.as_tensor(target, dtype=torch.float64).detach().cpu().flatten()
@@ -132,8 +132,8 @@ def _scores(target: Any) -> Tensor:
         values = [target] if isinstance(target, str) else list(target)
         wrong = next((value for value in values if isinstance(value, str) or value is None), values[0])
         raise DataError(
-            f"a target is {wrong!r}; the sentiment score takes the true scores as numbers, of which the sign counts "
-            "(below 0 negative, 0 neutral, above 0 positive), and words as predictions only"
+            f"a target is {wrong!r}; the sentiment score takes true scores as numbers, whose sign counts (below 0 "
+            "negative, 0 neutral, above 0 positive); only predictions are words"
         ) from error
 
 
@@ -151,7 +151,7 @@ def _answer(text: object, mode: Mode, position: int) -> int:
 
 
 def weighted_f1_of(counts: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """Weighted F1 and accuracy of positive against negative, of counts ``[..., 3, 4]``, float64 ``[...]`` each."""
+    """Weighted F1 and accuracy of positive against negative from counts ``[..., 3, 4]``, float64 ``[...]`` each."""
     signed = counts[..., [_NEGATIVE, _POSITIVE], :]
     negative, positive = signed[..., _NEGATIVE], signed[..., _POSITIVE]
     undecided = signed[..., [_NEUTRAL, _OTHER]].sum(-1)

@@ -1,4 +1,4 @@
-"""What each sample adds to the figures of MER-UniBench, for resampling."""
+"""The row that each sample adds to the figures of MER-UniBench, for resampling."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def wheel_f1_summands(
     mode: str = "official",
     zero_division: float | None = None,
 ) -> Summands:
-    """Per sample and wheel precision, recall and whether the sample counts; the figure is ``f1``.
+    """Per sample and wheel: precision, recall and whether the sample counts; the figure is ``f1``.
 
-    Arguments and errors: ``emotion_wheel_score``.
+    For arguments and errors see ``emotion_wheel_score``.
     """
     known_mode = check_mode(mode)
     scores = sample_scores_of(
@@ -56,9 +56,9 @@ def wheel_f1_summands(
 def hit_rate_summands(
     preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int = 1, mode: str = "official"
 ) -> Summands:
-    """Per sample and wheel the hits and whether the sample counts; the figure is ``hit_rate``.
+    """Per sample and wheel: the hits and whether the sample counts; the figure is ``hit_rate``.
 
-    Arguments and errors: ``emotion_hit_rate``.
+    For arguments and errors see ``emotion_hit_rate``.
     """
     known_mode = check_mode(mode)
     scores = sample_scores_of(overlap_of(hit_groups(preds, target, check_wheel(wheel), level, known_mode)))
@@ -75,9 +75,9 @@ def hit_rate_summands(
 def hit_skill_summands(
     preds: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, level: int = 1, mode: str = "official"
 ) -> Summands:
-    """Per sample and wheel the groups that answer and target name; the figure is ``hit_skill``.
+    """Per sample and wheel: the groups that answer and target name; the figure is ``hit_skill``.
 
-    Chance is formed anew from each resample. Arguments and errors: ``emotion_hit_rate``.
+    Chance is computed from each resample. For arguments and errors see ``emotion_hit_rate``.
     """
     known_mode = check_mode(mode)
     groups = hit_groups(preds, target, check_wheel(wheel), level, known_mode)
@@ -102,9 +102,9 @@ def hit_skill_summands(
 
 
 def weighted_f1_summands(preds: Sequence[str], target: Tensor | Sequence[float], mode: str = "official") -> Summands:
-    """Per sample the one cell of the table of true sign and answer that it falls into; the figure is ``weighted_f1``.
+    """Per sample: its cell in the table of true sign and answer; the figure is ``weighted_f1``.
 
-    Arguments and errors: ``sentiment_score``.
+    For arguments and errors see ``sentiment_score``.
     """
     known_mode = check_mode(mode)
     num_cells = 3 * len(ANSWERS)

@@ -23,8 +23,8 @@ def emotion_wheel_score(
 ) -> dict[str, Tensor]:
     """Score open-vocabulary labels as in MER-UniBench (Lian et al. 2025, section 4, for OV-MERD+).
 
-    Per wheel, labels become sets of groups; precision is the share of predicted groups that are right, recall the
-    share of true groups that are found; F1 is formed from the two means over samples, and averaged over wheels.
+    Per wheel, labels become sets of groups; precision is the share of predicted groups that are right, recall the share
+    of true groups that are found. F1 is computed from their means over samples, and averaged over wheels.
 
     Args:
         preds: Per sample the predicted labels; a text goes through ``parse_labels``.
@@ -32,19 +32,19 @@ def emotion_wheel_score(
         wheel: The vocabulary.
         level: Ring of the wheels, 1 or 2.
         mode: ``official`` drops labels without a group, skips a sample in a wheel where no true label has one, and
-            gives NaN for 0/0. ``strict`` counts every predicted label, makes "neutral" and each unplaced word groups
-            of their own, skips nothing, and takes 0/0 as 0.
-        zero_division: The F1 of a wheel of which precision and recall are 0. By default what the mode says. A run that
-            monitors the score wants 0: NaN ends an early stopping, and is never the best of a course. Wheels in which
-            no sample counts then take no part in the means, which are NaN only where no wheel counts any.
+            gives NaN for 0/0. ``strict`` counts every predicted label, makes "neutral" and each word without a group a
+            group of its own, skips nothing, and takes 0/0 as 0.
+        zero_division: The F1 of a wheel whose precision and recall are both 0; the mode decides by default. A run that
+            monitors the score needs 0: NaN ends a run with early stopping and never counts as the best epoch. Wheels in
+            which no sample counts are then left out of the means, which are NaN only if there is no other wheel.
 
     Returns:
         float64 fractions ``f1``, ``precision``, ``recall``, ``sample_f1`` (mean of the samples' own F1), ``coverage``,
         ``f1_wheel1`` ...; int64 ``samples``, ``labels``, ``empty_predictions``, ``samples_wheel1`` ...
 
     Raises:
-        ConfigError: If wheel, level or mode do not exist.
-        DataError: If numbers of samples differ, or a label is not a text.
+        ConfigError: If the wheel, the level or the mode does not exist.
+        DataError: If the numbers of samples differ, or a label is not a text.
 
     Examples:
         >>> from affectgpt.metrics import EmotionWheel
@@ -59,7 +59,7 @@ def emotion_wheel_score(
 
 
 def wheel_score_of(counts: Counts, mode: Mode, zero_division: float | None = None) -> dict[str, Tensor]:
-    """The scores that follow from summed counts; see ``emotion_wheel_score``."""
+    """Compute the scores from summed counts; see ``emotion_wheel_score``."""
     means = mean_scores(counts, mode, zero_division)
     named = {"f1": means.f1, "precision": means.precision, "recall": means.recall, "sample_f1": means.sample_f1}
     per_wheel = {f"{name}_wheel{w}": value for name, values in named.items() for w, value in enumerate(values, start=1)}

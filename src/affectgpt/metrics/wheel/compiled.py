@@ -1,4 +1,4 @@
-"""Keep the compiled groupings of the official word tables, so that loading them again takes milliseconds."""
+"""Caches the compiled groupings of the official word tables, so that loading them again takes milliseconds."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 Compiled = tuple[tuple[str, ...], dict[str, Grouping]]
 
-# Raised when the rules or this format change, so that what older versions kept is not taken for the same.
+# Increase it when the rules or this format change, so that files of older versions are not used.
 _VERSION = 1
 
 
 def compiled_path(sources: Sequence[Path]) -> Path:
-    """Where the compiled form of these files is kept: its name is the sha256 of their names and bytes."""
+    """Path of the compiled form of these files, named by the sha256 of their names and bytes."""
     digest = hashlib.sha256(f"affectgpt wheel {_VERSION}".encode())
     for source in sources:
         content = source.read_bytes()
@@ -35,7 +35,7 @@ def compiled_path(sources: Sequence[Path]) -> Path:
 
 
 def load_compiled(path: Path) -> Compiled | None:
-    """Labels and groupings, or ``None`` where nothing usable is kept."""
+    """Load labels and groupings; ``None`` if there is no usable file."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("text", "codes", "digest")}
@@ -44,7 +44,7 @@ def load_compiled(path: Path) -> Compiled | None:
             raise ValueError("its checksum is wrong")
     except FileNotFoundError:
         return None
-    except Exception as error:  # whatever is wrong with a cached file, the tables are still there
+    except Exception as error:  # whatever is wrong with a cached file, the tables can be read again
         log.warning("%s is damaged (%s); the tables are compiled again", path, error)
         return None
     record = json.loads(text)
@@ -54,7 +54,7 @@ def load_compiled(path: Path) -> Compiled | None:
 
 
 def save_compiled(path: Path, labels: Sequence[str], groupings: Mapping[str, Grouping]) -> None:
-    """Keep labels and groupings; a folder that cannot be written to is no error."""
+    """Save labels and groupings; a folder that is not writable is not an error."""
     record = {"labels": list(labels), "groups": [[key, list(g.groups)] for key, g in groupings.items()]}
     text = json.dumps(record, ensure_ascii=False).encode()
     codes = np.stack([grouping.codes for grouping in groupings.values()])
@@ -68,4 +68,6 @@ def save_compiled(path: Path, labels: Sequence[str], groupings: Mapping[str, Gro
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         write_whole(path, buffer.getvalue())
     except OSError as error:
-        log.warning("the compiled word tables cannot be kept in %s (%s); they are read anew each time", path, error)
+        log.warning(
+            "the compiled word tables cannot be saved in %s (%s); they are compiled again each time", path, error
+        )

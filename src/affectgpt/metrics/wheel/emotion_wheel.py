@@ -18,7 +18,7 @@ from affectgpt.metrics.wheel.valence import group_valence
 from affectgpt.text import clean_label, clean_name
 
 NEUTRAL = "neutral"
-"""The label that is in no wheel; the strict modes make it a group of its own."""
+"""A label that is in no wheel; mode ``strict`` makes it a group of its own."""
 
 Codes = npt.NDArray[np.int16]
 
@@ -29,7 +29,7 @@ class Grouping:
 
     Attributes:
         groups: Names of the groups.
-        codes: int16 ``[num_labels]``: the label's index in ``groups``, or -1 where it has no group.
+        codes: int16 ``[num_labels]``: the label's index in ``groups``, or -1 if it has no group.
     """
 
     groups: tuple[str, ...]
@@ -44,11 +44,11 @@ class EmotionWheel:
     """An immutable vocabulary of emotion labels, sorted into the groups of several wheels.
 
     Attributes:
-        name: What every score records: ``builtin``, ``official-2025``, ``official-2026``, ...
+        name: Name that every score records: ``builtin``, ``official-2025``, ``official-2026``, ...
         labels: Known labels, lower-case.
         groupings: ``wheel{w}_level{l}`` for every wheel and level, and further ways to sort the same labels.
-        kin: int32 ``[num_labels]``: labels with the same number are forms of one word. The strict modes compare labels
-            that a wheel cannot place by it.
+        kin: int32 ``[num_labels]``: labels with the same number are forms of one word. Mode ``strict`` compares labels
+            without a group by it.
 
     Examples:
         >>> wheel = EmotionWheel.builtin()
@@ -77,21 +77,21 @@ class EmotionWheel:
     def official(
         cls, folder: str | os.PathLike[str] | None = None, *, verify: bool = True, url: str | None = None
     ) -> EmotionWheel:
-        """The word tables of the AffectGPT authors, with which the published figures were made.
+        """Read the word tables of the AffectGPT authors, with which the published figures were computed.
 
-        They are compiled once; the result is kept in the cache folder (``AFFECTGPT_CACHE``, or the user's).
+        They are compiled once; the result is saved in the cache folder (``AFFECTGPT_CACHE``, or the user's).
 
         Args:
-            folder: Holds ``wheel1.xlsx`` to ``wheel5.xlsx``, ``synonym.xlsx`` and ``format.csv``, or
+            folder: Folder that holds ``wheel1.xlsx`` to ``wheel5.xlsx``, ``synonym.xlsx`` and ``format.csv``, or
                 ``wheel_mapping.npz`` of MER2026; by default the environment variable ``AFFECTGPT_WHEEL_FOLDER``, or
                 else the cache folder, which is filled from the authors' repository.
-            verify: Refuse tables that differ from the published ones. ``False`` takes them, named
+            verify: Whether to refuse tables that differ from the published ones; ``False`` accepts them under the name
                 ``official-modified``.
-            url: Where the tables are fetched from; by default the environment variable ``AFFECTGPT_WHEEL_URL``, or
-                else the authors' repository. What is fetched must be the published files, to the byte.
+            url: URL to fetch the tables from; by default the environment variable ``AFFECTGPT_WHEEL_URL``, or else the
+                authors' repository. The fetched files must equal the published ones byte for byte.
 
         Raises:
-            ConfigError: If openpyxl, or pooch where it is needed, is not installed.
+            ConfigError: If openpyxl, or pooch if files must be fetched, is not installed.
             DataError: If a file is missing, unreadable or cannot be fetched, or the tables were altered.
         """
         from affectgpt.metrics.wheel.official_tables import read_official
@@ -111,14 +111,14 @@ class EmotionWheel:
 
     @property
     def num_wheels(self) -> int:
-        """How many wheels there are."""
+        """Number of wheels."""
         return sum(key.endswith("_level1") for key in self.groupings)
 
     def grouping(self, wheel: int = 1, level: int = 1) -> Grouping:
         """The groups of one wheel at one level.
 
         Raises:
-            ConfigError: If there is no such wheel or level.
+            ConfigError: If the wheel or the level does not exist.
         """
         key = f"wheel{wheel}_level{level}"
         if key not in self.groupings:
@@ -127,7 +127,7 @@ class EmotionWheel:
         return self.groupings[key]
 
     def group(self, label: str, wheel: int = 1, level: int = 1) -> str | None:
-        """The group of a label, or ``None`` where the vocabulary has none.
+        """The group of a label, or ``None`` if the label has none.
 
         Args:
             label: Any label; case and outer spaces do not matter.
@@ -135,7 +135,7 @@ class EmotionWheel:
             level: 1 (the inner ring) or 2.
 
         Raises:
-            ConfigError: If there is no such wheel or level.
+            ConfigError: If the wheel or the level does not exist.
         """
         grouping = self.grouping(wheel, level)
         found = self.find(label)
@@ -147,8 +147,8 @@ class EmotionWheel:
 
         Args:
             label: Any label; case, outer spaces and invisible characters do not matter.
-            fold: Also try it with full-width and other look-alike letters taken for plain ones, and with hyphens,
-                underscores and spaces taken for one another or left out.
+            fold: Whether to also try it with full-width and similar letters replaced by plain ones, and with hyphens,
+                underscores and spaces exchanged or left out.
         """
         plain = label.lower().strip()
         found = self._index.get(plain)
@@ -204,10 +204,10 @@ def _builtin() -> EmotionWheel:
 
 
 def check_wheel(wheel: object) -> EmotionWheel:
-    """The wheel, if it is one.
+    """Return the wheel if it is an ``EmotionWheel``.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If it is anything else.
     """
     if not isinstance(wheel, EmotionWheel):
         raise ConfigError(f"wheel is {wheel!r}; pass EmotionWheel.builtin() or EmotionWheel.official(folder)")
@@ -215,10 +215,10 @@ def check_wheel(wheel: object) -> EmotionWheel:
 
 
 def as_samples(values: Sequence[Any]) -> Sequence[Any]:
-    """The samples, if they are a sequence of answers and not one answer.
+    """Return the samples if they are a sequence of answers.
 
     Raises:
-        ConfigError: If a single text was passed.
+        ConfigError: If they are a single text.
     """
     if isinstance(values, str):
         raise ConfigError(f"got the text {values[:60]!r}; expected a sequence with one list of labels per sample")

@@ -1,4 +1,4 @@
-"""Fetch the word tables of the AffectGPT authors from their public repository, once."""
+"""Fetches the word tables of the AffectGPT authors from their public repository, once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 URL = "https://raw.githubusercontent.com/zeroQiaoba/AffectGPT/master/AffectGPT/emotion_wheel"
 URL_VARIABLE = "AFFECTGPT_WHEEL_URL"
 
-# sha256 of the files as they are published: what differs from them is not kept.
+# sha256 of the published files; a file that differs is not kept.
 SHA256: Mapping[str, str] = {
     "format.csv": "ba6de7d61db8e129d1d7ef8a2aae22a9e93a2c2e3e683e6f2735d04455f016f2",
     "synonym.xlsx": "23f81f9ab1d2418aaf96775304fb5dc52c62bb5d5ef652a97471d045fc9d2e29",
@@ -29,11 +29,11 @@ SHA256: Mapping[str, str] = {
 
 
 def fetched_tables(url: str | None = None) -> Path:
-    """The cache folder with the published tables; what it lacks, or holds altered, is fetched.
+    """The cache folder with the published tables; missing or altered files are fetched.
 
     Args:
-        url: The address that the file names are appended to; by default the environment variable
-            ``AFFECTGPT_WHEEL_URL``, or else the authors' repository.
+        url: The URL that the file names are appended to; by default the environment variable ``AFFECTGPT_WHEEL_URL``,
+            or else the authors' repository.
 
     Raises:
         ConfigError: If files are missing and pooch, which fetches them, is not installed.
@@ -44,23 +44,23 @@ def fetched_tables(url: str | None = None) -> Path:
     if not wanting:
         return folder
     address = (url or os.environ.get(URL_VARIABLE) or URL).rstrip("/") + "/"
-    place = f"put {', '.join(wanting)} of {URL} into {folder}"
+    remedy = f"put {', '.join(wanting)} of {URL} into {folder}"
     try:
         import pooch  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"the official word tables are fetched with pooch, which is not installed; pip install 'affectgpt[wheel]', "
-            f"or {place}"
+            "the official word tables are fetched with pooch, which is not installed; pip install 'affectgpt[wheel]', "
+            f"or {remedy}"
         ) from error
     log.info("fetching %d word tables from %s into %s (once)", len(wanting), address, folder)
     store = pooch.create(path=folder, base_url=address, registry={n: f"sha256:{d}" for n, d in SHA256.items()})
     for name in wanting:
         try:
             store.fetch(name)
-        except (OSError, ValueError) as error:  # no connection or a refusal; not the published file
+        except (OSError, ValueError) as error:  # no connection, a refusal, or a file that is not the published one
             raise DataError(
                 f"{name} could not be fetched from {address}: {type(error).__name__}: {error}. Without a connection, "
-                f"{place}; or pass a folder that holds all {len(SHA256)} tables"
+                f"{remedy}; or pass a folder that holds all {len(SHA256)} tables"
             ) from error
     return folder
 

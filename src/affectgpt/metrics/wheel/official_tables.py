@@ -1,4 +1,4 @@
-"""Turn the word tables of the AffectGPT authors into the groupings of an emotion wheel."""
+"""Turns the word tables of the AffectGPT authors into the groupings of an emotion wheel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectgpt.metrics.wheel.emotion_wheel import Grouping
 from affectgpt.metrics.wheel.fetch import fetched_tables
 from affectgpt.metrics.wheel.word_tables import FILES, FOLDER_VARIABLE, MAPPING, WHERE, WordTables, read_tables
 
-# sha256 of what the tables say, so that line ends and spreadsheet metadata do not matter.
+# sha256 of the content of the tables, so that line ends and spreadsheet metadata do not matter.
 DIGESTS: Mapping[str, str] = {
     "1d3df15f6c8401131e836b4cb243d2628f4839a6f4489d1cb2e8ebb2da836e6c": "official-2025",
     "47ce1ad3de86b0c111eaae125b7639e1c1e335368b03d384bef49e402b56470a": "official-2026",
@@ -29,11 +29,11 @@ def read_official(folder: str | os.PathLike[str] | None, *, verify: bool, url: s
     """Name, labels, groupings and kin of the official wheel; see ``EmotionWheel.official``.
 
     The groupings are ``wheel{1..5}_level{1,2}`` and ``case1``, ``case2`` (base word, wheel word): of all wheel words
-    that a label reaches over its base words and their synonyms, the first in code-point order that is in the wheel
+    that a label reaches through its base words and their synonyms, the first in code-point order that is in the wheel
     decides, as in the published scoring code.
 
     Raises:
-        ConfigError: If the tables must be fetched, and what fetches them is not installed.
+        ConfigError: If the tables must be fetched and pooch is not installed.
         DataError: If a table is missing or damaged, cannot be fetched, or (``verify``) differs from the published one.
     """
     given = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
@@ -48,8 +48,8 @@ def read_official(folder: str | os.PathLike[str] | None, *, verify: bool, url: s
     name = DIGESTS.get(_digest(labels, groupings), "official-modified")
     if verify and name == "official-modified":
         raise DataError(
-            f"the word tables in {path} differ from the published ones, so scores would not be comparable; {WHERE}. "
-            "To use the altered tables all the same, pass verify=False"
+            f"the word tables in {path} differ from the published ones, so scores would not be comparable; {WHERE}. To "
+            "use the altered tables anyway, pass verify=False"
         )
     return name, labels, groupings, groupings["case1"].codes.astype(np.int32)
 

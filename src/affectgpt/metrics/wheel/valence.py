@@ -1,10 +1,11 @@
-"""Which groups of the wheels are pleasant, and which are not."""
+"""Lists which groups of the wheels are pleasant and which are unpleasant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Level-1 groups of the official and the built-in wheels; what is not listed (surprise, anticipation) is neither.
+# Level-1 groups of the official and the built-in wheels; groups that are not listed (surprise, anticipation) are
+# neither.
 _PLEASANT = (
     *("happy", "joyful", "joy", "love", "peaceful", "powerful", "genius", "trust", "amusement", "pride", "pleasure"),
     *("contentment", "admiration", "relief", "compassion", "interest"),

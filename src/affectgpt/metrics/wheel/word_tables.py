@@ -1,4 +1,4 @@
-"""Read the word tables of the AffectGPT authors: spreadsheets, or the mapping that they compiled from them."""
+"""Reads the word tables of the AffectGPT authors: spreadsheets, or the mapping that they compiled from them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ WHERE = (
 )
 
 MAX_WORKBOOK_BYTES = 4 << 20
-"""The most that a workbook may unpack to; the authors' largest has 0.3 MB."""
+"""Most bytes that a workbook may unpack to; the authors' largest has 0.3 MB."""
 
 MAX_PART_BYTES = 1 << 18
-"""The most that a part of it may unpack to which is neither a sheet nor its words."""
+"""Most bytes that a member of a workbook may unpack to if it is neither a sheet nor the shared words."""
 
 MAX_ROWS = 10_000
-"""The most rows of a sheet; the authors' longest has a few hundred."""
+"""Most rows of a sheet; the authors' longest has a few hundred."""
 
 MAX_COLUMNS = 200
-"""The most columns of a sheet."""
+"""Most columns of a sheet."""
 
 Words = Mapping[str, frozenset[str]]
 Ring = Mapping[str, str]
@@ -40,12 +40,12 @@ Ring = Mapping[str, str]
 
 @dataclass(frozen=True)
 class WordTables:
-    """What the tables say.
+    """The content of the tables.
 
     Attributes:
         forms: Inflected form to its base words; a form may have several.
-        synonyms: Base word to the wheel words of which it is a synonym.
-        wheels: Per wheel, every word in it to its level-1 and to its level-2 group.
+        synonyms: Base word to the wheel words that it is a synonym of.
+        wheels: Per wheel, two mappings: every word in it to its level-1 group, and to its level-2 group.
     """
 
     forms: Words
@@ -104,7 +104,7 @@ def _forms(path: Path) -> Words:
 
 
 def _synonyms(path: Path) -> Words:
-    """Base word to the wheel words of which it is a synonym, over all runs in the table."""
+    """Base word to the wheel words that it is a synonym of, over all runs in the table."""
     found: dict[str, set[str]] = {}
     header, *rows = _sheet(path)
     if not header or len(header) % 2 or not str(header[0]).startswith("word"):
@@ -121,7 +121,7 @@ def _synonyms(path: Path) -> Words:
 
 
 def _ring_words(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Every word of a wheel to its level-1 and to its level-2 group; a word placed twice takes the last place."""
+    """Every word of a wheel to its level-1 and to its level-2 group; a word listed twice takes the last group."""
     header, *rows = _sheet(path)
     if [_clean(cell) for cell in header[:3]] != ["level1", "level2", "level3"]:
         raise DataError(f"{path} is not the authors' table (columns level1, level2, level3); {WHERE}")
@@ -155,7 +155,7 @@ def _sheet(path: Path) -> list[tuple[Any, ...]]:
         with closing(book):
             rows = _rows(book.worksheets[0])
     except DataError as error:
-        raise DataError(f"{path} is no table of the authors: {error}; {WHERE}") from None
+        raise DataError(f"{path} is not one of the authors' tables: {error}; {WHERE}") from None
     except Exception as error:
         raise DataError(f"{path} cannot be read as a spreadsheet: {type(error).__name__}: {error}; {WHERE}") from error
     if not rows:
@@ -168,7 +168,7 @@ def _most_bytes_of(part: str) -> int:
 
 
 def _rows(sheet: Any) -> list[tuple[Any, ...]]:
-    # A sheet declares its size itself, and every row would be filled up to it.
+    # A sheet declares its own size, and openpyxl would pad every row to it.
     sheet.reset_dimensions()
     rows: list[tuple[Any, ...]] = []
     for row in sheet.iter_rows(values_only=True):

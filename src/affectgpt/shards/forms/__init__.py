@@ -1,1 +1,1 @@
-"""The forms of a sample that shards can hold beside whole media: ready frames, and feature vectors."""
+"""The forms of a sample in shards other than whole media: ready frames, and feature vectors."""

@@ -1,4 +1,4 @@
-"""Feature vectors in shards: one safetensors member a sample, and the recipe in the index that says what they are."""
+"""Feature vectors in shards: one safetensors member per sample, and the recipe in the index that describes them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.index import ShardIndex
 
 FEATURES_SUFFIX = "feats.safetensors"
-_NAME = "affectgpt"  # a single entry: several would be written in random order
+_NAME = "affectgpt"  # a single entry: safetensors writes several entries in random order
 
 
 class ForeignFeaturesError(DataError):
-    """A sample holds features of another set than its index says."""
+    """A sample has features of another set than its index says."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FeatureRecipe:
         streams: Stream name to the key of its vectors.
         dtype: Type in which the vectors are stored: ``float16``, ``bfloat16`` or ``float32``.
         media: How the clips were decoded.
-        media_sources: Sources that the samples still hold as media, for streams that are not among the features.
+        media_sources: Sources that the samples still contain as media, for streams without features.
         input: What was encoded: form, recipe and digest of the shard folder.
     """
 
@@ -51,7 +51,7 @@ class FeatureRecipe:
         """The recipe of a shard folder; ``None`` if it holds no features.
 
         Raises:
-            DataError: If its index says that it holds features, but not which.
+            DataError: If its index does not describe its features.
         """
         if index.form != "features":
             return None
@@ -81,13 +81,13 @@ class FeatureRecipe:
         }
 
     def media_profile(self, wanted: MediaProfile) -> MediaProfile | None:
-        """What is still to be decoded for a profile; ``None`` if nothing is."""
+        """The profile of the media that must still be decoded; ``None`` if there are none."""
         sources = [source for source in wanted.sources if source in self.media_sources]
         return MediaProfile.of({**wanted.to_json(), "sources": sources}) if sources else None
 
 
 def write_features(features: Mapping[str, Tensor], recipe: FeatureRecipe, key: str) -> bytes:
-    """Bring the vectors of a sample to the recipe's type, and give the content of its member.
+    """Convert the vectors of a sample to the recipe's type, and return the content of its member.
 
     The same vectors give the same bytes.
 
@@ -97,7 +97,7 @@ def write_features(features: Mapping[str, Tensor], recipe: FeatureRecipe, key: s
         key: The sample's key, for the message.
 
     Raises:
-        DataError: If a vector is not finite, or too large for the type.
+        DataError: If a value is not finite, or too large for the type.
     """
     from safetensors.torch import save
 
@@ -107,10 +107,12 @@ def write_features(features: Mapping[str, Tensor], recipe: FeatureRecipe, key: s
         if not stored[name].isfinite().all():
             if value.isfinite().all():
                 raise DataError(
-                    f"clip {key!r}: a feature of stream {name!r} is as large as {value.abs().max():.3g}, which "
-                    f"{recipe.dtype} cannot hold; store the features as bfloat16 or float32"
+                    f"clip {key!r}: a feature of stream {name!r} has the magnitude {value.abs().max():.3g}, which "
+                    f"{recipe.dtype} cannot represent; store the features as bfloat16 or float32"
                 )
-            raise DataError(f"clip {key!r}: the encoder of stream {name!r} gave NaN or infinity; leave the clip out")
+            raise DataError(
+                f"clip {key!r}: the encoder of stream {name!r} returned NaN or infinity; leave the clip out"
+            )
     return save(stored, {_NAME: json.dumps({name: recipe.streams[name].digest for name in sorted(stored)})})
 
 
@@ -119,14 +121,14 @@ def read_features(content: bytes, recipe: FeatureRecipe, key: str) -> dict[str, 
 
     Args:
         content: Its ``feats.safetensors`` member.
-        recipe: What the shard's index promises.
+        recipe: The recipe in the shard's index.
         key: The sample's key, for the message.
 
     Returns:
-        float32 ``[T, D]`` for every stream of the recipe; T is 0 where the clip lacks the stream.
+        float32 ``[T, D]`` for every stream of the recipe; T is 0 if the clip lacks the stream.
 
     Raises:
-        ForeignFeaturesError: If its vectors are others than the recipe says.
+        ForeignFeaturesError: If its vectors are not those of the recipe.
         DataError: If the member is cut.
     """
     from safetensors import SafetensorError

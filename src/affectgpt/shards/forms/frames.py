@@ -1,4 +1,4 @@
-"""The form ``frames`` of a sample: frames and faces chosen and scaled already, as JPEG, and the waveform as FLAC."""
+"""The form ``frames`` of a sample: frames and faces, already chosen and scaled, as JPEG, and the waveform as FLAC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from affectgpt.types import SOURCES, Clip, Modality
 
 FORM = "frames"
 _FRAME, _FACE, _SOUND = "frame", "face", "flac"
-# The whole waveform is stored, and faces keep their channels' order: these settings are applied when a clip is read
+# Settings that are applied when a clip is read, because the whole waveform and faces in their own channel order are
+# stored
 _FREE = frozenset({"num_segments", "segment_seconds", "face_channels", "sources"})
 _HEARD = frozenset({"sample_rate_hz", "audio_policy"})
 
@@ -32,7 +33,7 @@ class FramesRecipe:
     """How frames and sound are stored.
 
     Attributes:
-        profile: How clips are decoded. Everything that a clip has is stored, whatever its ``sources``.
+        profile: How clips are decoded. All media of a clip are stored, whatever its ``sources``.
         jpeg_qscale: FFmpeg's quality of a JPEG, from 1 (best) to 31.
     """
 
@@ -56,11 +57,11 @@ class FramesRecipe:
         faces_channels: str,
         key: str,
     ) -> dict[str, bytes]:
-        """Store what was decoded with the profile.
+        """Encode media that were decoded with the profile.
 
         Args:
-            seen: What the frames come from, or ``None``.
-            heard: What the waveform comes from, or ``None``.
+            seen: The decoded file with the frames, or ``None``.
+            heard: The decoded file with the waveform, or ``None``.
             faces: Face crops, uint8 ``[T', H, W, 3]``, or ``None``.
             faces_channels: Order of their channels.
             key: The sample's key.
@@ -69,7 +70,7 @@ class FramesRecipe:
             The members: ``frame00.jpg``, ... ``face00.jpg``, ... and ``flac``.
 
         Raises:
-            DataError: If the face crops do not fit.
+            DataError: If the face crops are invalid.
         """
         members: dict[str, bytes] = {}
         if seen is not None and seen.frames is not None:
@@ -88,17 +89,17 @@ class FramesRecipe:
 
 
 def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any], profile: MediaProfile) -> Clip:
-    """Make a clip of a sample in this form.
+    """Make a clip from a sample in this form.
 
     Args:
         key: The sample's key.
         members: Suffix to content.
         facts: Its json member; ``stored`` in it is the recipe.
-        profile: What is asked for.
+        profile: The requested profile.
 
     Raises:
         ConfigError: If the profile asks for other frames than the stored ones.
-        DataError: If a member is broken, or the sample has nothing that is asked for.
+        DataError: If a member is broken, or the sample has none of the profile's sources.
     """
     _check_saved(json.dumps(facts["stored"]["media"]), profile)
     name = f"clip {key!r}"
@@ -106,7 +107,7 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
     found = count_pictures(members)
     if found != facts["num_stored"]:
         raise DataError(
-            f"{name} has the stored pictures {found}, but should have {facts['num_stored']}; fetch it again"
+            f"{name} has the stored pictures {found}, but its facts say {facts['num_stored']}; fetch it again"
         )
     visual = {"frame", "image"} & set(profile.sources)
     decoded = Decoded(
@@ -135,11 +136,11 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
 
 
 def check_index(index: ShardIndex, profile: MediaProfile) -> None:
-    """See at the start whether the samples of an index serve a profile.
+    """Check at the start whether the samples of an index can serve a profile.
 
     Raises:
-        ConfigError: If they hold other frames than the profile asks for.
-        DataError: If the index does not say which they hold.
+        ConfigError: If they hold other frames than the profile needs.
+        DataError: If the index does not describe them.
     """
     if index.form != FORM:
         return
@@ -154,18 +155,18 @@ def check_index(index: ShardIndex, profile: MediaProfile) -> None:
 
 @lru_cache(maxsize=64)
 def _check_saved(stored: str, profile: MediaProfile) -> None:
-    """``check_profile``, once for the same question: it comes with every sample."""
+    """``check_profile``, cached, because it is called for every sample."""
     check_profile(json.loads(stored), profile)
 
 
 def check_profile(stored: Mapping[str, Any], profile: MediaProfile) -> None:
-    """Refuse a profile that the stored frames and sound do not serve.
+    """Refuse a profile that the stored frames and sound cannot serve.
 
-    Any windows can be cut from the stored waveform, and faces turned to either order of channels; number, size and
-    choice of frames must be the same, as must rate and resampling of the sound, where they are asked for.
+    Any windows can be cut from the stored waveform, and faces converted to either channel order. The number, size and
+    choice of frames must be the same, and so must the rate and resampling of the sound, if the profile needs them.
 
     Raises:
-        ConfigError: If not; both profiles are printed.
+        ConfigError: If it differs; the message has both profiles.
     """
     asked = profile.to_json()
     free = _FREE | (frozenset() if profile.wants(Modality.AUDIO) else _HEARD)
@@ -177,7 +178,8 @@ def check_profile(stored: Mapping[str, Any], profile: MediaProfile) -> None:
         parts = ", ".join(f"{name} is {stored[name]!r} there and {asked[name]!r} here" for name in differ)
         raise ConfigError(
             f"the shards hold frames of another media profile: {parts}. Stored: {stored}. Asked for: {asked}. Use the "
-            "stored one, pack the set again with this one, or pack the original files (form 'media'), which serve all"
+            "stored one, pack the set again with this one, or pack the original files (form 'media'), which serve "
+            "every profile"
         )
 
 
