@@ -26,7 +26,7 @@ from affectgpt.types import Clip
 from affectgpt.web import strip_secrets, without_secrets
 
 ORDER_VERSION = 1
-"""Changes when the same arguments give another order."""
+"""Increase it when the same arguments give another order."""
 
 _STAGES = ("train", "val", "test", "predict")
 
@@ -38,7 +38,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
     steps: in training the samples that do not divide evenly are left out of the epoch, elsewhere the last rank reads
     some of the first ones again (nothing is left out or repeated on one rank).
 
-    A run that was stopped anywhere goes on exactly where its checkpoint was written; see ``Bookmark``.
+    A stopped run continues exactly where its checkpoint was written; see ``Bookmark``.
 
     Args:
         train: Shard folder to train on; or several, ``[{"path": ..., "weight": ...}, ...]``, or a mapping of folders
@@ -50,22 +50,22 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         val_batch_size: Samples in any other batch; by default ``batch_size``.
         num_workers: Processes that decode, on each rank.
         media: How clips are decoded: a ``MediaProfile`` by name or as plain JSON.
-        style: Wording of questions and answers, the model's own (``official`` or ``brief``).
-        task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both by chance; elsewhere the labels.
+        style: Prompt style of questions and answers, the same as the model's (``official`` or ``brief``).
+        task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both at random; elsewhere the labels.
         seed: Seed of order and questions.
-        drop_last: Leave an incomplete last training batch out.
+        drop_last: Whether to leave out an incomplete last training batch.
         bad_sample_budget: Part of the training samples that may be bad. Up to it they are logged, written into
             ``bad_samples.jsonl`` in the trainer's log folder, and replaced; beyond it training stops. 0 stops at the
             first. The same part of the samples may be bad in the validations of a training, which go on without them
             (``bad_validation_samples.jsonl``). Any other stage stops at the first.
-        mix_shards: Shards that are open, and mixed, at a time.
-        cache_folder: Where shards that lie at a URL are kept; see ``default_cache_folder``.
-        cache_gigabytes: Size that this folder stays below, in GiB.
-        cache_decoded: Keep decoded clips in memory, for small sets; needs ``num_workers=0``.
-        pin_memory: Use page-locked memory; by default where a GPU is there.
+        mix_shards: Number of shards that are open, and mixed, at a time.
+        cache_folder: Where shards from URLs are kept; see ``default_cache_folder``.
+        cache_gigabytes: Largest size of this folder, in GiB.
+        cache_decoded: Whether to keep decoded clips in memory, for small sets; needs ``num_workers=0``.
+        pin_memory: Whether to use page-locked memory; by default if there is a GPU.
 
     Raises:
-        ConfigError: If an argument does not fit.
+        ConfigError: If an argument is invalid.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
                 raise ConfigError(f"{name}={value}, but a batch has at least one sample")
         if num_workers < 0 or (cache_decoded and num_workers):
             raise ConfigError(
-                f"num_workers={num_workers}, cache_decoded={cache_decoded}: give 0 or more workers, and 0 where "
-                "decoded clips are kept in memory, which a worker would lose after each epoch"
+                f"num_workers={num_workers}, cache_decoded={cache_decoded}: give 0 or more workers, and 0 if decoded "
+                "clips are kept in memory, which a worker would lose after each epoch"
             )
         self.profile = MediaProfile.of(media)
         self.style = get_style(style)
@@ -123,14 +123,14 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self._fetched: dict[str, ShardIndex] = {}
         self._streams: dict[tuple[str, int, int, bool], ShardStream] = {}
         self.save_hyperparameters(logger=False)
-        self.hparams.update(strip_secrets(dict(self.hparams)))  # they are written into checkpoints
+        self.hparams.update(strip_secrets(dict(self.hparams)))  # checkpoints contain them
 
     def indexes(self, stage: str) -> list[ShardIndex]:
         """The indexes of a stage's folders.
 
         Raises:
-            ConfigError: If the stage has no folder, or its folders do not fit together.
-            DataError: If a folder is not whole.
+            ConfigError: If the stage has no folder, or its folders have different forms.
+            DataError: If a folder is incomplete.
         """
         if not self.sets.get(stage):
             given = ", ".join(name for name, value in self.sets.items() if value)
@@ -140,7 +140,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         if "features" in forms and len(forms) > 1:
             found = ", ".join(f"{without_secrets(folder)!r} has {form}" for form, folder in forms.items())
             raise ConfigError(
-                f"{stage} mixes forms: {found}; a batch holds features or media, so encode all sets or none"
+                f"{stage} mixes forms: {found}; a batch has either features or media, so encode all sets or none"
             )
         return indexes
 
@@ -150,15 +150,16 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         """
-        stage = str(getattr(stage, "value", stage))  # Lightning gives an enum, whose name belongs in no message
+        # Lightning passes an enum, whose name should not appear in messages
+        stage = str(getattr(stage, "value", stage))
         self._fits = stage == "fit"
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)):
             if name != "val" or stage == "validate" or self.sets["val"]:
                 self._stream(name)
         callbacks: list[Any] = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
         if stage == "fit" and self._bookmark not in callbacks:
-            callbacks.insert(0, self._bookmark)  # before whatever writes checkpoints
-        # its length is exact, whatever the number of workers; and it does resume
+            callbacks.insert(0, self._bookmark)  # before the callbacks that write checkpoints
+        # its length is exact for any number of workers, and it does resume
         warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined")
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
@@ -171,11 +172,11 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self._bookmark.restore(state_dict)
 
     def train_dataloader(self) -> StreamLoader:
-        """Shuffled batches with answers; another order in each epoch."""
+        """Shuffled batches with answers, in a new order in each epoch."""
         return self._loader("train")
 
     def val_dataloader(self) -> StreamLoader | list[StreamLoader]:
-        """Batches with answers, in the order of packing; none where no folder is given."""
+        """Batches with answers, in the order of packing; none if there is no folder."""
         return self._loader("val") if self.sets["val"] else []
 
     def test_dataloader(self) -> StreamLoader:
@@ -195,7 +196,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
     def _stream(self, stage: str) -> ShardStream:
         train = stage == "train"
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world()
         budget = self._budget(stage)
         place = (stage, rank, world_size, budget is not None)
         if place in self._streams:
@@ -223,7 +224,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         if train and not stream.whole.steps:
             samples = stream.whole.samples
             raise ConfigError(
-                f"{samples} training samples make no whole batch of {self.batch_size} on each of {world_size} ranks; "
+                f"{samples} training samples do not fill a batch of {self.batch_size} on each of {world_size} ranks; "
                 "use a smaller batch_size, fewer ranks, or drop_last=False"
             )
         self._streams[place] = stream
@@ -270,8 +271,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             "sha256": [digest.hexdigest()[:16] for digest in digests],
         }
 
-    def _place(self) -> tuple[int, int]:
-        """Rank and number of ranks that read different data; ranks that share one model by tensors read the same."""
+    def _rank_and_world(self) -> tuple[int, int]:
+        """Rank and number of ranks that read different data; tensor-parallel ranks of one model read the same."""
         ranks = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
         if ranks is not None:
             return int(ranks["rank"]), int(ranks["num_replicas"])
@@ -281,7 +282,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
 
 def _weights_of(stage: str, given: Any) -> dict[str, float | None]:
-    """Folder to weight, from every form in which sets can be given."""
+    """Folder to weight, from any of the accepted forms."""
     if given is None:
         return {}
     if isinstance(given, str):

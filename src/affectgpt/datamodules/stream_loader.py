@@ -1,4 +1,4 @@
-"""A DataLoader over a stream that knows where in the epoch to begin, and replaces what cannot be read."""
+"""A DataLoader over a stream that starts at any position of the epoch, and replaces bad samples."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
     """Clips with the question for each, and the answer to learn.
 
     Args:
-        clips: The stream of clips; its seed and epoch draw the question where both can be asked.
-        task: What is asked.
+        clips: The stream of clips; its seed and epoch decide the question if both can be asked.
+        task: The task of the run.
         answered: Whether an answer is needed; a clip without one is then a bad sample.
-        style: Wording of questions and answers.
-        check: Called with clip, question and answer; raises an ``AffectGPTError`` for what cannot be learnt, which is
-            then a bad sample.
+        style: Prompt style of questions and answers.
+        check: Called with clip, question and answer; raises an ``AffectGPTError`` for a sample that cannot be learnt,
+            which is then a bad sample.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         if not self.answered:
             return clip, question_for("description" if self.task == "description" else "labels", self.style), None
         draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
-        name = self.clips.name_in_set(address, clip)  # the draw stays when a set is mixed with others, or is moved
+        # the draw does not change if the set is mixed with others, or moved
+        name = self.clips.name_in_set(address, clip)
         try:
             question, answer = question_and_answer(self.task, clip, **draw, style=self.style, name=name)
             if self.check is not None:
@@ -96,10 +97,10 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
 
 
 def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[ClipQuestion | BadSample]:
-    """Make a batch; its answers are ``None`` where no sample has one.
+    """Make a batch; its answers are ``None`` if no sample has one.
 
     Returns:
-        The batch; or the samples as they are where some are bad, for the loader to replace.
+        The batch; or, if some samples are bad, the samples themselves, for the loader to replace them.
     """
     from affectgpt.datamodules.collate import collate
 
@@ -113,28 +114,29 @@ def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[C
 def leave_signals_to_main(worker: int) -> None:
     """Ignore SIGTERM and SIGINT in a worker.
 
-    Schedulers and terminals send them to the whole process group; the main process would find its workers dead before
-    it could finish the batch and write a checkpoint. Workers end when the main process lets them go, or is gone itself.
+    Schedulers and terminals send them to the whole process group; the main process would lose its workers before it
+    could finish the batch and write a checkpoint. Workers end when the main process stops them or ends itself.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a tokenizer that was used before the fork says so at length
+    # a tokenizer that was used before the fork prints a long warning otherwise
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 class StreamLoader(DataLoader[ClipQuestion | BadSample]):
     """Batches of a stream.
 
-    Where to begin is asked when the first batch is wanted, and told to the stream before the workers are forked: a
-    worker that outlives the epoch would go on counting in its own copy, or not at all, so workers do not persist.
+    The starting position is set on the stream before the workers are forked for an epoch. Workers do not persist over
+    epochs, because each has its own copy of the stream, which would not get the new position.
 
-    Bad samples are replaced here, in the main process, batch by batch in the order of the epoch: so which sample stands
-    in for which does not depend on the number of workers. A clip that kills the worker that decodes it is a bad sample
-    too; without workers it ends this process.
+    Bad samples are replaced in the main process, batch by batch in the order of the epoch, so that the replacements do
+    not depend on the number of workers. A clip that kills the worker that decodes it is a bad sample too; without
+    workers it ends this process.
 
     Args:
-        stream: What to read.
-        begin: Tells the stream where to begin; ``None`` if the order never changes.
-        budget: Where bad samples are written down; ``None`` if the stream gives none.
+        stream: The stream to read.
+        begin: Sets the position of the stream; ``None`` if the order never changes.
+        budget: Records bad samples; ``None`` if the stream yields none.
         options: Further arguments of ``DataLoader``.
     """
 
@@ -155,11 +157,11 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         super().__init__(stream, collate_fn=collate_questions, **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
-        """Choose what the next iteration reads; for loops of your own, in a Trainer the datamodule does it.
+        """Set what the next iteration reads. Use it in your own training loops; in a Trainer the datamodule does it.
 
         Args:
             epoch: Number of the epoch.
-            skip_batches: Batches of it that were read before; nothing of them is touched.
+            skip_batches: Number of batches already read; they are not read again.
         """
         self._chosen = (epoch, skip_batches)
 
@@ -172,7 +174,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         pieces, owed, last = clips.pieces, 0, None
         try:
             for batch in self._batches():
-                found = self._mended(batch) if isinstance(batch, list) else batch
+                found = self._repaired(batch) if isinstance(batch, list) else batch
                 owed += found is None
                 last = last if found is None else found
                 if found is not None:
@@ -181,7 +183,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                     owed -= 1
                     yield last.part(0, 1)
         except DataError as error:
-            # torch passes a worker's error on with the worker's traceback as its message; ours would keep the workers
+            # torch re-raises a worker's error with the worker's traceback as message; our own error would keep the
+            # workers alive
             error = error.with_traceback(None) if self.num_workers else error
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
         finally:
@@ -209,8 +212,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                     raise
                 watch.kill()
                 raise DataError(
-                    f"no batch came from the workers for {self.timeout:g} s: a file system that does not answer, or a "
-                    "machine far too busy; look at both, and try again with num_workers=0 to see where it waits"
+                    f"no batch came from the workers for {self.timeout:g} s: the file system does not answer, or the "
+                    "machine is overloaded; check both, and use num_workers=0 to see where it waits"
                 ) from error
             log.warning("%s: what the workers had begun is read again, each clip in a process of its own", story)
             clips, num_known = self._stream.clips, len(self._stream.clips.known_bad)
@@ -238,8 +241,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                 yield batch.pin_memory() if self.pin_memory and isinstance(batch, Batch) else batch
                 samples = []
 
-    def _mended(self, samples: list[ClipQuestion | BadSample]) -> Batch | None:
-        """The batch with a sample from this rank's reserve in place of each bad one, as long as there are any.
+    def _repaired(self, samples: list[ClipQuestion | BadSample]) -> Batch | None:
+        """The batch with each bad sample replaced from this rank's reserve, as long as it lasts.
 
         Returns:
             ``None`` where nothing is left of a batch of a validation.
@@ -259,14 +262,15 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
             for item in bad:
                 assert self._budget is not None
                 self._budget.note(item, clips.epoch, None if found is None else found[0].key)
-        if self._budget is not None and clips.whole.world_size == 1:  # ranks meet at steps of their own
+        # several ranks exchange bad samples at fixed steps instead
+        if self._budget is not None and clips.whole.world_size == 1:
             self._budget.meet()
             self._budget.check()
         if not good and not clips.has_reserve:
             return None
         if not good:
             raise DataError(
-                f"all {len(samples)} samples of a batch are bad and this rank's reserve is empty; the last: "
+                f"all {len(samples)} samples of a batch are bad and this rank's reserve is empty; the last one: "
                 f"{samples[-1].reason if isinstance(samples[-1], BadSample) else ''}"
             )
         batch = self.collate_fn(good)

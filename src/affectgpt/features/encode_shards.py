@@ -1,4 +1,4 @@
-"""Encodes the clips of a shard folder once, on this process's share of the shards."""
+"""Encodes the clips of a shard folder once; each process encodes its share of the shards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from affectgpt.shards.tar_writer import Sample
 from affectgpt.streaming.bad_samples import check_fraction, check_share
 from affectgpt.types import Clip
 
-_REMEDY = "Mend the clips or pack the set without them, or raise the budget; what was finished is kept"
+_REMEDY = "Repair the clips, pack the set without them, or raise the budget; finished shards are kept"
 
 ShardPosition = tuple[int, int]
 """Number of an input shard, and a position in it."""
@@ -41,13 +41,13 @@ ShardPosition = tuple[int, int]
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What encoding did.
+    """The result of encoding.
 
     Attributes:
         index: The feature folder.
         rejects: Samples left out, with the reason.
-        encoded: Clips that this run encoded, on all ranks together; the rest was done by an earlier run.
-        seconds: Time that it took, without reading the encoders.
+        encoded: Number of clips that this run encoded, over all ranks; an earlier run did the rest.
+        seconds: Seconds that it took, without loading the encoders.
     """
 
     index: ShardIndex
@@ -87,26 +87,26 @@ def encode(
 ) -> EncodeReport:
     """Encode the clips of a shard folder, and store their features as another.
 
-    Every input shard gives one shard, with the samples in the same order and with the same text. Run by several
-    processes (``torchrun``), each takes its share of the shards. A killed run goes on where it stopped: what was
-    finished is verified and kept, and the result is the same, byte for byte.
+    Every input shard gives one shard, with the samples in the same order and with the same text. Several processes
+    (``torchrun``) divide the shards among them. A killed run continues where it stopped: finished shards are verified
+    and kept, and the result is byte for byte the same.
 
     Args:
-        encoders: What encodes, on its device.
-        source: A shard folder of clips, whole or cut to frames and sound, or its URL.
-        out: Folder to make.
+        encoders: The encoders, on their device.
+        source: A shard folder of whole clips or of ready frames and sound, or its URL.
+        out: Folder to create.
         dtype: ``float16``, ``bfloat16`` or ``float32``; see ``write_features``.
-        batch_size: Clips encoded at a time.
+        batch_size: Number of clips to encode at a time.
         num_workers: Processes that decode, for each process that encodes.
-        bad_sample_budget: Fraction of the samples that may be bad. Each is listed in ``rejects.jsonl``; over this the
+        bad_sample_budget: Fraction of the samples that may be bad. Each is listed in ``rejects.jsonl``; with more, the
             run stops.
         overwrite: Replace ``out`` at the end, if it is a shard folder.
-        restart: Throw an unfinished run into ``out`` away.
+        restart: Discard an unfinished run into ``out``.
         progress: Called with the number of samples done and the number of all, on this process.
 
     Raises:
-        ConfigError: If ``out`` is taken, an argument does not fit, or ``source`` holds frames of another media profile.
-        DataError: If the folder is broken, holds features already, or too many samples are bad.
+        ConfigError: If ``out`` exists, an argument is invalid, or ``source`` has frames of another media profile.
+        DataError: If the folder is broken, already has features, or too many samples are bad.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}, but a batch has at least one clip")
@@ -114,7 +114,7 @@ def encode(
     index = read_index(source)
     recipe = _new_recipe(encoders, index, dtype)
     draft = Draft(Path(out), recipe, len(index.shards), overwrite=overwrite)
-    rank, world = place_of_process()
+    rank, world = rank_and_world()
     if restart and rank == 0:
         draft.restart()
     _wait(world)
@@ -160,8 +160,8 @@ def encode(
     return EncodeReport(joined, listed, encoded, seconds)
 
 
-def place_of_process() -> tuple[int, int]:
-    """Rank of this process and number of processes, as ``torchrun`` says; the processes are brought together."""
+def rank_and_world() -> tuple[int, int]:
+    """Rank of this process and number of processes, set by ``torchrun``; starts the process group."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
@@ -170,7 +170,7 @@ def place_of_process() -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Item:
-    """A decoded sample: its clip, its text, and the members that stay."""
+    """A decoded sample: its clip, its text, and the members to keep."""
 
     key: str
     clip: Clip
@@ -208,7 +208,7 @@ class _Samples:
 def _encoded(
     encoders: EncoderSet, items: Sequence[_Item | SampleError], recipe: FeatureRecipe
 ) -> Iterator[Sample | SampleError]:
-    """The samples of a batch with their features, in order; bad ones as what is wrong with them."""
+    """The samples of a batch with their features, in order; bad ones as their faults."""
     features = iter(encoders.encode([item.clip for item in items if isinstance(item, _Item)]))
     for item in items:
         if isinstance(item, SampleError):
@@ -225,7 +225,7 @@ def _encoded(
 def _batches(
     index: ShardIndex, shards: Sequence[int], encoders: EncoderSet, batch_size: int, num_workers: int
 ) -> Iterator[list[_Item | SampleError]]:
-    """Decoded samples in batches that end with their shard, so that a run that goes on makes the same ones.
+    """Decoded samples in batches that end with their shard, so that a resumed run makes the same batches.
 
     With workers a sample that kills its process is a bad one, and the run goes on.
     """
@@ -254,7 +254,7 @@ class _OnOneThread:
 
 def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureRecipe:
     if index.form == "features":
-        raise DataError(f"{index.location!r} holds features already; give the folder of clips that they came from")
+        raise DataError(f"{index.location!r} already has features; give the folder of clips that they came from")
     check_index(index, encoders.media)
     keys = {name: feature_key(encoders, name) for name in encoders.specs}
     for name, key in keys.items():
@@ -272,7 +272,7 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
 
 
 def _seed(encoders: EncoderSet) -> dict[str, int]:
-    """The seed that random weights were drawn with, if there are any that no file or checkpoint brought."""
+    """The seed of random weights, if any weights come neither from a file nor from a checkpoint."""
     drawn = any(
         not is_from_file(encoders.encoder(name)) and not encoders.encoder(name).was_trained for name in encoders.specs
     )
@@ -281,7 +281,7 @@ def _seed(encoders: EncoderSet) -> dict[str, int]:
 
 
 def _name(index: ShardIndex) -> str:
-    """The last piece of a path or URL; the rest may hold secrets."""
+    """The last component of a path or URL; the rest may contain secrets."""
     return PurePosixPath(urlsplit(index.url).path).name if index.url else index.folder.name
 
 

@@ -27,17 +27,17 @@ class Layout(Protocol):
         """The entries of the data set, with paths relative to the folder."""
 
     def unused(self, folder: Path) -> Mapping[Path, str]:
-        """Files that no entry uses, relative to the folder, and the reason of each."""
+        """Files that no entry uses, relative to the folder, with the reasons."""
 
 
 @dataclass(frozen=True)
 class ManifestScan:
-    """What a manifest holds.
+    """The content of a manifest.
 
     Attributes:
         records: The samples, in order.
-        problems: What is wrong with the other entries.
-        remarks: What a person should know: which file of a folder was taken as the manifest, and how many files of it
+        problems: The faults of the other entries.
+        remarks: Facts that the user should know: which file of a folder was read as the manifest, and how many files
             were not used, by reason.
     """
 
@@ -53,14 +53,14 @@ def read_manifest(path: str | Path, layout: Layout | None = None) -> list[Record
     ``description`` and ``split``; other keys are kept in ``extra``.
 
     Args:
-        path: ``.jsonl`` (one object a line), ``.csv``, ``.tsv`` or ``.parquet`` (one entry a row), or a folder of
+        path: ``.jsonl`` (one object per line), ``.csv``, ``.tsv`` or ``.parquet`` (one entry per row), or a folder of
             media.
-        layout: How a folder is laid out, such as ``Mer2025()``; by default the manifest in the folder counts, and if
-            there is none each media file in it is a clip.
+        layout: How a folder is arranged, such as ``Mer2025()``; by default the manifest in the folder is read or, if
+            there is none, each media file is a clip.
 
     Raises:
         ConfigError: If the kind of file is unknown, or its reader is not installed.
-        DataError: At the first entry that does not fit, whose file is missing, or whose key came before.
+        DataError: At the first entry that is invalid, whose file is missing, or whose key occurred before.
     """
     records, problems = scan_manifest(path, layout)
     if problems:
@@ -69,18 +69,18 @@ def read_manifest(path: str | Path, layout: Layout | None = None) -> list[Record
 
 
 def scan_manifest(path: str | Path, layout: Layout | None = None) -> tuple[list[Record], list[SampleError]]:
-    """Read a manifest, with the faults of its entries collected instead of raised; see ``read_manifest``.
+    """Read a manifest, collecting the faults of its entries instead of raising them; see ``read_manifest``.
 
     Raises:
         ConfigError: If the kind of file is unknown, or its reader is not installed.
-        DataError: If the file cannot be read, or has no entry.
+        DataError: If the file cannot be read or has no entries.
     """
     scan = survey_manifest(path, layout)
     return scan.records, scan.problems
 
 
 def survey_manifest(path: str | Path, layout: Layout | None = None, subtitle: str | None = None) -> ManifestScan:
-    """Read a manifest as ``scan_manifest`` does, and tell which files of a folder were not used.
+    """Read a manifest as ``scan_manifest`` does, and report which files of a folder were not used.
 
     Args:
         path: See ``read_manifest``.
@@ -91,7 +91,7 @@ def survey_manifest(path: str | Path, layout: Layout | None = None, subtitle: st
     Raises:
         ConfigError: If the kind of file is unknown, its reader is not installed, or ``subtitle`` is given for something
             else than a folder of media.
-        DataError: If the file cannot be read, or has no entry.
+        DataError: If the file cannot be read or has no entries.
     """
     path = Path(path)
     try:
@@ -113,7 +113,9 @@ def survey_manifest(path: str | Path, layout: Layout | None = None, subtitle: st
         scan, remarks = _read_file(path), []
     if not scan.records and not scan.problems:
         told = "".join(f"; {remark}" for remark in remarks)
-        raise DataError(f"manifest {str(path)!r} has no entry{told}; write one sample a line, or choose another folder")
+        raise DataError(
+            f"manifest {str(path)!r} has no entries{told}; write one sample per line, or choose another folder"
+        )
     return ManifestScan(scan.records, scan.problems, tuple(remarks))
 
 
@@ -124,7 +126,7 @@ _NO_CHOICE = (
 
 
 def _survey_folder(folder: Path, subtitle: str | None) -> tuple[ManifestScan, list[str]]:
-    """What a folder holds: by the manifest in it, or by its media files."""
+    """The content of a folder, from its manifest or from its media files."""
     walk = walk_folder(folder)
     manifest = find_manifest(walk, tuple(_READERS))
     if manifest is None:
@@ -133,7 +135,7 @@ def _survey_folder(folder: Path, subtitle: str | None) -> tuple[ManifestScan, li
     if subtitle is not None:
         raise ConfigError(_NO_CHOICE.format(subtitle, str(folder / manifest)))
     scan = _read_file(folder / manifest)
-    remark = f"{str(folder / manifest)!r} was taken as the manifest of the folder"
+    remark = f"{str(folder / manifest)!r} was read as the manifest of the folder"
     return scan, [remark, *describe_unused(folder, _not_named(walk, manifest, scan.records))]
 
 
@@ -148,13 +150,13 @@ def _read_file(path: Path) -> ManifestScan:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ConfigError(
-            f"manifest {str(path)!r}: {path.suffix!r} is none of {', '.join(_READERS)}, nor is it a folder"
+            f"manifest {str(path)!r}: {path.suffix!r} is not one of {', '.join(_READERS)}, and it is not a folder"
         )
     return _collect(reader(path), path.parent, cells=reader is not _json_lines)
 
 
 def _collect(entries: Entries, folder: Path, *, cells: bool) -> ManifestScan:
-    """The records of the entries, and what is wrong with the others."""
+    """The records of valid entries, and the faults of the others."""
     scan = ManifestScan()
     first_location: dict[str, str] = {}
     for location, entry in entries:
@@ -163,9 +165,7 @@ def _collect(entries: Entries, folder: Path, *, cells: bool) -> ManifestScan:
                 raise entry
             record = read_entry(entry, folder, location, cells=cells)
             if record.key in first_location:
-                message = (
-                    f"the name was used in {first_location[record.key]} already; every sample needs one of its own"
-                )
+                message = f"the name already occurs in {first_location[record.key]}; every sample needs its own name"
                 raise fault(location, "duplicate_key", message, record.key)
         except SampleError as problem:
             scan.problems.append(problem)
@@ -183,10 +183,12 @@ def _json_lines(path: Path) -> Entries:
         try:
             entry = parse_json(line, "the line")
         except DataError as error:
-            yield location, fault(location, "not_json", f"{error}; write one object a line")
+            yield location, fault(location, "not_json", f"{error}; write one object per line")
             continue
         if not isinstance(entry, dict):
-            entry = fault(location, "not_an_object", f'{line.strip()[:60]!r} is no JSON object; write {{"name": ...}}')
+            entry = fault(
+                location, "not_an_object", f'{line.strip()[:60]!r} is not a JSON object; write {{"name": ...}}'
+            )
         yield location, entry
 
 

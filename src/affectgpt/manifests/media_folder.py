@@ -1,4 +1,4 @@
-"""Reads a bare folder of media files as a data set: one clip a file, its name from its path, words from side files."""
+"""Reads a bare folder of media files: one clip per file, named by its path, with words from side files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from affectgpt.text import clean_name, clean_text
 _MEDIA = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 _MOVING = VIDEO_SUFFIXES - PICTURE_SUFFIXES
 _SIDE_FILES = SUBTITLE_SUFFIXES | {"json", "txt", FACES_SUFFIX}
-# u1.en.srt, u1.pt-BR.srt, u1.en.forced.srt, u1.mp4.srt: what recognisers and downloaders put between name and suffix
+# u1.en.srt, u1.pt-BR.srt, u1.en.forced.srt, u1.mp4.srt: tags that recognisers and downloaders put between name and
+# suffix
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _NO_LANGUAGE = ("forced", "auto", "orig", "default", "sdh", "cc")
 _ADDED = re.compile(rf"{_LANGUAGE.pattern}|{'|'.join((*_NO_LANGUAGE, *sorted(_MEDIA)))}")
 _FOUND_BY_PATH = ("name", "file", "video", "audio", "faces")
 
 NO_CLIP = "they belong to no clip"
-BESIDE_VIDEO = "pictures beside a video of their name"
+BESIDE_VIDEO = "pictures next to a video of the same name"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class MediaFolder:
 
     Attributes:
         folder: The folder.
-        clips: Path of a clip without its suffix to its media and side files, relative to the folder.
-        unused: Every other file to the reason.
+        clips: Path of a clip without suffix to its media and side files, relative to the folder.
+        unused: Every other file to the reason why it is not used.
         subtitle: The language to take where there are several; see ``survey_manifest``.
     """
 
@@ -50,8 +51,8 @@ class MediaFolder:
     def entries(self) -> Entries:
         """An entry for each clip, sorted by path.
 
-        Files of one name are one clip: ``a.mp4`` is the video, ``a.wav`` beside it the sound, ``a.faces.npy`` the face
-        crops, ``a.txt``, ``a.srt``, ``a.vtt`` or ``a.ass`` the subtitle (also ``a.en.srt`` and ``a.mp4.srt``), and
+        Files of the same name are one clip: ``a.mp4`` is the video, ``a.wav`` next to it the sound, ``a.faces.npy`` the
+        face crops, ``a.txt``, ``a.srt``, ``a.vtt`` or ``a.ass`` the subtitle (also ``a.en.srt`` and ``a.mp4.srt``), and
         ``a.json`` an object with any keys of a manifest (``labels``, ``description``, ...). The sample is named by its
         path: ``dia 1/utt0.mp4`` is ``dia_1-utt0``.
         """
@@ -92,7 +93,7 @@ def sort_into_clips(walk: FolderWalk, subtitle: str | None = None) -> MediaFolde
 
 
 class _AmbiguousError(Exception):
-    """Two files that could be the same part of a clip."""
+    """Two files with the same role in a clip."""
 
 
 def _entry(
@@ -105,7 +106,7 @@ def _entry(
     }
     key = re.sub(r"[^\w-]", "_", stem.replace("/", "-"))
     while len(key.encode()) > MAX_KEY_BYTES:
-        key = key[1:]  # the end tells the clips of a folder apart
+        key = key[1:]  # keep the end, which distinguishes the clips of a folder
     by_path: dict[str, Any] = {"name": key, "file": clean_text(media[0].as_posix())}
     for kind, paths in found.items():
         if len(paths) > 1:
@@ -114,7 +115,7 @@ def _entry(
             by_path[kind] = paths[0].as_posix()
     said, words_of = _side_words(folder, side_files)
     notes = [
-        f"{name!r} in its .json is {said[name]!r}, but what lies in the folder counts"
+        f"{name!r} in its .json is {said[name]!r}, but the file in the folder is used"
         for name in _FOUND_BY_PATH
         if name in said and said[name] != by_path.get(name)
     ]
@@ -122,7 +123,7 @@ def _entry(
     if isinstance(subtitle, str) and subtitle.strip() and subtitle.strip() not in PLACEHOLDERS:
         others = [path for path, words in words_of.items() if words != _words(subtitle)]
         if others:
-            notes.append(f"the subtitle is that of the .json; other words were passed over: {_names(others)}")
+            notes.append(f"the subtitle is that of the .json; other words were ignored: {_names(others)}")
     elif words_of:
         languages = {path: _languages(path, stem) for path in words_of}
         chosen = words_of if language is None else _in_language(words_of, languages, language)
@@ -170,7 +171,7 @@ def _in_language(
 
 
 def _side_words(folder: Path, side_files: Sequence[Path]) -> tuple[dict[str, Any], dict[Path, str]]:
-    """What the json file says, and the words of every file that has some."""
+    """The content of the json file, and the words of every file that has some."""
     objects: dict[Path, dict[str, Any]] = {}
     words: dict[Path, str] = {}
     for path in side_files:
@@ -179,7 +180,7 @@ def _side_words(folder: Path, side_files: Sequence[Path]) -> tuple[dict[str, Any
             found = parse_json(read_text(folder / path), str(folder / path))
             if not isinstance(found, dict):
                 raise DataError(
-                    f"{str(folder / path)!r} holds no object with the keys of a manifest; mend it, or rename it"
+                    f"{str(folder / path)!r} has no object with the keys of a manifest; correct it, or rename it"
                 )
             if isinstance(found.get("text"), str) and isinstance(found.get("segments"), list):
                 words[path] = _words(found["text"])  # a transcript, as Whisper writes it
@@ -190,7 +191,7 @@ def _side_words(folder: Path, side_files: Sequence[Path]) -> tuple[dict[str, Any
         elif suffix in SUBTITLE_SUFFIXES:
             words[path] = read_subtitle(folder / path)
     if len(objects) > 1:
-        raise _AmbiguousError(f"{_names(list(objects))} are of the same clip; keep one")
+        raise _AmbiguousError(f"{_names(list(objects))} belong to the same clip; keep one")
     said = dict(next(iter(objects.values()), {}))
     return said, {path: text for path, text in words.items() if text}
 
@@ -209,7 +210,7 @@ def _clip_of(path: Path, clips: Mapping[str, object]) -> str | None:
 
 
 def _stem(path: Path) -> str:
-    """Path without suffix; letters in one spelling, since macOS and others spell the same name in two ways."""
+    """Path without suffix, NFC-normalised, because macOS encodes letters of file names differently."""
     return clean_name(path.as_posix()[: -len(_suffix(path)) - 1] if _suffix(path) else path.as_posix())
 
 

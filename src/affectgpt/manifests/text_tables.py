@@ -1,4 +1,4 @@
-"""Reads text files, and tables of text with a header, by one rule for manifests, test sets, gold and predictions."""
+"""Reads text files and tables with a header, by the same rules for manifests, test sets, gold and predictions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TableRow:
     """A row of a table of text.
 
     Attributes:
-        line: Number of the line in the file that it begins on.
-        cells: As many as the row has, which may not be as many as the header has.
+        line: Number of the line on which the row begins.
+        cells: The cells; their number may differ from that of the header.
     """
 
     line: int
@@ -39,8 +39,8 @@ class TextTable:
     Attributes:
         path: The file.
         columns: The header; an empty string is a column without a name.
-        rows: The rows below the header; lines without any text are left out.
-        encoding: What the file was read as.
+        rows: The rows below the header; empty lines are left out.
+        encoding: Encoding with which the file was read.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class TextTable:
     encoding: str = "utf-8"
 
     def location(self, row: TableRow) -> str:
-        """Where a row stands: the file and the line."""
+        """Location of a row: the file and the line."""
         return f"{self.path}:{row.line}"
 
     def misfit(self, row: TableRow) -> str | None:
@@ -57,8 +57,8 @@ class TextTable:
         if len(row.cells) == len(self.columns):
             return None
         return (
-            f"{len(row.cells)} cells, but the header has {len(self.columns)}; put text that holds the delimiter in "
-            "double quotes, and leave no cell out"
+            f"{len(row.cells)} cells, but the header has {len(self.columns)}; put text with a delimiter into double "
+            "quotes, and write every cell"
         )
 
     def dicts(self) -> list[dict[str, str]]:
@@ -88,22 +88,23 @@ def read_text(path: Path) -> str:
 
 
 def read_table(path: Path, *, quoted: bool = True, other_encoding: str | None = None) -> TextTable:
-    """Read a ``.csv`` or ``.tsv`` file as csv writers write it.
+    """Read a ``.csv`` or ``.tsv`` file by the rules of csv.
 
-    The first line names the columns. A cell that holds the delimiter, a quote or a line break stands in double quotes,
-    and a quote in it is doubled. A table that was written without these rules, where a quotation opens in one row and
-    closes in a later one, would lose the rows between: a ``.tsv`` is then read line by line, as its standard has no
-    quotes, if every line then has as many cells as the header; any other such table is refused.
+    The first line names the columns. A cell with a delimiter, a quote or a line break is enclosed in double quotes, and
+    a quote in it is doubled. In a table that breaks these rules, a quotation may open in one row and close in a later
+    one, and the rows between would be lost. A ``.tsv`` file is then read line by line, because its standard has no
+    quotes, if every line has as many cells as the header; any other such table is refused.
 
     Args:
         path: The file.
-        quoted: ``False`` for a published format that has no quoting: every line is a row, and quotes are letters.
-        other_encoding: What a file that is no UTF-8 is read as, for tables that are published so; by default it is
+        quoted: ``False`` for a published format that has no quoting: every line is a row, and quotes are ordinary
+            characters.
+        other_encoding: Encoding of files that are not UTF-8, for tables that are published in it; by default they are
             refused.
 
     Raises:
-        DataError: If the file cannot be read, is no UTF-8, has column names that repeat, or has quotes that no csv
-            writer writes.
+        DataError: If the file cannot be read, is not UTF-8, has repeated column names, or has quotes that break the
+            rules of csv.
     """
     text, encoding = _decoded(path, other_encoding)
     delimiter = DELIMITERS.get(path.suffix.lower(), ",")
@@ -130,14 +131,14 @@ def read_table(path: Path, *, quoted: bool = True, other_encoding: str | None = 
 
 
 def table_rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str] | SampleError]]:
-    """Rows of a table of text as entries of a manifest: location, and column to text, empty cells left out.
+    """Rows of a table as manifest entries: location, and column to text without empty cells.
 
     Args:
         path: The file.
-        columns: Columns that must be there, apart from ``name``.
+        columns: Required columns, apart from ``name``.
 
     Raises:
-        DataError: If the file is no such table, or lacks a column.
+        DataError: If the file is not such a table, or lacks a column.
     """
     table = read_table(path)
     wanted = ("name", *columns)
@@ -155,7 +156,7 @@ def table_rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str] 
 
 
 def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:
-    """The text of a file, and the encoding that it was read as."""
+    """The text of a file, and its encoding."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL in it
@@ -171,7 +172,7 @@ def _decoded(path: Path, other_encoding: str | None = None) -> tuple[str, str]:
         guess = _guess_encoding(content)
         raise DataError(
             f"{str(path)!r} is not UTF-8 text (byte {content[error.start]:#04x} at {error.start}); it looks like "
-            f"{guess}: iconv -f {guess} -t UTF-8 makes it UTF-8"
+            f"{guess}: convert it with iconv -f {guess} -t UTF-8"
         ) from error
 
 
@@ -186,7 +187,7 @@ def _guess_encoding(content: bytes) -> str:
 
 
 def _rows_by_csv(lines: Sequence[str], delimiter: str) -> tuple[list[TableRow], str | None]:
-    """The rows by the rules of csv, and which line breaks them; ``None`` if none does."""
+    """The rows by the rules of csv, and a description of what breaks the rules, or ``None``."""
     rows: list[TableRow] = []
     start = 1
     longest = csv.field_size_limit(_LONGEST_CELL)
@@ -204,14 +205,14 @@ def _rows_by_csv(lines: Sequence[str], delimiter: str) -> tuple[list[TableRow], 
         return rows, None
     opened, line = swallowed
     return rows, (
-        f"a quotation opens on line {opened} and closes later, so that line {line}, which reads as a row of its own, "
-        "would be a part of one cell; check its quotes: write the table with a csv writer, which doubles quotes, or as "
+        f"a quotation opens on line {opened} and closes later, so that line {line}, which looks like a row of its own, "
+        "would be part of one cell; check its quotes: write the table with a csv writer, which doubles quotes, or as "
         ".jsonl"
     )
 
 
 def _rows_by_line(lines: Iterable[str], delimiter: str) -> list[TableRow]:
-    """Each line as a row: by the rules of csv where it keeps them, and with its quotes as letters where it does not."""
+    """Each line as a row: by the rules of csv if it follows them, else with quotes as ordinary characters."""
     rows = []
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -228,6 +229,6 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _other_delimiter(columns: Sequence[str]) -> str:
-    """A hint for a table whose cells are kept apart by another character than its name says."""
+    """A hint for a table with another delimiter than its suffix says."""
     found = next((sign for sign in (";", "\t", ",", "|") if len(columns) == 1 and sign in columns[0]), None)
-    return "" if found is None else f"; the cells seem to be kept apart by {found!r}: use ',' in .csv and tabs in .tsv"
+    return "" if found is None else f"; the cells seem to be separated by {found!r}: use ',' in .csv and tabs in .tsv"

@@ -1,4 +1,4 @@
-"""Takes apart what a model wrote: its thoughts, and the answer that it ends with, in tags, a fence or JSON."""
+"""Splits a model's text into its thoughts and its final answer, which may be in tags, a code fence or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABEL_KEYS = (
     *("labels", "label", "emotions", "emotion", "emotion_labels", "emotion_label", "emotional_states"),
     *("emotional_state", "openset", "feelings", "feeling", "moods", "mood"),
 )
-"""Keys of a JSON object under which emotion labels stand, the likeliest first."""
+"""Keys of a JSON object that hold emotion labels, the likeliest first."""
 
 SENTIMENT_KEYS = ("sentiment", "polarity", "sentiments")
 _ANSWER_KEYS = (
@@ -26,7 +26,7 @@ _THOUGHT_KEYS = (
 )
 
 _THOUGHT_TAG = r"(?:think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad)"
-# In square brackets only the spelling of Mistral's models: "[thinking]" may be a list of labels.
+# In square brackets, only the spelling of Mistral's models: "[thinking]" may be a list of labels.
 _TAG = re.compile(
     rf"(?P<start>(?i:<{_THOUGHT_TAG}>)|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>)|"
     rf"(?P<end>(?i:</{_THOUGHT_TAG}>)|\[/THINK\]|\u25c1/think\u25b7|<\|end_of_thought\|>)"
@@ -52,14 +52,14 @@ _LONGEST_JSON, _LONGEST_LITERAL, _MOST_TRIES = 100_000, 4_000, 200
 
 @dataclass(frozen=True)
 class FinalAnswer:
-    """What a model wrote, taken apart.
+    """A model's text, split into thoughts and answer.
 
     Attributes:
         text: The answer, without thoughts, tags and fences.
-        thoughts: What it thought, or wrote before its tagged answer; empty if there is nothing.
-        items: What the JSON in the answer lists as its answer, nested lists laid flat; ``None`` where the answer is no
+        thoughts: The thoughts, or the text before a tagged answer; may be empty.
+        items: The items that the JSON in the answer lists, with nested lists flattened; ``None`` if the answer is not
             JSON.
-        is_wrapped: Whether there was anything to take apart.
+        is_wrapped: Whether the text was anything but a plain answer.
     """
 
     text: str
@@ -69,7 +69,7 @@ class FinalAnswer:
 
 
 def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
-    r"""Take an answer apart.
+    r"""Split a model's text into thoughts and final answer.
 
     Thoughts stand in tags (``<think>``, ``<reasoning>``, ...), of which either may be missing: what stands before a
     closing tag is thought, and so is all that follows an opening one that nothing closes. The answer is what stands in
@@ -80,8 +80,8 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
     JSON that was cut off is read up to the cut. A text without any of this is returned as it is.
 
     Args:
-        text: What the model wrote.
-        keys: Keys of a JSON object under which the wanted answer stands; "answer" and the like count after them.
+        text: The model's text.
+        keys: Keys of a JSON object that hold the answer; "answer" and similar keys are tried after them.
 
     Examples:
         >>> read_answer("<think>Sad? No.</think>\n<answer>happy, calm</answer>").text
@@ -96,7 +96,7 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
     rest, thoughts = _without_thoughts(text)
     answer = _tagged(rest)
     if answer is None and not rest.strip() and thoughts:
-        # The whole answer went into the thoughts, or nothing closed them.
+        # The thoughts hold the whole answer, or were not closed.
         answer = _tagged("\n".join(thoughts))
     elif answer is not None:
         before = re.split(rf"<{_ANSWER_TAG}>|\\boxed", rest, maxsplit=1, flags=re.IGNORECASE)[0]
@@ -120,7 +120,7 @@ def read_answer(text: str, keys: Sequence[str] = LABEL_KEYS) -> FinalAnswer:
 def _without_thoughts(text: str) -> tuple[str, list[str]]:
     thoughts: list[str] = []
     channels = _CHANNEL.split(text)
-    if len(channels) > 1 or _OTHER_CHANNEL.search(text):  # of which the one that is called final is the answer
+    if len(channels) > 1 or _OTHER_CHANNEL.search(text):  # the channel named final holds the answer
         thoughts.append(_SPECIAL.sub(" ", "\n".join(channels[:-1]) if len(channels) > 1 else text))
         text = channels[-1] if len(channels) > 1 else ""
     text = _SPECIAL.sub(" ", text)
@@ -129,7 +129,8 @@ def _without_thoughts(text: str) -> tuple[str, list[str]]:
     for tag in _TAG.finditer(text):
         (thoughts if is_thought else rest).append(text[at : tag.start()])
         at = tag.end()
-        if tag.lastgroup == "end" and not is_thought:  # nothing opened it: all before it was thought
+        # a closing tag without an opening one: all text before it was thought
+        if tag.lastgroup == "end" and not is_thought:
             thoughts, rest = [*thoughts, *rest], []
         is_thought = tag.lastgroup == "start"
     (thoughts if is_thought else rest).append(text[at:])
@@ -146,7 +147,7 @@ def _tagged(text: str) -> str | None:
 
 
 def _json_in(text: str, keys: Sequence[str]) -> tuple[list[str] | None, list[str]]:
-    """What the last JSON in a text lists, and the thoughts that stand in it."""
+    """The items that the last JSON value in a text lists, and the thoughts in it."""
     thoughts: list[str] = []
     if "{" not in text and not text.startswith("["):
         return None, thoughts
@@ -163,7 +164,7 @@ def _json_in(text: str, keys: Sequence[str]) -> tuple[list[str] | None, list[str
 
 
 def _values_in(text: str) -> Iterator[tuple[int, Any]]:
-    """Every JSON object or list in a text with its place, from left to right, Python's spelling of them included."""
+    """Every JSON object or list in a text, or a Python literal of one, with its position, from left to right."""
     decoder = json.JSONDecoder()
     at = 0
     for _ in range(_MOST_TRIES):
@@ -190,7 +191,7 @@ def _python_value(text: str) -> Any:
 
 
 def _items_of(value: Any, keys: Sequence[str], thoughts: list[str]) -> list[str] | None:
-    """The texts that a JSON value gives as its answer; ``None`` where it holds none."""
+    """The texts that a JSON value gives as its answer; ``None`` if it holds none."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -218,7 +219,7 @@ def _is_chosen(weight: Any) -> bool:
 
 
 def _texts_under(key: str, text: str) -> list[str] | None:
-    """The whole texts under a key of an object that was cut off; ``None`` if it does not come so far."""
+    """The complete texts under a key of a truncated object; ``None`` if the object ends before them."""
     found = re.search(rf"[\"']{re.escape(key)}[\"']\s*:\s*", text, re.IGNORECASE)
     if found is None:
         return None

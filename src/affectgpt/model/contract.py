@@ -1,8 +1,8 @@
-"""Sees, when a model is built, that each part keeps the contract of its kind (docs/plugins.md).
+"""Checks, when a model is built, that each part keeps the contract of its kind (docs/plugins.md).
 
-Attributes of every part are read. Parts that are not the library's own also make one small blank pass, in eval mode and
-without gradients; it takes nothing from the random generators. What a part makes of its first real input is looked at
-instead where it fails on the blank one. Shape letters are those of ``affectgpt.types``.
+The attributes of every part are checked. Parts from outside the library also run once on a small blank input, in eval
+mode and without gradients; the random generators keep their state. What a part makes of its first real input is looked
+at instead where it fails on the blank one. Shape letters are those of ``affectgpt.types``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MISSING = object()
 
 
 def check_encoder(encoder: Encoder) -> None:
-    """See that an encoder says what it reads and how wide its vectors are.
+    """Check that an encoder declares what it reads and how wide its vectors are.
 
     Raises:
-        ConfigError: If an attribute is missing or is something else.
+        ConfigError: If an attribute is missing or has the wrong type or value.
     """
     modality = _attribute(encoder, "modality", "Modality.VISUAL or Modality.AUDIO")
     if modality not in list(Modality):
@@ -43,24 +43,24 @@ def check_encoder(encoder: Encoder) -> None:
 
 
 def check_encoding(encoder: Encoder, media: Tensor) -> None:
-    """See what an encoder of another project makes of blank media.
+    """Check the features that an encoder of another project computes from blank media.
 
     Args:
         encoder: The encoder.
         media: One clip, ``[1, T, ...]``.
 
     Raises:
-        ConfigError: If it does not give features of the shape and type that it promises.
+        ConfigError: If the features do not have the shape and type that the encoder promises.
     """
     keep = torch.ones(1, media.shape[1], dtype=torch.bool)
     _try(encoder, lambda device, dtype: (media.to(device), keep.to(device)), _judge_encoding)
 
 
 def check_fusion(part: Pooling | PreFusion) -> None:
-    """See that a pooling or a pre-fusion gives as many tokens, as wide, as it says.
+    """Check that a pooling or a pre-fusion returns tokens of the number and width that it declares.
 
     Raises:
-        ConfigError: If an attribute is missing or is something else, or the tokens of a part of another project are.
+        ConfigError: If an attribute is missing or wrong, or a part of another project returns tokens of another shape.
     """
     joins = isinstance(part, PreFusion)
     _check_count(part, "num_tokens", "the number of its tokens, K", least=0 if joins else 1)
@@ -78,7 +78,7 @@ def check_fusion(part: Pooling | PreFusion) -> None:
 
 
 def check_projector(projector: Projector) -> None:
-    """See that a projector of another project gives tokens of the LLM's width.
+    """Check that a projector of another project returns tokens of the LLM's width.
 
     Raises:
         ConfigError: If it does not.
@@ -91,10 +91,10 @@ def check_projector(projector: Projector) -> None:
 
 
 def check_llm(llm: LLMHead) -> None:
-    """See that a language model has its width, its embeddings, and a tokenizer with what is asked of one.
+    """Check the width, the embeddings and the tokenizer of a language model.
 
     Raises:
-        ConfigError: If something is missing or is something else.
+        ConfigError: If one of them is missing or wrong.
     """
     _check_count(llm, "hidden_dim", "the width E of the embeddings")
     _check_tokenizer(llm, _attribute(llm, "tokenizer", "a tokenizer"))
@@ -146,7 +146,7 @@ def _check_tokenizer(llm: LLMHead, tokenizer: Any) -> None:
     try:
         made = tokenizer(text, add_special_tokens=False, split_special_tokens=True)
     except Exception as error:
-        what = f"is a {kind} that cannot be called so: {type(error).__name__}: {reason_of(error)}"
+        what = f"is a {kind} that cannot be called like this: {type(error).__name__}: {reason_of(error)}"
         raise _fault(llm, "tokenizer", what, call) from error
     try:
         ids = [[int(number) for number in row] for row in made["input_ids"]]
@@ -154,12 +154,12 @@ def _check_tokenizer(llm: LLMHead, tokenizer: Any) -> None:
         what = f"is a {kind} whose call returned a {type(made).__name__} without lists of ids"
         raise _fault(llm, "tokenizer", what, 'a mapping with "input_ids", one list of ids for each text') from error
     if len(ids) != len(text):
-        what = f"is a {kind} that made {len(ids)} lists of ids of {len(text)} texts"
+        what = f"is a {kind} that returned {len(ids)} lists of ids for {len(text)} texts"
         raise _fault(llm, "tokenizer", what, "one list of ids for each text")
     try:
         words = tokenizer.decode(ids[0], skip_special_tokens=True)
     except Exception as error:
-        what = f"is a {kind} whose decode cannot be called so: {type(error).__name__}: {reason_of(error)}"
+        what = f"is a {kind} whose decode cannot be called like this: {type(error).__name__}: {reason_of(error)}"
         raise _fault(llm, "tokenizer", what, "decode(ids, skip_special_tokens=True)") from error
     if not isinstance(words, str):
         what = f"is a {kind} whose decode returned a {type(words).__name__}"
@@ -254,7 +254,7 @@ def _check_tensor(part: Part, made: Any, shape: Sequence[int], meaning: str, cal
     if not isinstance(made, Tensor):
         raise _fault(part, call, f"returned a {type(made).__name__}", f"a tensor: {meaning}")
     if tuple(made.shape) != tuple(shape) or not made.is_floating_point():
-        what = f"returned {made.dtype} {list(made.shape)}, where the part's attributes say {list(shape)}"
+        what = f"returned {made.dtype} {list(made.shape)}, but the part's attributes say {list(shape)}"
         raise _fault(part, call, what, f"float {meaning}")
 
 

@@ -1,4 +1,4 @@
-"""Reads the samples of one shard by their position in it, without unpacking it."""
+"""Reads the samples of one shard by position, without unpacking it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LOOKED_AT = 8
 class ShardReader:
     """An open shard.
 
-    Opening reads the headers of the tar, 512 bytes a member; the content of a sample is read when it is asked for.
+    Opening reads the headers of the tar, 512 bytes per member; the content of a sample is read on demand.
 
     Args:
         path: The tar.
-        num_samples: Samples that the index promises.
+        num_samples: Number of samples according to the index.
         recipe: How its features were made, for a shard that holds features.
 
     Raises:
-        DataError: If the tar is broken, or holds another number of samples.
+        DataError: If the tar is broken, or has a different number of samples.
     """
 
     def __init__(self, path: Path, num_samples: int, recipe: FeatureRecipe | None = None) -> None:
@@ -86,7 +86,7 @@ class ShardReader:
         """Read a sample.
 
         Returns:
-            Its key, and its members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
+            The key, and the members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
 
         Raises:
             SampleError: If a member is too large to be read into memory.
@@ -161,14 +161,14 @@ def split_name(name: str) -> tuple[str, str]:
 def load_sample(
     key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None, where: str
 ) -> Clip:
-    """``decode_sample``, where whatever goes wrong is the fault of the sample.
+    """Decode a sample; any error of ``decode_sample`` becomes a fault of the sample.
 
     Args:
-        key: See ``decode_sample``, as for the others.
+        key: See ``decode_sample``.
         members: Suffix to content.
         profile: How media are decoded.
         recipe: How its features were made.
-        where: Where it lies, for the message.
+        where: Where the sample is, for the message.
 
     Raises:
         SampleError: If it cannot be decoded, for whatever reason; the message names the key and the source.
@@ -176,13 +176,13 @@ def load_sample(
     """
     try:
         return decode_sample(key, members, profile, recipe)
-    except ConfigError:  # every sample of the shard has it; never one to be left out
+    except ConfigError:  # this concerns every sample of the shard, so none is left out
         raise
     except ForeignFeaturesError as error:
         raise SampleError(key, "load", "foreign_features", f"{error} [{where}]") from error
     except AffectGPTError as error:
         raise SampleError(key, "load", "undecodable", f"{error} [{where}]") from error
-    except Exception as error:  # a decoder may raise anything, and one sample must not end a run
+    except Exception as error:  # a decoder may raise anything, but one sample must not end a run
         message = f"sample {key!r} cannot be decoded ({type(error).__name__}: {error}) [{where}]"
         raise SampleError(key, "load", "undecodable", message) from error
 
@@ -190,7 +190,7 @@ def load_sample(
 def decode_sample(
     key: str, members: Mapping[str, bytes], profile: MediaProfile, recipe: FeatureRecipe | None = None
 ) -> Clip:
-    """Make a clip of what ``ShardReader.read`` gives.
+    """Make a clip from the result of ``ShardReader.read``.
 
     Args:
         key: The sample's key.
@@ -215,7 +215,7 @@ def _with_features(
     if rest is not None:
         try:
             clip = _with_media(key, members, text, rest)
-        except DataError:  # a clip may lack all that is left; an error is one that the whole clip gives
+        except DataError:  # a clip may lack all other media; only a clip without anything is an error
             clip = _with_media(key, members, text, profile)
         media = {name: value for name, value in clip.media.items() if name in rest.sources}
         return replace(clip, media=media, features=features)

@@ -1,4 +1,4 @@
-"""Counts the samples that cannot be used, over all ranks, and stops a run that has too many."""
+"""Counts bad samples over all ranks, and stops a run that has too many."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def check_fraction(fraction: float) -> float:
 
 
 def check_share(bad: int, num_samples: int, fraction: float, last: str, remedy: str) -> None:
-    """Stop if there are more bad samples than may be.
+    """Raise an error if there are too many bad samples.
 
     Args:
-        bad: How many there are.
-        num_samples: How many samples there are.
+        bad: Number of bad samples.
+        num_samples: Number of all samples.
         fraction: Share of them that may be bad.
-        last: What is wrong with the last one; empty if that is not known here.
+        last: The fault of the last one; empty if it is not known here.
         remedy: What to do.
 
     Raises:
-        DataError: If more are bad than may be.
+        DataError: If more are bad than ``fraction`` allows.
     """
     if bad > int(fraction * num_samples):
         raise DataError(
             f"{bad} of {num_samples} samples are bad, but bad_sample_budget={fraction:g} allows "
-            f"{int(fraction * num_samples)}. {f'The last: {last}. ' if last else ''}{remedy}"
+            f"{int(fraction * num_samples)}. {f'The last one: {last}. ' if last else ''}{remedy}"
         )
 
 
 class BadSampleBudget:
-    """What was found bad in a run: each sample once, whatever the number of epochs and ranks.
+    """The bad samples of a run, each counted once for all epochs and ranks.
 
     Args:
         fraction: Share of the samples that may be bad; 0 for none.
@@ -70,16 +70,16 @@ class BadSampleBudget:
 
     @property
     def allowed(self) -> int:
-        """Samples that may be bad."""
+        """Number of samples that may be bad."""
         return int(self.fraction * self.num_samples)
 
     @property
     def found(self) -> int:
-        """Samples that are known to be bad, on all ranks as of the last meeting."""
+        """Number of known bad samples, on all ranks as of the last exchange."""
         return len(self._known)
 
     def note(self, bad: BadSample, epoch: int, replaced_by: str | None) -> None:
-        """Write a bad sample down.
+        """Record a bad sample.
 
         Args:
             bad: The sample.
@@ -91,11 +91,11 @@ class BadSampleBudget:
         record = {**asdict(bad), "address": list(bad.address), "epoch": epoch, "replaced_by": replaced_by}
         self._known[bad.address] = record
         self._fresh.append(record)
-        instead = f"{replaced_by!r} is read in its place" if replaced_by else "nothing is left to read in its place"
+        instead = f"{replaced_by!r} replaces it" if replaced_by else "nothing is left to read in its place"
         log.warning("bad sample %r in %s: %s; %s", bad.key, bad.shard, bad.reason, instead)
 
     def meet(self) -> None:
-        """Put together what all ranks found; every rank must call it at the same step.
+        """Merge the bad samples of all ranks; every rank must call this at the same step.
 
         Rank 0 writes the report.
         """
@@ -110,10 +110,10 @@ class BadSampleBudget:
             write_lines(self.report, (json.dumps(record, ensure_ascii=False) for record in self._known.values()))
 
     def check(self) -> None:
-        """Stop if there are too many.
+        """Raise an error if there are too many.
 
         Raises:
-            DataError: If more samples are bad than the budget allows.
+        DataError: If more samples are bad than the budget allows.
         """
         if self.found > self.allowed:
             listed = f"All are in {str(self.report)!r}. " if self.report else ""
@@ -125,7 +125,7 @@ class BadSampleBudget:
         return list(self._known.values())
 
     def restore(self, saved: Any) -> None:
-        """Go on from what ``to_json`` gave.
+        """Restore the result of ``to_json``.
 
         Raises:
             CheckpointError: If it is something else.

@@ -1,4 +1,15 @@
-"""How what is left of an epoch is dealt out to the ranks: equal steps for all, pure arithmetic on positions."""
+"""Divides the rest of an epoch among ranks in equal steps, by arithmetic on positions alone.
+
+With n samples left, h of them held back, R ranks and batches of b samples:
+
+    share   = floor((n - h) / R / b) * b    samples of each rank; floor((n - h) / R) without ``whole_batches``
+    steps   = ceil(share / b)               batches of each rank
+    rank r    reads positions r * share up to (r + 1) * share of the pieces laid end to end
+    reserve = n - R * share                 the remaining samples, of which rank r has floor(r * reserve / R) onwards
+
+So every rank makes the same number of steps, which the collectives of training require, and no sample is in two shares.
+The samples that no rank has read after s steps are again a list of pieces, so a run can be resumed with any R and b.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +25,18 @@ Piece = tuple[int, int]
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """Deals positions of an epoch's sequence out to ranks.
+    """Divides positions of an epoch's sequence among ranks.
 
-    The pieces, one after the other, are cut into one run of neighbours for each rank, so that a rank opens few shards.
-    What does not divide evenly, and what is held back on purpose, is the reserve: each rank has a share of it, from
-    which bad samples are replaced; what is not needed is left out of the epoch.
+    The pieces, laid end to end, are cut into one contiguous run for each rank, so that a rank opens few shards. The
+    remainder of this division and the samples held back on purpose form the reserve. Each rank has a share of it, from
+    which bad samples are replaced; unused reserve is left out of the epoch.
 
     Attributes:
-        pieces: What is left of the epoch: all of it, or what a run on other ranks had not read.
+        pieces: The rest of the epoch: all of it, or the samples that a run on other ranks had not read.
         world_size: Number of ranks.
         batch_size: Samples in a batch, on each rank.
         whole_batches: Whether an incomplete last batch goes to the reserve.
-        held_back: Samples that go to the reserve in any case.
+        held_back: Number of samples that always go to the reserve.
 
     Raises:
         ConfigError: If ``world_size`` or ``batch_size`` is below 1.
@@ -50,33 +61,33 @@ class EpochPlan:
 
     @property
     def samples(self) -> int:
-        """All samples, those in reserve too."""
+        """Number of all samples, including the reserve."""
         return sum(stop - start for start, stop in self.pieces)
 
     @property
     def share(self) -> int:
-        """Samples that each rank reads."""
+        """Number of samples that each rank reads."""
         free = max(self.samples - self.held_back, 0) // self.world_size
         return free // self.batch_size * self.batch_size if self.whole_batches else free
 
     @property
     def steps(self) -> int:
-        """Batches that each rank makes."""
+        """Number of batches that each rank makes."""
         return -(-self.share // self.batch_size)
 
     def of_rank(self, rank: int, skip_steps: int = 0) -> tuple[Piece, ...]:
-        """What a rank reads, after its first ``skip_steps`` batches."""
+        """The positions that a rank reads after its first ``skip_steps`` batches."""
         first = min(skip_steps * self.batch_size, self.share)
         return cut_pieces(self.pieces, rank * self.share + first, (rank + 1) * self.share)
 
     def reserve_of(self, rank: int, used: int = 0) -> tuple[Piece, ...]:
-        """A rank's share of the reserve, after the first ``used`` of it."""
+        """A rank's share of the reserve, without its first ``used`` positions."""
         first, size = self.world_size * self.share, self.samples - self.world_size * self.share
         start, stop = (first + number * size // self.world_size for number in (rank, rank + 1))
         return cut_pieces(self.pieces, min(start + used, stop), stop)
 
     def rest(self, steps: int, used: Sequence[int]) -> tuple[Piece, ...]:
-        """What no rank has read when each has made some steps.
+        """The positions that no rank has read after some steps.
 
         Args:
             steps: Batches that each rank has made.
@@ -118,7 +129,7 @@ class EpochPlan:
 
 
 def cut_pieces(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
-    """Positions ``start`` to ``stop - 1`` of the pieces laid end to end."""
+    """Positions ``start`` to ``stop - 1`` of the pieces laid end to end, as pieces."""
     found, begin = [], 0
     for low, high in pieces:
         first, last = max(low, low + start - begin), min(high, low + stop - begin)
@@ -129,7 +140,7 @@ def cut_pieces(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, .
 
 
 def _join(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    """The same positions in the same order, with neighbouring pieces made one."""
+    """The same positions in the same order, with adjacent pieces merged."""
     joined: list[Piece] = []
     for start, stop in pieces:
         if joined and joined[-1][1] == start:

@@ -1,4 +1,4 @@
-"""Keeps a run's position in its epoch, so that a run that was killed reads on where it stopped."""
+"""The resume logic: keeps a run's position in its epoch, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from affectgpt.streaming.stream import ShardStream
 log = logging.getLogger(__name__)
 
 MEET_EVERY_BATCHES = 50
-"""How often the ranks tell each other what they found bad."""
+"""Number of batches after which ranks exchange their bad samples."""
 
 
 @dataclass(frozen=True)
 class Leg:
-    """The stretch of an epoch that is read in one way.
+    """The section of an epoch that is read with one plan.
 
     Attributes:
         epoch: Number of the epoch.
-        plan: How what was left of the epoch is dealt out.
-        offset: Batches of the epoch that count as made before.
+        plan: The division of the rest of the epoch among ranks.
+        offset: Number of batches that count as done before this section.
     """
 
     epoch: int
@@ -81,12 +81,13 @@ class _Saved:
 
 
 class Bookmark(lightning.Callback):
-    """Notes what has been read, and finds the position again.
+    """Records what has been read, and finds the position again.
 
-    Lightning counts the batches that were learnt, and restores the count; batches that workers had ready do not count.
-    The order of an epoch is a pure function, so that count is the position. What is saved beside it says what a batch
-    was: ranks, batch size, and what was left of the epoch when they began. On other ranks, or with another batch size,
-    what is left is dealt out anew, and Lightning's count is set so that as many batches are left as there are.
+    Lightning counts the batches that were learnt and restores the count; prefetched batches do not count. Since the
+    order of an epoch is a pure function, this count is the position. The checkpoint also records what a batch was: the
+    number of ranks, the batch size, and the rest of the epoch when this section began. With another number of ranks or
+    another batch size, the unread samples are divided anew, and Lightning's count is set so that as many batches remain
+    as the new plan has.
 
     Args:
         budget: Counts bad samples.
@@ -120,12 +121,12 @@ class Bookmark(lightning.Callback):
         self._expected = ()
         self._reserve_used = 0
         self._alone = False
-        folder = trainer.log_dir or trainer.default_root_dir  # every rank must ask
+        folder = trainer.log_dir or trainer.default_root_dir  # log_dir is a collective: every rank must read it
         for budget in (self.budget, self.val_budget):
             budget.report = Path(folder) / budget.report_name if trainer.is_global_zero else None
 
     def begin(self, stream: ShardStream) -> None:
-        """Tell the stream where its next iteration begins."""
+        """Set the position at which the stream's next iteration begins."""
         if self._trainer is None or not self._trainer.training:
             stream.set_epoch(0 if self._trainer is None else self._trainer.current_epoch, stream.whole)
             return
@@ -134,7 +135,7 @@ class Bookmark(lightning.Callback):
         if self._expected and (epoch, made) not in self._expected:
             raise CheckpointError(
                 f"the checkpoint stopped in epoch {self._expected[0][0]} after {self._expected[0][1]} batches, but "
-                f"Lightning goes on in epoch {epoch} after {made}; samples would be learnt twice, or never. Resume "
+                f"Lightning continues in epoch {epoch} after {made}; samples would be learnt twice, or never. Resume "
                 "from another checkpoint"
             )
         self._expected = ()
@@ -147,12 +148,12 @@ class Bookmark(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count bad samples over all ranks from time to time."""
+        """Exchange bad samples with the other ranks at intervals."""
         if (batch_idx + 1) % MEET_EVERY_BATCHES == 0:
             self._meet()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count bad samples over all ranks."""
+        """Exchange bad samples with the other ranks."""
         self._meet()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -164,7 +165,7 @@ class Bookmark(lightning.Callback):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Other ranks may be elsewhere now: a checkpoint is written without asking them."""
+        """Write later checkpoints without the other ranks, which may no longer answer after an error."""
         self._alone = not isinstance(exception, SIGTERMException)
 
     def _meet(self) -> None:
@@ -173,7 +174,7 @@ class Bookmark(lightning.Callback):
             self.budget.check()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs, as plain JSON; every rank must call it."""
+        """The state for a checkpoint, as plain JSON; every rank must call this."""
         if self._leg is None:
             return {}
         used = [self._stream().reserve_used]
@@ -195,7 +196,7 @@ class Bookmark(lightning.Callback):
         }
 
     def restore(self, state: Any) -> None:
-        """Take what ``state`` gave; ``on_load_checkpoint`` makes use of it.
+        """Take the result of ``state``; ``on_load_checkpoint`` uses it.
 
         Raises:
             CheckpointError: If it is something else.
@@ -208,7 +209,7 @@ class Bookmark(lightning.Callback):
         """Find the position at which the checkpoint stopped.
 
         Raises:
-            CheckpointError: If it stopped in the middle of an epoch, and what was not read yet cannot be told.
+            CheckpointError: If it stopped in the middle of an epoch, and the unread samples are unknown.
         """
         try:
             made, epochs = batches_in(checkpoint)["current"]["processed"], epochs_in(checkpoint)
@@ -221,7 +222,7 @@ class Bookmark(lightning.Callback):
             if made and epochs["processed"] < epochs["ready"]:
                 raise CheckpointError(
                     f"the checkpoint stopped in the middle of epoch {epochs['processed']}, after {made} batches, but "
-                    "does not say of which data: another datamodule, or an older version, wrote it; resume from a "
+                    "does not record the data: another datamodule or an older version wrote it; resume from a "
                     "checkpoint at the end of an epoch"
                 )
             return
@@ -241,15 +242,15 @@ class Bookmark(lightning.Callback):
         if limit != 1.0:
             raise CheckpointError(
                 f"the checkpoint was written on {leg.plan.world_size} ranks with batches of {leg.plan.batch_size}, "
-                f"this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches="
-                f"{limit} what is left of its epoch is not defined; leave it out, or use the same"
+                f"but this run has {whole.world_size} and {whole.batch_size}: with limit_train_batches={limit} the "
+                "rest of its epoch is not defined; remove this limit, or use the same ranks and batches"
             )
-        # Lightning ends the epoch when its count of made batches reaches the length of a whole epoch here, so it must
-        # begin where just the batches that are left are missing:
-        #     offset = steps of a whole epoch here - steps of what is left       (made when the new leg begins)
-        #     read of a leg = made - its offset                                  (batches of its own plan)
-        #     left = pieces of the old plan behind its first read x batch_size x world_size samples, and the reserve of
-        #            each rank but for the used ones that stood in for bad samples
+        # Lightning ends the epoch when its count of batches reaches the steps of a whole epoch under the new plan
+        # (whole.steps), but only plan.steps remain. So its count must start at the difference:
+        #     read     = made - leg.offset             batches of the stored plan that each rank has read
+        #     left     = leg.plan.rest(read, used)     unread positions: shares after read batches, and unused reserve
+        #     offset   = whole.steps - plan.steps      count at which the new section begins
+        # Samples taken from the reserve replaced bad ones, so the new plan holds back that many fewer.
         used = self._saved.reserve_used
         left = leg.plan.rest(read, used) if unfinished else ()
         plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
@@ -257,8 +258,8 @@ class Bookmark(lightning.Callback):
         move_batches(checkpoint, self._leg.offset - made, is_last=plan.steps == 0)
         self._expected = ((leg.epoch, self._leg.offset), *(() if plan.steps else ((leg.epoch + 1, 0),)))
         log.info(
-            "the checkpoint was written on %d ranks with batches of %d: the %d samples that are left of epoch %d are "
-            "read in %d batches on each of %d ranks",
+            "the checkpoint was written on %d ranks with batches of %d: the remaining %d samples of epoch %d are read "
+            "in %d batches on each of %d ranks",
             *(leg.plan.world_size, leg.plan.batch_size, plan.samples, leg.epoch, plan.steps, whole.world_size),
         )
 
@@ -270,9 +271,9 @@ class Bookmark(lightning.Callback):
         ]
         if differences:
             raise CheckpointError(
-                f"the checkpoint stopped in the middle of epoch {epoch}, after {read} batches, and was reading other "
-                f"data or in another order; {'; '.join(differences)}. Give the same data, or resume from a checkpoint "
-                "at the end of an epoch"
+                f"the checkpoint stopped in the middle of epoch {epoch}, after {read} batches, and its data or their "
+                f"order were different; {'; '.join(differences)}. Use the same data, or resume from a checkpoint at "
+                "the end of an epoch"
             )
 
 

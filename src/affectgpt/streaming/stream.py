@@ -1,4 +1,4 @@
-"""Streams decoded clips from shards, each rank and worker its own share, in a reproducible order."""
+"""Streams decoded clips from shards in a reproducible order, with a share for each rank and worker."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class BadSample:
     """A sample that cannot be used.
 
     Attributes:
-        key: Its key; in a mixture it begins with its set.
-        shard: Its tar; in a mixture it begins with its set.
-        address: Number of its set, number of the tar in the set, position in the tar; no other sample has the same.
+        key: Its key; in a mixture prefixed with its set.
+        shard: Its tar; in a mixture prefixed with its set.
+        address: Number of its set, number of the tar in the set, position in the tar; unique.
         code: One word for the kind of fault.
-        reason: The whole story.
+        reason: The whole explanation.
     """
 
     key: str
@@ -49,38 +49,39 @@ class BadSample:
 class ShardStream(IterableDataset[Clip]):
     """The clips of a shard folder, or of several.
 
-    Where several sets are mixed, the keys begin with the set: ``mer/clip-1`` is another clip than ``demo/clip-1``.
+    In a mixture of sets the keys begin with the set, so that ``mer/clip-1`` and ``demo/clip-1`` are different clips.
 
     ``whole`` is how an epoch is dealt out to the ranks, ``plan`` how the present one is, ``pieces`` what of it this
     rank has still to read; see ``set_epoch``. ``known_bad`` holds samples that are bad without being read again.
 
-    The order is a pure function of seed, epoch, rank and world size; see ``MixtureOrder`` and ``EpochPlan``. Workers
-    of a ``DataLoader`` take turns by blocks of ``block`` samples. With ``block`` equal to the batch size the batches
-    are the same, in the same order, for any number of workers.
+    The order is a pure function of seed, epoch, rank and world size; see ``MixtureOrder`` and ``EpochPlan``. Workers of
+    a ``DataLoader`` take turns, each reading blocks of ``block`` samples. If ``block`` is the batch size, the batches
+    and their order are the same for any number of workers.
 
     Args:
-        folders: A folder made by ``pack``, or its index; or several.
+        folders: One or several folders made by ``pack``, or their indexes.
         profile: How clips are decoded.
         weights: Weight of each folder; see ``mixture_lengths``.
         shuffle: Whether to permute the samples anew in each epoch; see ``set_epoch``.
         seed: Seed of the order.
         rank: Number of this process.
         world_size: Number of processes.
-        remainder: What happens to samples that do not divide evenly among the ranks: ``"drop"`` leaves them out of the
-            epoch (others in every shuffled one), ``"repeat"`` lets the last rank read the first ones again.
-        block: Neighbouring samples that go to one worker.
-        whole_blocks: With ``"drop"``, leave out an incomplete last block too.
-        held_back: With ``"drop"``, samples that wait in reserve in any case.
-        tolerant: Give a ``BadSample`` in place of a sample that cannot be decoded, instead of stopping there.
+        remainder: What to do if the samples do not divide evenly among the ranks: ``"drop"`` leaves the remainder out
+            of the epoch (different samples in each shuffled epoch), ``"repeat"`` lets the last rank read the first ones
+            again.
+        block: Number of consecutive samples that one worker reads.
+        whole_blocks: With ``"drop"``, whether to also leave out an incomplete last block.
+        held_back: With ``"drop"``, number of samples that are always kept in reserve.
+        tolerant: Whether to yield a ``BadSample`` for a sample that cannot be decoded, instead of raising an error.
         mix_shards: Shards of each folder that are open, and mixed, at a time.
         cache: Where shards of remote folders are kept.
-        cache_decoded: Keep every decoded clip in memory, for sets that fit. A worker's memory ends with the epoch, so
-            it does not go together with workers.
+        cache_decoded: Whether to keep every decoded clip in memory, for sets that fit. It cannot be combined with
+            workers, whose memory is lost after the epoch.
 
     Raises:
-        ConfigError: If an argument does not fit, or a rank would get no sample.
-        DataError: If a folder is not whole. While iterating: if a shard is broken, or a sample is and ``tolerant`` is
-            not set; nothing is skipped.
+        ConfigError: If an argument is invalid, or a rank would get no samples.
+        DataError: If a folder is incomplete. While iterating: if a shard is broken, or a sample is broken and
+            ``tolerant`` is not set; nothing is skipped.
     """
 
     def __init__(
@@ -136,15 +137,15 @@ class ShardStream(IterableDataset[Clip]):
         return self._length
 
     def set_epoch(self, epoch: int, plan: EpochPlan | None = None, skip_steps: int = 0, reserve_used: int = 0) -> None:
-        """Choose the epoch of the next iteration, and where in it to begin.
+        """Set the epoch of the next iteration, and the position at which to begin.
 
         Call it before the workers start: each of them has its own copy of this object.
 
         Args:
             epoch: Number of the epoch.
-            plan: How what is left of the epoch is dealt out; by default as always.
-            skip_steps: Blocks of the plan that this rank has read already; nothing of them is touched.
-            reserve_used: Samples that this rank has taken from its reserve already.
+            plan: The plan of the rest of the epoch; by default that of a whole epoch.
+            skip_steps: Number of blocks of the plan that this rank has already read; they are not read again.
+            reserve_used: Number of samples that this rank has already taken from its reserve.
         """
         self.epoch = epoch
         self.reserve_used = reserve_used
@@ -161,7 +162,7 @@ class ShardStream(IterableDataset[Clip]):
         return self.plan.reserve_of(self.rank, self.reserve_used) if self.has_reserve else ()
 
     def addresses(self) -> Iterator[SampleAddress]:
-        """What this rank reads, all workers together."""
+        """The addresses that this rank reads, over all workers."""
         return self.walk(self.pieces)
 
     def walk(self, pieces: Sequence[Piece]) -> Iterator[SampleAddress]:
@@ -203,7 +204,7 @@ class ShardStream(IterableDataset[Clip]):
         """Read and decode one sample.
 
         Raises:
-            DataError: If the shard is broken; or the sample is, and ``tolerant`` is not set.
+            DataError: If the shard is broken, or the sample is broken and ``tolerant`` is not set.
         """
         if address in self.known_bad:
             return self.known_bad[address]
@@ -229,7 +230,7 @@ class ShardStream(IterableDataset[Clip]):
         return clip.key.removeprefix(self._prefixes[address[0]])
 
     def bad(self, address: SampleAddress, key: str, error: SampleError) -> BadSample:
-        """What is noted of a sample that cannot be used.
+        """The record of a sample that cannot be used.
 
         Raises:
             DataError: If ``tolerant`` is not set.
