@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import lightning
 import torch
@@ -17,9 +17,6 @@ from affectgpt.types import Features
 torch.export.register_dataclass(Features, serialized_type_name="affectgpt.types.Features")
 # a dataclass of two tensors, stored as input of a saved torch.export program
 torch.serialization.add_safe_globals([Features])
-
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class Part(lightning.LightningModule):
@@ -91,13 +88,6 @@ class Part(lightning.LightningModule):
     def restored_prefixes(self) -> list[str]:
         """Prefixes of the state dict that ``__init__`` reads from a weight file; a checkpoint can leave them out."""
         return []
-
-
-def submodule(modules: nn.ModuleDict, name: str, kind: type[M]) -> M:
-    """One of a model's modules by name, checked to be of a kind."""
-    module = modules[name]
-    assert isinstance(module, kind)
-    return module
 
 
 def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_options_of_encode(extra, config, shards, tmp_path, capsys):
     assert report["dtype"] == ("bfloat16" if "--dtype" in extra else "float16")
     assert set(report["streams"]) == ({"audio"} if "--streams" in extra else {"frame", "audio"})
     assert main(["encode", str(run), str(shards), features]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_fit_names_the_seeds_where_features_of_random_encoders_differ(shards, tmp_path, capsys):

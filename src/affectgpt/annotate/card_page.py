@@ -10,7 +10,7 @@ from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, people_words,
 from affectgpt.annotate.waterfall import draw_waterfall
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -56,7 +56,7 @@ def to_page(card: Mapping[str, Any]) -> str:
         f"{for_html(card['source'] or 'not told')}. Licence of the clips: {for_html(card['licence'] or 'not told')}.",
         cards=_cards(card),
         use=for_html(card["use"]),
-        waterfall=data_address(picture, "image/png"),
+        waterfall=data_url(picture, "image/png"),
         stages=_stages(card["stages"]),
         reasons=_reasons(card["stages"]),
         wheel=for_html(card["wheel"]),

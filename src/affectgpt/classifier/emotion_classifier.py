@@ -27,7 +27,6 @@ from affectgpt.encoders.build import build_encoder
 from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.fusion.base import Pooling
-from affectgpt.part import submodule
 from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
 from affectgpt.types import SOURCES, Batch, Features
 
@@ -115,11 +114,15 @@ class EmotionClassifier(lightning.LightningModule):
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        return submodule(self.encoders, name, Encoder)
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     def pooling(self, name: str) -> Pooling:
         """The pooling of a stream."""
-        return submodule(self.poolings, name, Pooling)
+        pooling = self.poolings[name]
+        assert isinstance(pooling, Pooling)
+        return pooling
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

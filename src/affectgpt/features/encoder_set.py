@@ -24,7 +24,6 @@ from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.media.profile import MediaProfile
-from affectgpt.part import submodule
 from affectgpt.registry import Spec
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Clip
@@ -124,7 +123,9 @@ class EncoderSet(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        return submodule(self.encoders, name, Encoder)
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:

@@ -24,7 +24,7 @@ from affectgpt.llm.scatter import check_slots, scatter_slots, sent
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
 from affectgpt.model.slot_content import SlotContent
-from affectgpt.part import Part, submodule
+from affectgpt.part import Part
 from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
 from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
@@ -164,11 +164,15 @@ class Network(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
-        return submodule(self.encoders, name, Encoder)
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     def pooling(self, name: str) -> Pooling:
         """The pooling of a stream."""
-        return submodule(self.poolings, name, Pooling)
+        pooling = self.poolings[name]
+        assert isinstance(pooling, Pooling)
+        return pooling
 
     def forward(
         self,
