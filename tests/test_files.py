@@ -14,7 +14,7 @@ from affectgpt.files import parse_json
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 5000, b"\xff", "nul"])
 def test_what_is_no_json_is_refused_with_its_place(text: str | bytes) -> None:
-    with pytest.raises(DataError, match=r"x\.json is (not JSON|nested too deep)"):
+    with pytest.raises(DataError, match=r"x\.json is (not JSON|nested too deeply)"):
         parse_json(text, "x.json")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from affectgpt import AffectGPT
+from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.types import Batch
 
 LLM = {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.0}, "trainable": False}}
@@ -45,6 +47,9 @@ def train(
     callbacks: Sequence[lightning.Callback] = (),
     *,
     sharded: bool = False,
+    strategy: Any = "auto",
+    model: AffectGPT | None = None,
+    ckpt_path: Path | None = None,
     **options: Any,
 ) -> lightning.Trainer:
     """Train from the same start, on as many ranks as there are; the model is ``trainer.lightning_module``.
@@ -55,33 +60,32 @@ def train(
         make: The batch of a step.
         callbacks: Of the trainer.
         sharded: Whether to use FSDP2 in place of DDP.
+        strategy: Another strategy; by default that which fits the number of ranks.
+        model: A model that is built already; its configuration is not read then.
+        ckpt_path: A checkpoint to go on from.
         options: Of the trainer.
     """
     lightning.seed_everything(7)
     torch.set_num_threads(1)
     _, world = place()
-    strategy: Any = "auto"
     if sharded:
-        strategy = ModelParallelStrategy(
-            data_parallel_size=world,
-            tensor_parallel_size=1,
-            save_distributed_checkpoint=False,
-            process_group_backend="gloo",
-        )
+        strategy = ShardedStrategy(shards=False, process_group_backend="gloo")
+    elif strategy != "auto":
+        pass
     elif world > 1 or torch.distributed.is_torchelastic_launched():
         strategy = DDPStrategy(process_group_backend="gloo")
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=world,
         strategy=strategy,
-        max_epochs=1,
         use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=any(isinstance(one, lightning.pytorch.callbacks.Checkpoint) for one in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=list(callbacks),
-        **options,
+        **{"max_epochs": 1, **options},
     )
-    trainer.fit(AffectGPT.from_config(config), DataLoader(Batches(steps, make), batch_size=None))
+    model = AffectGPT.from_config(config) if model is None else model
+    trainer.fit(model, DataLoader(Batches(steps, make), batch_size=None), ckpt_path=ckpt_path)
     return trainer

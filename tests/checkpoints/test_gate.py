@@ -124,7 +124,9 @@ def test_a_payload_is_refused_by_every_reader(change, value, form, honest, traps
     readers += [AffectGPT.from_checkpoint, AffectGPT.load_from_checkpoint] if form == "file" else []
     readers += [AffectGPT.from_pretrained] if form == "folder" else []
     for reader in readers:
-        with pytest.raises(CheckpointError, match=r"order to import|names code to import|names a place|features|trust"):
+        with pytest.raises(
+            CheckpointError, match=r"instruction to import|names code to import|names a location|features|trust"
+        ):
             reader(source)
 
 
@@ -168,7 +170,7 @@ def test_a_payload_is_refused_by_every_verb(verb, form, payload, honest, shards,
     source = store(honest, tmp_path, form, *payloads[payload])
     assert main(VERBS[verb](source, shards, tmp_path)) == 1
     said = "".join(capsys.readouterr())
-    assert "order to import" in said if payload == "order" else "allow_import" in said
+    assert "instruction to import" in said if payload == "order" else "allow_import" in said
 
 
 def test_a_trusted_model_may_name_code(honest, tmp_path, monkeypatch):
@@ -194,7 +196,7 @@ def test_the_word_tables_that_a_stored_model_names_are_not_read(honest, tmp_path
     source = store(honest, tmp_path, "folder", put("wheel"), str(tmp_path / "tables"))
     model = AffectGPT.load(source)
     with pytest.raises(CheckpointError, match="not read because a stored model names it"):
-        model._scores.take("val", model.device)
+        model.steps.scores.take("val", model.device)
 
 
 def test_what_real_models_store_passes():

@@ -131,10 +131,10 @@ def test_other_names_of_tensors_wordings_and_formats_are_refused(saved):
     original = (saved / "config.json").read_text()
     record = json.loads(original)
     (saved / "config.json").write_text(json.dumps({**record, "style_digest": "0"}))
-    with pytest.raises(CheckpointError, match="wording of the prompt style 'brief' has changed"):
+    with pytest.raises(CheckpointError, match="the prompt style 'brief' has changed"):
         AffectGPT.from_pretrained(saved)
     (saved / "config.json").write_text(json.dumps({**record, "format": 9}))
-    with pytest.raises(CheckpointError, match="in format 9, this version of affectgpt reads 1"):
+    with pytest.raises(CheckpointError, match="has format 9, but this version of affectgpt reads 1"):
         AffectGPT.from_pretrained(saved)
     record["model"]["llm"] = {"name": "os:system", "args": {}}
     (saved / "config.json").write_text(json.dumps(record))
@@ -209,7 +209,7 @@ def test_push_and_pull_through_the_hub(hub):
 
 
 def test_a_model_over_a_local_folder_is_not_pushed_as_it_is(hub, lm_folder):
-    with pytest.raises(ConfigError, match=r"folders that nobody else has \(llm: .*give paths="):
+    with pytest.raises(ConfigError, match=r"folders that others do not have \(llm: .*give paths="):
         build(causal(lm_folder)).push_to_hub("someone/tiny-affect")
     assert not hub.calls
     build(causal(lm_folder)).push_to_hub("someone/tiny-affect", paths={"llm": "owner/base"})

@@ -119,7 +119,7 @@ def test_given_encoders_are_trained_in_place(tmp_path: Path) -> None:
     trainer(tmp_path).fit(classifier, DataLoader(shades(4), batch_size=2))
     assert classifier.encoder("frame") is encoder
     assert not torch.equal(encoder.head[0].weight, before)
-    with pytest.raises(ConfigError, match="stream 'frame' has no encoder; those given are for 'face'"):
+    with pytest.raises(ConfigError, match="stream 'frame' has no encoder; encoders were given for 'face'"):
         EmotionClassifier({"frame": TINY}, ["sad", "happy"], encoders={"face": encoder})
 
 
@@ -134,8 +134,8 @@ def test_a_clip_without_the_input_counts_as_zeros() -> None:
     ("batch", "message"),
     [
         (collate([Clip("x", {"frame": torch.zeros(1, 3, 16, 16, dtype=torch.uint8)}, labels=("bored",))], [""]),
-         "1 clips have labels that are no class: 'x: bored'; the classes are 'sad', 'happy'"),
-        ((torch.zeros(1, 1, 3, 16, 16, dtype=torch.uint8), torch.tensor([2])), "classes 0 to 1, but not 2"),
+         "1 clips have labels that are not a class: 'x: bored'; the classes are 'sad', 'happy'"),
+        ((torch.zeros(1, 1, 3, 16, 16, dtype=torch.uint8), torch.tensor([2])), "classes are 0 to 1, but a target is 2"),
         (({"audio": torch.zeros(1, 1, 400)}, torch.tensor([0])), "no stream reads 'audio'"),
         (torch.zeros(1), "a pair of media and class numbers, but got Tensor"),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import dealing
+from affectgpt.llm import TinyLM
 from dealing import CONFIG, furthest
 from processes import in_processes
 
@@ -47,12 +49,25 @@ SAME_AS = {
 Record = dict[str, Any]
 
 
+def half_precision(folder: Path) -> dict[str, Any]:
+    """A case with adapters in float32 over a base in bfloat16."""
+    llm = {"name": "causal-lm", "args": {"path": str(folder), "dtype": "bfloat16", "lora": {"rank": 4, "dropout": 0.0}}}
+    return {"config": {**CONFIG, "llm": llm}, "steps": STEPS, "precision": "bf16-mixed"}
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
     """Every case by the number of its ranks and its name."""
     out = tmp_path_factory.mktemp("dealing")
     found = {}
-    for world, cases in CASES.items():
+    torch.manual_seed(0)
+    head = TinyLM(dim=32)
+    for part in (head.network, head.tokenizer):
+        part.save_pretrained(out / "lm")
+    half = half_precision(out / "lm")
+    more = {1: {"half": half}, 2: {"half, fsdp2": {**half, "sharded": True}}, 4: {"half": half}}
+    for world in CASES:
+        cases = {**CASES[world], **more[world]}
         path = out / f"{world}.pt"
         assert in_processes(dealing.work, cases, path, world=world) == [0] * world
         found |= {f"{world} {name}": record for name, record in torch.load(path).items()}
@@ -74,6 +89,12 @@ def test_a_step_has_one_loss_and_one_gradient(runs: dict[str, Record], reference
     assert furthest(first, expected)[0] < 1e-5  # of single tensors, some of which nearly cancel out
     if len(two["losses"]) == STEPS:
         assert furthest(one["gradients"], two["gradients"])[0] < 1e-4
+
+
+def test_a_base_in_half_precision_gives_the_same_up_to_its_rounding(runs: dict[str, Record]) -> None:
+    for name in ("2 half, fsdp2", "4 half"):
+        assert runs[name]["losses"] == pytest.approx(runs["1 half"]["losses"], rel=2e-3)
+    assert runs["1 half"]["losses"][-1] < runs["1 half"]["losses"][0]
 
 
 def test_official_is_a_mean_of_means_that_depends_on_the_dealing(runs: dict[str, Record]) -> None:

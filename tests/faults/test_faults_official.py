@@ -136,7 +136,7 @@ class Attack:
 def test_no_code_in_a_file_is_run(released, tmp_path, ending):
     mark, path = tmp_path / "ran", tmp_path / f"attack{ending}"
     torch.save({"model": {}, "config": Attack(mark), "state_dict": {}, "hyper_parameters": {}}, path)
-    with pytest.raises(CheckpointError, match="holds more than tensors and plain values"):
+    with pytest.raises(CheckpointError, match="contains more than tensors and plain values"):
         load(released, path) if ending == ".pth" else AffectGPT.from_checkpoint(path)
     assert not mark.exists()
 

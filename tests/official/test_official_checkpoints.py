@@ -127,7 +127,7 @@ def test_the_prompt_layout_is_that_of_the_file(oracle, changed):
         AffectGPT.from_official(path, layout="frame", **folders(oracle))
     with pytest.raises(ConfigError, match=r"names none\. Give layout=.*multiframe_audio_frame_text"):
         AffectGPT.from_official(oracle / "A" / FILE, **folders(oracle))
-    with pytest.raises(CheckpointError, match="'faceframe' is not read"):
+    with pytest.raises(CheckpointError, match="'faceframe' is not supported"):
         AffectGPT.from_official(oracle / "A" / FILE, layout="faceframe", **folders(oracle))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: reading them safely, and comparing them with the model at hand."""
+"""Checkpoint files: reads them safely, and compares them with a model."""
 
 from __future__ import annotations
 

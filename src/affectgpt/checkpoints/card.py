@@ -1,4 +1,4 @@
-"""Writes the model card of a stored model: what it is made of, and how to use it."""
+"""Writes the model card of a stored model: its parts, and how to use it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ tags: [emotion-recognition, multimodal]
 {chr(10).join(rows)}
 
 Pre-fusion: {_shown(config["prefusion"])}. Language model: {_shown(config["llm"])}. Prompt: {config["style"]}.
-Stored here: {count:,} weights; the frozen networks are read from the places named above.
+Stored here: {count:,} weights; the frozen networks are read from the locations named above.
 
 ```python
 from affectgpt import AffectGPT

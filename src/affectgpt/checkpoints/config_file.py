@@ -16,7 +16,7 @@ from affectgpt.errors import ConfigError, did_you_mean
 
 
 def read_config(config: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
-    """The model's arguments: those given, or in a YAML file that holds them alone, or under ``model``.
+    """Read a model's arguments from a mapping, or from a YAML file that has them at the top or under ``model``.
 
     Raises:
         ConfigError: If the file cannot be read.
@@ -31,7 +31,7 @@ def read_config(config: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(saved, Mapping):
-        raise ConfigError(f"{path} holds a {type(saved).__name__}, not a mapping of the model's arguments")
+        raise ConfigError(f"{path} has a {type(saved).__name__}, not a mapping of the model's arguments")
     inner = saved.get("model", saved)
     return inner if isinstance(inner, Mapping) else saved
 

@@ -1,4 +1,4 @@
-"""The gate that the arguments of every stored model pass: they are data, and name neither code nor places to read."""
+"""Checks the arguments of every stored model: they must be plain data, and name neither code nor locations to read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from affectgpt.errors import CheckpointError
 
 MAX_DEPTH = 32
-"""How deep stored arguments may be nested; those of real models are five deep."""
+"""Deepest nesting of stored arguments; those of real models are nested five deep."""
 
 _EXECUTED = frozenset({"class_path", "init_args", "dict_kwargs", "_instantiator", "_class_path"})
-"""Keys that configuration parsers and Lightning take for an order to import and call something."""
+"""Keys that configuration parsers and Lightning read as an instruction to import and call something."""
 
 _PART_ARGUMENTS = ("streams", "prefusion", "projector", "llm")
 """Arguments whose names are looked up in a registry."""
@@ -21,37 +21,36 @@ _CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 """``package.module:attribute``, as a registry imports it."""
 
 _PART = re.compile(r"(prefusion|projector|llm|streams\.[^.]+(\.(encoder|pooling))?)(\.name)?")
-"""Where the name of one of the model's own parts stands: bare, or as ``name``."""
+"""Paths of the names of the model's own parts in its arguments: bare, or as ``name``."""
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[\\/]{2}")
-"""How URLs and shares of another machine begin."""
+"""Prefixes of URLs and network shares."""
 
 
 def pass_gate(config: Any, source: object, *, allow_import: bool) -> dict[str, Any]:
-    """Let the arguments of a stored model pass if they are plain data.
+    """Check that the arguments of a stored model are plain data.
 
-    Whoever reads arguments from a checkpoint, a folder or the hub reads them through here, before anything is built.
+    All code that reads arguments from a checkpoint, a folder or the hub calls this before anything is built.
 
     Args:
-        config: What is stored.
-        source: Where it is stored, for messages.
+        config: The stored arguments.
+        source: Where they are stored, for messages.
         allow_import: Whether the caller trusts the source: parts may then be named as code
             (``package.module:attribute``), and URLs and feature folders may be named.
 
     Returns:
-        A copy of it, as plain JSON.
+        A copy of the arguments, as plain JSON.
 
     Raises:
-        CheckpointError: If it is no plain JSON or nested too deep, if it orders an import (``class_path`` and the like,
-            at any depth, which no trust allows), or if it names code or a place that would be read.
+        CheckpointError: If they are not plain JSON or are nested too deeply, if they contain an instruction to import
+            (``class_path`` and similar keys, at any depth, which ``allow_import`` does not permit), or if they name
+            code or a location that would be read.
     """
     if not isinstance(config, Mapping):
         raise CheckpointError(f"{source}: the model's arguments are a {type(config).__name__}, not a mapping")
     plain: dict[str, Any] = _plain(config, source, "", MAX_DEPTH)
     if "allow_import" in plain:
-        raise CheckpointError(
-            f"{source} asks to be trusted (allow_import), which is the caller's to say; do not use it"
-        )
+        raise CheckpointError(f"{source} sets allow_import itself, which only the caller may do; do not use it")
     if allow_import:
         return plain
     if plain.get("features") is not None:
@@ -69,15 +68,15 @@ def pass_gate(config: Any, source: object, *, allow_import: bool) -> dict[str, A
         for place, text in _strings(value, name) if name != "official" else ():
             if _REMOTE.match(text):
                 raise CheckpointError(
-                    f"{source} names a place to read from, {text!r} ({place}); {_remedy('give your own')}"
+                    f"{source} names a location to read from, {text!r} ({place}); {_remedy('give your own')}"
                 )
     return plain
 
 
 def _plain(value: Any, source: object, place: str, depth: int) -> Any:
-    """A copy of a value, if it is JSON and no key in it is an order."""
+    """A copy of a value, if it is JSON and has no key that is an instruction."""
     if depth == 0:
-        raise CheckpointError(f"{source}: the model's arguments are nested too deep ({place[:80]}...)")
+        raise CheckpointError(f"{source}: the model's arguments are nested too deeply ({place[:80]}...)")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -91,15 +90,15 @@ def _plain(value: Any, source: object, place: str, depth: int) -> Any:
             raise CheckpointError(f"{source}: {inside} has a key that is a {type(key).__name__}, not a name")
         if key in _EXECUTED:
             raise CheckpointError(
-                f"{source}: {inside} is an order to import and call something; no model of ours holds one, so do not "
-                "use this file"
+                f"{source}: {inside} is an instruction to import and call something; models of this library never have "
+                "one, so do not use this file"
             )
         copied[key] = _plain(inner, source, inside, depth - 1)
     return copied
 
 
 def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Every text in a plain value, with where it stands."""
+    """Every text in a plain value, with its path."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):
@@ -111,4 +110,4 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _remedy(otherwise: str) -> str:
-    return f"pass allow_import=True (--allow-import) if you trust whoever stored it, or {otherwise}"
+    return f"pass allow_import=True (--allow-import) if you trust its source, or {otherwise}"

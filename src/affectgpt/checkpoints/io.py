@@ -1,4 +1,4 @@
-"""Reads checkpoint files without running code from them, and refuses what does not fit."""
+"""Reads checkpoint files without running code from them, and refuses files that do not fit."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ SAME_MATHS = ("streams", "prefusion", "prefusion_inputs", "projector", "llm", "s
 """Hyper-parameters that a checkpoint and a model must share."""
 
 SAME_RESULT = frozenset({"trainable", "gradient_checkpointing", "attention"})
-"""Settings of parts that change how something is computed or trained, not what comes out."""
+"""Settings of parts that change how something is computed or trained, but not the result."""
 
 
 ADDED_LATER: Mapping[str, Any] = {"projector": {"name": "linear", "args": {}}}
-"""Settings that older models do not hold, with what they were then."""
+"""Settings that older models lack, with the values that they had then."""
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:
-    """Read a file that ``torch.save`` wrote onto the CPU: tensors and plain values only, no code of it is run.
+    """Read a checkpoint onto the CPU, tensors and plain values only: one file, or a folder of shards.
 
     Raises:
-        CheckpointError: If the file is missing, is no such file, or holds anything but tensors and plain values.
+        CheckpointError: If it is missing, is no such file, or holds anything but tensors and plain values.
     """
     import pickle
 
     import torch
 
+    from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts, read_weights
+    from affectgpt.checkpoints.weights_file import SUFFIX, read_weights_file
+
     path = Path(path)
+    if is_shard_folder(path):
+        return {**read_facts(path), "state_dict": read_weights(path)}
     if path.is_dir():
-        raise CheckpointError(
-            f"{path} is a folder: a checkpoint in shards, which is not read here; train with the strategy's "
-            "save_distributed_checkpoint: false to get one file"
-        )
+        raise CheckpointError(f"{path} is a folder, but not of shards: it has no .metadata and meta.pt of training")
+    if path.suffix == SUFFIX and path.is_file():
+        return read_weights_file(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; give the file that training wrote")
     try:
@@ -43,7 +47,8 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({first}); it is cut, or holds more than tensors and plain values"
+            f"{path} cannot be read as a checkpoint ({first}); it is cut, or contains more than tensors and plain "
+            "values"
         ) from error
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a checkpoint's mapping")
@@ -58,8 +63,8 @@ def load_checkpoint(path: str | Path, *, allow_import: bool = False) -> dict[str
         allow_import: See ``pass_gate``.
 
     Raises:
-        CheckpointError: If the file is missing, is no checkpoint, holds anything but tensors and plain values, or its
-            arguments do not pass the gate.
+        CheckpointError: If the file is missing, is not a checkpoint, holds anything but tensors and plain values, or
+            its arguments are refused by ``pass_gate``.
     """
     loaded = load_tensors(path)
     if "state_dict" not in loaded or "hyper_parameters" not in loaded:
@@ -69,7 +74,7 @@ def load_checkpoint(path: str | Path, *, allow_import: bool = False) -> dict[str
         )
     if not _holds_tensors(loaded["state_dict"]) or not isinstance(loaded.get("affectgpt", {}), Mapping):
         raise CheckpointError(
-            f"{path}: its 'state_dict' or 'affectgpt' is not what training writes; the file is broken"
+            f"{path}: its 'state_dict' or 'affectgpt' is not as training writes it; the file is broken"
         )
     return {**loaded, "hyper_parameters": pass_gate(loaded["hyper_parameters"], path, allow_import=allow_import)}
 
@@ -95,7 +100,7 @@ def compare_config(ours: Mapping[str, Any], theirs: Mapping[str, Any], keys: Ite
         raise CheckpointError(
             "the checkpoint belongs to another configuration; "
             + "; ".join(differences)
-            + ". Use the configuration that it was trained with, or start without it"
+            + ". Use the configuration with which it was trained, or start without it"
         )
 
 
@@ -105,7 +110,7 @@ def compare_keys(expected: Iterable[str], given: Iterable[str], optional: Iterab
     Args:
         expected: Names in the model.
         given: Names in the checkpoint.
-        optional: Names that the model reads from weight files of its own.
+        optional: Names that the model reads from its own weight files.
 
     Raises:
         CheckpointError: If a name is missing or unknown; both lists are given.

@@ -33,7 +33,7 @@ CONFIG, WEIGHTS, SELF_TEST, CARD = "config.json", "model.safetensors", "self_tes
 MAX_JSON_BYTES = 2**24
 """The largest ``config.json`` or ``self_test.json`` that is read; those of real models have some kilobytes."""
 MAY_DIFFER = LOCATION
-"""Settings that may be others where a model is loaded: the self-test sees what of them matters."""
+"""Settings that may differ where a model is loaded; the self-test detects whether they matter."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Stored:
     """A stored model, read but not built.
 
     Attributes:
-        folder: Where it lies, or was fetched to.
+        folder: The folder, or the one that it was fetched to.
         config: The model's arguments.
-        style_digest: Hash of the wording that it was trained with.
+        style_digest: Hash of the prompt style that it was trained with.
         tensors: Name to tensor.
         self_test: The recorded self-test, see ``affectgpt.checkpoints.self_test``.
         plugins: Where its plug-in parts come from, unread: see ``affectgpt.checkpoints.plugins``.
@@ -62,12 +62,12 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
 
     Args:
         model: An ``AffectGPT``.
-        folder: Made if it is missing; files of the same names in it are replaced.
-        paths: Where whoever loads the model finds the frozen weights, which are not stored: stream name or ``llm`` to a
-            hub id, in place of the path that was used here.
+        folder: The folder, created if it is missing; files of the same names in it are replaced.
+        paths: Where others will find the frozen weights, which are not stored: stream name or ``llm`` to a hub id,
+            which replaces the path that was used here.
 
     Raises:
-        ConfigError: If a name in ``paths`` is no stream and not ``llm``.
+        ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
     """
     from safetensors.torch import save_file
 
@@ -94,8 +94,8 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, 
     """Read a stored model; see ``AffectGPT.from_pretrained``.
 
     Raises:
-        CheckpointError: If a file is missing, cannot be read, is in another format, or does not pass the gate.
-        ConfigError: If a name in ``paths`` is no part that reads weights.
+        CheckpointError: If a file is missing, cannot be read, has another format, or is refused by ``pass_gate``.
+        ConfigError: If a name in ``paths`` is not a part that reads weights.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -106,8 +106,8 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, 
         raise CheckpointError(f"{folder / CONFIG} was not written by affectgpt's save_pretrained: it has no 'model'")
     if record.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder} is in format {record.get('format')!r}, this version of affectgpt reads {FORMAT}; it was written "
-            f"by version {record.get('affectgpt')!r}"
+            f"{folder} has format {record.get('format')!r}, but this version of affectgpt reads {FORMAT}; it was "
+            f"written by version {record.get('affectgpt')!r}"
         )
     config = pass_gate(record["model"], folder / CONFIG, allow_import=allow_import)
     test = self_test.check_record(_read_json(folder / SELF_TEST), folder / SELF_TEST)
@@ -123,7 +123,7 @@ def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: boo
     """Build a stored model; see ``AffectGPT.from_pretrained``.
 
     Raises:
-        CheckpointError: If it does not fit, or the self-test has another outcome.
+        CheckpointError: If it does not fit, or the self-test gives other outputs.
     """
     with only_our_errors(stored.folder):
         check_installed(stored.plugins, stored.config, stored.folder)
@@ -133,15 +133,15 @@ def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: boo
 
 
 def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
-    """Take over a stored model's weights.
+    """Load a stored model's weights.
 
     Args:
         model: An ``AffectGPT`` of the same configuration.
-        stored: What was read.
+        stored: The stored model.
         run_self_test: Whether to run the stored inputs and compare.
 
     Raises:
-        CheckpointError: If the wording or the tensors do not fit, or the self-test has another outcome.
+        CheckpointError: If the prompt style or the tensors do not fit, or the self-test gives other outputs.
     """
     check_style(stored, model.style)
     announce_versions(stored.plugins, model.hparams, stored.folder)
@@ -152,12 +152,12 @@ def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
 
 
 def start_from(model: Any, source: str | Path) -> None:
-    """Take over the weights of a stored model, to train them further; see ``AffectGPT.start_from``.
+    """Start from the weights of a stored model, to train them further; see ``AffectGPT.start_from``.
 
     Raises:
         CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
     """
-    stored = read(source, None, {}, allow_import=True)  # its arguments are compared, nothing is built of them
+    stored = read(source, None, {}, allow_import=True)  # its arguments are only compared; nothing is built from them
     kept = kept_tensors(model, stored.config, stored.tensors)
     same = all(
         tensor is stored.tensors.get(name) for name, tensor in kept.items()
@@ -166,35 +166,36 @@ def start_from(model: Any, source: str | Path) -> None:
 
 
 def check_style(stored: Stored, style: Any) -> None:
-    """Compare the wording of the prompts with that of training.
+    """Compare the prompt style with that of training.
 
     Raises:
         CheckpointError: If it has changed.
     """
     if not style.accepts(stored.style_digest):
         raise CheckpointError(
-            f"{stored.folder}: the wording of the prompt style {style.name!r} has changed since the model was stored; "
-            "use the version of affectgpt that stored it"
+            f"{stored.folder}: the prompt style {style.name!r} has changed since the model was stored; use the version "
+            "of affectgpt that stored it"
         )
 
 
 def check_self_test(model: Any, stored: Stored) -> None:
     """Run the recorded inputs and compare.
 
-    The settings are compared too: those in front of the tensors, such as the choice of frames, move no number here.
+    The settings are compared too, because those that act before the tensors, such as the choice of frames, do not
+    change the outputs here.
 
     Raises:
-        CheckpointError: If the outcome differs by more than the numeric noise of devices and precisions, or a setting
-            that changes what the model computes does.
+        CheckpointError: If the outputs differ by more than the numerical noise of devices and precisions, or a setting
+            that changes what the model computes differs.
     """
     problem = self_test.compare(stored.self_test, self_test.record(model))
     if problem is None and stored.self_test.get("settings") != _settings_digest(stored.config):
-        problem = f"the settings in {CONFIG} are not those that were stored"
+        problem = f"the settings in {CONFIG} are not the stored ones"
     if problem:
         raise CheckpointError(
-            f"{stored.folder}: the self-test failed: {problem}. The model would not answer as the one that was stored: "
-            f"check that {CONFIG} is as it was written, and that the frozen networks (paths) are the ones it was "
-            "trained over; self_test=False loads it anyway"
+            f"{stored.folder}: the self-test failed: {problem}. The model would not answer like the stored one: check "
+            f"that {CONFIG} is unchanged, and that the frozen networks (paths) are those that it was trained with; "
+            "self_test=False loads it anyway"
         )
 
 
@@ -203,12 +204,12 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
 
     Args:
         model: An ``AffectGPT``.
-        repo_id: ``owner/name``; made if it is missing.
+        repo_id: ``owner/name``; created if it is missing.
         private: Whether a new repository is private.
         paths: See ``save``.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
         ConfigError: If the configuration names a local folder, or a name in ``paths`` is no part that reads weights.
@@ -221,8 +222,8 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
     local = [f"{part}: {spec.args['path']}" for part, spec in part_specs(config).items() if _is_local(spec)]
     if local:
         raise ConfigError(
-            f"the model reads frozen weights from folders that nobody else has ({'; '.join(local)}); give paths=, the "
-            "hub ids of the same weights"
+            f"the model reads frozen weights from folders that others do not have ({'; '.join(local)}); give paths=, "
+            "the hub ids of the same weights"
         )
     api = HfApi()
     with tempfile.TemporaryDirectory() as folder:
@@ -236,14 +237,14 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
 
 
 def with_paths(config: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
-    """A model's arguments with other places of its frozen weights.
+    """A model's arguments with other locations of its frozen weights.
 
     Args:
         config: The arguments.
         paths: Stream name or ``llm`` to a folder or hub id.
 
     Raises:
-        ConfigError: If there is no such part, or it reads no weights.
+        ConfigError: If the part does not exist, or reads no weights.
     """
     changed = copy.deepcopy(dict(config))
     parts = part_specs(changed) if paths else {}
@@ -266,14 +267,15 @@ def part_specs(config: Mapping[str, Any]) -> dict[str, Spec]:
 
 
 def _settings_digest(config: Mapping[str, Any]) -> str:
-    """Hash of the settings that change what a model computes; where its parts are read from, and how, is left out."""
+    """Hash of the settings that change what a model computes, without those that say where and how parts are read."""
 
     def kept(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
         return {name: kept(inner) for name, inner in value.items() if name not in MAY_DIFFER}
 
-    # a setting that was added later counts only where it is not what it was before: older self-tests know nothing of it
+    # a setting that was added later counts only if it differs from its earlier value, because older self-tests do not
+    # include it
     named = [
         name
         for name in SAME_MATHS
@@ -296,7 +298,8 @@ def _fetch(repo_id: str, revision: str | None) -> Path:
         found = snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS, SELF_TEST])
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"no stored model at {repo_id!r}: it is no folder here, and the hub did not give it ({reason_of(error)})"
+            f"no stored model at {repo_id!r}: it is not a folder here, and the hub did not return it "
+            f"({reason_of(error)})"
         ) from error
     return Path(found)
 

@@ -1,4 +1,4 @@
-"""Which parts of a stored model give way to others when training starts from it."""
+"""Decides which parts of a stored model may be replaced when training starts from it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from affectgpt.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 REPLACEABLE = ("llm", "projector")
-"""Arguments of a model that may be others than those of the model that training starts from."""
+"""Arguments of a model that may differ from those of the model that training starts from."""
 
 LOCATION = SAME_RESULT | {"path", "revision", "dtype"}
-"""Arguments that say where a language model lies and how it is run, not which one it is."""
+"""Arguments that say where a language model is and how it is run, not which one it is."""
 
 
 def kept_tensors(model: Storable, theirs: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors of a stored model that a model takes over to train on; what starts anew instead is said aloud.
+    """The tensors of a stored model with which a model starts training; a warning names the parts that start anew.
 
     Encoders, poolings, pre-fusion and prompt must be those of the stored model. Its language model may be replaced:
-    adapters and projectors then start anew, since both belong to that one. So may its projectors. A language model
-    whose place alone is another is taken for the same one as long as the stored tensors fit it.
+    adapters and projectors then start anew, because they belong to it. Its projectors may be replaced too. A language
+    model for which only the location differs counts as the same one if the stored tensors fit it.
 
     Args:
         model: The model to train.
@@ -32,10 +32,10 @@ def kept_tensors(model: Storable, theirs: Mapping[str, Any], tensors: Mapping[st
         tensors: Its tensors by name.
 
     Returns:
-        A state dict for the model: the kept tensors, and the model's own of what starts anew.
+        A state dict for the model: the kept tensors, and the model's own tensors for the parts that start anew.
 
     Raises:
-        CheckpointError: If anything else is another; the message says what is and what may be.
+        CheckpointError: If anything else differs; the message lists the differences and what may differ.
     """
     ours = {**ADDED_LATER, **model.hparams}
     theirs = {**ADDED_LATER, **theirs}
@@ -43,20 +43,20 @@ def kept_tensors(model: Storable, theirs: Mapping[str, Any], tensors: Mapping[st
         compare_config(ours, theirs, [name for name in SAME_MATHS if name not in REPLACEABLE])
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}. To train on from a stored model, only its language model (model.llm) and its projectors "
-            "(model.projector) can be replaced; all else is kept"
+            f"{error}. When training starts from a stored model, only its language model (model.llm) and its "
+            "projectors (model.projector) can be replaced; everything else must be kept"
         ) from None
     anew: list[str] = []
     if not _same_llm(model, ours["llm"], theirs["llm"], tensors):
         anew = ["llm.", "projectors."]
         log.warning(
-            "THE LANGUAGE MODEL IS ANOTHER ONE than that of the stored model (%s): its adapters and the projectors "
-            "start anew; encoders, poolings and pre-fusion are kept",
+            "THE LANGUAGE MODEL DIFFERS from that of the stored model (%s): its adapters and the projectors start "
+            "anew; encoders, poolings and pre-fusion are kept",
             theirs["llm"].get("name"),
         )
     elif ours["projector"] != theirs["projector"]:
         anew = ["projectors."]
-        log.warning("the projectors are others than those of the stored model: they start anew; all else is kept")
+        log.warning("the projectors differ from those of the stored model: they start anew; everything else is kept")
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(anew))}
     if not anew:
         return kept

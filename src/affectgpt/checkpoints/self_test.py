@@ -1,4 +1,4 @@
-"""A stored model's self-test: fixed inputs, a few numbers that come out, and how far they may differ elsewhere."""
+"""A stored model's self-test: fixed inputs, some of the outputs, and how much they may differ on another machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectgpt.types import SOURCES, Batch, Features, Modality
 NUM_LOGITS = 64
 NUM_TOKEN_VALUES = 16
 TOLERANCE = 1e-3
-"""Largest difference that is allowed, over the largest value, in single precision."""
+"""Largest allowed difference, divided by the largest value, in single precision."""
 TOLERANCE_HALF = 0.1
 """The same in half precision, in which the logits of a model of 30 layers are off by 2.4e-2 (bfloat16)."""
 
@@ -29,7 +29,7 @@ def record(model: Any) -> dict[str, Any]:
 
     Returns:
         Plain JSON: ``inputs``, a hash of media and prompt ids; ``values``, the first numbers of each slot's tokens and
-        evenly spaced logits of the first token of the answer; ``half``, the values that come in half precision.
+        evenly spaced logits of the first token of the answer; ``half``, the values that are computed in half precision.
     """
     batch = fixed_batch(model)
     training = model.training
@@ -48,10 +48,10 @@ def record(model: Any) -> dict[str, Any]:
 
 
 def check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """See that what was read from a file is such a record.
+    """Check that a value read from a file is such a record.
 
     Raises:
-        CheckpointError: If a key is missing or holds something else.
+        CheckpointError: If a key is missing or has a wrong value.
     """
     values, half = record.get("values"), record.get("half")
     good = {
@@ -63,34 +63,34 @@ def check_record(record: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     wrong = [name for name, fits in good.items() if not fits]
     if wrong:
         raise CheckpointError(
-            f"{path} is no self-test as save_pretrained writes it: {wrong[0]!r} is {str(record.get(wrong[0]))[:80]}; "
+            f"{path} is not a self-test written by save_pretrained: {wrong[0]!r} is {str(record.get(wrong[0]))[:80]}; "
             "store the model again"
         )
     return record
 
 
 def compare(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
-    """Say what of a self-test differs by more than numeric noise, or ``None``.
+    """Describe a difference of a self-test beyond numerical noise, or return ``None``.
 
     Args:
         wanted: The stored record.
-        found: The record at hand.
+        found: The new record.
     """
     if wanted.get("inputs") != found["inputs"]:
-        return "its inputs have another hash: the tokenizer or the library makes other inputs than when it was stored"
+        return "its inputs have another hash: the tokenizer or the library produces other inputs than at storing"
     for name, values in wanted["values"].items():
         allowed = TOLERANCE_HALF if name in (*wanted["half"], *found["half"]) else TOLERANCE
         stored, here = (torch.tensor(given, dtype=torch.float64) for given in (values, found["values"].get(name, [])))
         if stored.shape != here.shape or not len(here):
-            return f"{name} has {len(here)} values, {len(stored)} were stored"
+            return f"{name} has {len(here)} values, but {len(stored)} were stored"
         difference = float((stored - here).abs().max() / stored.abs().max().clamp(min=1e-6))
-        if not difference <= allowed:  # not a number is a failure too
-            return f"{name} differs by {difference:.2g} of its largest value, {allowed:g} is allowed"
+        if not difference <= allowed:  # written so that NaN fails too
+            return f"{name} differs by {difference:.2g} of its largest value; {allowed:g} is allowed"
     return None
 
 
 def fixed_batch(model: Any) -> Batch:
-    """One sample of synthetic media for every input of a model; whole-number arithmetic, the same on every machine."""
+    """One sample of synthetic media for every input of a model; integer arithmetic gives the same on every machine."""
     media: dict[str, Tensor] = {}
     keep: dict[str, Tensor] = {}
     features: dict[str, Features] = {}
@@ -134,7 +134,7 @@ def _frames(model: Any) -> Tensor:
 
 def _sound(model: Any) -> Tensor:
     sample = torch.arange(model.media.segment_samples)
-    # of different loudness, so that it shows whether they are normalised alone or together
+    # with different loudness, which shows whether they are normalised separately or together
     waves = [(sample * step % 2000 - 1000) / peak for step, peak in ((37, 4000), (53, 8000))]
     return torch.stack(waves)[None].float()
 

@@ -20,22 +20,22 @@ class StoredParts(Protocol):
     """The network of a model: parts that may read weights from files of their own."""
 
     def parts(self) -> Mapping[str, Part]:
-        """Those parts, by the start of their tensors' names."""
+        """These parts, by the prefix of their tensors' names."""
 
     def restored_keys(self) -> Iterator[str]:
-        """Names in the state dict that need not be in a checkpoint."""
+        """Names in the state dict that a checkpoint may leave out."""
 
 
 class Storable(Protocol):
-    """The side of a model that storing and loading need."""
+    """What storing and loading need of a model."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Build a model of its arguments."""
+        """Build a model from its arguments."""
 
     @property
     def style(self) -> PromptStyle:
-        """The wording of the prompt."""
+        """The prompt style."""
 
     @property
     def network(self) -> StoredParts:
@@ -49,7 +49,7 @@ class Storable(Protocol):
         """Name to tensor."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
-        """Take tensors over."""
+        """Load tensors."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Name to parameter."""
@@ -63,7 +63,7 @@ class Storable(Protocol):
 
 @contextmanager
 def only_our_errors(source: object) -> Iterator[None]:
-    """Within it, whatever a part makes of values that no model of ours would store becomes an error of ours.
+    """Turn errors that parts raise for invalid stored values into errors of the library.
 
     Args:
         source: Where the values were stored, for the message.
@@ -77,13 +77,13 @@ def only_our_errors(source: object) -> Iterator[None]:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"{source}: its arguments make no model ({type(error).__name__}: {reason_of(error)}); they were changed "
-            "after the model was stored, or another version of a part stored them"
+            f"{source}: no model can be built from its arguments ({type(error).__name__}: {reason_of(error)}); they "
+            "were changed after the model was stored, or another version of a part stored them"
         ) from error
 
 
 def check_names(model: Storable, names: Iterable[str]) -> None:
-    """See that tensors of these names are the model's, and note the parts whose weights are no longer those of a file.
+    """Check that these names of tensors are the model's, and note the parts whose weights will differ from their files.
 
     Raises:
         CheckpointError: If a name is missing or unknown.
@@ -94,11 +94,12 @@ def check_names(model: Storable, names: Iterable[str]) -> None:
     given = restored.intersection(names)
     for start, part in model.network.parts().items():
         if any(name.startswith(start) for name in given):
-            part.keep_weights()  # its own file does not hold what is about to be loaded: the next checkpoint must
+            # its own file does not have the weights that are about to be loaded, so the next checkpoint must
+            part.keep_weights()
 
 
 def fill(model: Storable, tensors: Mapping[str, torch.Tensor], source: str | Path) -> None:
-    """Load tensors whose names have been compared already.
+    """Load tensors whose names were already compared.
 
     Args:
         model: The model.

@@ -1,4 +1,4 @@
-"""The one file that training writes: what of a model stands in it, and how a model is taken from it."""
+"""The single file that training writes: its content, and loading a model from it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint
 from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
+from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
 from affectgpt.errors import CheckpointError
 from affectgpt.files import draft
@@ -20,8 +21,8 @@ M = TypeVar("M", bound=Storable)
 
 
 def is_file(source: str | Path) -> bool:
-    """Whether a stored model is one file; else it is a folder, or an id on the hub."""
-    return Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth")
+    """Whether a stored model is what training wrote, or one file; else it is a folder to share, or an id on the hub."""
+    return Path(source).is_file() or Path(source).suffix in (".ckpt", ".pth") or is_shard_folder(source)
 
 
 def save(model: Storable, path: str | Path) -> None:
@@ -48,26 +49,26 @@ def load(cls: type[M], path: str | Path, *, allow_import: bool) -> M:
 
 
 def start_from(model: Storable, path: str | Path) -> None:
-    """Take over the weights in a file.
+    """Start from the weights in a file.
 
     Raises:
         CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
     """
-    checkpoint = load_checkpoint(path, allow_import=True)  # its arguments are compared, nothing is built of them
+    checkpoint = load_checkpoint(path, allow_import=True)  # its arguments are only compared; nothing is built from them
     with only_our_errors(path):
         kept = kept_tensors(model, _with_media(checkpoint["hyper_parameters"]), checkpoint["state_dict"])
-        # what is replaced was agreed to: the rest is compared as when a run is resumed
+        # replaced parts are allowed to differ; the rest is compared as when a run is resumed
         theirs = {**checkpoint["hyper_parameters"], **{name: model.hparams[name] for name in REPLACEABLE}}
         model.on_load_checkpoint({**checkpoint, "hyper_parameters": theirs, "state_dict": kept})
     fill(model, kept, path)
 
 
 def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> None:
-    """Note the wording and the plug-ins, and leave out frozen weights that the parts read from files of their own.
+    """Record the prompt style and the plug-ins, and leave out frozen weights that the parts read from their own files.
 
     Args:
         model: The model.
-        checkpoint: What is about to be written; changed in place.
+        checkpoint: The checkpoint to be written; changed in place.
         sharded: Whether the checkpoint is written in shards, which are read back key by key and must have them all.
     """
     if "state_dict" in checkpoint and not sharded:
@@ -84,7 +85,7 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
     """Refuse a checkpoint of another configuration, and announce plug-in parts of another version.
 
     Raises:
-        CheckpointError: If a setting that changes what is computed, the wording or the names of tensors differ.
+        CheckpointError: If a setting that changes what is computed, the prompt style or the names of tensors differ.
     """
     stored = {name: checkpoint.get(name, {}) for name in ("hyper_parameters", "affectgpt", "state_dict")}
     for name, value in stored.items():
@@ -96,8 +97,8 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
     digest = stored["affectgpt"].get("style_digest")
     if not model.style.accepts(digest):
         raise CheckpointError(
-            f"the wording of the prompt style {model.style.name!r} has changed since the checkpoint was written; "
-            "use the version of affectgpt that wrote it"
+            f"the prompt style {model.style.name!r} has changed since the checkpoint was written; use the version of "
+            "affectgpt that wrote it"
         )
     if "state_dict" in checkpoint:
         check_names(model, checkpoint["state_dict"])

@@ -1,4 +1,4 @@
-"""A classifier of emotions: encoders, pooling, pre-fusion and a linear head, trained without a language model."""
+"""An emotion classifier: encoders, pooling, pre-fusion and a linear head, trained without a language model."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Trains any encoder, pooling and pre-fusion to tell emotions apart, with a plain Lightning trainer.
+"""Trains any encoder, pooling and pre-fusion to classify emotions, with a plain Lightning trainer.
 
 ``B`` batch, ``C`` classes; other shape letters are those of ``affectgpt.types``.
 """
@@ -33,12 +33,12 @@ from affectgpt.types import SOURCES, Batch, Features
 
 @dataclass
 class ClassifiedClip:
-    """What the classifier says of one clip; not frozen, because Lightning copies predictions field by field.
+    """The classifier's prediction for one clip; not frozen, because Lightning copies predictions field by field.
 
     Attributes:
         key: The clip's key.
         labels: Labels of the most likely class.
-        probability: What the classifier gives that class, from 0 to 1.
+        probability: Probability of that class, from 0 to 1.
     """
 
     key: str
@@ -49,22 +49,22 @@ class ClassifiedClip:
 class EmotionClassifier(lightning.LightningModule):
     """Encoders, a pooling for each, a pre-fusion, and a linear head over their tokens.
 
-    A class is a set of labels, most often of one; a clip belongs to the class whose labels are the clip's. The loss is
-    cross-entropy. ``load_from_checkpoint`` rebuilds the whole.
+    A class is a set of labels, usually of one label; a clip belongs to the class with exactly the clip's labels. The
+    loss is cross-entropy. ``load_from_checkpoint`` rebuilds the whole classifier.
 
     Args:
-        streams: Stream name to its spec, as in ``AffectGPT``. Encoders are frozen unless their stream says
-            ``trainable: true``.
+        streams: Stream name to its spec, as in ``AffectGPT``. Encoders are frozen unless their stream has ``trainable:
+            true``.
         classes: Every class: a label, or a list of labels.
-        prefusion: What joins the streams; its tokens stand beside those of the streams. ``none`` for nothing.
+        prefusion: The pre-fusion, whose tokens are concatenated with those of the streams; ``none`` for none.
         hidden_dim: Width of a hidden layer in front of the linear one, or ``None`` for none.
         lr: Learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        encoders: Encoders that are built already, by stream, to be trained in place. They belong to the run: a
-            checkpoint is rebuilt from ``streams``.
+        encoders: Already built encoders, by stream, to be trained in place. They belong to the run: a checkpoint is
+            rebuilt from ``streams``.
 
     Raises:
-        ConfigError: If a part is unknown, or parts do not fit together.
+        ConfigError: If a part is unknown, or the parts do not fit together.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class EmotionClassifier(lightning.LightningModule):
         self.class_of = {frozenset(labels): i for i, labels in enumerate(self.classes)}
         if len(self.classes) < 2 or len(self.class_of) < len(self.classes):
             raise ConfigError(f"a classifier needs two classes or more, all different, but got {list(classes)!r}")
-        # Lightning notes the arguments as they are called here: as plain JSON, so that weights_only=True loads them
+        # Lightning stores these local variables, so they must be plain JSON that weights_only=True can load
         streams = {name: spec.to_json() for name, spec in self.specs.items()}
         classes = [list(labels) for labels in self.classes]
         prefusion = Spec.of(prefusion).to_json()
@@ -134,12 +134,12 @@ class EmotionClassifier(lightning.LightningModule):
         allow_import: bool = False,
         **arguments: Any,
     ) -> Self:
-        """Rebuild a trained classifier from the file that training wrote; no code of it is run.
+        """Rebuild a trained classifier from the file that training wrote, without running code from it.
 
         Args:
             checkpoint_path: The file.
             map_location: Device of the weights; the processor by default.
-            weights_only: Lightning's argument: tensors and plain values are all that is ever read.
+            weights_only: Lightning's argument: only tensors and plain values are ever read.
             allow_import: Whether parts named ``package.module:Class`` in it may be imported.
             arguments: Arguments in place of the stored ones, such as ``encoders``.
 
@@ -148,7 +148,7 @@ class EmotionClassifier(lightning.LightningModule):
             ConfigError: If ``weights_only`` is ``False``.
         """
         if not weights_only:
-            raise ConfigError("weights_only=False would run code of the file, which is never done; leave it out")
+            raise ConfigError("weights_only=False would run code from the file, which is not allowed; leave it out")
         checkpoint = load_checkpoint(checkpoint_path, allow_import=allow_import)
         stored = checkpoint["hyper_parameters"]
         with only_our_errors(checkpoint_path):
@@ -170,10 +170,10 @@ class EmotionClassifier(lightning.LightningModule):
         """Logits of the classes, float ``[B, C]``.
 
         Args:
-            batch: Clips; a stream that came as features is not encoded, and one that no clip has counts as zeros.
+            batch: Clips; a stream that comes as features is not encoded, and one that no clip has is replaced by zeros.
 
         Raises:
-            DataError: If the media have another shape than the encoders take.
+            DataError: If the media have a shape that the encoders do not accept.
         """
         features = [self._encode(name, batch) for name in self.specs]
         tokens = [self.pooling(name)(stream) for name, stream in zip(self.specs, features, strict=True)]
@@ -186,7 +186,7 @@ class EmotionClassifier(lightning.LightningModule):
         """Cross-entropy of one batch, see ``to_batch`` for what a batch may be.
 
         Raises:
-            DataError: If a clip has labels that are no class.
+            DataError: If a clip has labels that are not a class.
         """
         batch, target = self._with_target(batch)
         loss = F.cross_entropy(self(batch), target)
@@ -243,7 +243,9 @@ class EmotionClassifier(lightning.LightningModule):
         if target is not None:
             wrong = (target < 0) | (target >= len(self.classes))
             if wrong.any():
-                raise DataError(f"there are classes 0 to {len(self.classes) - 1}, but not {int(target[wrong][0])}")
+                raise DataError(
+                    f"the classes are 0 to {len(self.classes) - 1}, but a target is {int(target[wrong][0])}"
+                )
             return batch, target
         if len(batch.labels) < len(batch):
             raise DataError("the batch has no labels to learn; give Batch.labels, or pairs of media and class numbers")
@@ -252,14 +254,14 @@ class EmotionClassifier(lightning.LightningModule):
         if unknown:
             clips = first_few(f"{batch.keys[i]}: {', '.join(batch.labels[i]) or 'no label'}" for i in unknown)
             known = first_few(", ".join(labels) for labels in self.classes)
-            raise DataError(f"{len(unknown)} clips have labels that are no class: {clips}; the classes are {known}")
+            raise DataError(f"{len(unknown)} clips have labels that are not a class: {clips}; the classes are {known}")
         return batch, torch.tensor(numbers, device=self.device)
 
 
 def _encoder(name: str, spec: StreamSpec, given: Mapping[str, Encoder] | None) -> Encoder:
     if given is not None:
         if name not in given:
-            raise ConfigError(f"encoders: stream {name!r} has no encoder; those given are for {first_few(given)}")
+            raise ConfigError(f"encoders: stream {name!r} has no encoder; encoders were given for {first_few(given)}")
         return given[name]
     encoder = build_encoder(spec.encoder)
     if encoder.modality != SOURCES[str(spec.source)]:

@@ -1,4 +1,4 @@
-"""Reads what a data loader gives: a ``Batch`` of clips, or plain tensors with the number of each clip's class."""
+"""Reads the batches of a data loader: a ``Batch`` of clips, or plain tensors with the number of each clip's class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectgpt.types import Batch
 
 
 def to_batch(given: Any, streams: Mapping[str, StreamSpec]) -> tuple[Batch, Tensor | None]:
-    """A batch of clips, and the number of each clip's class where the loader gave numbers.
+    """Read a batch of clips, and the number of each clip's class if the loader gives numbers.
 
     Args:
         given: One of
@@ -25,7 +25,7 @@ def to_batch(given: Any, streams: Mapping[str, StreamSpec]) -> tuple[Batch, Tens
         streams: The classifier's streams.
 
     Raises:
-        DataError: If it is neither.
+        DataError: If it is none of these.
     """
     if isinstance(given, Batch):
         return given, None

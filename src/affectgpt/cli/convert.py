@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from affectgpt.checkpoints.io import load_checkpoint
 from affectgpt.checkpoints.official.released_names import LAYOUTS
+from affectgpt.checkpoints.training_file import is_file
+from affectgpt.checkpoints.weights_file import SUFFIX, write_weights_file
 from affectgpt.cli.terminal import quiet, say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
@@ -26,15 +29,27 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(argv)
     source, destination = args.source, Path(args.destination)
-    if destination.suffix not in (RELEASED, TRAINED, ""):
+    if destination.suffix not in (RELEASED, TRAINED, SUFFIX, ""):
         raise ConfigError(
-            f"{destination}: give a name that ends in {RELEASED} (the released format), in {TRAINED} (one file for "
-            "predict and fit), or a folder without an ending (to share)"
+            f"{destination}: give a name that ends in {RELEASED} (the released format), in {TRAINED} or {SUFFIX} (one "
+            "file for predict and fit), or a folder without an ending (to share)"
         )
     if destination.exists() and not args.overwrite:
         raise ConfigError(f"{destination} is there already; give another name, or --overwrite")
     say(f"reading {source}", err=True)
     quiet()
+    if destination.suffix == SUFFIX and is_file(args.source) and Path(args.source).suffix != RELEASED:
+        checkpoint = load_checkpoint(args.source, allow_import=args.allow_import)  # no model needs to be built
+        write_weights_file(checkpoint, destination)
+        weights = sum(tensor.numel() for tensor in checkpoint["state_dict"].values())
+        facts = {
+            "source": args.source,
+            "written": {str(destination): destination.stat().st_size},
+            "streams": list(checkpoint["hyper_parameters"]["streams"]),
+            "stored": weights,
+        }
+        _tell(facts, as_json=args.json)
+        return 0
     model = _load(args)
     say(f"writing {destination}", err=True)
     if destination.suffix == RELEASED:
@@ -43,11 +58,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         model.save_checkpoint(destination)
     else:
         model.save_pretrained(destination, paths=_paths(args.path))
-    facts = _facts(model, source, destination)
-    if args.json:
-        say(json.dumps(facts, indent=2))
-    else:
-        _show(facts)
+    _tell(_facts(model, source, destination), as_json=args.json)
     return 0
 
 
@@ -96,11 +107,17 @@ def _facts(model: Any, source: str, destination: Path) -> dict[str, Any]:
     }
 
 
-def _show(facts: dict[str, Any]) -> None:
+def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(facts, indent=2))
+        return
     say(f"  streams  {', '.join(facts['streams'])}")
-    if facts["layout"]:
+    if facts.get("layout"):
         say(f"  layout   {facts['layout']}, epoch {facts['epoch']}")
-    say(f"  weights  {facts['trained']:,} trained, {facts['carried']:,} carried along unused")
+    if "stored" in facts:
+        say(f"  weights  {facts['stored']:,} stored")
+    else:
+        say(f"  weights  {facts['trained']:,} trained, {facts['carried']:,} carried along unused")
     for file, size in facts["written"].items():
         say(f"  wrote    {shown(file)} ({size / 1e6:,.1f} MB)")
 
@@ -109,14 +126,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt convert",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Turn a released AffectGPT checkpoint (.pth) into ours, or one of ours back. The endings of the\n"
-        "two names say what is what: .pth the released format, .ckpt our one file, a folder ours to share.",
+        description="Turn a released AffectGPT checkpoint (.pth) into ours, one of ours back, or a checkpoint in\n"
+        "shards into one file. The endings of the two names say what is what: .pth the released format, .ckpt and\n"
+        ".safetensors our one file, a folder of shards as training writes it, any other folder ours to share.",
         epilog="example: affectgpt convert checkpoint_000030.pth affectgpt-face --clip clip-vit-large-patch14 \\\n"
         "      --hubert chinese-hubert-large --llm Qwen2.5-7B-Instruct\n"
-        "  affectgpt convert affectgpt-face back.pth",
+        "  affectgpt convert affectgpt-face back.pth\n"
+        "  affectgpt convert runs/x/last.ckpt trained.safetensors",
     )
-    parser.add_argument("source", help="a .pth or .ckpt file, or a folder or hub id that save_pretrained wrote")
-    parser.add_argument("destination", help="a .pth or .ckpt file, or a folder to make")
+    parser.add_argument(
+        "source",
+        help="a .pth, .ckpt or .safetensors file, a folder of shards, or a folder or hub id that save_pretrained wrote",
+    )
+    parser.add_argument("destination", help="a .pth, .ckpt or .safetensors file, or a folder to make")
     parser.add_argument("--clip", help="folder or hub id of CLIP ViT-L/14, for a .pth")
     parser.add_argument("--hubert", help="folder or hub id of Chinese HuBERT-large, for a .pth")
     parser.add_argument("--llm", help="folder or hub id of Qwen2.5-7B-Instruct, for a .pth")

@@ -17,6 +17,7 @@ VERBS = {
     "fit": ("affectgpt.cli.train", "train a model from a configuration"),
     "validate": ("affectgpt.cli.train", "loss and wheel score on the validation shards"),
     "test": ("affectgpt.cli.train", "loss and wheel score on the test shards"),
+    "runs": ("affectgpt.cli.runs", "compare runs by what they logged, in a table and a picture"),
     "predict": ("affectgpt.cli.predict", "answer media files, or the shards of a configuration"),
     "pack": ("affectgpt.cli.pack", "write clips and a manifest as WebDataset shards"),
     "check": ("affectgpt.cli.check", "verify shards against their index, and sum them up"),

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.checkpoints.config_file import stored_config
+from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.parser_errors import explain
 from affectgpt.cli.start import lay_over, take_model
 from affectgpt.cli.terminal import quiet, say
 from affectgpt.cli.train_help import EXAMPLE, short_help
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
+from affectgpt.deferred_weights import deferring
 from affectgpt.encoders.precomputed import PrecomputedEncoder
 from affectgpt.errors import ConfigError, RankError
 from affectgpt.features.feeding import feature_folders
@@ -36,7 +38,10 @@ from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
 from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
+from affectgpt.training.sharding import ShardedStrategy
+from affectgpt.training.start_report import describe_run
 from affectgpt.training.stop_signals import StopTogether
+from affectgpt.training.watching import add_watching
 from affectgpt.web import strip_secrets
 
 
@@ -84,6 +89,9 @@ class AffectCLI(LightningCLI):
         )
         parser.add_argument(
             "--rank_timeout", type=float, default=300.0, help="fit: seconds after which a silent rank ends the run"
+        )
+        parser.add_argument(
+            "--dry_run", action="store_true", help="fit: say what the run would be and take of memory, and stop"
         )
         parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
@@ -138,6 +146,7 @@ class AffectCLI(LightningCLI):
             self.report = ResumeReport(config, lambda line: say(line, err=True))
             self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
+            add_watching(trainer, config["trainer"]["logger"], lambda line: say(line, err=True))
         return trainer
 
     def plain_config(self) -> dict[str, Any]:
@@ -152,6 +161,10 @@ class AffectCLI(LightningCLI):
         Raises:
             RankError: If another rank is gone.
         """
+        if self.config.fit.dry_run:
+            for line in describe_run(self.trainer, model, options["datamodule"]):
+                say(line)
+            return
         try:
             self.trainer.fit(model, **options)
         except Exception as error:
@@ -161,7 +174,7 @@ class AffectCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say what was written and what comes next, or that a resumed run had nothing left to do."""
-        if not self.trainer.is_global_zero:
+        if not self.trainer.is_global_zero or self.config.fit.dry_run:
             return
         if self.report.resumed_step is not None and self.report.resumed_step == self.trainer.global_step:
             made = f"{self.trainer.current_epoch} epochs and {self.trainer.global_step} steps"
@@ -208,7 +221,9 @@ class AffectCLI(LightningCLI):
         shown = config.pop("model")
         self.shown_model = shown if self.start is None else dict(self.start)
         super().instantiate_classes()
-        self.model = AffectGPT.from_config(model)
+        shapes_first = isinstance(self.trainer.strategy, ShardedStrategy) or config.get("dry_run")
+        with deferring() if shapes_first else nullcontext():
+            self.model = AffectGPT.from_config(model)
         for name, encoder in self.model.encoders.items():
             if isinstance(encoder, PrecomputedEncoder) and encoder.key is not None and self.trainer.is_global_zero:
                 key = encoder.key.digest
@@ -232,13 +247,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if {"-h", "--help"} & {*argv}:
         say(short_help(verb))
         return 0
-    spelt = {"--help-all": "--help", "--allow-import": "--allow_import"}
+    spelt = {"--help-all": "--help", "--allow-import": "--allow_import", "--dry-run": "--dry_run"}
     argv = [spelt.get(arg, arg) for arg in argv]
     flags = [piece for arg in argv for piece in (arg.split("=", 1) if arg.startswith("--") else [arg])]
     for flag, path in pairwise(flags):
         if flag in ("--config", "-c") and not Path(path).is_file():
             raise ConfigError(f"no configuration at {path}; the folder experiments/ of the project has some")
-        if flag == "--ckpt_path" and path not in ("last", "best") and not Path(path).exists():
+        known = flag != "--ckpt_path" or path in ("last", "best") or is_shard_folder(path) or Path(path).exists()
+        if not known:
             raise ConfigError(f"no checkpoint at {path}")
     callbacks: list[Any] = [PredictionFile()] if verb == "predict" else []
     if sys.stdout.isatty():

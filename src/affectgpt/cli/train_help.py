@@ -24,13 +24,14 @@ OWN = {
     "--ckpt_path FILE": "fit: go on from this checkpoint; validate, test, predict: the trained model",
     "--start MODEL": "a saved folder, .ckpt or hub id: the model to train on from",
     "--seed_everything N": "seed of everything random (42)",
+    "--dry-run": "fit: say what the run would be and take of memory, and stop",
     "--overwrite": "fit: replace the checkpoints of another configuration in the folder",
     "--rank_timeout S": "fit: seconds after which a silent rank ends the run (300)",
     "--untrained": "validate, test, predict: use random weights all the same",
 }
 OF_TRAINER = {
     "max_epochs, max_steps": "how long",
-    "devices, num_nodes, strategy": "where: 1, 8; 1, 4; ddp, ...",
+    "devices, num_nodes, strategy": "where: 1, 8; 1, 4; ddp, fsdp2, ...",
     "precision": "32-true, bf16-mixed, ...",
     "accumulate_grad_batches, gradient_clip_val": "how a step is made",
     "default_root_dir": "folder of the run",

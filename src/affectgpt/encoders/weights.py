@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from affectgpt.attention_backend import attention_options
+from affectgpt.deferred_weights import network_without_weights
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -83,6 +84,9 @@ def load_network(
     kwargs |= attention_options(attention, DTYPES[dtype], built)
     if torch.get_default_device().type == "meta":
         return getattr(network_class, "from_config", network_class)(kwargs["config"]).to(DTYPES[dtype])
+    network = network_without_weights(lambda: built._from_config(dtype=DTYPES[dtype], **kwargs), path, revision)
+    if network is not None:
+        return network
     try:
         with _without_report():
             network, info = network_class.from_pretrained(

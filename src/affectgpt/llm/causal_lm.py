@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.attention_backend import choose_attention
+from affectgpt.deferred_weights import network_without_weights
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling, seeded
@@ -282,7 +283,16 @@ class CausalLM(HuggingFaceHead):
             if torch.get_default_device().type == "meta":  # shapes only, without weights
                 network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
-                network = AutoModelForCausalLM.from_pretrained(path, revision=revision, weights_only=True, **options)
+                network = None
+                if lora is None or not LoraSpec.of(lora).reads_weights:
+                    network = network_without_weights(
+                        lambda: AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options),
+                        *(path, revision),
+                    )
+                if network is None:
+                    network = AutoModelForCausalLM.from_pretrained(
+                        path, revision=revision, weights_only=True, **options
+                    )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
             raise CheckpointError(
                 f"cannot read a causal LM from {path!r}: {reason_of(error)}. Give a folder that "
@@ -300,6 +310,7 @@ class CausalLM(HuggingFaceHead):
         if gradient_checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.attach(network, tokenizer, lora, trainable)
+        self.attention_reason = reason
 
     def restored_prefixes(self) -> list[str]:
         """The frozen network is read from ``path``; a checkpoint holds the adapters only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from affectgpt.checkpoints import model_folder, training_file
 from affectgpt.checkpoints.config_file import check_arguments, read_config
 from affectgpt.checkpoints.official import convert
+from affectgpt.deferred_weights import read_deferred, take_deferred
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
-from affectgpt.errors import ConfigError
 from affectgpt.features.feeding import check_checkpoint
 from affectgpt.lightning_privates import writes_shards
 from affectgpt.llm.answer_sampling import AnswerSampling
@@ -30,9 +30,9 @@ from affectgpt.model.network import Network, Output
 from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.steps import Steps
 from affectgpt.part import Part
-from affectgpt.prompts.template import PromptStyle
 from affectgpt.registry import Spec
 from affectgpt.training.optim import OptimSpec, build_optimizer
+from affectgpt.training.sharding import shard_model
 from affectgpt.types import Batch, Prediction
 
 
@@ -50,16 +50,13 @@ class AffectGPT(Part):
         media: How clips are decoded: a named profile (``official``), or the fields of ``MediaProfile``; its sources
             follow from the streams.
         optim: Optimiser settings, see ``OptimSpec``.
-        slot_dropout: Share of stream tokens, and of ``multi`` tokens, that are left out of a training prompt at
-            random, so that the model also learns to answer without them.
+        slot_dropout: Share of stream tokens, and of ``multi`` tokens, that a training prompt leaves out at random.
         slots: What the prompt shows: names of streams, ``multi``, ``subtitle``; by default everything. A stream that is
             not shown still takes part in the pre-fusion, as long as ``multi`` is.
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
-        official: Metadata of the released checkpoint that the model was built from, and the shapes of its tensors that
-            this model does not use but keeps; set by ``from_official``.
+        official: Metadata of the released checkpoint that the model was built from; set by ``from_official``.
         features: Feature shards that the model will be fed from. Encoders that they replace are not loaded, see
-            ``affectgpt.features.feeding.stand_ins``. The setting belongs to the run, not to the model: a checkpoint
-            loads as the full model.
+            ``affectgpt.features.feeding.stand_ins``. A checkpoint loads as the full model all the same.
         projector: What maps the tokens of each slot to the LLM's width; the published one is ``linear``.
         loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
             batches (``official``); see ``affectgpt.training.step_loss``.
@@ -67,6 +64,12 @@ class AffectGPT(Part):
             loss and its gradients are the same. It belongs to the run, not to the model.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` may be a folder;
             ``False`` for a model that others stored.
+
+    Attributes:
+        specs: Stream name to its spec.
+        media: How clips are decoded.
+        style: The wording of the prompt.
+        slots: What the prompt shows.
 
     Raises:
         ConfigError: If a part is unknown, an argument is wrong, or the parts do not fit together.
@@ -101,16 +104,10 @@ class AffectGPT(Part):
         profile = replace(MediaProfile.of(media), sources=sources_of(specs))
         self.optim = OptimSpec.of(optim)
         super().__init__()
-        self.hparams.update(
-            {
-                "streams": {name: spec.to_json() for name, spec in specs.items()},
-                "llm": Spec.of(llm).to_json(),
-                "prefusion": Spec.of(prefusion).to_json(),
-                "projector": Spec.of(projector).to_json(),
-                "media": profile.to_json(),
-                "optim": self.optim.to_json(),
-            }
-        )
+        specs_of = {"llm": llm, "prefusion": prefusion, "projector": projector}
+        self.hparams.update({name: Spec.of(given).to_json() for name, given in specs_of.items()})
+        self.hparams.update(media=profile.to_json(), optim=self.optim.to_json())
+        self.hparams["streams"] = {name: spec.to_json() for name, spec in specs.items()}
         del self.hparams["features"], self.hparams["allow_import"], self.hparams["packing"]
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
         self.slot_dropout = slot_dropout
@@ -135,28 +132,11 @@ class AffectGPT(Part):
         # "network." prefix.
         object.__setattr__(self, "network", network)
         self._modules = network._modules
+        self.specs, self.media = network.specs, network.media
+        self.style, self.slots = network.style, network.slots
         self.features_in_use: dict[str, FeatureKey] = {}
-        self._steps = Steps(loss, wheel, may_read=allow_import)
-
-    @property
-    def specs(self) -> dict[str, StreamSpec]:
-        """Stream name to its spec."""
-        return self.network.specs
-
-    @property
-    def media(self) -> MediaProfile:
-        """How clips are decoded."""
-        return self.network.media
-
-    @property
-    def style(self) -> PromptStyle:
-        """The wording of the prompt."""
-        return self.network.style
-
-    @property
-    def slots(self) -> frozenset[str]:
-        """What the prompt shows."""
-        return self.network.slots
+        self.steps = Steps(loss, wheel, may_read=allow_import)
+        self._deferred = take_deferred()
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
@@ -234,29 +214,24 @@ class AffectGPT(Part):
             return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """What the backward pass of one batch begins from, with slots left out at random if ``slot_dropout`` says so.
-
-        The loss itself, the mean over the step, is logged as ``train/loss``.
+        """What the backward pass of one batch begins from; the loss, a mean over the step, is logged as ``train/loss``.
 
         Raises:
             ConfigError: If the batch has no answers.
         """
-        return self._steps.train(self, batch)
+        return self.steps.train(self, batch)
 
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
-    ) -> None:
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step with the gradients of the mean over the whole step, see ``affectgpt.training.step_loss``."""
-        assert optimizer_closure is not None
-        super().optimizer_step(epoch, batch_idx, optimizer, self._steps.closure(self, optimizer_closure))
+        super().optimizer_step(epoch, batch_idx, optimizer, self.steps.closure(self, optimizer_closure))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self._steps.evaluate(self, "val", batch)
+        self.steps.evaluate(self, "val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self._steps.evaluate(self, "test", batch)
+        self.steps.evaluate(self, "test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Answers of one batch."""
@@ -264,11 +239,11 @@ class AffectGPT(Part):
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss and the wheel score of the epoch."""
-        self._steps.finish(self, "val")
+        self.steps.finish(self, "val")
 
     def on_test_epoch_end(self) -> None:
         """Log the loss and the wheel score of the epoch."""
-        self._steps.finish(self, "test")
+        self.steps.finish(self, "test")
 
     def configure_callbacks(self) -> list[lightning.Callback]:
         """Add the check that the datamodule fits the model."""
@@ -276,30 +251,19 @@ class AffectGPT(Part):
 
     def sample_check(self) -> SampleLength:
         """The check by which the datamodule finds samples that do not fit into a prompt, before a step does."""
-        network = self.network
-        return SampleLength(
-            network.renderer, network.specs, network.num_tokens, network.slots, network.prefusion_inputs
-        )
+        return SampleLength.of(self.network)
 
     def configure_optimizers(self) -> Any:
         """AdamW with its learning-rate schedule, see ``OptimSpec``."""
         optimizer, schedule = build_optimizer(self.named_parameters(), self.optim)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def configure_model(self) -> None:
-        """Shard the parts one by one, then the whole, if the strategy shards (FSDP2)."""
-        if self.device_mesh is None or self.network.is_sharded:
-            return
-        if self.device_mesh["tensor_parallel"].size() > 1:
-            raise ConfigError(
-                f"the strategy asks for tensor parallelism over {self.device_mesh['tensor_parallel'].size()} devices, "
-                "which the model does not support; set tensor_parallel_size: 1 and data_parallel_size to the number "
-                "of devices"
-            )
-        from affectgpt.training.sharding import shard_model
-
-        self.network.is_sharded = True
-        shard_model(self, self.network.shard_units(), self.device_mesh["data_parallel"])
+        """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
+        if self.device_mesh is not None and not self.network.is_sharded:
+            self.network.is_sharded = True
+            shard_model(self, self.network.shard_units(), self.trainer.strategy)
+        self._deferred = read_deferred(self._deferred, self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record the prompt style and the features in use; leave out frozen weights that come from other files."""
@@ -363,31 +327,17 @@ class AffectGPT(Part):
         form.start_from(self, source)
 
     @classmethod
-    def from_official(
-        cls,
-        checkpoint: str | Path,
-        *,
-        clip: str | Path,
-        hubert: str | Path,
-        llm: str | Path,
-        layout: str | None = None,
-        bert: str | Path | None = None,
-        encoder_dtype: str = "float32",
-        llm_dtype: str = "bfloat16",
-        attention: str = "auto",
-    ) -> Self:
+    def from_official(cls, checkpoint: str | Path, *, layout: str | None = None, **networks: Any) -> Self:
         """Build the released model, in eval mode, from its checkpoint and the networks that it was trained over.
 
-        The arguments are those of ``affectgpt.checkpoints.official.convert.from_official``.
+        The networks are ``clip``, ``hubert`` and ``llm``, folders or hub ids; those and further arguments are those of
+        ``affectgpt.checkpoints.official.convert.from_official``.
 
         Raises:
             CheckpointError: If the file cannot be read, or does not fit the folders; every difference is listed.
             ConfigError: If the layout is neither given nor named by the file.
         """
-        options = {"encoder_dtype": encoder_dtype, "llm_dtype": llm_dtype, "attention": attention}
-        model: Self = convert.from_official(
-            cls, checkpoint, layout, clip=clip, hubert=hubert, llm=llm, bert=bert, **options
-        )
+        model: Self = convert.from_official(cls, checkpoint, layout, **networks)
         return model.eval()
 
     def save_official(self, path: str | Path) -> None:

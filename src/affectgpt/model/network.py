@@ -310,9 +310,13 @@ class Network(nn.Module):
         return {name: self.projectors[name](value) for name, value in tokens.items()}
 
     def shard_units(self) -> list[nn.Module]:
-        """The layers of the encoders and of the LLM, one by one."""
-        parts = [*(self.encoder(name) for name in self.specs), self.llm]
-        return [unit for part in parts for unit in part.shard_units()]
+        """The layers of the encoders, encoders as a whole where they are frozen, and the layers of the LLM."""
+        units: list[nn.Module] = []
+        for encoder in map(self.encoder, self.specs):
+            units += encoder.shard_units()
+            if encoder.frozen and any(True for _ in encoder.parameters()):
+                units.append(encoder)
+        return [*units, *self.llm.shard_units()]
 
     def parts(self) -> dict[str, Part]:
         """Prefix of a tensor's name to its part, for those that may read weights from other files: encoders and LLM."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from affectgpt.encoders.streams import MULTI, StreamSpec
 from affectgpt.prompts.render import Renderer
 from affectgpt.types import Clip
+
+if TYPE_CHECKING:
+    from affectgpt.model.network import Network
 
 
 class SampleLength:
@@ -33,6 +37,11 @@ class SampleLength:
         self._num_tokens = num_tokens
         self._slots = slots
         self._prefusion_inputs = prefusion_inputs
+
+    @classmethod
+    def of(cls, network: Network) -> SampleLength:
+        """That of a network."""
+        return cls(network.renderer, network.specs, network.num_tokens, network.slots, network.prefusion_inputs)
 
     def __call__(self, clip: Clip, question: str, answer: str) -> None:
         """Check that a sample can be learnt.

@@ -17,7 +17,7 @@ LOGGED = ("f1", "precision", "recall", "coverage")
 
 
 class StageScores:
-    """One wheel score for each stage of the trainer.
+    """One wheel score for each stage of the trainer, and the hit rate over samples that have a single true label.
 
     F1 is 0 if no answer is right. The published 0/0 is NaN, which callbacks take for a broken loss: early stopping
     would end the run, and no more checkpoints would be written.
@@ -31,6 +31,7 @@ class StageScores:
         self.wheel = wheel
         self.may_read = may_read
         self._scores: dict[str, Any] = {}
+        self._hits: dict[str, Any] = {}
 
     def add(
         self,
@@ -49,6 +50,8 @@ class StageScores:
         """
         pairs = [(answer.labels, gold) for answer, gold in zip(answers, labels, strict=True) if gold]
         self._score(stage).to(device).update([given for given, _ in pairs], [gold for _, gold in pairs])
+        single = [(given, gold[0]) for given, gold in pairs if len(gold) == 1]
+        self._hits[stage].to(device).update([list(given) for given, _ in single], [gold for _, gold in single])
 
     def take(self, stage: str, device: torch.device) -> Mapping[str, Tensor]:
         """Return the figures of a stage over all ranks, none if nothing was scored, and reset the stage.
@@ -61,14 +64,17 @@ class StageScores:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*was called before the ``update`` method")
             figures = score.compute()
+            hits = self._hits[stage].to(device).compute()
         score.reset()
+        self._hits[stage].reset()
         if not figures["samples"]:
             return {}
-        return {name: figures[name] for name in LOGGED}
+        taken = {name: figures[name] for name in LOGGED}
+        return {**taken, "hit_rate": hits["hit_rate"]} if hits["samples"] else taken
 
     def _score(self, stage: str) -> Any:
         if stage not in self._scores:
-            from affectgpt.metrics import EmotionWheel, EmotionWheelScore
+            from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore
 
             builtin = self.wheel == "builtin"
             if not builtin and not self.may_read:
@@ -78,4 +84,5 @@ class StageScores:
                 )
             wheel = EmotionWheel.builtin() if builtin else EmotionWheel.official(self.wheel)
             self._scores[stage] = EmotionWheelScore(wheel, zero_division=0.0)
+            self._hits[stage] = EmotionHitRate(wheel, zero_division=0.0)
         return self._scores[stage]

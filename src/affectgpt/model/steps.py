@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +16,27 @@ from affectgpt.model.answer import answer_batch
 from affectgpt.model.scores import StageScores
 from affectgpt.training.step_loss import DataRanks, LossMean, mean_of, scale_gradients
 from affectgpt.types import Batch
+
+EXAMPLES = "examples.jsonl"
+NUM_EXAMPLES = 8
+"""Answers of a validation that are written down, the first ones of the first rank: the same clips each time."""
+
+
+@dataclass
+class Seen:
+    """What was learnt from since somebody last looked, on this rank; not frozen, it is added up.
+
+    Attributes:
+        samples: Samples.
+        tokens: Their tokens, placeholders included.
+    """
+
+    samples: int = 0
+    tokens: int = 0
+
+    def begin(self) -> None:
+        """Begin anew."""
+        self.samples = self.tokens = 0
 
 
 class Steps:
@@ -30,7 +54,9 @@ class Steps:
     def __init__(self, loss: str, wheel: str, *, may_read: bool) -> None:
         self.loss = LossMean(loss)
         self._stage_losses = {stage: LossMean(loss) for stage in ("val", "test")}
-        self._scores = StageScores(wheel, may_read=may_read)
+        self.scores = StageScores(wheel, may_read=may_read)
+        self._examples: list[dict[str, Any]] = []
+        self.seen = Seen()
 
     def train(self, model: Any, batch: Batch) -> Tensor:
         """What the backward pass of a batch begins from.
@@ -47,6 +73,8 @@ class Steps:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
         if out.num_cut:
             model.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
+        self.seen.samples += len(batch)
+        self.seen.tokens += out.num_positions - out.num_padding
         # a number of the CPU: Lightning would wait for a Python number on its way to the device
         padding = torch.tensor(out.num_padding / max(1, out.num_positions))
         model.log("train/padding_saved" if model.network.packing else "train/padding", padding, batch_size=len(batch))
@@ -87,12 +115,42 @@ class Steps:
         asked = [question == model.style.label_question for question in batch.questions]
         gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
         if any(gold) or model.network.is_sharded:  # sharded ranks write together, or not at all
-            self._scores.add(stage, answer_batch(model, batch), gold or [()] * len(batch), model.device)
+            answers, gold = answer_batch(model, batch), gold or [()] * len(batch)
+            self.scores.add(stage, answers, gold, model.device)
+            for answer, labels in zip(answers, gold, strict=False):
+                if len(self._examples) < NUM_EXAMPLES:
+                    self._examples.append({"key": answer.key, "labels": list(labels), "answer": answer.text})
 
     def finish(self, model: Any, stage: str) -> None:
         """Log the loss and the scores of a stage over all ranks; the stage starts afresh."""
         sums = self._stage_losses[stage].take(model.device, DataRanks.of(model))
         if sums[1] > 0:
             model.log(f"{stage}/loss", mean_of(sums), prog_bar=True)
-        for name, value in self._scores.take(stage, model.device).items():
+        for name, value in self.scores.take(stage, model.device).items():
             model.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
+        examples, self._examples = self._examples, []
+        if not model.trainer.sanity_checking:
+            write_examples(model.trainer, stage, examples)
+
+
+def write_examples(trainer: Any, stage: str, examples: Sequence[Mapping[str, Any]]) -> None:
+    """Add answers of a stage to ``examples.jsonl`` in the log folder, and to loggers that take texts.
+
+    Args:
+        trainer: The trainer; every rank must call it.
+        stage: ``"val"`` or ``"test"``.
+        examples: Plain JSON each: key, true labels and answer.
+    """
+    folder = trainer.log_dir or trainer.default_root_dir  # every rank must ask
+    if not (examples and trainer.loggers and trainer.is_global_zero) or "://" in str(folder):
+        return
+    path = Path(folder, EXAMPLES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for example in examples:
+            line = {"step": trainer.global_step, "stage": stage, **example}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    text = "\n\n".join(f"{e['key']} ({', '.join(e['labels'])}): {e['answer']}" for e in examples)
+    for logger in trainer.loggers:
+        if hasattr(logger.experiment, "add_text"):  # tensorboard
+            logger.experiment.add_text(f"{stage}/answers", text, trainer.global_step)

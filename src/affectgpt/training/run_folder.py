@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from affectgpt import __version__
 from affectgpt.checkpoints.io import SAME_MATHS, load_checkpoint
+from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts
 from affectgpt.errors import AffectGPTError, CheckpointError, ConfigError
 from affectgpt.files import new_file_mode, write_whole
 from affectgpt.training.run_settings import Change, changed_settings, settings_of
@@ -159,8 +160,11 @@ def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> l
     if record is not None:
         return changed_settings(record["settings"], settings)
     try:
-        theirs = load_checkpoint(newest, allow_import=True)["hyper_parameters"]  # compared, not built
-    except CheckpointError:
+        if is_shard_folder(newest):
+            theirs = read_facts(newest)["hyper_parameters"]
+        else:
+            theirs = load_checkpoint(newest, allow_import=True)["hyper_parameters"]  # compared, not built
+    except (CheckpointError, KeyError):
         return [Change("the checkpoint", "not one of ours", "one of ours")]
     ours = settings["model"]
     return changed_settings(

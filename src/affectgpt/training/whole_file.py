@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
+from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.errors import CheckpointError, first_few
 from affectgpt.files import draft
 
@@ -62,6 +63,20 @@ class WholeFileIO(TorchCheckpointIO):
                 f"{str(path)!r} cannot be written ({reason.strerror}). Earlier checkpoints are unchanged; free some "
                 "space or make the folder writable, then resume from the last of them"
             ) from error
+
+    def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: If it is a folder of shards, which only ranks that share the model go on from.
+        """
+        if "://" not in str(path) and is_shard_folder(path):
+            raise CheckpointError(
+                f"{str(path)!r} is a checkpoint in shards: go on from it with trainer.strategy=fsdp2, on any number of "
+                "ranks; or begin from its weights alone with --start"
+            )
+        found: dict[str, Any] = super().load_checkpoint(path, *args, **options)
+        return found
 
 
 def _has_nan(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Builds our model from a released checkpoint, and writes one back."""
+"""Builds a model from a released checkpoint, and writes one in the released format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def from_official(build: Callable[..., M], checkpoint: str | Path, layout: str |
     Fusions, token counts and adapters are those of the file's own configuration.
 
     Args:
-        build: Makes a model of its arguments.
+        build: Builds a model from its arguments.
         checkpoint: The released ``.pth`` file.
-        layout: The prompt layout, as the authors call it, such as ``multiface_audio_face_text`` or
-            ``multiframe_audio_frame_text``; by default the one that the file's configuration names.
+        layout: The authors' name of the prompt layout, such as ``multiface_audio_face_text`` or
+            ``multiframe_audio_frame_text``; by default that of the file's configuration.
         options: ``clip``, ``hubert`` and ``llm``: folder or hub id of CLIP ViT-L/14, Chinese HuBERT-large and
-            Qwen2.5-7B-Instruct. ``bert``: folder of the BERT whose sizes the Q-Formers have, only if they are not those
+            Qwen2.5-7B-Instruct. ``bert``: folder of the BERT that has the sizes of the Q-Formers, if they are not those
             of bert-base. ``encoder_dtype``: type of the encoders' weights. ``llm_dtype``: type of the frozen language
             model's weights; ``float32`` to compare numbers. ``attention``: attention backend of the language model.
 
@@ -40,7 +40,7 @@ def from_official(build: Callable[..., M], checkpoint: str | Path, layout: str |
     name = released_config.choose_layout(file, layout)
     options = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     args = released_config.model_arguments(file, LAYOUTS[name], **options)
-    with torch.device("meta"):  # shapes first: a file that does not fit is refused before gigabytes are read
+    with torch.device("meta"):  # shapes first, so that a file that does not fit is refused before gigabytes are read
         complete = build(**released_config.model_arguments(file, None, **options))
         planned = build(**args)
     expected = released_file.expected_tensors(complete)
@@ -63,8 +63,8 @@ def save_official(model: Storable, path: str | Path) -> None:
 
     Args:
         model: A model that came from a released checkpoint.
-        path: The ``.pth`` file to write. Optimiser and scaler are not in it; configuration and epoch are those of the
-            file that the model came from, also after more training.
+        path: The ``.pth`` file to write. Optimiser and scaler are not written; configuration and epoch are those of the
+            file that the model came from, even after more training.
 
     Raises:
         CheckpointError: If the model did not come from a released checkpoint.

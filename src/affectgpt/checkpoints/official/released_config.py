@@ -1,4 +1,4 @@
-"""Says which model belongs to a released checkpoint, from the configuration inside it."""
+"""Determines the model of a released checkpoint from the configuration in it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.media.profile import MediaProfile
 
 LORA_ALPHA = 32
-"""Scale of the released adapters, over their rank (paper, appendix B)."""
+"""Scale of the released adapters, divided by their rank (paper, appendix B)."""
 FUSIONS = ("mean", "attention", "qformer")
 
 
 def choose_layout(file: OfficialFile, layout: str | None) -> str:
-    """The prompt layout to build for: that of the file, or the one asked for where the file names none.
+    """The prompt layout to build for: the file's, or the given one if the file names none.
 
     Raises:
-        CheckpointError: If the file was trained with another layout, or with one that is not read.
+        CheckpointError: If the file was trained with another layout, or with an unsupported one.
         ConfigError: If neither the file nor the caller names a layout.
     """
     known = ", ".join(LAYOUTS)
@@ -31,11 +31,11 @@ def choose_layout(file: OfficialFile, layout: str | None) -> str:
         )
     chosen = layout or trained[0]
     if chosen not in LAYOUTS:
-        raise CheckpointError(f"{file.path}: the prompt layout {chosen!r} is not read here; those that are: {known}")
+        raise CheckpointError(f"{file.path}: the prompt layout {chosen!r} is not supported; supported: {known}")
     if trained and chosen not in trained:
         raise CheckpointError(
-            f"{file.path} was trained with the prompt layout {', '.join(trained)}, but {chosen} was asked for; "
-            "leave layout out, or take a checkpoint of that layout"
+            f"{file.path} was trained with the prompt layout {', '.join(trained)}, but {chosen} was given; leave "
+            "layout out, or use a checkpoint with that layout"
         )
     return chosen
 
@@ -52,22 +52,22 @@ def model_arguments(
     llm_dtype: str = "bfloat16",
     attention: str = "auto",
 ) -> dict[str, Any]:
-    """Arguments of the ``AffectGPT`` that computes what the file's model does.
+    """Arguments of the ``AffectGPT`` that is equivalent to the file's model.
 
     Args:
         file: The checkpoint.
-        layout: Inputs to build for; ``None`` for all that the file has weights for, the visual stream called
-            ``video``: the model whose tensors correspond to the file's one by one.
+        layout: Inputs to build for; ``None`` for all inputs that the file has weights for, with the visual stream named
+            ``video``: the model whose tensors correspond one to one to the file's.
         clip: Folder or hub id of the visual encoder.
         hubert: Folder or hub id of the acoustic encoder.
         llm: Folder or hub id of the language model.
-        bert: Folder of the BERT whose sizes the Q-Formers have; needed when they are not those of bert-base.
+        bert: Folder of the BERT that has the sizes of the Q-Formers; needed if they are not those of bert-base.
         encoder_dtype: Type of the encoders' weights.
         llm_dtype: Type of the language model's weights.
         attention: Attention backend of the language model, see ``CausalLM``.
 
     Raises:
-        CheckpointError: If the file's configuration is of a kind that is not read.
+        CheckpointError: If the file's configuration is not supported.
     """
     _check_networks(file, {"visual_encoder": clip, "acoustic_encoder": hubert, "llama_model": llm})
     heads, inner = _qformer_sizes(file, bert)
@@ -78,7 +78,7 @@ def model_arguments(
         more = _qformer_args(file, kind) | qformer if fusion == "qformer" else {}
         return {"name": fusion, "args": {"num_tokens": _num_tokens(file, kind), **more}}
 
-    _fusion(file, "image", ("mean", "token"))  # of the one vector of a picture, both are the same
+    _fusion(file, "image", ("mean", "token"))  # for the single vector of a picture, both are the same
     image_tokens = {"name": "mean", "args": {"num_tokens": _num_tokens(file, "image")}}
     see = {"name": "clip", "args": {"path": clip, "dtype": encoder_dtype}}
     # all segments of a clip are normalised together, as published
@@ -92,7 +92,7 @@ def model_arguments(
         streams["audio"] = {"encoder": hear, "pooling": fuse("audio")}
     if layout is None or layout.visual == "image":
         streams["image"] = {"encoder": see, "pooling": image_tokens}
-    multi = fuse("multi", ("attention", "qformer"))  # always in the file, whether the prompt shows it or not
+    multi = fuse("multi", ("attention", "qformer"))  # always in the file, whether or not the prompt shows it
     has_multi = layout is None or layout.multi
     return {
         "streams": streams,
@@ -120,8 +120,8 @@ def _fusion(file: OfficialFile, kind: str, known: tuple[str, ...]) -> str:
     fusion = file.switches.get(f"{kind}_fusion_type")
     if fusion not in known:
         raise CheckpointError(
-            f"{file.path}: its configuration has {kind}_fusion_type: {fusion!r}, which is not read here; "
-            f"known: {', '.join(known)}"
+            f"{file.path}: its configuration has {kind}_fusion_type: {fusion!r}, which is not supported; supported: "
+            f"{', '.join(known)}"
         )
     return str(fusion)
 
@@ -143,18 +143,18 @@ def _check_networks(file: OfficialFile, folders: Mapping[str, str]) -> None:
         name, known = str(file.switches.get(key)), NETWORKS[key]
         if name not in known:
             raise CheckpointError(
-                f"{file.path} was trained with {key} {name!r}, which is not read here; known: {', '.join(known)}"
+                f"{file.path} was trained with {key} {name!r}, which is not supported; supported: {', '.join(known)}"
             )
         try:
             found = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"cannot read the {key} {name} from {folder!r}: {reason_of(error)}. Give the folder "
-                "with its config.json and weights, or a hub id where the hub can be reached"
+                f"cannot read the {key} {name} from {folder!r}: {reason_of(error)}. Give the folder with its "
+                "config.json and weights, or a hub id if the hub can be reached"
             ) from error
         if found not in (known[name], f"{known[name]}_vision_model"):
             raise CheckpointError(
-                f"{file.path} was trained with {key} {name}, a network of type {known[name]}, but {folder!r} holds one "
+                f"{file.path} was trained with {key} {name}, a network of type {known[name]}, but {folder!r} has one "
                 f"of type {found}"
             )
 
@@ -169,8 +169,8 @@ def _qformer_sizes(file: OfficialFile, bert: str | None) -> tuple[int, int]:
     width = next((t.shape[-1] for name, t in file.tensors.items() if name.endswith("_query_tokens")), 768)
     if width != 768:
         raise CheckpointError(
-            f"{file.path}: its Q-Formers are {width} wide, not 768 as bert-base; give bert=, the folder of the BERT "
-            "whose config.json says how many attention heads they have"
+            f"{file.path}: its Q-Formers are {width} wide, not 768 as bert-base; give bert=, the folder of a BERT "
+            "whose config.json has the number of attention heads"
         )
     return 12, 3072
 

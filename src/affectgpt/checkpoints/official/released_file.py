@@ -1,4 +1,4 @@
-"""Reads checkpoints in the released format, and brings their tensors under our names and back."""
+"""Reads checkpoints in the released format, and maps the names of their tensors to ours and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from affectgpt.checkpoints.official.released_names import (
 from affectgpt.errors import CheckpointError
 
 CARRIED = "carried."
-"""Start of our names of tensors that have no place in the layout at hand; the rest has ``/`` for ``.``."""
+"""Prefix of our names of tensors that the current layout does not use; the rest of the name has ``/`` in place of
+``.``."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class OfficialFile:
     """A checkpoint in the released format.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         tensors: Released name to tensor: the trained weights only.
         config: The configuration of the run, as saved with it.
         epoch: The epoch after which it was saved.
@@ -41,21 +42,21 @@ class OfficialFile:
 
     @property
     def switches(self) -> Mapping[str, Any]:
-        """The part of the configuration that says what the model computes."""
+        """The section of the configuration that decides what the model computes."""
         return self.config["model"]  # type: ignore[no-any-return]
 
     def trained_layouts(self) -> list[str]:
-        """The prompt layouts that the configuration names for its data sets; none where it names no data set."""
+        """The prompt layouts that the configuration names for its data sets; empty if it names no data set."""
         sets = self.config.get("datasets") or {}
         named = [entry.get("face_or_frame") for entry in sets.values() if isinstance(entry, Mapping)]
         return list(dict.fromkeys(name for name in named if name))
 
 
 def read_official(path: str | Path) -> OfficialFile:
-    """Read a checkpoint in the released format: tensors and plain values only, nothing in the file is run.
+    """Read a checkpoint in the released format: tensors and plain values only, no code in the file is run.
 
     Raises:
-        CheckpointError: If the file is missing, cannot be read, or is in another format.
+        CheckpointError: If the file is missing, cannot be read, or has another format.
     """
     loaded = load_tensors(path)
     tensors, config = loaded.get("model") or {}, loaded.get("config")
@@ -63,7 +64,7 @@ def read_official(path: str | Path) -> OfficialFile:
     if not is_model or not isinstance(config, Mapping) or not isinstance(config.get("model"), Mapping):
         ours = " It looks like one that affectgpt wrote: use from_checkpoint." if "hyper_parameters" in loaded else ""
         raise CheckpointError(
-            f"{path} is no released AffectGPT checkpoint: it has {', '.join(map(repr, list(loaded)[:6]))}, expected "
+            f"{path} is not a released AffectGPT checkpoint: it has {', '.join(map(repr, list(loaded)[:6]))}, expected "
             f"'model' with tensors and 'config' with the run's configuration.{ours}"
         )
     return OfficialFile(Path(path), dict(tensors), config, loaded.get("epoch"))
@@ -76,7 +77,7 @@ def expected_tensors(complete: nn.Module) -> dict[str, tuple[str, torch.Size]]:
         complete: The model of ``model_arguments(file, None, ...)``; may be on the meta device.
 
     Returns:
-        Released name to our name and the shape. ``position_ids`` are not among them, see ``position_ids``.
+        Released name to our name and the shape. Without ``position_ids``, see ``position_ids``.
     """
     found: dict[str, tuple[str, torch.Size]] = {}
     for name, parameter in complete.named_parameters():
@@ -92,18 +93,18 @@ def has_tied_output(model: Any) -> bool:
 
 
 def position_ids(names: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The buffers that the released format keeps beside every Q-Former among ``names``."""
+    """The buffers that the released format stores with every Q-Former among ``names``."""
     starts = {name.split("_Qformer.bert.")[0] for name in names if "_Qformer.bert." in name}
     return {start + POSITION_IDS: torch.arange(NUM_POSITION_IDS)[None] for start in sorted(starts)}
 
 
 def check_tensors(file: OfficialFile, expected: Mapping[str, tuple[str, torch.Size]], *, tied: bool) -> None:
-    """Compare the file's tensors with those that its configuration and the folders ask for.
+    """Compare the file's tensors with those that its configuration and the folders imply.
 
     Args:
         file: The checkpoint.
         expected: See ``expected_tensors``.
-        tied: Whether the language model's output layer is its embedding; it then is in the file too.
+        tied: Whether the language model's output layer is its embedding; then it is in the file too.
 
     Raises:
         CheckpointError: If tensors are missing, unknown or of another shape; all are listed.
@@ -123,15 +124,15 @@ def check_tensors(file: OfficialFile, expected: Mapping[str, tuple[str, torch.Si
     told = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in problems if names)
     if told:
         raise CheckpointError(
-            f"{file.path} does not fit: {told}. Give the folders of the networks that it was trained with "
-            "(language model, encoders), and the file as it was released"
+            f"{file.path} does not fit: {told}. Give the folders of the networks that it was trained with (language "
+            "model, encoders), and the unchanged released file"
         )
 
 
 def place_tensors(
     file: OfficialFile, expected: Mapping[str, tuple[str, torch.Size]], layout: Layout, placed: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Sort the file's tensors by where they go.
+    """Assign the file's tensors to the model's names.
 
     Args:
         file: The checkpoint.
@@ -140,7 +141,7 @@ def place_tensors(
         placed: State dict of that model, or its names.
 
     Returns:
-        Tensors under our names, and those without a place in this layout under their released names.
+        Tensors under our names, and those that this layout does not use, under their released names.
     """
     known: dict[str, Tensor] = {}
     carried: dict[str, Tensor] = {}

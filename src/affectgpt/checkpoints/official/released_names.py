@@ -1,4 +1,4 @@
-"""Names in the released checkpoints: of their tensors beside ours, and of their prompt layouts and networks; data."""
+"""Tables of the names in released checkpoints: tensors with our names, prompt layouts, and networks."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ TENSORS: tuple[tuple[str, str], ...] = (
     ("poolings.audio.qformer.network.", "audio_Qformer.bert."),
     ("prefusion.qformer.network.", "multi_Qformer.bert."),
 )
-"""Start of a name here, in a model with the streams ``video``, ``audio`` and ``image``, and of the released name."""
+"""Prefix of our name, in a model with the streams ``video``, ``audio`` and ``image``, to that of the released name."""
 
 QFORMER_TENSORS: tuple[tuple[str, str], ...] = (
     (".bert.layernorm.", ".bert.embeddings.LayerNorm."),
     (".attention.attention.", ".attention.self."),
     (".crossattention.attention.", ".crossattention.self."),
 )
-"""What differs within the names of a Q-Former: transformers' name, and that of the released BERT."""
+"""Differences within the names of a Q-Former: transformers' name to that of the released BERT."""
 
 POSITION_IDS = "_Qformer.bert.embeddings.position_ids"
-"""End of the name of a buffer that counts from 0: int64 ``[1, 512]``, saved with every Q-Former and never used."""
+"""Suffix of the name of a buffer that counts from 0: int64 ``[1, 512]``, saved with every Q-Former but never used."""
 NUM_POSITION_IDS = 512
 
 NETWORKS: Mapping[str, Mapping[str, str]] = {
@@ -48,7 +48,7 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
     "acoustic_encoder": {"HUBERT_LARGE": "hubert"},
     "llama_model": {"Qwen25": "qwen2"},
 }
-"""Key of the released configuration, then the name there to the ``model_type`` of the network behind it."""
+"""Key of the released configuration to a table: the name there to the ``model_type`` of its network."""
 
 
 class Layout(NamedTuple):
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
 
     @property
     def multi(self) -> bool:
-        """Whether the pre-fused tokens have a place."""
+        """Whether the pre-fused tokens have a slot."""
         return "multi" in self.slots
 
 
@@ -96,7 +96,7 @@ def official_name(name: str) -> str | None:
         name: Name in a model whose streams are ``video``, ``audio`` and ``image``.
 
     Returns:
-        The released name, or ``None`` for what the released checkpoints have no place for.
+        The released name, or ``None`` if the released checkpoints do not have the tensor.
 
     Examples:
         >>> official_name("poolings.video.qformer.network.encoder.layer.0.attention.attention.query.bias")

@@ -1,0 +1,144 @@
+"""Estimates by formula what a training step takes of each device's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+ADAM_MOMENTS = 2
+"""AdamW keeps the means of the gradients and of their squares, each in the type of the weight."""
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes that one device needs for a training step.
+
+    Attributes:
+        weights: Weights, its share of them where ranks share the model.
+        gradients: Gradients of what is trained.
+        moments: What the optimiser keeps of each trained weight.
+        gathered: Layers that are gathered from the ranks while they run; 0 where the model is not shared.
+        activations: What the language model keeps of the forward pass for the backward pass.
+        logits: Logits of the supervised tokens and their gradient, in float32.
+        on_host: Of weights, gradients and moments, what lies in the host's memory.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    gathered: int
+    activations: int
+    logits: int
+    on_host: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it that lies on the device."""
+        parts = (self.weights, self.gradients, self.moments, self.gathered, self.activations, self.logits)
+        return sum(parts) - self.on_host
+
+    def lines(self) -> dict[str, int]:
+        """Name to bytes, largest concerns first."""
+        named = {
+            "weights": self.weights, "gradients": self.gradients, "moments": self.moments, "gathered": self.gathered,
+            "activations": self.activations, "logits": self.logits,
+        }  # fmt: skip
+        return {name: size for name, size in named.items() if size}
+
+
+def step_memory(
+    model: Any, batch_size: int, tokens: int, answer_tokens: int, *, shares: int = 1, offload: bool = False
+) -> StepMemory:
+    """The estimate for one device.
+
+    The activations are those of the language model alone: frozen encoders keep nothing, and poolings, pre-fusion and
+    projectors see a few vectors a clip. What the allocator loses between blocks, and the context of the device (about
+    0.5 GB), are not in it.
+
+    Args:
+        model: An ``AffectGPT``; its weights may be on the meta device.
+        batch_size: Samples in a batch.
+        tokens: Tokens of a sample, placeholders and answer included.
+        answer_tokens: Of these, the supervised ones.
+        shares: Ranks that share the weights (FSDP2).
+        offload: Whether the shares lie in the host's memory.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = _bytes(model.parameters()) // shares
+    gradients = _bytes(trained) // shares
+    moments = ADAM_MOMENTS * gradients
+    units = [sum(p.numel() * p.element_size() for p in unit.parameters()) for unit in model.network.shard_units()]
+    gathered = 2 * max(units, default=0) if shares > 1 else 0  # the layer that runs, and the next
+    config = llm_config(model)
+    activations = batch_size * tokens * activation_bytes(config, _llm_bytes(model), **_llm_use(model))
+    logits = 2 * 4 * batch_size * answer_tokens * int(config.vocab_size) if config is not None else 0
+    on_host = weights + gradients + moments if offload else 0
+    return StepMemory(weights, gradients, moments, gathered, activations, logits, on_host)
+
+
+def activation_bytes(config: Any, width: int, *, adapters: bool, trained: bool, checkpointed: bool) -> int:
+    """Bytes that a Llama-like language model keeps for the backward pass, a token.
+
+    A layer keeps, in units of ``h`` hidden, ``k`` key-value and ``f`` feed-forward widths:
+
+    - the input of each norm and its output in float32 and in the layer's type (two norms: 2 x (h x 4 + 2 h));
+    - the queries, keys and values, rotated and not, and what attention gives (2 (h + 2 k) + h);
+    - the feed-forward's gate, its activation, the other branch and their product (4 f).
+
+    Frozen linear layers keep no input; with adapters or trained weights they keep theirs, which are the tensors above,
+    and adapters a copy in float32 of each (about 2 h + h + f floats). With gradient checkpointing a layer keeps its
+    input alone, and one layer at a time keeps all.
+
+    Args:
+        config: Of the transformers model; ``None`` where the language model has none, which counts as nothing.
+        width: Bytes of a number in its layers.
+        adapters: Whether its layers have adapters.
+        trained: Whether its own weights are trained.
+        checkpointed: Whether it runs with gradient checkpointing.
+    """
+    if config is None:
+        return 0
+    h, f, layers = int(config.hidden_size), int(config.intermediate_size), int(config.num_hidden_layers)
+    heads = int(config.num_attention_heads)
+    k = h * int(getattr(config, "num_key_value_heads", None) or heads) // heads
+    layer = 2 * (4 * h + 2 * h * width) + width * (3 * h + 4 * k + 4 * f)
+    if adapters and width < 4:
+        layer += 4 * (3 * h + f)
+    return width * h * layers + layer if checkpointed else layer * layers
+
+
+def llm_config(model: Any) -> Any:
+    """The configuration of the language model within a transformers head; ``None`` for any other head."""
+    config: Any = getattr(getattr(model.llm, "network", None), "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return config if hasattr(config, "intermediate_size") else None
+
+
+def parameters_of(model: Any) -> Mapping[str, tuple[int, int]]:
+    """Trainable and frozen weights of each part of a model."""
+    counts: dict[str, list[int]] = {}
+    for name, parameter in model.named_parameters():
+        start = ".".join(name.split(".")[: 2 if name.startswith(("encoders.", "poolings.", "projectors.")) else 1])
+        counts.setdefault(start, [0, 0])[0 if parameter.requires_grad else 1] += parameter.numel()
+    return {name: (trained, frozen) for name, (trained, frozen) in counts.items()}
+
+
+def _bytes(parameters: Any) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)
+
+
+def _llm_bytes(model: Any) -> int:
+    return max((p.element_size() for p in model.llm.parameters() if not p.requires_grad), default=4)
+
+
+def _llm_use(model: Any) -> dict[str, bool]:
+    named = list(model.llm.named_parameters())
+    network: nn.Module = model.llm
+    return {
+        "adapters": any("lora_" in name for name, _ in named),
+        "trained": any(p.requires_grad and "lora_" not in name for name, p in named),
+        "checkpointed": any(getattr(module, "gradient_checkpointing", False) for module in network.modules()),
+    }

@@ -1,0 +1,111 @@
+"""Says at the start of a run what it is: ranks, strategy, attention, weights, memory, data and effective batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+
+from affectgpt.training.memory_estimate import parameters_of, step_memory
+from affectgpt.training.sharding import ShardedStrategy
+
+ANSWER_SHARE = 0.25
+"""Of a sequence, the share that is taken for the answer in the estimate of the logits."""
+
+
+class StartReport(lightning.Callback):
+    """Tells what a run is before its first step; the first rank speaks for all.
+
+    Args:
+        tell: Takes the lines.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Report."""
+        if trainer.is_global_zero:
+            for line in describe_run(trainer, pl_module, trainer.datamodule):  # type: ignore[attr-defined]
+                self.tell(line)
+
+
+def describe_run(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]:
+    """The lines of the report; the trainer need not have begun.
+
+    Args:
+        trainer: The trainer.
+        model: An ``AffectGPT``, or another module, of which less is told.
+        data: The datamodule; ``None`` if the data do not come as one.
+    """
+    ranks = trainer.world_size
+    lines = [f"run: {_plural(ranks, 'rank')} on {_plural(trainer.num_nodes, 'node')}, {_strategy(trainer)}, "
+             f"precision {trainer.precision}, on {trainer.strategy.root_device.type}"]  # fmt: skip
+    lines += _model_lines(trainer, model, data) if hasattr(model, "network") else []
+    lines += _data_lines(trainer, data, ranks)
+    return lines
+
+
+def _strategy(trainer: lightning.Trainer) -> str:
+    strategy = trainer.strategy
+    if isinstance(strategy, ShardedStrategy):
+        return "weights shared by FSDP2" + (", kept on the host" if strategy.cpu_offload else "")
+    return {"DDPStrategy": "a copy of the model on each (DDP)", "SingleDeviceStrategy": "one device"}.get(
+        type(strategy).__name__, type(strategy).__name__
+    )
+
+
+def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]:
+    config = getattr(getattr(model.llm, "network", None), "config", None)
+    backend = getattr(config, "_attn_implementation", None)
+    reason = getattr(model.llm, "attention_reason", "")
+    lines = [f"attention of the language model: {backend}" + (f" ({reason})" if reason else "")] if backend else []
+    counts = parameters_of(model)
+    lines.append(
+        f"weights: {sum(t for t, _ in counts.values()):,} trained, {sum(f for _, f in counts.values()):,} frozen"
+    )
+    width = max(map(len, counts))
+    for name, (trained, frozen) in counts.items():
+        lines.append(f"  {name:<{width}}  {trained:>15,} trained  {frozen:>15,} frozen")
+    strategy, batch_size, longest = trainer.strategy, getattr(data, "batch_size", 1), model.network.renderer.max_tokens
+    memory = step_memory(
+        model,
+        batch_size,
+        longest,
+        int(ANSWER_SHARE * longest),
+        shares=trainer.world_size if isinstance(strategy, ShardedStrategy) else 1,
+        offload=isinstance(strategy, ShardedStrategy) and strategy.cpu_offload,
+    )
+    shown = ", ".join(f"{name} {_size(size)}" for name, size in memory.lines().items())
+    host = f"; {_size(memory.on_host)} of it on the host" if memory.on_host else ""
+    lines.append(
+        f"memory a device, estimated for {batch_size} x {longest} tokens: {_size(memory.total)} ({shown}){host}"
+    )
+    return lines
+
+
+def _data_lines(trainer: lightning.Trainer, data: Any, ranks: int) -> list[str]:
+    batch_size, accumulated = getattr(data, "batch_size", None), trainer.accumulate_grad_batches
+    if batch_size is None:
+        return []
+    lines = []
+    if hasattr(data, "indexes"):
+        indexes = data.indexes("train")
+        samples, shards = sum(index.samples for index in indexes), sum(len(index.shards) for index in indexes)
+        batches = samples // (ranks * batch_size)
+        lines.append(
+            f"data: {samples:,} samples in {_plural(shards, 'shard')}; each rank reads {batches * batch_size:,} an "
+            f"epoch, in {batches:,} batches of {batch_size}"
+        )
+    effective = batch_size * accumulated * ranks
+    lines.append(f"effective batch: {batch_size} x {accumulated} accumulated x {_plural(ranks, 'rank')} = {effective}")
+    return lines
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

@@ -1,0 +1,41 @@
+"""What ``affectgpt fit`` adds to a trainer so that a run can be watched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from affectgpt.training.meters import RunMeters
+from affectgpt.training.start_report import StartReport
+
+
+def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], None]) -> None:
+    """Add a report at the start, figures of speed and gradients, and a table of all figures.
+
+    The table, ``metrics.csv``, is written whatever other loggers there are, so that ``affectgpt runs`` can compare any
+    two runs; ``trainer.logger: false`` turns all of it off.
+
+    Args:
+        trainer: The trainer.
+        logger: The configuration's ``trainer.logger``.
+        tell: Takes the lines of the report.
+    """
+    callbacks: list[lightning.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.append(StartReport(tell))
+    if logger is False or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    if not any(isinstance(one, RunMeters) for one in callbacks):
+        callbacks.insert(0, RunMeters())
+    if any(isinstance(one, CSVLogger) for one in trainer.loggers):
+        return
+    first = next((one for one in trainer.loggers if isinstance(one, TensorBoardLogger)), None)
+    if first is not None:
+        beside = CSVLogger(first.save_dir, name=first.name, version=first.version)
+    else:
+        beside = CSVLogger(trainer.default_root_dir)
+    warnings.filterwarnings("ignore", message="Experiment logs directory")  # the first logger made it just now
+    trainer.loggers = [*trainer.loggers, beside]

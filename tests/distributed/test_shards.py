@@ -1,0 +1,209 @@
+"""Checkpoints in shards: written by two ranks, gone on from by four and by two again, read by one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch.distributed.tensor import DTensor
+
+import dealing
+import tinytrain
+from affectgpt import AffectGPT
+from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts, read_weights, write_shards
+from affectgpt.cli.main import main
+from affectgpt.deferred_weights import deferring
+from affectgpt.errors import CheckpointError
+from affectgpt.llm import TinyLM
+from affectgpt.training.sharding import ShardedStrategy
+from fulldisk import largest_file
+from processes import in_processes
+from tinyencoders import pretrained_config, save_clip, save_hubert
+from tinytrain import place
+
+STEPS_AN_EPOCH = 2
+LM = {"dim": 640, "layers": 6, "heads": 4}
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Everything frozen lies in files; adapters in front of it."""
+    llm = {"name": "causal-lm", "args": {"path": str(folder / "lm"), "lora": {"rank": 4, "dropout": 0.0}}}
+    media = {**dealing.CONFIG["media"], "segment_seconds": 0.1}
+    return pretrained_config(folder / "clip", folder / "hubert", llm=llm, media=media, max_new_tokens=2)
+
+
+class Peak(lightning.Callback):
+    """Notes how far this process's own memory rises while the model is built, sharded and filled.
+
+    Pages of the weight files that are mapped do not count: the system takes them back when it needs them.
+    """
+
+    def __init__(self) -> None:
+        self.before = self.highest = self._now()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def on_fit_start(self, trainer, pl_module) -> None:
+        self.over.set()
+        self.thread.join()
+
+    @property
+    def bytes(self) -> int:
+        return self.highest - self.before
+
+    def _watch(self) -> None:
+        while not self.over.wait(0.002):
+            self.highest = max(self.highest, self._now())
+
+    @staticmethod
+    def _now() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+def learn(folder: Path, name: str, epochs: int, ckpt: str | None, *, alone: bool = False) -> None:
+    """Train up to some epochs, and write a checkpoint; the first rank writes down what came."""
+    rank, world = place()
+
+    def make(step: int) -> Any:
+        size = dealing.SAMPLES_A_STEP // world
+        first = step * dealing.SAMPLES_A_STEP + rank * size
+        return dealing.make_batch(range(first, first + size))
+
+    notes, peak = dealing.Notes(-1), Peak()
+    lightning.seed_everything(3, verbose=False)
+    if alone:
+        model, strategy = AffectGPT.from_config(config_of(folder)), "auto"
+    else:
+        with deferring():
+            model = AffectGPT.from_config(config_of(folder))
+        strategy = ShardedStrategy(process_group_backend="gloo")
+    model.start_from(folder / "start.ckpt")
+    trainer = tinytrain.train(
+        {}, range(STEPS_AN_EPOCH), make, [notes, peak], strategy=strategy, model=model, max_epochs=epochs,
+        ckpt_path=None if ckpt is None else folder / ckpt,
+    )  # fmt: skip
+    trainer.save_checkpoint(folder / f"{name}.ckpt")
+    sharded = sum(isinstance(p, DTensor) for p in model.parameters())
+    record = {"losses": notes.losses, "peak": peak.bytes, "sharded": sharded, "step": trainer.global_step}
+    (folder / f"{name}-{rank}.json").write_text(json.dumps(record))
+
+
+def alone(folder: Path) -> None:
+    """The same in one process, without any stop."""
+    learn(folder, "alone", 3, None, alone=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The networks, and what each run left."""
+    path = tmp_path_factory.mktemp("shards")
+    save_clip(path / "clip")
+    save_hubert(path / "hubert")
+    torch.manual_seed(0)
+    head = TinyLM(**LM)
+    head.network.save_pretrained(path / "lm", max_shard_size="40MB")
+    head.tokenizer.save_pretrained(path / "lm")
+    AffectGPT.from_config(config_of(path)).save_checkpoint(path / "start.ckpt")
+    assert in_processes(alone, path) == [0]
+    assert in_processes(learn, path, "two", 1, None, world=2) == [0, 0]
+    assert in_processes(learn, path, "four", 2, "two.ckpt", world=4) == [0] * 4
+    assert in_processes(learn, path, "two-again", 3, "four.ckpt", world=2) == [0, 0]
+    return path
+
+
+def record(folder: Path, name: str, rank: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / f"{name}-{rank}.json").read_text())
+    return found
+
+
+def test_shared_runs_on_two_and_four_ranks_go_on_as_one_process_does(folder: Path) -> None:
+    whole = record(folder, "alone")["losses"]
+    assert len(whole) == 3 * STEPS_AN_EPOCH
+    assert whole[-1] < 0.5 * whole[0]
+    stages = [record(folder, name) for name in ("two", "four", "two-again")]
+    assert [stage["step"] for stage in stages] == [2, 4, 6]
+    assert all(stage["sharded"] for stage in stages)
+    assert [loss for stage in stages for loss in stage["losses"]] == pytest.approx(whole, rel=1e-5)
+
+
+def test_no_rank_ever_holds_the_whole_model(folder: Path) -> None:
+    whole = sum(file.stat().st_size for file in (folder / "lm").glob("*.safetensors"))
+    assert whole > 80e6
+    for name, world in (("two", 2), ("four", 4)):
+        for rank in range(world):
+            # its share, one tensor while it is read, and what every rank makes of small parts
+            assert record(folder, name, rank)["peak"] < whole / world + 0.25 * whole, (name, rank)
+
+
+def test_one_process_reads_shards_and_one_small_file_made_of_them(folder: Path, capsys) -> None:
+    assert is_shard_folder(folder / "two-again.ckpt")
+    expected = AffectGPT.from_checkpoint(folder / "alone.ckpt")
+    found = AffectGPT.load(folder / "two-again.ckpt")
+    batch = dealing.make_batch([0, 1, 2])
+    with torch.no_grad():
+        assert float(found(batch).loss) == pytest.approx(float(expected(batch).loss), rel=1e-4)
+    out = folder / "trained.safetensors"
+    assert main(["convert", str(folder / "two-again.ckpt"), str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["stored"] == sum(p.numel() for p in expected.parameters() if p.requires_grad)
+    assert out.stat().st_size < 4.2 * told["stored"]
+    again = AffectGPT.load(out)
+    with torch.no_grad():
+        assert torch.equal(again(batch).loss, found(batch).loss)
+    assert main(["convert", str(folder / "two.ckpt"), str(folder / "two.safetensors")]) == 0
+    assert "stored" in capsys.readouterr().out
+
+
+class Harmful:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize("file", [".metadata", "meta.pt"])
+def test_reading_a_folder_of_others_runs_no_code(folder: Path, tmp_path: Path, monkeypatch, file: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "two.ckpt", tmp_path / "bad.ckpt")
+    (tmp_path / "bad.ckpt" / file).write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(CheckpointError):
+        AffectGPT.from_checkpoint(tmp_path / "bad.ckpt")
+    assert not Path("harmed").exists()
+
+
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path, how: str) -> None:
+    shutil.copytree(folder / "two.ckpt", tmp_path / "bad.ckpt")
+    file = next((tmp_path / "bad.ckpt").glob("*.distcp"))
+    file.unlink() if how == "gone" else file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        AffectGPT.from_checkpoint(tmp_path / "bad.ckpt")
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_shards({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path, 0, lambda: None)
+    with (
+        largest_file(200_000),
+        pytest.raises(CheckpointError, match=r"File too large.*earlier checkpoints are as"),
+    ):
+        write_shards({"state_dict": {"weight": torch.ones(10**6)}}, {"step": 2}, path, 0, lambda: None)
+    assert read_facts(path) == {"step": 1}
+    assert read_weights(path)["weight"].tolist() == [1.0] * 4
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_folder_whose_renaming_was_cut_short_returns(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_shards({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path, 0, lambda: None)
+    path.rename(tmp_path / ".last.ckpt-replaced")
+    assert is_shard_folder(path)
+    assert read_facts(path) == {"step": 1}
