@@ -156,7 +156,7 @@ def _check_fields(steps: Sequence[Step], where: str) -> None:
     """Refuse a stage that reads what nobody writes before it: a typing mistake would be met after hours."""
     known = set(GIVEN_FIELDS)
     for step in steps:
-        unknown = [name for name in step.stage.reads if name not in known]
+        unknown = [name for name in step.stage.reads if name not in known and name not in step.stage.optional]
         if unknown:
             hint = did_you_mean(unknown[0], known)
             later = [other.label for other in steps if unknown[0] in other.stage.writes]

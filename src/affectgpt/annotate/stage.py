@@ -107,6 +107,7 @@ class Stage(ABC):
 
     Attributes:
         reads: Names of the fields that the answer depends on.
+        optional: Those of them that need not be written by an earlier stage.
         writes: Names of the fields that an answer may hold.
         isolated: Whether ``answer`` decodes media or may crash otherwise, and so runs in a process of its own where the
             run has such processes. The class and its arguments are sent there, not the object.
@@ -123,6 +124,7 @@ class Stage(ABC):
     """
 
     reads: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     isolated: ClassVar[bool] = False
     surveys: ClassVar[bool] = False

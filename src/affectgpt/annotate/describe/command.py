@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import tempfile
@@ -61,7 +62,7 @@ class CommandStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         """The command, the version, and digests of the files that the command names."""
-        files = {word: digest_of_file(word) for word in self._command if Path(word).is_file()}
+        files = {word: digest_of_file(word) for word in self._command if os.path.isfile(word)}
         return {"command": self._command, "version": self._version, "files": files, "writes": list(self.writes)}
 
     def answer(self, record: ClipRecord) -> Answer:

@@ -54,6 +54,7 @@ class MergeStage(Stage):
         self._most, self._field = most_characters, writes
         # a transcript stands in for a subtitle that the clip does not have
         self.reads = (*self._prompt.fields, *(["transcript"] if "subtitle" in self._prompt.fields else []))
+        self.optional = ("transcript",)
         self.writes = (writes,)
         if isinstance(self._chat, ServerModel):
             self.budget = self._chat.budget

@@ -22,6 +22,7 @@ _QUIET_DB, _FLOOR_DB = 25.0, -55.0
 """A frame this far below the loud ones, or below this level of full scale, is quiet."""
 _LOWEST_HZ, _HIGHEST_HZ = 65, 500
 _LOUD_QUANTILE = 0.95
+_VOICED, _NEARLY = 0.5, 0.9
 
 
 def hear_voice(waveform: Tensor, *, find_speech: bool = True) -> dict[str, Any]:
@@ -148,13 +149,11 @@ def _pitch(waveform: Tensor, active: NDArray[np.bool_]) -> dict[str, Any]:
         freq_low=_LOWEST_HZ,
         freq_high=_HIGHEST_HZ,
     )[0].numpy()
-    size = round(FRAME_SECONDS * SAMPLE_RATE_HZ)
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
     count = min(len(found), len(active))
-    periodic = _periodicity(frames.numpy(), found[:count])
-    voiced = active[:count] & (periodic > 0.5) & (found[:count] > _LOWEST_HZ) & (found[:count] < _HIGHEST_HZ)
+    hertz, alike = _without_octave_errors(waveform.numpy(), found[:count])
+    voiced = active[:count] & (alike > _VOICED) & (hertz > _LOWEST_HZ) & (hertz < _HIGHEST_HZ)
     numbers: dict[str, Any] = {"voiced_share": round(float(voiced.mean()), 3) if count else 0.0}
-    semitones = 12 * np.log2(found[:count][voiced] / 100)
+    semitones = 12 * np.log2(hertz[voiced] / 100)
     if len(semitones) < 5:
         return numbers
     thirds = np.array_split(semitones, 3)
@@ -166,16 +165,35 @@ def _pitch(waveform: Tensor, active: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _periodicity(frames: NDArray[np.float32], pitch: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How alike each frame and the sound one period later are, normalised correlation in [-1, 1]."""
-    sound = frames.reshape(-1)
-    size = frames.shape[1]
-    found = np.zeros(len(pitch))
-    for number, hertz in enumerate(pitch):
-        lag = round(SAMPLE_RATE_HZ / max(float(hertz), 1.0))
+def _without_octave_errors(
+    sound: NDArray[np.float32], pitch: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The pitch of each frame, and how alike the sound is one period later, in [-1, 1].
+
+    torchaudio may take several periods for one: the highest multiple of its pitch at which the sound is nearly as
+    alike is the pitch.
+    """
+    size = round(FRAME_SECONDS * SAMPLE_RATE_HZ)
+    hertz, alike = pitch.astype(np.float64), np.zeros(len(pitch))
+    for number, low in enumerate(hertz.copy()):
+        if low <= 0:
+            continue
         start = number * size
-        here, there = sound[start : start + size], sound[start + lag : start + lag + size]
+        alike[number] = _alike(sound, start, 2 * size, low)
+        multiples = [k * low for k in range(2, int(_HIGHEST_HZ // low) + 1)]
+        higher = [h for h in multiples if _alike(sound, start, 2 * size, h) > _NEARLY * alike[number]]
+        if higher and alike[number] > 0:
+            hertz[number] = higher[-1]
+    return hertz, alike
+
+
+def _alike(sound: NDArray[np.float32], start: int, size: int, hertz: float) -> float:
+    """Normalised correlation of a stretch of sound and the one a period later; the best of the lags around it."""
+    lag = SAMPLE_RATE_HZ / hertz
+    best = 0.0
+    for step in {int(lag), int(lag) + 1}:
+        here, there = sound[start : start + size], sound[start + step : start + step + size]
         if len(there) == size:
             scale = float(np.sqrt(np.dot(here, here) * np.dot(there, there)))
-            found[number] = float(np.dot(here, there)) / scale if scale > 1e-9 else 0.0
-    return found
+            best = max(best, float(np.dot(here, there)) / scale if scale > 1e-9 else 0.0)
+    return best

@@ -52,6 +52,7 @@ class AgreementStage(Stage):
                 raise ConfigError(f"{name} is {action!r}; choose {', '.join(ACTIONS)}")
         self._criterion, self._least = criterion, least_wheels
         self._on_disagreement, self._on_no_vote = on_disagreement, on_no_vote
+        self.optional = {"E": ("sentiment", "vote_sentiment"), "S": ("vote_emotion",), "E+S": ()}[criterion]
         self._wheel = EmotionWheel.builtin() if wheel == "builtin" else EmotionWheel.official(wheel)
 
     def identity(self) -> dict[str, Any]:
