@@ -178,6 +178,13 @@ def test_refusals_and_failures_are_counted_and_are_never_neutral(sets: Path, tmp
     page = (tmp_path / "report.html").read_text()
     assert "3 samples have no answer, and no labels" in page
     assert "1 sample has a refusal for an answer, and no labels" in page
+    # Scored again from the files, the same counts stand beside the figures.
+    argv = ["bench", "--predictions", str(tmp_path / "answers"), "--gold", str(tmp_path / "gold"), "--allow-partial"]
+    assert main([*argv, "--resamples", "0", "--out", str(tmp_path / "again")]) == 0
+    (again,) = results_of(tmp_path / "again")
+    assert [again[name] for name in ("score", "refused_answers", "failed_answers")] == [
+        result[name] for name in ("score", "refused_answers", "failed_answers")
+    ]
     # What was refused is not asked again; what failed is.
     with serve(lambda body: Step("[sad]")) as (url, seen):
         assert bench(sets, tmp_path, url, "--sets", "sims") == 0

@@ -65,7 +65,9 @@ def test_trouble_of_one_prompt_is_its_own_reply():
     assert "too large" in reasons["large"]
     assert "spent before it began" in reasons["empty"]
     assert "is no chat completion: '<html>'" in reasons["html"]
-    assert "no answer in 2 tries; the last time: HTTP 500 Internal Server Error: out of memory" in reasons["broken"]
+    assert (
+        "no answer in 2 tries; the last error was: HTTP 500 Internal Server Error: out of memory" in reasons["broken"]
+    )
     assert (found[0].text, found[7].text, found[0].prompt_tokens, found[0].answer_tokens) == (
         "[glad]",
         "[sad]",
@@ -111,6 +113,10 @@ def test_everything_failing_ends_the_run_and_hands_on_what_came():
         with pytest.raises(ConfigError, match="set the key"):
             list(model.replies(["a"] * 50, GREEDY))
         assert len(seen.bodies) <= 5
+    with pytest.raises(
+        DataError, match=r"127\.0\.0\.1:9/v1 gave no answer in 2 tries; the last error was: ConnectError"
+    ):
+        list(ServerModel("m", "http://127.0.0.1:9/v1", **FAST, num_retries=1).replies(["a"] * 50, GREEDY))
     spent = Step('{"error": {"code": "insufficient_quota"}}', status=429)
     with serve(in_turn(spent)) as (url, seen), pytest.raises(ConfigError, match="no credit"):
         list(ServerModel("m", url, **FAST, num_parallel=1).replies(["a"], GREEDY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from affectgpt.errors import DataError
-from affectgpt.files import digest_of, new_file_mode
+from affectgpt.files import digest_of, new_file_mode, parse_json
 
 LOG_SUFFIX = ".answers.jsonl"
 
@@ -140,3 +141,48 @@ class AnswerLog:
                 others.add((run, row["key"]))
         self.num_others = len(others)
         return known
+
+
+def outcome_beside(predictions: Path) -> tuple[dict[str, str], dict[str, str]] | None:
+    """What failed and what was refused, from the log that lies beside a file of labels or sentiments.
+
+    The log's last run counts, whose labels the file holds.
+
+    Args:
+        predictions: Such as ``NAME-openset.npz``, beside ``NAME.answers.jsonl``.
+
+    Returns:
+        Sample name to reason, of failures and of refusals; ``None`` where no log lies beside the file.
+
+    Raises:
+        DataError: If the log cannot be read.
+    """
+    stem = re.sub(r"-openset(-sentiment)?$", "", predictions.stem)
+    log = predictions.with_name(f"{stem}{LOG_SUFFIX}")
+    if not log.is_file():
+        return None
+    failed: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    last = None
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith("\n"):
+                    break  # a kill cut it off
+                row = parse_json(line, f"{log}, line {number}")
+                if not isinstance(row, dict):
+                    raise DataError(f"{log}, line {number} is no line of an answer log; move the file away")
+                if row.get("run") != last:
+                    failed, refused, last = {}, {}, row.get("run")
+                key = str(row.get("key"))
+                if "key" not in row:
+                    continue
+                failed.pop(key, None)
+                refused.pop(key, None)
+                if "error" in row:
+                    failed[key] = str(row["error"])
+                elif row.get("kind") == "refused":
+                    refused[key] = str(row.get("reason"))
+    except OSError as error:
+        raise DataError(f"{log} cannot be read: {error.strerror}") from error
+    return failed, refused

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from affectgpt.bench.answer_log import outcome_beside
 from affectgpt.bench.answerers.answer_settings import AnswerSettings
 from affectgpt.bench.answerers.base import Answerer
 from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer, name_of
@@ -122,6 +123,9 @@ class Benchmark:
                 tell(f"scoring {candidate.test_set.title}: {candidate.path}")
             result = self._score(candidate, found[candidate.test_set.name], self.column)
             result = replace(result, passed_over={str(path): why for path, why in search.passed_over.items()})
+            outcome = outcome_beside(candidate.path)
+            if outcome is not None:
+                result = replace(result, failed_answers=outcome[0], refused_answers=outcome[1] or None)
             groups.setdefault((candidate.system, candidate.test_set.name), {})[candidate.checkpoint] = result
         return self._selected(groups)
 

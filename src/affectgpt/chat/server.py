@@ -128,7 +128,7 @@ class ServerModel(ChatModel):
         return self._run(prompts, sampling, forgiving=True)
 
     def _run(self, prompts: Iterable[Prompt], sampling: Sampling, *, forgiving: bool) -> Iterator[tuple[int, Reply]]:
-        stop = threading.Event()
+        stop, reached = threading.Event(), threading.Event()
 
         def reply_to(prompt: Prompt) -> Reply | None:
             # After a failure, waiting requests would fail as well; those under way are paid for, so their answers are
@@ -136,11 +136,16 @@ class ServerModel(ChatModel):
             if stop.is_set():
                 return None
             try:
-                return self._reply(client, prompt, sampling, stop)
+                reply = self._reply(client, prompt, sampling, stop)
+                reached.set()
+                return reply
             except _StoppedError:
                 return None
             except Exception as error:
-                if forgiving and isinstance(error, _NoAnswerError | PromptRefusedError):
+                # a server that nobody has reached yet will not be there for the next prompt either
+                never_there = isinstance(error, _NoAnswerError) and error.unreachable and not reached.is_set()
+                if forgiving and isinstance(error, _NoAnswerError | PromptRefusedError) and not never_there:
+                    reached.set()
                     return _failed(error)
                 stop.set()
                 raise
@@ -202,8 +207,9 @@ class ServerModel(ChatModel):
         except TryAgainError as error:
             raise _NoAnswerError(
                 f"{self.base_url} gave no answer in {self.num_retries + 1} tries; the last error was: {error}. Earlier "
-                "answers are in the cache: run again to continue from there",
-                f"no answer in {self.num_retries + 1} tries; the last time: {error}",
+                "answers are kept: run again to continue from there",
+                f"no answer in {self.num_retries + 1} tries; the last error was: {error}",
+                unreachable=isinstance(error.__cause__, httpx2.ConnectError),
             ) from error
 
     def _attempt(
@@ -268,11 +274,12 @@ class _NoAnswerError(DataError):
     Args:
         message: For a run that this ends.
         reason: For a run that goes on, as the reason of one sample.
+        unreachable: Whether nobody listens at the address.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, unreachable: bool) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.unreachable = reason, unreachable
 
 
 class _StoppedError(Exception):

@@ -70,9 +70,9 @@ def _draw_cell(axes: Any, cell: Cell, at: float, color: str) -> None:
     if cell.honest_low is not None and cell.honest_high is not None:
         axes.plot([100 * cell.honest_low, 100 * cell.honest_high], [at, at], color=color, linewidth=2.2)
     if cell.honest is not None:
-        axes.plot([100 * cell.honest], [at], "o", color=color, markersize=7)
+        axes.plot([100 * cell.honest], [at], "o", color=color, markersize=7, clip_on=False)
     if cell.optimistic and cell.score is not None:
-        axes.plot([100 * cell.score], [at], "o", color=color, markersize=7, markerfacecolor="none")
+        axes.plot([100 * cell.score], [at], "o", color=color, markersize=7, markerfacecolor="none", clip_on=False)
 
 
 def draw_classes(classes: Sequence[ClassFigures], figure_name: str, title: str) -> bytes:

@@ -17,6 +17,9 @@ def how_made(one: SystemResult) -> list[str]:
     if one.selection is not None:
         choice = f"checkpoint {one.selection.chosen}, {RULES[one.selection.rule]}"
         phrases.append(f"{choice}: these figures are optimistic" if one.selection.optimistic else choice)
+    if one.repeats is not None:
+        listed = ", ".join(map(percent, one.repeats.scores))
+        phrases.append(f"all figures are of the first of {len(one.repeats.scores)} runs ({listed})")
     phrases.append(f"mode {result.mode}")
     if result.metric != "weighted_f1":
         phrases.append(f"wheel {result.wheel}")

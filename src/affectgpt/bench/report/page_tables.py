@@ -29,7 +29,7 @@ def main_table(report: Report) -> str:
     lines = {(line.system, line.inputs): _published_row(line, sets) for line in report.published}
     near = "".join(lines.pop(name) for name in NEAR if name in lines)
     rest, number = "".join(lines.values()), len(lines)
-    hint = SIDEWAYS if len(sets) > 2 else ""
+    hint = SIDEWAYS if len(sets) > 1 else ""
     return (
         f'{hint}<div class="scroll"><table class="scores">{head}<tbody>{own}{near}</tbody></table></div>'
         f'<details><summary>{number} more published rows</summary><div class="scroll"><table class="scores">{head}'
