@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import torch
 
-from affectgpt.datamodules.questions import Task, check_task
+from affectgpt.datamodules.questions import OUTSIDE_TRAINING, Task, check_task
 from affectgpt.datamodules.stream_loader import QuestionStream, StreamLoader
 from affectgpt.errors import ConfigError
 from affectgpt.media.profile import MediaProfile
@@ -52,6 +52,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         media: How clips are decoded: a ``MediaProfile`` by name or as plain JSON.
         style: Prompt style of questions and answers, the same as the model's (``official`` or ``brief``).
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both at random; elsewhere the labels.
+            ``"preference"``: which of a pair of descriptions fits better, in training in a random order;
+            ``"preference_swapped"``: the same with each in the other's place.
         seed: Seed of order and questions.
         drop_last: Whether to leave out an incomplete last training batch.
         bad_sample_budget: Part of the training samples that may be bad. Up to it they are logged, written into
@@ -238,7 +240,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
 
     def _loader(self, stage: str) -> StreamLoader:
         train = stage == "train"
-        task: Task = "labels" if self.task == "hybrid" and not train else self.task
+        task: Task = self.task if train else OUTSIDE_TRAINING.get(self.task, self.task)
         return StreamLoader(
             QuestionStream(
                 self._stream(stage), task, answered=stage != "predict", style=self.style, check=self._check(stage)

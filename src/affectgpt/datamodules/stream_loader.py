@@ -11,7 +11,13 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from affectgpt.datamodules.questions import Task, question_and_answer, question_for
+from affectgpt.datamodules.questions import (
+    Task,
+    is_preference,
+    preference_question,
+    question_and_answer,
+    question_for,
+)
 from affectgpt.datamodules.worker_watch import WorkerDiedError, WorkerWatch
 from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.manifests.record import SampleError
@@ -80,12 +86,12 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         """A clip with its question."""
         if isinstance(clip, BadSample):
             return clip
-        if not self.answered:
-            return clip, question_for("description" if self.task == "description" else "labels", self.style), None
         draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
         # the draw does not change if the set is mixed with others, or moved
         name = self.clips.name_in_set(address, clip)
         try:
+            if not self.answered:
+                return clip, self._question_alone(clip, name, **draw), None
             question, answer = question_and_answer(self.task, clip, **draw, style=self.style, name=name)
             if self.check is not None:
                 self.check(clip, question, answer)
@@ -94,6 +100,12 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         except AffectGPTError as error:
             return self.clips.bad(address, clip.key, SampleError(clip.key, "ask", "does_not_fit", str(error)))
         return clip, question, answer
+
+    def _question_alone(self, clip: Clip, name: str, **draw: int) -> str:
+        """The question of a clip that is to be answered; only one about its descriptions depends on the clip."""
+        if is_preference(self.task):
+            return preference_question(self.task, clip, **draw, style=self.style, name=name)[0]
+        return question_for("description" if self.task == "description" else "labels", self.style)
 
 
 def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[ClipQuestion | BadSample]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from affectgpt.errors import ConfigError
 from affectgpt.model.answer import answer_batch
+from affectgpt.model.preference_scores import StagePreferences, preference_targets
 from affectgpt.model.scores import StageScores
 from affectgpt.training.step_loss import DataRanks, LossMean, mean_of, scale_gradients
 from affectgpt.types import Batch
@@ -57,6 +58,7 @@ class Steps:
         self.scores = StageScores(wheel, may_read=may_read)
         self._examples: list[dict[str, Any]] = []
         self.seen = Seen()
+        self.preferences = StagePreferences()
 
     def train(self, model: Any, batch: Batch) -> Tensor:
         """What the backward pass of a batch begins from.
@@ -114,20 +116,25 @@ class Steps:
             self._stage_losses[stage].add(out.sample_losses, out.sample_tokens)
         asked = [question == model.style.label_question for question in batch.questions]
         gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
-        if any(gold) or model.network.is_sharded:  # sharded ranks write together, or not at all
+        preferred = preference_targets(batch, model.style)
+        # sharded ranks write together, or not at all
+        if any(gold) or any(preferred) or model.network.is_sharded:
             answers, gold = answer_batch(model, batch), gold or [()] * len(batch)
             self.scores.add(stage, answers, gold, model.device)
-            for answer, labels in zip(answers, gold, strict=False):
+            self.preferences.add(stage, answers, preferred, model.device)
+            for answer, labels, better in zip(answers, gold, preferred, strict=False):
                 if len(self._examples) < NUM_EXAMPLES:
-                    self._examples.append({"key": answer.key, "labels": list(labels), "answer": answer.text})
+                    true = list(labels) or ([better] if better else [])
+                    self._examples.append({"key": answer.key, "labels": true, "answer": answer.text})
 
     def finish(self, model: Any, stage: str) -> None:
         """Log the loss and the scores of a stage over all ranks; the stage starts afresh."""
         sums = self._stage_losses[stage].take(model.device, DataRanks.of(model))
         if sums[1] > 0:
             model.log(f"{stage}/loss", mean_of(sums), prog_bar=True)
-        for name, value in self.scores.take(stage, model.device).items():
-            model.log(f"{stage}/{name}", value.float(), prog_bar=name == "f1")
+        for scores in (self.scores, self.preferences):
+            for name, value in scores.take(stage, model.device).items():
+                model.log(f"{stage}/{name}", value.float(), prog_bar=name in ("f1", "preference_f1"))
         examples, self._examples = self._examples, []
         if not model.trainer.sanity_checking:
             write_examples(model.trainer, stage, examples)
