@@ -13,13 +13,13 @@ import pytest
 
 from affectgpt.bench import read_predictions, vote, write_openset
 from affectgpt.bench.voting import RULES, Constants, fit_constants, put_near_words, score_systems
-from affectgpt.bench.voting.ballots import read_ballots
+from affectgpt.bench.voting.ballots import _Words, read_ballots
 from affectgpt.bench.voting.constant_answer import best_constant_answer
 from affectgpt.bench.voting.fitting import GRID, load_constants
 from affectgpt.bench.voting.near_words import read_table
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.metrics import EmotionWheel
+from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.metrics.functional import emotion_wheel_score
 
 WHEEL = EmotionWheel.builtin()
@@ -157,6 +157,29 @@ def test_whole_answers_vote_with_the_labels_in_them(tmp_path: Path) -> None:
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.jsonl").write_text(json.dumps({"key": "clip", "text": text}) + "\n", "utf-8")
     assert vote([tmp_path / "0.jsonl", tmp_path / "1.jsonl"]).answers == {"clip": ["happy", "proud"]}
+
+
+def test_lists_that_are_read_word_by_word_are_read_as_whole_ones() -> None:
+    draw = random.Random(2)
+    pieces = [
+        "happy",
+        "Sad",
+        "ill at ease",
+        " proud ",
+        "",
+        "None",
+        "calm and kind",
+        "happy",
+        "self-assured",
+        "mood is low",
+    ]
+    words = _Words()
+    for _ in range(300):
+        labels = draw.choices(pieces, k=draw.randint(0, 5))
+        for value in (labels, f"[{','.join(labels)}]", f"[{', '.join(labels)}]", ", ".join(labels), str(labels)):
+            found = words.of_answer(value)
+            numbers = {number: word for word, number in words.numbers.items()}
+            assert [numbers[number] for number in found] == parse_labels(value), value
 
 
 def test_systems_of_one_file_name_are_told_apart(tmp_path: Path) -> None:

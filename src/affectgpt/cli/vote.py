@@ -70,7 +70,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             _show_scores(scores)
         say(f"wrote {shown(path)} and {shown(beside)}")
     if args.report is not None:
-        say(f"wrote {shown(_report(args, found, path, wheel))}", err=args.json)
+        assert scores is not None
+        say(f"wrote {shown(_report(args, found, path, wheel, scores))}", err=args.json)
     return 0
 
 
@@ -173,21 +174,36 @@ def _score(args: argparse.Namespace, found: Vote, path: Path, wheel: EmotionWhee
     return score_systems(files, path, args.gold, args.dataset, wheel, args.mode, **options)
 
 
-def _report(args: argparse.Namespace, found: Vote, path: Path, wheel: EmotionWheel) -> Path:
-    """The report of the benchmark with every system and the vote, each compared with the first system."""
-    from affectgpt.bench import SystemResult, score, write_report
+def _report(args: argparse.Namespace, found: Vote, path: Path, wheel: EmotionWheel, scores: SystemScores) -> Path:
+    """The report of the benchmark with the vote and every system, each compared with the best single one."""
+    from affectgpt.bench import SystemResult, compare, score, write_report
 
-    files = [(one["name"], one["file"], args.column) for one in found.record["systems"]]
-    options: dict[str, Any] = {"gold_column": args.gold_column, "extractor": args.extractor}
-    results = [
-        SystemResult(
-            score(args.dataset, file, args.gold, wheel, args.mode, column=column, **options),
-            name,
-            predictions=str(file),
+    files = {one["name"]: (one["file"], args.column) for one in found.record["systems"]} | {"vote": (path, None)}
+    options: dict[str, Any] = {"wheel": wheel, "mode": args.mode, "extractor": args.extractor}
+    options["gold_column"] = args.gold_column
+    results = []
+    for one in sorted(scores.systems, key=lambda one: not one.is_vote):
+        file, column = files[one.name]
+        comparison = None
+        if one.name != scores.best:
+            best, best_column = files[scores.best]
+            columns = {"column_a": column, "column_b": best_column}
+            comparison = compare(args.dataset, file, best, args.gold, **columns, **options)
+        notes = [
+            f"{one.words_per_clip:.2f} words a clip; the best constant answer of as many words scores "
+            f"{100 * one.constant_score:.2f} ({', '.join(one.constant)})",
+            *(warning for warning in scores.warnings if warning.startswith(f"{one.name} ")),
+        ]
+        results.append(
+            SystemResult(
+                score(args.dataset, file, args.gold, column=column, **options),
+                one.name,
+                predictions=str(file),
+                data={"notes": notes},
+                comparison=comparison,
+            )
         )
-        for name, file, column in [("vote", path, None), *files]
-    ]
-    return write_report(results, args.report, f"A vote of {len(files)} systems")
+    return write_report(results, args.report, f"A vote of {len(files) - 1} systems")
 
 
 def _show(found: Vote) -> None:
@@ -198,7 +214,7 @@ def _show(found: Vote) -> None:
     say(f"{record['rule']} over {len(record['systems'])} systems, {record['samples']} samples; {numbers}{origin}")
     for one in record["systems"]:
         gaps = [f"{one[kind]} {kind}" for kind in ("missing", "empty") if one[kind]]
-        say(f"  {shown(one['name']):<32} {one['words_per_clip']:5.2f} words a clip  {', '.join(gaps)}")
+        say(f"  {shown(one['name']):<32} {one['words_per_clip']:5.2f} words a clip  {', '.join(gaps)}".rstrip())
     empty = f", {record['empty']} samples without a word" if record["empty"] else ""
     say(f"  {'vote':<32} {record['words_per_clip']:5.2f} words a clip{empty}")
     near = record["near_words"]

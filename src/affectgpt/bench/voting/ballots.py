@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from affectgpt.metrics.labels import parse_labels
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 50
 
 Ints = npt.NDArray[np.int32]
+
+# A list whose words can be read one by one: nothing in it spans a comma but a sentence, which needs one of these words.
+_PLAIN_LIST = re.compile(r"\[[A-Za-z ,-]*\]")
+_SENTENCE = re.compile("emotion|feeling|mood", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +63,37 @@ class Ballots:
     near_words: Mapping[str, Any] | None = None
 
 
-@dataclass
 class _Words:
-    """Numbers words in the order in which they are met."""
+    """Numbers words in the order in which they are met; what was read once is not read again."""
 
-    numbers: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self._read: dict[str, list[int]] = {}
 
-    def number(self, word: str) -> int:
+    def of_answer(self, value: Any) -> list[int]:
+        """The numbers of an answer's words, each once, as ``parse_labels`` reads them."""
+        if type(value) is list and {str}.issuperset(map(type, value)):
+            return self._of_texts(value)
+        if not isinstance(value, str):
+            return [self._number(label) for label in parse_labels(value, mode="strict")]
+        if _PLAIN_LIST.fullmatch(value) and not _SENTENCE.search(value):
+            return self._of_texts(value[1:-1].split(","))
+        return self._of_text(value, is_answer=True)
+
+    def _of_texts(self, texts: Iterable[str]) -> list[int]:
+        """The words of texts that are read one by one."""
+        return list(dict.fromkeys(number for text in texts for number in self._of_text(text)))
+
+    def _of_text(self, text: str, *, is_answer: bool = False) -> list[int]:
+        found = self._read.get(text)
+        if found is None:
+            value: Any = text
+            if is_answer and (reply := read_answer(text)).is_wrapped:
+                value = reply.text if reply.items is None else list(reply.items)
+            found = self._read[text] = [self._number(label) for label in parse_labels(value, mode="strict")]
+        return found
+
+    def _number(self, word: str) -> int:
         return self.numbers.setdefault(word, len(self.numbers))
 
 
@@ -134,8 +163,7 @@ def _read(
                 f"{answers.source}: {len(strangers)} names are not in the list of samples: {first_few(strangers)}"
             )
     numbers = np.fromiter((places.setdefault(n, len(places)) for n in answers.values), np.int32, len(answers.values))
-    known: dict[Any, list[int]] = {}
-    lists = [_numbered(value, known, words) for value in _labels(answers, extractor)]
+    lists = [words.of_answer(value) for value in _labels(answers, extractor)]
     sizes = np.fromiter(map(len, lists), np.int64, len(lists))
     flat = np.fromiter((word for one in lists for word in one), np.int32, int(sizes.sum()))
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -159,18 +187,6 @@ def _labels(answers: Answers, extractor: LabelExtractor) -> Iterable[Any]:
         return answers.values.values()
     texts = [value if isinstance(value, str) else "" for value in answers.values.values()]
     return extractor.extract(texts)
-
-
-def _numbered(value: Any, known: dict[Any, list[int]], words: _Words) -> list[int]:
-    """The numbers of an answer's words; answers repeat, and are read once."""
-    key = tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else value
-    if not isinstance(key, (str, tuple, type(None))):
-        key = repr(value)
-    if key not in known:
-        if isinstance(value, str) and (reply := read_answer(value)).is_wrapped:
-            value = reply.text if reply.items is None else list(reply.items)
-        known[key] = [words.number(label) for label in parse_labels(value, mode="strict")]
-    return known[key]
 
 
 def _ballot(read: dict[str, Any], renumbered: Ints, num_samples: int) -> Ballot:

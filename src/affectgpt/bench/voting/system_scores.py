@@ -222,7 +222,7 @@ def _warnings(systems: Sequence[SystemScore], best: SystemScore) -> tuple[str, .
                 f"answer {', '.join(one.constant)!r} scores {100 * one.constant_score:.2f} without seeing a clip"
             )
         if one.gain.low <= 0:
-            found.append(f"the gain of {one.name} over {best.name} may be chance: its interval holds 0")
+            found.append(f"{one.name} may be ahead of {best.name} by chance: the interval of its gain holds 0")
     found += [
         f"{one.name} scores no more than a constant answer of the same length ({100 * one.constant_score:.2f})"
         for one in systems
