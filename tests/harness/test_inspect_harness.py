@@ -10,8 +10,10 @@ import pytest
 from affectgpt.bench import score
 from affectgpt.datamodules.unibench import read_set
 from affectgpt.harness.clusters import cluster_of
+from clipmaker import make_clip
 from examfiles import SETS, is_same, make_exam, write_predictions
 from harnessenv import environment, offer, run
+from setmaker import gold_value, make_processed
 
 HERE = Path(__file__).parent
 REQUIREMENTS = ("inspect-ai>=0.3.240,<0.4",)
@@ -76,6 +78,48 @@ def test_inspect_gives_the_figures_of_score(programs, tmp_path):
     assert figures["mean_strict"] == sum(means["strict"]) / len(SETS)
 
 
+@pytest.mark.slow
+def test_frames_and_sound_are_decoded_and_a_broken_clip_has_an_empty_answer(programs, tmp_path):
+    folder, names = make_processed(tmp_path / "data", "iemocap", 5)
+    for number, name in enumerate(names):
+        clip = make_clip(0.4, shade=40 * (number + 1), audio=number != 2)
+        (folder / "subvideo-tgt" / f"{name}.avi").write_bytes(clip[:90] if number == 3 else clip)
+    answers = {str(40 * (number + 1)): [gold_value("iemocap", number)] for number in range(5)}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    offer(tmp_path / "offered", "inspect_ai", "scripted", "scripted_inspect", HERE / "scripted_inspect.py")
+    command = [
+        f"{programs}/inspect",
+        "eval",
+        "affectgpt/mer_unibench",
+        "--model",
+        "scripted/any",
+        "--log-format",
+        "json",
+    ]
+    command += ["-T", f"data={tmp_path / 'data'}", "-T", "allow_partial=true", "-T", "modalities=frames,audio"]
+    command += ["--display", "none", "--log-dir", str(tmp_path / "logs"), "--max-connections", "1", "--no-log-images"]
+    asked_file = tmp_path / "asked.jsonl"
+    run(command, tmp_path, SCRIPTED_ANSWERS=str(tmp_path / "answers.json"), SCRIPTED_ASKED=str(asked_file))
+    log = json.loads(next((tmp_path / "logs").glob("*.json")).read_text("utf-8"))
+    assert log["status"] == "success", log["error"]["message"]
+    asked = {one["clip"]: one for one in map(json.loads, asked_file.read_text("utf-8").splitlines())}
+    assert sorted(asked) == ["120", "200", "40", "80"]  # all but the clip that is cut
+    assert {one["pictures"] for one in asked.values()} == {8}
+    assert {shade: one["rates"] for shade, one in asked.items()} == {
+        "40": [16000],
+        "80": [16000],
+        "120": [],
+        "200": [16000],
+    }
+    assert "Subtitle" not in asked["40"]["text"]
+    figures = {name: one["value"] for name, one in log["results"]["scores"][0]["metrics"].items()}
+    assert figures["iemocap_clips"] == 5
+    assert figures["iemocap_unreadable"] == 1
+    assert figures["iemocap_hit_rate_strict"] == pytest.approx(4 / 5)
+    sample = next(one for one in log["samples"] if one["id"].endswith(names[3]))
+    assert "is not a video, sound or picture" in sample["scores"]["unibench_answer"]["explanation"]
+
+
 WRONG = """
 import json, sys
 from affectgpt.errors import AffectGPTError
@@ -96,8 +140,7 @@ def test_inspect_says_what_is_wrong_with_the_data(programs, tmp_path):
         ({}, "no data: name the folders of the test sets"),
         (data, "is not the published test split: 24 samples"),
         ({**data, "extractor": "llm"}, "affectgpt score --extractor llm"),
-        ({**data, "modalities": "smell"}, "modalities are video, audio, text"),
-        ({**data, "modalities": "audio", "allow_partial": True}, "clip 'test_dia0_utt0' has no audio file"),
+        ({**data, "modalities": "smell"}, "modalities are video, frames, audio, text"),
     )
     told = run([f"{programs}/python", "-c", WRONG, json.dumps([args for args, _ in cases])], tmp_path)
     for line, (_, expected) in zip(told.splitlines(), cases, strict=True):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import sysconfig
 from pathlib import Path
 
+import lightning
 import pytest
+import torch
 
+from affectgpt import AffectGPT
 from affectgpt.bench import score
 from affectgpt.datamodules.unibench import read_set
+from affectgpt.harness import Grading, read_items, write_lmms_folder
 from affectgpt.harness.clusters import cluster_of
+from clipmaker import make_clip
 from examfiles import SETS, is_same, make_exam, write_predictions
 from harnessenv import environment, offer, run
+from setmaker import make_processed
 
 HERE = Path(__file__).parent
 REQUIREMENTS = ("lmms-eval==0.7.3", "filelock<4")  # it reaches into what filelock 4 has no more
@@ -75,3 +82,46 @@ def test_lmms_eval_gives_the_figures_of_score(programs, tmp_path):
     group = results["mer_unibench"]
     assert group["score,none"] == pytest.approx(sum(means["official"]) / len(SETS), rel=1e-15)
     assert group["score_strict,none"] == pytest.approx(sum(means["strict"]) / len(SETS), rel=1e-15)
+
+
+TINY = {
+    "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
+    "llm": "tiny",
+    "media": {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32},
+    "max_new_tokens": 5,
+}
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_ours_answers_the_tasks_of_lmms_eval(programs, tmp_path):
+    folder, names = make_processed(tmp_path / "data", "meld", 5)
+    for number, name in enumerate(names):
+        clip = make_clip(0.3, shade=40 * number + 20, audio=number != 2)
+        (folder / "subvideo" / f"{name}.mp4").write_bytes(clip[:90] if number == 3 else clip)
+    torch.manual_seed(5)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = lightning.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **quiet)
+    trainer.strategy.connect(AffectGPT.from_config(TINY))
+    trainer.save_checkpoint(tmp_path / "tiny.ckpt")
+    items = read_items([tmp_path / "data"], allow_partial=True)
+    tasks = write_lmms_folder(items, Grading(), out=tmp_path / "tasks")
+    # pip install affectgpt brings a newer PyAV than lmms-eval's own, which the other test runs with
+    (tmp_path / "offered").mkdir()
+    for found in Path(sysconfig.get_path("purelib")).glob("av*"):
+        (tmp_path / "offered" / found.name).symlink_to(found)
+    command = [f"{programs}/python", "-m", "lmms_eval", "--model", "affectgpt", "--tasks", "mer_unibench_meld"]
+    command += ["--model_args", f"checkpoint={tmp_path / 'tiny.ckpt'},device=cpu", "--include_path", str(tasks)]
+    command += ["--output_path", str(tmp_path / "out"), "--log_samples"]
+    told = run(command, tmp_path, HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="1")
+    written = list((tmp_path / "out").rglob("*samples_mer_unibench_meld.jsonl"))
+    assert len(written) == 1, told[-3000:]
+    rows = [json.loads(line) for line in written[0].read_text("utf-8").splitlines()]
+    found = {row["doc"]["name"]: row["filtered_resps"] for row in rows}
+    model = AffectGPT.load(tmp_path / "tiny.ckpt")
+    for item in items["meld"]:
+        (text,) = found[item.name] if isinstance(found[item.name], list) else [found[item.name]]
+        if item.name == names[3]:
+            assert text == ""  # the clip cannot be read
+        else:
+            assert text == model.predict(item.video, question=item.question).text.strip()
+    assert any(text for text in found.values())

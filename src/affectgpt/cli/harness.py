@@ -22,7 +22,7 @@ Inspect finds the task through the installed package; nothing needs to be writte
   export {variable}=/data/unibench
   inspect eval affectgpt/mer_unibench --model google/gemini-2.5-pro --no-log-images
 
-Arguments of the task, each with -T: data, sets=meld,sims  modalities=video,text  wheel=official
+Arguments of the task, each with -T: data, sets=meld,sims  modalities=frames,audio,text  wheel=official
 extractor=lexicon|template  sentiment=lexicon|wheel  allow_partial=true"""
 
 LMMS = """\

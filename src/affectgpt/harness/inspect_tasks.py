@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser, Content, ContentAudio, ContentText, ContentVideo, GenerateConfig
+from inspect_ai.model import ChatMessageUser, Content, ContentText, ContentVideo, GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import TaskState, generate
 
@@ -18,10 +18,10 @@ from affectgpt.datamodules.unibench.sets import TEST_SETS, get_test_set
 from affectgpt.errors import ConfigError
 from affectgpt.harness.exam import DATA_VARIABLE, Item, read_items
 from affectgpt.harness.grading import GradedItem, Grading, grade, grade_one
+from affectgpt.harness.inspect_media import UNREADABLE, show_media
 
-MODALITIES = ("video", "audio", "text")
+MODALITIES = ("video", "frames", "audio", "text")
 _VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mpeg": "mpeg", ".mpg": "mpeg"}
-_AUDIO_FORMATS = {".wav": "wav", ".mp3": "mp3"}
 
 
 @task
@@ -40,7 +40,7 @@ def mer_unibench(
         data: Folders of the test sets; by default those that the variable ``AFFECTGPT_UNIBENCH`` names.
         sets: Names of the sets; by default all that are found.
         modalities: What the model is shown of a clip: ``video`` (the file, with its sound for models that hear it),
-            ``audio`` (the sound file of the authors' copies), ``text`` (the spoken words).
+            ``frames`` (eight of its pictures), ``audio`` (its sound as a WAV file), ``text`` (the spoken words).
         wheel: ``builtin``, ``official`` or the folder of the official tables.
         extractor: What reads labels out of answers: ``lexicon`` or ``template``.
         sentiment: What reads sentiments off labels: ``lexicon`` or ``wheel``.
@@ -57,7 +57,7 @@ def mer_unibench(
     samples = [_sample(item, shown) for listed in items.values() for item in listed]
     return Task(
         dataset=MemoryDataset(samples, name="mer_unibench"),
-        solver=generate(),
+        solver=[show_media(shown), generate()] if {"frames", "audio"} & {*shown} else generate(),
         scorer=unibench_answer(wheel, extractor, sentiment),
         metrics=[unibench_figures(wheel, extractor, sentiment)],
         # as affectgpt bench answers: the likeliest answer; --temperature 1 --top-p 0.9 is the published sampling
@@ -80,7 +80,9 @@ def unibench_answer(wheel: str, extractor: str, sentiment: str) -> Scorer:
         answer = state.output.completion
         item = _graded(str(state.sample_id), state.metadata, answer)
         labels, value = grade_one(item, grading)
-        return Score(value=value, answer=answer, explanation=f"labels {labels}, gold {item.gold!r}")
+        unreadable = state.metadata.get(UNREADABLE)
+        told = f"no answer: {unreadable}" if unreadable else f"labels {labels}, gold {item.gold!r}"
+        return Score(value=value, answer=answer, explanation=told, metadata={UNREADABLE: bool(unreadable)})
 
     return one
 
@@ -95,10 +97,13 @@ def unibench_figures(wheel: str, extractor: str, sentiment: str) -> Metric:
 
     def figures(scores: list[SampleScore]) -> dict[str, float]:
         results = [_score_epoch(epoch, grading) for epoch in _epochs(scores)]
+        unreadable = Counter(str(one.sample_id).partition("/")[0] for one in scores if _is_unreadable(one))
         names = [name for name in TEST_SETS if any(name in found for found in results)]
         named: dict[str, float] = {}
         for name in names:
             named |= _set_figures(name, [found[name] for found in results if name in found])
+            if unreadable[name]:
+                named[f"{name}_unreadable"] = unreadable[name] / len(results)
         for suffix in ("", "_strict"):
             mean = mean_of(named[f"{name}_{get_test_set(name).metric}{suffix}"] for name in names)
             named[f"mean{suffix}"] = float("nan") if mean is None else mean
@@ -148,6 +153,10 @@ def _score_epoch(scores: Sequence[SampleScore], grading: Grading) -> dict[str, S
     return {name: grade(items, grading) for name, items in by_set.items()}
 
 
+def _is_unreadable(one: SampleScore) -> bool:
+    return bool((one.score.metadata or {}).get(UNREADABLE))
+
+
 def _graded(sample_id: str, metadata: dict[str, object], answer: str | None) -> GradedItem:
     set_name, _, name = sample_id.partition("/")
     gold = metadata["gold"]
@@ -163,32 +172,30 @@ def _sample(item: Item, modalities: Sequence[str]) -> Sample:
     """
     contents: list[Content] = []
     if "video" in modalities:
-        path, kind = _file(item, item.video, _VIDEO_FORMATS, "video")
+        path, kind = _video_of(item)
         contents.append(ContentVideo(video=path, format=kind))
-    if "audio" in modalities:
-        path, kind = _file(item, item.audio, _AUDIO_FORMATS, "audio")
-        contents.append(ContentAudio(audio=path, format=kind))
     contents.append(ContentText(text=item.question))
+    files = {name: "" if path is None else str(path) for name, path in (("video", item.video), ("audio", item.audio))}
     return Sample(
         input=[ChatMessageUser(content=contents)],
         target=str(item.gold),
         id=f"{item.set_name}/{item.name}",
-        metadata={"set": item.set_name, "gold": item.gold, "cluster": item.cluster or ""},
+        metadata={"set": item.set_name, "gold": item.gold, "cluster": item.cluster or "", **files},
     )
 
 
-def _file(item: Item, path: object, formats: dict[str, str], modality: str) -> tuple[str, str]:
-    from pathlib import Path
-
-    if not isinstance(path, Path):
+def _video_of(item: Item) -> tuple[str, str]:
+    if item.video is None:
         raise ConfigError(
-            f"{item.set_name}, clip {item.name!r} has no {modality} file; leave {modality} out of modalities, or name "
-            "other sets"
+            f"{item.set_name}, clip {item.name!r} has no video file; leave video out of modalities, or name other sets"
         )
-    kind = formats.get(path.suffix.lower())
+    kind = _VIDEO_FORMATS.get(item.video.suffix.lower())
     if kind is None:
-        raise ConfigError(f"{path}: models are given {modality} as {', '.join(formats)}; convert the files of this set")
-    return str(path.resolve()), kind
+        raise ConfigError(
+            f"{item.video}: models are given video as {', '.join(_VIDEO_FORMATS)}; show them frames,audio instead of "
+            "video, or convert the files of this set"
+        )
+    return str(item.video.resolve()), kind
 
 
 def _modalities(names: Sequence[str]) -> list[str]:

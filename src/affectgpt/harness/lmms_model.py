@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-import wave
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from affectgpt.errors import AffectGPTError, ConfigError, DataError
 
 _LOG = logging.getLogger(__name__)
+OLDEST_PYAV = 17
 AUDIO_SUFFIXES = (".wav", ".mp3", ".flac", ".m4a", ".ogg", ".aac", ".opus")
 
 
@@ -33,6 +34,7 @@ class AffectGPTModel(lmms):
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
+        ConfigError: If the PyAV that lmms-eval asks for is installed, which is too old to read media for the model.
     """
 
     def __init__(
@@ -49,6 +51,12 @@ class AffectGPTModel(lmms):
         import torch
 
         from affectgpt.model import AffectGPT
+
+        if int(metadata.version("av").partition(".")[0]) < OLDEST_PYAV:
+            raise ConfigError(
+                f"PyAV {metadata.version('av')} is installed, but affectgpt reads media with {OLDEST_PYAV} or later: "
+                f"pip install 'av>={OLDEST_PYAV},<20'; lmms-eval asks for an older one, and runs with this one"
+            )
 
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model = AffectGPT.load(checkpoint, allow_import=allow_import).to(chosen)
@@ -153,12 +161,9 @@ def cut_at(text: str, ends: Sequence[str]) -> str:
 
 
 def _wav(samples: np.ndarray[Any, Any], rate: int) -> bytes:
-    """A waveform, float ``[N]`` or ``[C, N]`` in [-1, 1], as a wav file of one channel and 16 bits."""
-    mono = samples.mean(0) if samples.ndim > 1 else samples
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes((np.clip(mono, -1, 1) * 32767).astype("<i2").tobytes())
-    return file.getvalue()
+    """A waveform, float ``[N]`` or ``[C, N]`` in [-1, 1], as a mono WAV file."""
+    import torch
+
+    from affectgpt.media.sound.write_wav import write_wav
+
+    return write_wav(torch.from_numpy(samples.mean(0) if samples.ndim > 1 else samples).float(), rate)
