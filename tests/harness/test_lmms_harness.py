@@ -116,7 +116,7 @@ def test_a_checkpoint_of_ours_answers_the_tasks_of_lmms_eval(programs, tmp_path)
     written = list((tmp_path / "out").rglob("*samples_mer_unibench_meld.jsonl"))
     assert len(written) == 1, told[-3000:]
     rows = [json.loads(line) for line in written[0].read_text("utf-8").splitlines()]
-    found = {row["doc"]["name"]: row["filtered_resps"] for row in rows}
+    found = {row["score"]["name"]: row["filtered_resps"] for row in rows}
     model = AffectGPT.load(tmp_path / "tiny.ckpt")
     for item in items["meld"]:
         (text,) = found[item.name] if isinstance(found[item.name], list) else [found[item.name]]

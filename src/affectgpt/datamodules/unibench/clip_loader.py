@@ -14,6 +14,7 @@ from affectgpt.datamodules.collate import collate
 from affectgpt.datamodules.unibench.samples import BenchSample, BenchSet
 from affectgpt.errors import DataError
 from affectgpt.media.clip import load_clip
+from affectgpt.media.decode.container import is_endless
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.face_arrays import read_faces
 from affectgpt.media.isolation import map_in_order
@@ -109,6 +110,8 @@ class BenchClips(Dataset[Clip | Unreadable]):
         if "face" not in self.profile.sources:
             return None
         if sample.faces is not None:
+            if is_endless(sample.faces):
+                raise DataError(f"clip {sample.key!r}: {str(sample.faces)!r} is a pipe or a device, and no face crops")
             return read_faces(sample.faces.read_bytes(), sample.key)
         if self._detector is None and self.face_detector is not None:
             self._detector = FACE_DETECTORS.build(self.face_detector)  # once in each worker

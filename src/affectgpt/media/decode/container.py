@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,8 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
         MediaError: If the file cannot be opened, is empty, is not a media file, or is too large.
     """
     file: BinaryIO
+    if not isinstance(source, bytes) and is_endless(source):
+        raise MediaError(f"{name} is a pipe or a device, and no file; put the clip itself there", "unreadable")
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
     except OSError as error:
@@ -54,6 +58,15 @@ def opened(source: str | Path | bytes, name: str) -> Iterator[InputContainer]:
             ) from error
         with container:
             yield container
+
+
+def is_endless(path: str | Path) -> bool:
+    """Whether a path leads to what may never begin or never end: a pipe, a socket or a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # opening it says why
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def describe(source: str | Path | bytes, key: str | None) -> str:
