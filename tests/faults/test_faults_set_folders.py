@@ -76,9 +76,9 @@ UNREAD: dict[str, tuple[Harm, str]] = {
     "a link to nothing": (in_place_of(lambda path: path.symlink_to("/nowhere/x.mp4")), "No such file or directory"),
     "a pipe": (in_place_of(os.mkfifo), "is a pipe or a device, and no file"),
     "a device": (in_place_of(lambda path: path.symlink_to("/dev/zero")), "is a pipe or a device, and no file"),
-    "in a folder further down": (moved("more/{0}.mp4"), "the folder holds no video or sound of it"),
-    "in capitals": (moved("{upper}.MP4"), "the folder holds no video or sound of it"),
-    "half fetched": (moved("{0}.mp4.part"), "the folder holds no video or sound of it"),
+    "in a folder further down": (moved("more/{0}.mp4"), "video or sound"),
+    "in capitals": (moved("{upper}.MP4"), "video or sound"),
+    "half fetched": (moved("{0}.mp4.part"), "video or sound"),
 }
 
 

@@ -13,7 +13,7 @@ from affectgpt.bench.answerers.base import Asked
 from affectgpt.bench.answerers.clip_media import ReadMedia, ShownMedia
 from affectgpt.media.pictures.write_picture import MEDIA_TYPES, write_picture
 from affectgpt.media.sound.write_wav import write_wav
-from affectgpt.pages.plotting import data_address
+from affectgpt.pages.plotting import data_url
 
 UNREADABLE = "unreadable"
 """The entry of a sample's metadata that says why its clip cannot be read."""
@@ -45,8 +45,8 @@ def _contents(found: ShownMedia, settings: AnswerSettings) -> list[Content]:
     contents: list[Content] = []
     for frame in () if found.frames is None else found.frames:
         picture = write_picture(frame, settings.picture_form)
-        contents.append(ContentImage(image=data_address(picture, MEDIA_TYPES[settings.picture_form])))
+        contents.append(ContentImage(image=data_url(picture, MEDIA_TYPES[settings.picture_form])))
     if found.waveform is not None:
         sound = write_wav(found.waveform, settings.sample_rate_hz)
-        contents.append(ContentAudio(audio=data_address(sound, "audio/wav"), format="wav"))
+        contents.append(ContentAudio(audio=data_url(sound, "audio/wav"), format="wav"))
     return contents
