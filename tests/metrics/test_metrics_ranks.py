@@ -6,7 +6,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore, SentimentScore
+from affectgpt.metrics import (
+    EmotionClassScore,
+    EmotionHitRate,
+    EmotionWheel,
+    EmotionWheelScore,
+    PreferenceScore,
+    SentimentScore,
+)
 
 WORDS = ["happy", "joy", "sad", "furious", "calm", "neutral", "zzz", "anxious", "hurt", "proud", "bored"]
 
@@ -28,12 +35,17 @@ def scores(share):
             EmotionHitRate(wheel, mode=mode),
             SentimentScore(mode),
         )
+        preference, emotion = PreferenceScore(mode), EmotionClassScore(WORDS, mode)
         for start in range(share.start, share.stop, 9):
             part = slice(start, min(start + 9, share.stop))
             wheel_score.update(preds[part], [[t] for t in target[part]])
             hits.update(preds[part], target[part])
             sentiment.update(sentiments[part], gold[part])
-        found += [wheel_score.compute(), hits.compute(), sentiment.compute()]
+            preference.update(
+                [f"a{len(labels)}" for labels in preds[part]], [f"a{1 + len(t) % 2}" for t in target[part]]
+            )
+            emotion.update([target[-1 - i] for i in range(*part.indices(101))], target[part])
+        found += [one.compute() for one in (wheel_score, hits, sentiment, preference, emotion)]
     return [{name: value.item() for name, value in one.items()} for one in found]
 
 
