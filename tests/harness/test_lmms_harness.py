@@ -92,6 +92,26 @@ TINY = {
 }
 
 
+SHOWN = """
+import sys
+import numpy as np
+from PIL import Image
+from affectgpt.errors import AffectGPTError
+from affectgpt.harness.lmms_model import AffectGPTModel, cut_at, media_of
+model = AffectGPTModel(sys.argv[1], device="cpu").model
+picture, sound = Image.new("RGB", (40, 30), "red"), {"array": np.sin(np.arange(8000) / 9), "sampling_rate": 16000}
+for shown in ([picture], [sound], [picture, sound], [sys.argv[2]]):
+    clip, audio = media_of(shown, "task/0")
+    print(",".join(model.predict(clip, question="How?", audio=audio).used))
+for shown in ([], [picture, picture], [3]):
+    try:
+        media_of(shown, "task/1")
+    except AffectGPTError as error:
+        print(error)
+print(cut_at("happy. sad", ["\\n\\n", ". "]))
+"""
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_ours_answers_the_tasks_of_lmms_eval(programs, tmp_path):
     folder, names = make_processed(tmp_path / "data", "meld", 5)
@@ -125,3 +145,15 @@ def test_a_checkpoint_of_ours_answers_the_tasks_of_lmms_eval(programs, tmp_path)
         else:
             assert text == model.predict(item.video, question=item.question).text.strip()
     assert any(text for text in found.values())
+
+    told = run([f"{programs}/python", "-c", SHOWN, str(tmp_path / "tiny.ckpt"), str(items["meld"][0].video)], tmp_path)
+    assert told.splitlines() == [
+        "frame",
+        "audio",
+        "frame,audio,multi",
+        "frame,audio,multi",
+        "task/1 shows 0 clips or pictures and 0 sounds; the model takes at most one of each, and at least one",
+        "task/1 shows 2 clips or pictures and 0 sounds; the model takes at most one of each, and at least one",
+        "task/1 shows a int; expected a path, a picture, or a sound with its rate",
+        "happy",
+    ]
