@@ -55,7 +55,7 @@ def program(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 def file(folder: Path, stack: ExitStack) -> dict[str, Any]:
     (folder / "mine.csv").write_text('name,labels\nclip0,happy\nclip1,"sad, angry"\nclip2,calm\n')
-    return {"path": str(folder / "mine.csv")}
+    return {"file": str(folder / "mine.csv")}
 
 
 CASES: dict[str, Callable[[Path, ExitStack], dict[str, Any]]] = {

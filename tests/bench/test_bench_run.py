@@ -147,6 +147,32 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_result(folder: Path
     assert Counter(row["key"] for row in rows(log) if "text" in row) == counts
 
 
+def test_modalities_and_sampling_are_those_that_were_asked_for(folder: Path, tmp_path: Path) -> None:
+    def texts(name: str, *options: str, repetition: str = "") -> dict[str, str]:
+        assert run(folder, tmp_path / name, "--sets", "sims", *options) == 0
+        log = rows(tmp_path / name / f"answers/results-sims/epoch=1/epoch=1{repetition}.answers.jsonl")
+        kept = [row for row in log if "text" in row]
+        slots = {"text": ["subtitle"], "audio,text": ["audio", "subtitle"]}
+        wanted = slots.get(options[1]) if options[:1] == ("--modalities",) else None
+        assert wanted is None or all(row["used"] == wanted for row in kept)
+        return {str(row["key"]): str(row["text"]) for row in kept}
+
+    assert len(texts("t", "--modalities", "text")) == len(texts("at", "--modalities", "audio,text")) == 5
+    drawn = ["--profile", "published", "--max-new-tokens", "6"]
+    first = texts("a", *drawn, "--repeats", "2")
+    assert first == texts("b", *drawn)
+    assert first != texts("a", *drawn, "--repeats", "2", repetition=".run2")
+    (result,) = json.loads((tmp_path / "a/report.json").read_text())["results"]
+    assert result["answered_by"]["sampling"] == {
+        "temperature": 1.0, "top_p": 0.9, "repetition_penalty": 1.0, "max_tokens": 6,
+    }  # fmt: skip
+    assert len(result["repeats"]["scores"]) == 2
+    asked = texts("q", "--question", "Who is there?")
+    (result,) = json.loads((tmp_path / "q/report.json").read_text())["results"]
+    assert result["answered_by"]["question"] == "Who is there?"
+    assert asked != texts("d")
+
+
 def test_a_clip_that_was_mended_is_asked_again(folder: Path, tmp_path: Path) -> None:
     sets, names = make_processed(tmp_path / "sets", "meld", 2, clip=make_clip(0.3))
     broken = sets / "subvideo" / f"{names[1]}.mp4"

@@ -25,6 +25,7 @@ from affectgpt.errors import ConfigError, DataError, reason_of
 from affectgpt.web import LONGEST_WAIT_SECONDS, Patience, TryAgainError, again, open_client, requested
 
 MAX_ANSWER_BYTES = 16 * 2**20
+_READY = 2  # prompts that wait for a free request; each may hold the pictures of a clip
 
 
 class ServerModel(ChatModel):
@@ -157,7 +158,7 @@ class ServerModel(ChatModel):
         with open_client(self.timeout_seconds) as client, ThreadPoolExecutor(self.num_parallel) as pool:
             try:
                 while True:
-                    while not stop.is_set() and len(jobs) < 2 * self.num_parallel:
+                    while not stop.is_set() and len(jobs) < self.num_parallel + _READY:
                         position, prompt = next(source, (-1, ""))
                         if position < 0:
                             break

@@ -18,7 +18,7 @@ class FileAnswerer(Answerer):
     """Looks answers up by the names of the clips: labels, or whole answers, from which labels are then read.
 
     Args:
-        path: A ``.npz``, ``.jsonl`` or ``.csv`` file; ``{set}`` in it stands for the name of the test set.
+        file: A ``.npz``, ``.jsonl`` or ``.csv`` file; ``{set}`` in it stands for the name of the test set.
         column: The column with the answers; by default the only one that is called as answers are.
 
     Raises:
@@ -26,12 +26,12 @@ class FileAnswerer(Answerer):
     """
 
     name = "files"
-    target: ClassVar[str | None] = "path"
+    target: ClassVar[str | None] = "file"
 
-    def __init__(self, path: str, column: str | None = None) -> None:
-        self.path, self.column = path, column
-        if "{set}" not in path and not Path(path).is_file():
-            raise DataError(f"answerer files: there is no file {path!r}; give a .npz, .jsonl or .csv file")
+    def __init__(self, file: str, column: str | None = None) -> None:
+        self.path, self.column = file, column
+        if "{set}" not in file and not Path(file).is_file():
+            raise DataError(f"answerer files: there is no file {file!r}; give a .npz, .jsonl or .csv file")
 
     def title(self) -> str:
         """The name of the file, or of its folder where the file is called as the set."""
@@ -56,6 +56,10 @@ class FileAnswerer(Answerer):
         for set_name, clips in by_set.items():
             path = self.path.replace("{set}", set_name)
             answers = read_predictions(path, column=self.column)
+            if answers.is_sentiment:
+                raise DataError(
+                    f"{path} holds sentiments, which are no answers; score it with --predictions and --gold"
+                )
             for one in clips:
                 value = answers.values.get(one.key)
                 if one.key not in answers.values:
