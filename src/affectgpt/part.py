@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import lightning
@@ -88,6 +90,18 @@ class Part(lightning.LightningModule):
     def restored_prefixes(self) -> list[str]:
         """Prefixes of the state dict that ``__init__`` reads from a weight file; a checkpoint can leave them out."""
         return []
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while: no dropout, no running statistics; each sub-module then has the mode that it had."""
+    modes = [(one, one.training) for one in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for one, training in modes:
+            one.training = training
 
 
 def _bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

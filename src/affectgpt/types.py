@@ -96,6 +96,7 @@ class Batch:
         answers: The answers to learn, or ``None`` if there is nothing to learn.
         labels: Target labels of each sample, for the metrics; empty if unknown.
         features: Stream name to pre-computed features; the encoder of such a stream is not run.
+        answer_ids: Tokens of answers that the model wrote itself, to be judged or learnt in place of ``answers``.
     """
 
     keys: tuple[str, ...]
@@ -106,6 +107,7 @@ class Batch:
     answers: tuple[str, ...] | None = None
     labels: tuple[tuple[str, ...], ...] = ()
     features: Mapping[str, Features] = field(default_factory=dict)
+    answer_ids: tuple[tuple[int, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -128,19 +130,29 @@ class Batch:
             features={name: value.pin_memory() for name, value in self.features.items()},
         )
 
-    def part(self, start: int, stop: int) -> Batch:
-        """The samples from ``start`` up to but not including ``stop``; media stay padded to the whole batch."""
-        cut = slice(start, stop)
+    def rows(self, rows: Sequence[int]) -> Batch:
+        """Some of the samples, in this order, repeats included; media stay padded to the whole batch.
+
+        Args:
+            rows: Positions; a ``range`` gives views of the tensors, anything else copies.
+        """
+        given = list(rows)
+        cut = slice(rows.start, rows.stop) if isinstance(rows, range) and rows.step == 1 else given
+
+        def of(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[row] for row in given)
+
         return replace(
             self,
             media={name: value[cut] for name, value in self.media.items()},
             keep={name: value[cut] for name, value in self.keep.items()},
-            keys=self.keys[cut],
-            subtitles=self.subtitles[cut],
-            questions=self.questions[cut],
-            answers=None if self.answers is None else self.answers[cut],
-            labels=self.labels[cut],
+            keys=of(self.keys),
+            subtitles=of(self.subtitles),
+            questions=of(self.questions),
+            answers=None if self.answers is None else of(self.answers),
+            labels=of(self.labels) if self.labels else (),
             features={name: Features(value.hidden[cut], value.keep[cut]) for name, value in self.features.items()},
+            answer_ids=None if self.answer_ids is None else of(self.answer_ids),
         )
 
 

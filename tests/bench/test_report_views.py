@@ -80,8 +80,8 @@ def test_features_of_clips_are_kept_whole(tmp_path):
     keep = torch.tensor([[True, True], [True, False], [False, False]])
     hidden = torch.randn(3, 2, 5)
     kept = ClipFeatures(tmp_path, {"checkpoint": "x"})
-    kept.add(batch.part(0, 2), {"voice": Features(hidden[:2], keep[:2])})
-    kept.add(batch.part(2, 3), {"voice": Features(hidden[2:], keep[2:])})
+    kept.add(batch.rows(range(2)), {"voice": Features(hidden[:2], keep[:2])})
+    kept.add(batch.rows(range(2, 3)), {"voice": Features(hidden[2:], keep[2:])})
 
     again = ClipFeatures(tmp_path, {"checkpoint": "x"})
     assert [key in again for key in ("a", "b", "c/d", "e")] == [True, True, True, False]

@@ -50,11 +50,11 @@ def batches(count: int = 9, size: int = 4) -> list[Batch]:
         subtitles=tuple("word " * (i * 5 % 7) for i in range(count)),
         questions=tuple(QUESTIONS[i % 2] for i in range(count)),
     )
-    return [whole.part(start, min(start + size, count)) for start in range(0, count, size)]
+    return [whole.rows(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
 def one_by_one(model: AffectGPT, given: list[Batch]) -> list[str]:
-    return [model.generate(batch.part(i, i + 1))[0] for batch in given for i in range(len(batch))]
+    return [model.generate(batch.rows([i]))[0] for batch in given for i in range(len(batch))]
 
 
 @pytest.mark.parametrize("plan", [AnsweringPlan(), AnsweringPlan(batch_tokens=200, window=3), AnsweringPlan(1, 1)])

@@ -145,7 +145,7 @@ def test_greedy_tokens_with_stop_rules(case):
     prompt = rendered(case, learn=False)
     assert prompt.ids.shape[1] == case.facts["generation"]["prompt_len"]
     given = embeds(case, prompt)
-    ids = case.model.llm.write(given, prompt.keep, 20, case.model.style.stop)
+    ids = case.model.llm.write(given, prompt.keep, 20, case.model.style.stop).ids
     assert ids[0].tolist() == case.facts["generation"]["token_ids"]
     answer = case.model.generate(replace(case.batch, answers=None), 20)
     assert answer == [case.facts["generation"]["response"]]

@@ -97,14 +97,14 @@ trainer: {{max_epochs: 1, accelerator: cpu, logger: false, enable_progress_bar: 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e20])
 def test_fit_survives_one_wild_sample_and_names_it(shards: Path, tmp_path: Path, monkeypatch, value):
-    ask = QuestionStream._ask
+    ask = QuestionStream.ask
 
-    def wild(self, place, clip):
+    def wild(self, address, clip):
         if clip.key == "clip4":
             clip.media["audio"].fill_(value)
-        return ask(self, place, clip)
+        return ask(self, address, clip)
 
-    monkeypatch.setattr(QuestionStream, "_ask", wild)
+    monkeypatch.setattr(QuestionStream, "ask", wild)
     (tmp_path / "config.yaml").write_text(CONFIG.format(shards=shards, out=tmp_path))
     assert main(["fit", "--config", str(tmp_path / "config.yaml")]) == 0
     (written,) = (tmp_path / "checkpoints").glob("*.ckpt")
@@ -115,14 +115,14 @@ def test_fit_survives_one_wild_sample_and_names_it(shards: Path, tmp_path: Path,
 
 
 def test_fit_whose_every_sample_is_broken_is_no_success(shards: Path, tmp_path: Path, monkeypatch, capsys):
-    ask = QuestionStream._ask
+    ask = QuestionStream.ask
 
-    def broken(self, place, clip):
+    def broken(self, address, clip):
         if "audio" in clip.media:
             clip.media["audio"].fill_(float("nan"))
-        return ask(self, place, clip)
+        return ask(self, address, clip)
 
-    monkeypatch.setattr(QuestionStream, "_ask", broken)
+    monkeypatch.setattr(QuestionStream, "ask", broken)
     (tmp_path / "config.yaml").write_text(CONFIG.format(shards=shards, out=tmp_path))
     assert main(["fit", "--config", str(tmp_path / "config.yaml"), "--data.args.batch_size", "5"]) == 1
     assert "learnt nothing" in capsys.readouterr().err

@@ -111,4 +111,4 @@ def test_states_that_are_none_are_a_broken_checkpoint(stored) -> None:
 def put_back(stored) -> None:
     states = RandomStates(seed=1)
     states.load_state_dict(stored)
-    states.on_train_start(None, None)
+    states.on_train_batch_start(None, None, None, 0)

@@ -176,17 +176,17 @@ class ViewAnswerer(Answerer):
     def _encode(self, batch: Batch, kept: ClipFeatures) -> None:
         import torch
 
-        from affectgpt.model.answer import answering
+        from affectgpt.part import in_eval_mode
         from affectgpt.training.halving import in_halves
 
         model = self.source.load()
 
         def encode(cut: slice) -> list[str]:
-            part = batch.part(cut.start, cut.stop)
+            part = batch.rows(range(cut.start, cut.stop))
             kept.add(part, {name: model.network.encode(name, part) for name in model.network.specs})
             return list(part.keys)
 
-        with torch.no_grad(), answering(model):
+        with torch.no_grad(), in_eval_mode(model):
             in_halves(encode, batch.keys, model.device)
 
     def _from(self, kept: ClipFeatures, asked: Sequence[Asked]) -> Batch:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from affectgpt.errors import CheckpointError
+from affectgpt.part import in_eval_mode
 from affectgpt.types import SOURCES, Batch, Features, Modality
 
 NUM_LOGITS = 64
@@ -32,14 +33,9 @@ def record(model: Any) -> dict[str, Any]:
         evenly spaced logits of the first token of the answer; ``half``, the values that are computed in half precision.
     """
     batch = fixed_batch(model)
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            tokens = model.network.slot_tokens(batch.to(model.device))
-            logits = model(batch.to(model.device)).logits[0, -1].float().cpu()
-    finally:
-        model.train(training)
+    with in_eval_mode(model), torch.no_grad():
+        tokens = model.network.slot_tokens(batch.to(model.device))
+        logits = model(batch.to(model.device)).logits[0, -1].float().cpu()
     spread = torch.linspace(0, len(logits) - 1, min(NUM_LOGITS, len(logits))).long()
     values = {name: value.flatten()[:NUM_TOKEN_VALUES].float().cpu().tolist() for name, value in tokens.items()}
     values["logits"] = logits[spread].tolist()

@@ -38,7 +38,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.media.isolation import Isolated
     from affectgpt.media.speech import build_asr
     from affectgpt.model import AffectGPT
-    from affectgpt.model.answer import answer_sources, answering
+    from affectgpt.model.answer import answer_sources
+    from affectgpt.part import in_eval_mode
 
     quiet()
     problems: list[str] = []
@@ -59,7 +60,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             try:
                 if read.sources is None:
                     raise read.problem or DataError(f"{clip!r} gave nothing")
-                with answering(model):
+                with in_eval_mode(model):
                     answer = answer_sources(
                         model,
                         read.sources,

@@ -193,7 +193,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                     yield found
                 while owed and last is not None and clips.whole.world_size > 1:  # other ranks would wait for this one
                     owed -= 1
-                    yield last.part(0, 1)
+                    yield last.rows(range(1))
         except DataError as error:
             # torch re-raises a worker's error with the worker's traceback as message; our own error would keep the
             # workers alive

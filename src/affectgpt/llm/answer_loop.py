@@ -8,13 +8,14 @@ from torch.distributed.tensor import DTensor
 
 from affectgpt.llm.answer_sampling import AnswerSampling, next_tokens, seeded
 from affectgpt.llm.base import LLMHead
+from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.prompts.template import AnswerEnd
 
 
 def write_answers(
     head: LLMHead, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
-) -> list[str]:
-    """Write answers; see ``LLMHead.generate``."""
+) -> WrittenAnswers:
+    """Write answers; see ``LLMHead.write``."""
     embeds = embeds.repeat_interleave(sampling.num_answers, 0)
     keep = keep.repeat_interleave(sampling.num_answers, 0)
     answers: list[list[int]] = [[] for _ in range(len(embeds))]
@@ -28,10 +29,10 @@ def write_answers(
             for i, token in enumerate(ids.tolist()):
                 if i not in open_rows:
                     continue
+                answers[i].append(token)
                 if token == head.tokenizer.eos_token_id:
                     open_rows.discard(i)
                     continue
-                answers[i].append(token)
                 texts[i] = head.tokenizer.decode(answers[i], skip_special_tokens=True)
                 if any(string in texts[i] for string in stop.strings):
                     open_rows.discard(i)
@@ -39,4 +40,8 @@ def write_answers(
                 break
             embeds = torch.cat([embeds, head.embed(ids[:, None]).to(embeds.dtype)], 1)
             keep = torch.cat([keep, keep.new_ones(len(keep), 1)], 1)
-    return [stop.read(text) for text in texts]
+    ids = torch.full((len(answers), max(map(len, answers))), head.tokenizer.pad_token_id)
+    for i, answer in enumerate(answers):
+        ids[i, : len(answer)] = torch.tensor(answer)
+    ended = [i not in open_rows for i in range(len(answers))]
+    return WrittenAnswers.of([stop.read(text) for text in texts], ids, [len(answer) for answer in answers], ended)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.logprobs import AnswerLogProbs, logprobs_of
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs
+from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.part import Part
 from affectgpt.prompts.template import AnswerEnd
 
@@ -78,7 +81,7 @@ class HeadTokenizer(Protocol):
 class LLMHead(Part):
     """A causal language model that reads embeddings.
 
-    A subclass sets the two attributes and implements ``embed`` and ``forward``. ``generate`` and ``logprobs`` need
+    A subclass sets the two attributes and implements ``embed`` and ``forward``. ``write`` and ``logprobs`` need
     nothing more. A head overrides them to be faster if its model has a key-value cache, or an output layer that can be
     applied to a few tokens.
 
@@ -118,7 +121,6 @@ class LLMHead(Part):
             ConfigError: If the head cannot keep the samples of a packed row apart.
         """
 
-    @torch.no_grad()
     def generate(
         self,
         embeds: Tensor,
@@ -127,6 +129,18 @@ class LLMHead(Part):
         stop: AnswerEnd | None = None,
         sampling: AnswerSampling | None = None,
     ) -> list[str]:
+        """The texts of ``write``: ``sampling.num_answers`` a row; all answers of the first row come first."""
+        return list(self.write(embeds, keep, max_new_tokens, stop, sampling).texts)
+
+    @torch.no_grad()
+    def write(
+        self,
+        embeds: Tensor,
+        keep: Tensor,
+        max_new_tokens: int,
+        stop: AnswerEnd | None = None,
+        sampling: AnswerSampling | None = None,
+    ) -> WrittenAnswers:
         """Write answers.
 
         Args:
@@ -135,13 +149,18 @@ class LLMHead(Part):
             max_new_tokens: Longest answer, in tokens.
             stop: What ends an answer besides the end-of-sequence token.
             sampling: How tokens are drawn; greedy by default.
-
-        Returns:
-            ``sampling.num_answers`` texts per row; all answers of the first row come first.
         """
         from affectgpt.llm.answer_loop import write_answers
 
         return write_answers(self, embeds, keep, max_new_tokens, stop or AnswerEnd(), sampling or AnswerSampling())
+
+    def without_adapters(self) -> AbstractContextManager[None]:
+        """Be the model without its adapters for as long as the context is open.
+
+        Raises:
+            ConfigError: If it has none.
+        """
+        raise ConfigError(f"the head {type(self).__name__} has no adapters that can be switched off")
 
     def logprobs(
         self, embeds: Tensor, keep: Tensor, labels: Tensor, sample_ids: Tensor | None = None

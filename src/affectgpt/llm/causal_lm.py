@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any
 
@@ -25,6 +26,7 @@ from affectgpt.llm.packed_attention import check_packing, packed_arguments, padd
 from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
 from affectgpt.llm.scatter import sent
 from affectgpt.llm.token_losses import has_plain_output, token_losses
+from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.prompts.render import IGNORE
 from affectgpt.prompts.template import AnswerEnd
 
@@ -125,23 +127,6 @@ class HuggingFaceHead(LLMHead):
         return losses.view(labels.shape), sent(learnt_BL, embeds.device)
 
     @torch.no_grad()
-    def generate(
-        self,
-        embeds: Tensor,
-        keep: Tensor,
-        max_new_tokens: int,
-        stop: AnswerEnd | None = None,
-        sampling: AnswerSampling | None = None,
-    ) -> list[str]:
-        """Write answers with a key-value cache; see ``LLMHead.generate``."""
-        stop = stop or AnswerEnd()
-        ids = self.write(embeds, keep, max_new_tokens, stop, sampling)
-        if self._runs(stop):
-            marks = self.tokenizer.bos_token, self.tokenizer.eos_token
-            return [stop.read_published(text, *marks) for text in self.tokenizer.batch_decode(ids)]
-        return [stop.read(text) for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-
-    @torch.no_grad()
     def write(
         self,
         embeds: Tensor,
@@ -149,21 +134,35 @@ class HuggingFaceHead(LLMHead):
         max_new_tokens: int,
         stop: AnswerEnd | None = None,
         sampling: AnswerSampling | None = None,
-    ) -> Tensor:
-        """Token ids of answers, int64 ``[B * num_answers, L']``; the arguments are those of ``generate``.
-
-        An answer includes the tokens that ended it, and is padded on the right.
-        """
+    ) -> WrittenAnswers:
+        """Write answers with a key-value cache; see ``LLMHead.write``."""
         stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
-        base = self._base()
         if self._writer is None:
-            self._writer = CachedWriter(base)
-        if self._is_sharded() or not self._writer.suits(keep.shape[1] + max_new_tokens):
-            return self._write_with_transformers(embeds, keep, max_new_tokens, stop, sampling)
+            self._writer = CachedWriter(self._base())
         runs = self._runs(stop)
         ends = AnswerEnds(self.tokenizer, self._eos(), runs, () if runs else stop.strings)
-        with seeded(sampling.seed, embeds.device):
-            return self._writer.write(embeds, keep, max_new_tokens, sampling, ends, self.tokenizer.pad_token_id)
+        if self._is_sharded() or not self._writer.suits(keep.shape[1] + max_new_tokens):
+            ids = self._write_with_transformers(embeds, keep, max_new_tokens, stop, sampling)
+        else:
+            with seeded(sampling.seed, embeds.device):
+                ids = self._writer.write(embeds, keep, max_new_tokens, sampling, ends, self.tokenizer.pad_token_id)
+        ids = ids.cpu()
+        found = [ends.find(row) for row in ids.tolist()]
+        if runs:
+            marks = self.tokenizer.bos_token, self.tokenizer.eos_token
+            texts = [stop.read_published(text, *marks) for text in self.tokenizer.batch_decode(ids)]
+        else:
+            texts = [stop.read(text) for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        lengths = [ids.shape[1] if length is None else length for length in found]
+        return WrittenAnswers.of(texts, ids, lengths, [length is not None for length in found])
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[None]:
+        """Be the model without its adapters for a while; see ``LLMHead.without_adapters``."""
+        if not hasattr(self.network, "disable_adapter"):
+            raise ConfigError(f"the head {type(self).__name__} was built without adapters (lora: null)")
+        with self.network.disable_adapter():
+            yield
 
     def _write_with_transformers(
         self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
@@ -274,6 +273,7 @@ class CausalLM(HuggingFaceHead):
         from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+        adapters_read_weights = lora is not None and LoraSpec.of(lora).reads_weights
         implementation, reason = choose_attention(attention, DTYPES[dtype])
         log.info("attention backend of %s: %s (%s)", path, implementation, reason)
         try:
@@ -284,7 +284,7 @@ class CausalLM(HuggingFaceHead):
                 network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
                 network = None
-                if lora is None or not LoraSpec.of(lora).reads_weights:
+                if not adapters_read_weights:
                     network = network_without_weights(
                         lambda: AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options),
                         *(path, revision),

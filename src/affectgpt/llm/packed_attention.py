@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.errors import ConfigError
 from affectgpt.llm.packed_rows import block_mask, lengths_of, number_runs, positions_of
+from affectgpt.part import in_eval_mode
 
 SDPA = "affectgpt_sdpa"
 """SDPA of transformers, and for packed rows a kernel that goes by lengths; see ``use_lengths``."""
@@ -162,16 +163,13 @@ def _try_packing(network: Any, device: torch.device) -> None:
     rows[1, 3:] = rows[0, 3:]
     ids = torch.tensor([[1, 1, 1, 2, 2, 2, 2]]).expand(2, -1)
     runs = number_runs(ids, ids > 0)
-    training = network.training
-    network.eval()
     try:
-        found = network(**packed_arguments(network, rows, runs, positions_of(runs).to(device))).logits
-        packed = found.reshape(2, 7, -1)[:, 3:].float()
-        alone = network(inputs_embeds=rows[:1, 3:], use_cache=False).logits.float()
+        with in_eval_mode(network):
+            found = network(**packed_arguments(network, rows, runs, positions_of(runs).to(device))).logits
+            packed = found.reshape(2, 7, -1)[:, 3:].float()
+            alone = network(inputs_embeds=rows[:1, 3:], use_cache=False).logits.float()
     except (TypeError, ImportError) as error:
         raise ConfigError(f"{type(network).__name__} cannot run packed rows ({error}); do not pack") from error
-    finally:
-        network.train(training)
     scale = alone.abs().max()
     rounding = 1e-3 if weight.dtype == torch.float32 else 5e-2
     if (packed[0] - packed[1]).abs().max() > 1e-5 * scale or (packed[0] - alone[0]).abs().max() > rounding * scale:

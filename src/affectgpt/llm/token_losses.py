@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
+from affectgpt.part import in_eval_mode
+
 PIECE_BYTES = 64 * 2**20
 """Most memory that one piece's logits take, in float32."""
 
@@ -81,11 +83,7 @@ def has_plain_output(network: Any) -> bool:
         return True
     generator = torch.Generator().manual_seed(0)
     embeds = torch.randn(1, 2, weight.shape[1], generator=generator).to(weight.device, weight.dtype)
-    training = network.training
-    network.eval()
-    try:
+    with in_eval_mode(network):
         logits = network(inputs_embeds=embeds, use_cache=False).logits
         hidden = network.get_decoder()(inputs_embeds=embeds, use_cache=False).last_hidden_state
         return torch.allclose(network.get_output_embeddings()(hidden), logits, rtol=1e-3, atol=1e-3)
-    finally:
-        network.train(training)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from affectgpt.datamodules.collate import collate
 from affectgpt.llm.answer_sampling import AnswerSampling
@@ -220,14 +218,3 @@ def sentiment_of(labels: Sequence[str]) -> str | None:
         return None
     (first, count), *others = known.most_common()
     return "neutral" if others and others[0][1] == count else first
-
-
-@contextmanager
-def answering(model: nn.Module) -> Iterator[None]:
-    """Puts a model into eval mode while it writes answers: no dropout, and no slot left out at random."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -112,7 +112,7 @@ def answer_set(
         start = time.perf_counter()
         moved = batch.to(model.device)
         contents = in_halves(
-            lambda cut, moved=moved: [model.network.look(moved.part(cut.start, cut.stop), plan.hide)],  # type: ignore[misc]
+            lambda cut, moved=moved: [model.network.look(moved.rows(range(cut.start, cut.stop)), plan.hide)],  # type: ignore[misc]
             moved.keys,
             model.device,
         )
@@ -161,7 +161,8 @@ def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[
         for rows in token_batches(lengths, longest, plan.batch_tokens):
 
             def write(cut: slice, rows: list[int] = rows) -> list[str]:
-                return network.write(prompt.rows(rows[cut]), content.rows(rows[cut]), longest, plan.sampling)
+                found = network.write(prompt.rows(rows[cut]), content.rows(rows[cut]), longest, plan.sampling)
+                return list(found.texts)
 
             written = in_halves(write, [waiting.keys[i] for i in rows], model.device)
             for i, text in zip(rows, written, strict=True):

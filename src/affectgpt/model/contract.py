@@ -19,7 +19,7 @@ from affectgpt.errors import ConfigError, first_few, reason_of
 from affectgpt.fusion.base import Pooling, PreFusion
 from affectgpt.fusion.projector import Projector
 from affectgpt.llm.base import LLMHead
-from affectgpt.part import Part
+from affectgpt.part import Part, in_eval_mode
 from affectgpt.types import Features, Modality
 
 PAGE = "docs/plugins.md"
@@ -227,14 +227,8 @@ class _FirstUse:
 @contextmanager
 def _trial(part: Part, device: torch.device) -> Iterator[None]:
     """Within it the part is in eval mode without gradients; it and the random generators are afterwards as before."""
-    modes = {module: module.training for module in part.modules()}
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-        try:
-            part.eval()
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), in_eval_mode(part):
+        yield
 
 
 def _attribute(part: Part, name: str, expected: str) -> Any:

@@ -24,12 +24,13 @@ from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.base import Asr
-from affectgpt.model.answer import answer_batch, answer_clip, answering
+from affectgpt.model.answer import answer_batch, answer_clip
 from affectgpt.model.datamodule_check import DatamoduleCheck
-from affectgpt.model.network import Network, Output
+from affectgpt.model.network import Network
+from affectgpt.model.output import Output
 from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.steps import Steps
-from affectgpt.part import Part
+from affectgpt.part import Part, in_eval_mode
 from affectgpt.registry import Spec
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.training.sharding import shard_model
@@ -179,7 +180,7 @@ class AffectGPT(Part):
         Raises:
             ConfigError: If a setting of ``sampling`` is unknown or out of its range.
         """
-        with answering(self):
+        with in_eval_mode(self):
             out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide, AnswerSampling.of(sampling))
         return list(out.texts)
 
@@ -210,10 +211,10 @@ class AffectGPT(Part):
         Raises:
             DataError: If the file cannot be decoded.
         """
-        with answering(self):
+        with in_eval_mode(self):
             return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """What the backward pass of one batch begins from; the loss, a mean over the step, is logged as ``train/loss``.
 
         Raises:
@@ -246,8 +247,8 @@ class AffectGPT(Part):
         self.steps.finish(self, "test")
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Add the check that the datamodule fits the model."""
-        return [DatamoduleCheck()]
+        """Add the check that the datamodule fits the model, and what the objective brings."""
+        return [DatamoduleCheck(), *self.steps.callbacks()]
 
     def sample_check(self) -> SampleLength:
         """The check by which the datamodule finds samples that do not fit into a prompt, before a step does."""

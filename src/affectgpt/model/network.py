@@ -6,7 +6,6 @@ Shape letters are those of ``affectgpt.types``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,47 +20,16 @@ from affectgpt.fusion.projector import Projector
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
 from affectgpt.llm.scatter import check_slots, scatter_slots, sent
+from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
+from affectgpt.model.output import Output
 from affectgpt.model.slot_content import SlotContent
 from affectgpt.part import Part
 from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
 from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
 from affectgpt.types import SOURCES, Batch, Features, Modality, rows_kept
-
-
-class Output(NamedTuple):
-    """What one pass of the model returns; a tuple, so that FSDP finds the tensors in it.
-
-    Attributes:
-        sample_losses: float32 ``[B]``, the cross-entropy of each sample's answer, summed over its tokens; ``None``
-            without answers.
-        sample_tokens: int64 ``[B]``, the number of tokens in each of these sums.
-        logits: Float ``[B, L, V]`` if neither a loss nor an answer was asked for, else ``None``.
-        texts: The answers; empty when none were asked for.
-        used: For each sample, the slots that were filled.
-        num_cut: Samples whose subtitle was shortened to fit.
-        num_positions: Positions of the prompts and answers that were learnt from, one sample a row: rows times the
-            longest.
-        num_padding: Those of them that are padding; packed samples are laid out without it.
-    """
-
-    sample_losses: Tensor | None
-    sample_tokens: Tensor | None
-    logits: Tensor | None
-    texts: tuple[str, ...]
-    used: tuple[tuple[str, ...], ...]
-    num_cut: int
-    num_positions: int = 0
-    num_padding: int = 0
-
-    @property
-    def loss(self) -> Tensor | None:
-        """Mean cross-entropy over the answers' tokens in the batch, or ``None`` without answers."""
-        if self.sample_losses is None or self.sample_tokens is None:
-            return None
-        return self.sample_losses.sum() / self.sample_tokens.sum().clamp(min=1)
 
 
 class Network(nn.Module):
@@ -196,33 +164,35 @@ class Network(nn.Module):
             AlignmentError: If the number of placeholders differs from the number of feature tokens.
             DataError: If the media have another shape than the encoders take.
         """
-        content = self.look(batch, hide, slot_dropout)
+        features = self._features(batch)
+        content = self._content(features, hide, slot_dropout)
         writing = max_new_tokens is not None
-        answers = None if writing else batch.answers
+        answers = None if writing else batch.answer_ids or batch.answers
         prompt = self.render(content, batch.questions, batch.subtitles, answers, batch.keys, hide)
         used = tuple(content.used)
         if max_new_tokens is not None:
-            texts = self.write(prompt, content, max_new_tokens, sampling)
-            return Output(None, None, None, tuple(texts), used, prompt.num_cut)
+            written = self.write(prompt, content, max_new_tokens, sampling)
+            given = (None, None, None, written.texts, used, prompt.num_cut)
+            return Output(*given, written=written, features=features)
         if prompt.labels is None:
             embeds = self.place(prompt, content)
             logits = self.llm(embeds, sent(prompt.keep, embeds.device)).logits
             return Output(None, None, logits, (), used, prompt.num_cut)
-        losses, tokens = self._learn(prompt, content)
+        losses, learnt = self._learn(prompt, content)
         positions, padding = prompt.keep.numel(), int((~prompt.keep).sum())
-        return Output(losses, tokens, None, (), used, prompt.num_cut, positions, padding)
+        sums = (losses.sum(1), learnt.sum(1))
+        return Output(*sums, None, (), used, prompt.num_cut, positions, padding, losses, learnt)
 
     def look(self, batch: Batch, hide: Sequence[str] = (), slot_dropout: float = 0.0) -> SlotContent:
         """Run the encoders, poolings, pre-fusion and projectors; the arguments are those of ``forward``."""
-        features = {name: self.encode(name, batch) for name in self.specs}
-        return SlotContent(self._tokens(features), self._present(features, hide, slot_dropout))
+        return self._content(self._features(batch), hide, slot_dropout)
 
     def render(
         self,
         content: SlotContent,
         questions: Sequence[str],
         subtitles: Sequence[str | None],
-        answers: Sequence[str] | None = None,
+        answers: Sequence[str] | Sequence[Sequence[int]] | None = None,
         keys: Sequence[str] | None = None,
         hide: Sequence[str] = (),
     ) -> PromptIds:
@@ -252,14 +222,14 @@ class Network(nn.Module):
         content: SlotContent,
         max_new_tokens: int,
         sampling: AnswerSampling | None = None,
-    ) -> list[str]:
-        """Answers to prompts; see ``LLMHead.generate``."""
+    ) -> WrittenAnswers:
+        """Answers to prompts; see ``LLMHead.write``."""
         embeds = self.place(prompt, content)
         keep = sent(prompt.keep, embeds.device)
-        return self.llm.generate(embeds, keep, max_new_tokens, self.style.stop, sampling)
+        return self.llm.write(embeds, keep, max_new_tokens, self.style.stop, sampling)
 
     def _learn(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each sample's answer, float32 ``[B]``, and the number of its tokens, int64 ``[B]``."""
+        """Cross-entropy of every token of the answers, float32 ``[B, L]``, and where there is one, bool ``[B, L]``."""
         row, numbers = prompt.packed() if self.packing else (prompt, None)
         embeds = self.place(row, content)
         given: list[Tensor | None] = [row.keep, row.labels, numbers]
@@ -278,7 +248,7 @@ class Network(nn.Module):
                 value.new_zeros(shape.numel()).index_copy(0, positions, value.flatten()).view(shape)
                 for value in (losses, learnt)
             )
-        return losses.sum(1), learnt.sum(1)
+        return losses, learnt
 
     def encode(self, name: str, batch: Batch) -> Features:
         """Features of a stream, ``hidden`` ``[B, T, D]``: those that came with the batch, or else the encoder's."""
@@ -300,7 +270,13 @@ class Network(nn.Module):
 
     def slot_tokens(self, batch: Batch) -> dict[str, Tensor]:
         """The tokens that the LLM gets for each slot: stream name or ``multi`` to float ``[B, K, E]``."""
-        return self._tokens({name: self.encode(name, batch) for name in self.specs})
+        return self._tokens(self._features(batch))
+
+    def _features(self, batch: Batch) -> dict[str, Features]:
+        return {name: self.encode(name, batch) for name in self.specs}
+
+    def _content(self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float) -> SlotContent:
+        return SlotContent(self._tokens(features), self._present(features, hide, slot_dropout))
 
     def _tokens(self, features: Mapping[str, Features]) -> dict[str, Tensor]:
         """Tokens of every slot, projected to the LLM's width: ``[B, K, E]`` each."""

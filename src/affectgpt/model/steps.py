@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import lightning
 import torch
 from torch import Tensor
 
@@ -40,6 +41,22 @@ class Seen:
         self.samples = self.tokens = 0
 
 
+class Objective(Protocol):
+    """What a model learns by, in place of the cross-entropy of given answers.
+
+    Attributes:
+        is_automatic: Whether the trainer takes the optimiser's steps; ``False``: ``train`` does.
+    """
+
+    is_automatic: bool
+
+    def train(self, model: Any, batch: Batch) -> Tensor | None:
+        """Learn from one batch; see ``LightningModule.training_step``."""
+
+    def callbacks(self) -> Sequence[lightning.Callback]:
+        """What the trainer is to call besides, and to store."""
+
+
 class Steps:
     """The steps of one model; the module hands Lightning's calls on to them.
 
@@ -59,9 +76,14 @@ class Steps:
         self._examples: list[dict[str, Any]] = []
         self.seen = Seen()
         self.preferences = StagePreferences()
+        self.objective: Objective | None = None
 
-    def train(self, model: Any, batch: Batch) -> Tensor:
-        """What the backward pass of a batch begins from.
+    def callbacks(self) -> Sequence[lightning.Callback]:
+        """What the objective asks the trainer to call."""
+        return () if self.objective is None else self.objective.callbacks()
+
+    def train(self, model: Any, batch: Batch) -> Tensor | None:
+        """What the backward pass of a batch begins from; ``None`` where the objective has done it.
 
         Args:
             model: An ``AffectGPT``.
@@ -70,6 +92,8 @@ class Steps:
         Raises:
             ConfigError: If the batch has no answers.
         """
+        if self.objective is not None:
+            return self.objective.train(model, batch)
         out = model(batch)
         if out.sample_losses is None:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
@@ -91,6 +115,8 @@ class Steps:
             model: An ``AffectGPT`` in training.
             closure: Lightning's own: the forward and backward pass of the step's last batch.
         """
+        if self.objective is not None:
+            return closure
 
         def scaled() -> Any:
             result = closure()
@@ -161,3 +187,14 @@ def write_examples(trainer: Any, stage: str, examples: Sequence[Mapping[str, Any
     for logger in trainer.loggers:
         if hasattr(logger.experiment, "add_text"):  # tensorboard
             logger.experiment.add_text(f"{stage}/answers", text, trainer.global_step)
+
+
+def learn_by(model: Any, objective: Objective) -> None:
+    """Let a model learn from something other than given answers.
+
+    Args:
+        model: An ``AffectGPT``.
+        objective: Such as ``affectgpt.post_training.Grpo``.
+    """
+    model.steps.objective = objective
+    model.automatic_optimization = objective.is_automatic

@@ -20,6 +20,7 @@ from affectgpt.registry.builtin_parts import (
     POOLING_TABLE,
     PREFUSION_TABLE,
     PROJECTOR_TABLE,
+    REWARD_TABLE,
     STAGE_TABLE,
 )
 from affectgpt.registry.registry import EXTRA_OF_MODULE, Entry, Registry
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from affectgpt.llm.base import LLMHead
     from affectgpt.media.faces.base import FaceDetector
     from affectgpt.media.speech.base import Asr
+    from affectgpt.training.rewards.base import Reward
 
 __all__ = [
     "ANSWERERS",
@@ -48,6 +50,7 @@ __all__ = [
     "POOLINGS",
     "PREFUSIONS",
     "PROJECTORS",
+    "REWARDS",
     "STAGES",
     "Entry",
     "Registry",
@@ -72,6 +75,9 @@ FACE_DETECTORS: Registry[FaceDetector] = Registry(
     "face detector", "affectgpt.media.faces.base:FaceDetector", FACE_DETECTOR_TABLE, "affectgpt.face_detectors"
 )
 ASRS: Registry[Asr] = Registry("speech recogniser", "affectgpt.media.speech.base:Asr", ASR_TABLE, "affectgpt.asrs")
+REWARDS: Registry[Reward] = Registry(
+    "reward", "affectgpt.training.rewards.base:Reward", REWARD_TABLE, "affectgpt.rewards"
+)
 ANSWERERS: Registry[Answerer] = Registry(
     "answerer", "affectgpt.bench.answerers.base:Answerer", ANSWERER_TABLE, "affectgpt.answerers"
 )

@@ -71,3 +71,12 @@ STAGE_TABLE: Mapping[str, str] = {
     "vote": "affectgpt.annotate.filters.vote:VoteStage",
     "agreement": "affectgpt.annotate.filters.agreement:AgreementStage",
 }
+REWARD_TABLE: Mapping[str, str] = {
+    "wheel": "affectgpt.training.rewards.wheel:WheelReward",
+    "hit": "affectgpt.training.rewards.wheel:HitReward",
+    "format": "affectgpt.training.rewards.form:FormatReward",
+    "length": "affectgpt.training.rewards.form:LengthPenalty",
+    "label-count": "affectgpt.training.rewards.form:LabelCountPenalty",
+    "unseen-words": "affectgpt.training.rewards.form:UnseenWordPenalty",
+    "repetition": "affectgpt.training.rewards.form:RepetitionPenalty",
+}

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 class RandomStates(lightning.Callback):
     """Stores the generators of Python, NumPy and torch (CPU and this rank's GPU), for every rank, and restores them.
 
-    A resumed run with dropout then ends with the same weights as one that was never stopped. Besides the batches, every
-    new iterator over a loader draws one number from the same generators, in training and in validation. So the states
-    are restored before the first iterator of an epoch is made or, in the middle of an epoch, before the first batch;
-    and they are restored after each validation, because a resumed run may or may not repeat it.
+    With dropout, a resumed run then ends with the weights of one that was never stopped. What is drawn between batches
+    takes no part, because a resumed run draws it at another time or not at all: the iterator over a loader takes a
+    number when it begins, so the first batch of an epoch finds the states as they were when the epoch began; and a
+    validation leaves them as it found them.
 
     Args:
         seed: The seed of the run. If the checkpoint was written with another seed, the generators start from this one.
@@ -31,24 +31,22 @@ class RandomStates(lightning.Callback):
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
         self._pending: dict[str, Any] | None = None
+        self._epoch_start: dict[str, Any] | None = None
         self._after_batch: dict[str, Any] | None = None
         self._alone = False
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Restore the states; Lightning calls no epoch hook if it resumes after the last batch of an epoch."""
-        self._restore()
-
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Restore the states before the epoch's first iterator draws."""
-        self._restore()
+        """Note the states, before the epoch's iterator draws."""
+        self._epoch_start = draw_states() if self._pending is None else self._pending
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore the states in the middle of an epoch, whose iterator had drawn before they were stored."""
-        if batch_idx > 0:
-            self._restore()
-        self._pending = None
+        """Before the first batch of an epoch, and the first one after a resume, put the states back."""
+        states = self._epoch_start if self._pending is None else self._pending
+        if states is not None:
+            _put_back(states)
+        self._pending = self._epoch_start = None
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -100,16 +98,15 @@ class RandomStates(lightning.Callback):
         else:
             self._pending = ranks[rank]
 
-    def _restore(self) -> None:
-        if self._pending is None:
-            return
-        try:
-            set_states(self._pending)
-        except Exception as error:  # whatever the generators make of states that are none
-            raise CheckpointError(
-                f"the checkpoint's states of random generators cannot be put back ({type(error).__name__}: "
-                f"{reason_of(error)}); resume from another checkpoint"
-            ) from error
+
+def _put_back(states: dict[str, Any]) -> None:
+    try:
+        set_states(states)
+    except Exception as error:  # whatever the generators make of states that are none
+        raise CheckpointError(
+            f"the checkpoint's states of random generators cannot be put back ({type(error).__name__}: "
+            f"{reason_of(error)}); resume from another checkpoint"
+        ) from error
 
 
 def draw_states() -> dict[str, Any]:

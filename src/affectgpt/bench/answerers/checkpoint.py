@@ -253,7 +253,7 @@ def _answer(
     from affectgpt.training.halving import in_halves
 
     return in_halves(
-        lambda part: answer_batch(model, batch.part(part.start, part.stop), max_new_tokens, hide, sampling),
+        lambda part: answer_batch(model, batch.rows(range(part.start, part.stop)), max_new_tokens, hide, sampling),
         batch.keys,
         model.device,
     )

@@ -187,7 +187,7 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
                 batch, unreadable = collated
                 self._note(unreadable)
                 if batch is not None:
-                    spare = batch.part(0, 1)
+                    spare = batch.rows(range(1))
                     yield batch
                 elif self._in_step:
                     num_owed += 1

@@ -1,0 +1,1 @@
+"""What comes after supervised training: learning from rewards and from preferences."""

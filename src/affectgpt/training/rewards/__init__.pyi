@@ -1,0 +1,10 @@
+from .base import RatedAnswers as RatedAnswers
+from .base import Reward as Reward
+from .form import FormatReward as FormatReward
+from .form import LabelCountPenalty as LabelCountPenalty
+from .form import LengthPenalty as LengthPenalty
+from .form import RepetitionPenalty as RepetitionPenalty
+from .form import UnseenWordPenalty as UnseenWordPenalty
+from .mix import RewardMix as RewardMix
+from .wheel import HitReward as HitReward
+from .wheel import WheelReward as WheelReward

@@ -1,0 +1,213 @@
+"""Learning from rewards: one step against a plain reference, exact resume, and what is left alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from affectgpt import AffectGPT
+from affectgpt.errors import ConfigError
+from affectgpt.model.steps import learn_by
+from affectgpt.post_training import grpo as grpo_module
+from affectgpt.post_training.grpo import Grpo
+from affectgpt.post_training.reference import Reference
+from affectgpt.post_training.rollouts import Rollouts
+from affectgpt.registry import REWARDS
+from affectgpt.training.random_states import RandomStates
+from affectgpt.training.rewards import RatedAnswers, Reward
+from affectgpt.types import Batch
+
+CONFIG: dict[str, Any] = {
+    "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
+    "llm": {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.2}, "trainable": False}},
+    "style": "brief",
+    "media": {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32},
+    "max_new_tokens": 6,
+    "optim": {"lr": 0.01, "warmup_steps": 0},
+}
+
+
+@REWARDS.register("vowels", overwrite=True)
+class Vowels(Reward):
+    """Share of the letters that are vowels, which a model without training can be rewarded for."""
+
+    def __call__(self, answers: RatedAnswers) -> torch.Tensor:
+        shares = [sum(c in "aeiou" for c in text.lower()) / max(1, len(text)) for text in answers.texts]
+        return torch.tensor(shares, dtype=torch.float64)
+
+
+def make_batch(seed: int = 0, size: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return Batch(
+        keys=tuple(f"clip{seed}-{i}" for i in range(size)),
+        media={
+            "frame": torch.randint(0, 255, (size, 2, 3, 32, 32), dtype=torch.uint8, generator=generator),
+            "audio": torch.randn(size, 2, 4000, generator=generator),
+        },
+        keep={name: torch.ones(size, 2, dtype=torch.bool) for name in ("frame", "audio")},
+        subtitles=tuple("a few words"[: 4 + 3 * i] for i in range(size)),
+        questions=("How?",) * size,
+        labels=(("joyful",),) * size,
+    )
+
+
+class Watcher(lightning.Callback):
+    """Keeps the gradients and the reward of every step."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, torch.Tensor] = {}
+        self.gradients: list[dict[str, torch.Tensor]] = []
+        self.rewards: list[float] = []
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.start = copy.deepcopy(pl_module.state_dict())
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.gradients.append({n: p.grad.clone() for n, p in pl_module.named_parameters() if p.grad is not None})
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.rewards.append(float(trainer.callback_metrics["train/reward"]))
+
+
+def fit(
+    objective: Grpo, batches: Sequence[Batch], callbacks: Sequence[Any] = (), llm: Any = CONFIG["llm"], **options: Any
+) -> tuple[AffectGPT, Watcher]:
+    torch.set_num_threads(1)
+    lightning.seed_everything(3, verbose=False)
+    model = AffectGPT.from_config({**CONFIG, "llm": llm})
+    learn_by(model, objective)
+    watcher = Watcher()
+    path = options.pop("ckpt_path", None)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watcher, RandomStates(3), *callbacks],
+        **{"max_epochs": 1, **options},
+    )
+    trainer.fit(model, DataLoader(batches, batch_size=None), ckpt_path=path)
+    return model, watcher
+
+
+def slow_gradients(model: AffectGPT, rollouts: Rollouts, kl_weight: float) -> dict[str, torch.Tensor]:
+    """The gradients of GRPO's loss, answer by answer and from all logits."""
+    model.zero_grad()
+    model.eval()
+    batch = replace(rollouts.batch, features={})
+    rewards = Vowels()(rollouts.answers).view(len(batch), -1)
+    advantages = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-6)).flatten()
+    total = torch.zeros(())
+    for i, (ids, keep) in enumerate(zip(rollouts.ids, rollouts.keep, strict=True)):
+        clip = batch.rows([i // rollouts.group_size])
+        answer = ids[keep][None]
+        content = model.network.look(clip)
+        prompt = model.network.render(content, clip.questions, clip.subtitles)
+        embeds = torch.cat([model.network.place(prompt, content), model.llm.embed(answer)], 1)
+        seen = torch.cat([prompt.keep, torch.ones_like(answer, dtype=torch.bool)], 1)
+        logits = model.llm(embeds, seen).logits[0, -answer.shape[1] - 1 : -1]
+        new = logits.log_softmax(-1).gather(1, answer[0][:, None]).squeeze(1)
+        drift = new.detach() - new  # the reference is where the step begins
+        terms = -(new - new.detach()).exp() * advantages[i] + kl_weight * (drift.exp() - drift - 1)
+        total = total + terms.mean() / len(rollouts.ids)
+    total.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_one_step_has_the_gradients_of_a_plain_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Rollouts] = []
+    write = grpo_module.write_rollouts
+
+    def noted(*args: Any) -> Rollouts:
+        kept.append(write(*args))
+        return kept[-1]
+
+    monkeypatch.setattr(grpo_module, "write_rollouts", noted)
+    options = {"group_size": 3, "clip_norm": None, "answers_per_pass": 4, "kl_weight": 0.1}
+    model, watcher = fit(Grpo({"vowels": "vowels"}, **options), [make_batch()])
+    model.load_state_dict(watcher.start)
+    expected = slow_gradients(model, kept[0], 0.1)
+    (found,) = watcher.gradients
+    assert found.keys() == expected.keys()
+    assert max(float(g.abs().max()) for g in expected.values()) > 1e-3
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_the_reward_rises() -> None:
+    batches = [make_batch(0)] * 30
+    llm = {"name": "tiny", "args": {"dim": 32, "lora": None, "trainable": True}}
+    _, watcher = fit(Grpo({"vowels": "vowels"}, group_size=8, kl_weight=0.0, variant="dapo"), batches, llm=llm)
+    assert sum(watcher.rewards[-5:]) > sum(watcher.rewards[:5]) + 0.5
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    def objective() -> Grpo:
+        return Grpo({"vowels": "vowels"}, group_size=3, num_updates=2, watch_steps=1)
+
+    class Save(lightning.Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "half.ckpt")
+
+    batches = [make_batch(0), make_batch(1)]
+    whole, _ = fit(objective(), batches, [Save()], max_epochs=4)
+    again, _ = fit(objective(), batches, max_epochs=4, ckpt_path=tmp_path / "half.ckpt")
+    for (name, first), second in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(first, second), name
+
+
+def test_groups_without_spread_leave_the_weights_alone() -> None:
+    flat = {"format": {"name": "length", "args": {"free": 100, "most": 200}}}
+    model, watcher = fit(Grpo(flat, group_size=2), [make_batch()])
+    assert watcher.gradients == []
+    assert all(torch.equal(value, watcher.start[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["start", "adapters-off"])
+def test_a_reference_stands_in_and_goes_again(kind: str) -> None:
+    torch.manual_seed(0)
+    model = AffectGPT.from_config(CONFIG).eval()
+    batch = replace(make_batch(), answers=("joy", "fear"))
+    before = model(batch).loss
+    reference = Reference(kind)
+    reference.remember(model)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.requires_grad and name.startswith("llm."):
+                p += 0.5
+        changed = model(batch).loss
+        with reference.in_place(model):
+            inside = model(batch).loss
+        assert torch.equal(model(batch).loss, changed)
+    assert not torch.isclose(changed, before)
+    torch.testing.assert_close(inside, before)  # fresh adapters add nothing, so both references are the start
+
+
+def test_a_clip_without_true_labels_is_named() -> None:
+    with pytest.raises(ConfigError, match="'clip0-1' has no true label"):
+        fit(Grpo({"vowels": "vowels"}), [replace(make_batch(), labels=(("joyful",), ()))])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size is 1; expected a whole number from 2"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"variant": "ppo"}, "known: grpo, dr-grpo, dapo"),
+        ({"reference": "other"}, "choose one of start, adapters-off"),
+        ({"kl_weight": -1.0}, "kl_weight is -1.0"),
+    ],
+)
+def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Grpo({"vowels": "vowels"}, **changes)
