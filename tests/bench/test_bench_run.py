@@ -16,7 +16,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-import affectgpt.model.answer
 from affectgpt import AffectGPT
 from affectgpt.bench.answer_log import AnswerLog
 from affectgpt.bench.benchmark import Benchmark
@@ -25,6 +24,7 @@ from affectgpt.bench.system_result import SystemResult
 from affectgpt.cli.main import main
 from affectgpt.datamodules import UniBenchDataModule
 from affectgpt.errors import CheckpointError, ConfigError, DataError
+from affectgpt.model.network import Network
 from clipmaker import make_clip
 from setmaker import make_processed
 
@@ -229,13 +229,13 @@ def test_validation_scores_are_read_from_checkpoints(folder: Path, tmp_path: Pat
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    real, sizes = affectgpt.model.answer.answer_batch, []
+    real, sizes = Network.write, []
 
-    def small_device(model, batch, *args):
-        sizes.append(len(batch))
-        if len(batch) > 2:
+    def small_device(network, prompt, *args):
+        sizes.append(len(prompt.keep))
+        if len(prompt.keep) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, batch, *args)
+        return real(network, prompt, *args)
 
     checkpoint = [folder / "ckpt/epoch=1.ckpt"]
 
@@ -246,7 +246,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path
         return {row["key"]: row["text"] for row in log if "key" in row}
 
     whole = texts(tmp_path / "a")
-    monkeypatch.setattr(affectgpt.model.answer, "answer_batch", small_device)
+    monkeypatch.setattr(Network, "write", small_device)
     assert texts(tmp_path / "b") == whole
     assert sizes == [5, 2, 3, 1, 2]
 

@@ -28,6 +28,10 @@ class _Loaded:
     model: AffectGPT | None = None
 
 
+WINDOW = 128
+"""Clips that are sorted by length at a time, see ``AnsweringPlan``; a run that is killed answers so many again."""
+
+
 class CheckpointAnswerer(Answerer):
     """Answers with one checkpoint, which is shown clips as it was trained.
 
@@ -113,11 +117,39 @@ class CheckpointAnswerer(Answerer):
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
         """Answer every question, those with the longest words first; see ``Answerer``."""
-        for read in self.read(asked):
+        if self.answer_settings.for_run(run).temperature == 0:
+            yield from self._answer_set(asked)
+            return
+        for read in self.read(asked):  # drawn answers go batch by batch: the same clips together draw the same
             if isinstance(read, Answer):
                 yield read
             else:
                 yield from self.write(read, run)
+
+    def _answer_set(self, asked: Sequence[Asked]) -> Iterator[Answer]:
+        """Answers sorted by the length of their prompts, a window at a time."""
+        from affectgpt.model.answer_set import AnsweringPlan, answer_set
+
+        failed: list[Answer] = []
+
+        def batches() -> Iterator[Batch]:
+            for read in self.read(asked):
+                if isinstance(read, Answer):
+                    failed.append(read)
+                else:
+                    yield read
+
+        if asked:
+            model = self.load()
+            hide = _hidden(model, self.answer_settings.modalities)
+            plan = AnsweringPlan(window=WINDOW, max_new_tokens=self._limit(model), hide=tuple(hide))
+            for found in answer_set(model, batches(), plan):
+                for one in found:
+                    facts = one.to_json()
+                    yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
+                while failed:
+                    yield failed.pop()
+        yield from failed
 
     def read(self, asked: Sequence[Asked]) -> Iterator[Batch | Answer]:
         """The clips in batches, on the model's device, and those that cannot be read as failed answers."""

@@ -1,0 +1,446 @@
+"""Time training steps: the published recipe, then the library's, one setting after the other, all in one run.
+
+    python benchmarks/train.py [--steps 3] [--threads 1] [--only NAME ...] [--out FILE.md]
+
+Every row runs the same clips, words and answers through networks of the same size with random weights. With a GPU these
+are the published sizes (CLIP ViT-L/14, HuBERT-large, Qwen2.5-7B with LoRA of rank 16; 8 frames, 8 x 2 s of sound) and
+the clock is read; without one they are small, and processor time is read, so that other work on the machine counts
+little. The published recipe is a stand-in that does what the published code does with a batch: frames to pictures and
+through the processor of transformers in every step, the spectrogram that nothing reads, every hidden state of the
+speech network, prompts padded to the longest, logits of every position. Its batch is 3, and where there is a GPU it
+runs in fp16 autocast with a scaler; a CPU has neither, so that float32 stands for it there.
+
+Answers have the lengths of real ones: a third lists labels, the others describe in 20 to 300 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from affectgpt import AffectGPT
+from affectgpt.types import Batch, Features
+
+MEL = {"htk_compat": True, "use_energy": False, "window_type": "hanning", "num_mel_bins": 128, "dither": 0.0}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    Attributes:
+        name: What the report calls it.
+        vision: Configuration of CLIP's image tower.
+        speech: Configuration of HuBERT.
+        llm: Configuration of Qwen2.
+        frames: Frames of a clip.
+        frame_size: Rows and columns of a frame as decoded.
+        windows: Windows of sound of a clip.
+        window_samples: Samples of a window.
+        dtype: Of the frozen weights in the library's rows.
+    """
+
+    name: str
+    vision: Mapping[str, Any]
+    speech: Mapping[str, Any]
+    llm: Mapping[str, Any]
+    frames: int = 8
+    frame_size: int = 224
+    windows: int = 8
+    window_samples: int = 32_000
+
+
+SMALL = Sizes(
+    name="small",
+    vision={
+        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "patch_size": 32, "image_size": 224, "projection_dim": 128,
+    },
+    speech={
+        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "conv_dim": [64] * 7, "num_conv_pos_embeddings": 32, "num_conv_pos_embedding_groups": 4,
+        "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+    },
+    llm={
+        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 32_000, "max_position_embeddings": 2048, "tie_word_embeddings": False,
+    },
+    windows=4,
+    window_samples=16_000,
+)  # fmt: skip
+
+
+def real() -> Sizes:
+    """The published sizes."""
+    from real_sizes import CLIP, HUBERT, QWEN  # a neighbour of this script
+
+    left_out = ("model_type", "architectures")
+    speech = {name: value for name, value in HUBERT.items() if name not in left_out}
+    llm = {name: value for name, value in QWEN.items() if name not in left_out}
+    return Sizes("as published", {**CLIP["vision_config"]}, speech, llm)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What every row is fed with.
+
+    Attributes:
+        frames: uint8 ``[N, T, 3, H, W]``.
+        sound: float32 ``[N, S, N']``.
+        subtitles: Words of each clip.
+        answers: What is learnt.
+    """
+
+    frames: Tensor
+    sound: Tensor
+    subtitles: tuple[str, ...]
+    answers: tuple[str, ...]
+
+    def batch(self, start: int, size: int, question: str, features: Mapping[str, Tensor] | None = None) -> Batch:
+        """Some clips as a batch, with media or with features."""
+        rows = [i % len(self.answers) for i in range(start, start + size)]
+        count = len(rows)
+        keep = {
+            "face": torch.ones(count, self.frames.shape[1], dtype=torch.bool),
+            "audio": torch.ones(count, self.sound.shape[1], dtype=torch.bool),
+        }
+        given = {name: Features(value[rows], keep[name]) for name, value in (features or {}).items()}
+        return Batch(
+            keys=tuple(map(str, rows)),
+            media={} if features else {"face": self.frames[rows], "audio": self.sound[rows]},
+            keep={} if features else keep,
+            subtitles=tuple(self.subtitles[i] for i in rows),
+            questions=(question,) * count,
+            answers=tuple(self.answers[i] for i in rows),
+            features=given,
+        )
+
+
+def make_clips(sizes: Sizes, count: int) -> Clips:
+    """Random pictures and sound; words of a tokenizer of bytes, a token each."""
+    generator = torch.Generator().manual_seed(0)
+    draw = np.random.default_rng(0)
+    lengths = [int(draw.integers(10, 40)) if i % 3 == 0 else int(draw.integers(20, 301)) for i in range(count)]
+    spoken = [int(draw.integers(0, 80)) for _ in range(count)]
+    shape = (count, sizes.frames, 3, sizes.frame_size, sizes.frame_size)
+    return Clips(
+        frames=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+        sound=torch.randn(count, sizes.windows, sizes.window_samples, generator=generator),
+        subtitles=tuple("w" * number for number in spoken),
+        answers=tuple("a" * number for number in lengths),
+    )
+
+
+def write_networks(sizes: Sizes, folder: Path, *, dtype: torch.dtype) -> dict[str, str]:
+    """Folders of the three networks with random weights."""
+    from transformers import (
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+        HubertConfig,
+        HubertModel,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
+
+    from affectgpt.llm.tiny import byte_tokenizer
+
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with device:  # drawn on the GPU where there is one: seven billion numbers take minutes on a CPU
+        for name, network in (
+            ("vision", CLIPVisionModelWithProjection._from_config(CLIPVisionConfig(**sizes.vision), dtype=dtype)),
+            ("speech", HubertModel._from_config(HubertConfig(**sizes.speech), dtype=dtype)),
+            ("llm", Qwen2ForCausalLM._from_config(Qwen2Config(**sizes.llm), dtype=dtype)),
+        ):
+            network.save_pretrained(folder / name)
+            del network
+    byte_tokenizer().save_pretrained(folder / "llm")
+    return {name: str(folder / name) for name in ("vision", "speech", "llm")}
+
+
+def build(folders: Mapping[str, str], *, dtype: str, rank: int, **changes: Any) -> AffectGPT:
+    """The model of the published set-up, over these networks."""
+    torch.manual_seed(0)
+    model = AffectGPT.from_config(
+        {
+            "streams": {
+                "face": {"encoder": {"name": "clip", "args": {"path": folders["vision"], "dtype": dtype}}},
+                "audio": {
+                    "encoder": {
+                        "name": "hubert",
+                        "args": {"path": folders["speech"], "dtype": dtype, "normalize": "clip"},
+                    }
+                },
+            },
+            "llm": {"name": "causal-lm", "args": {"path": folders["llm"], "dtype": dtype, "lora": {"rank": rank}}},
+            "max_tokens": 1024,
+            "media": {"num_frames": 8, "frame_height": 224, "frame_width": 224},
+            **changes,
+        }
+    )
+    return model.train().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Published:
+    """What the published code does with a batch before the fusion, over the networks of a model of the library."""
+
+    def __init__(self, model: AffectGPT) -> None:
+        from transformers import Wav2Vec2FeatureExtractor
+        from transformers.models.clip import CLIPImageProcessorPil
+
+        self.clip, self.hubert = model.encoder("face").network, model.encoder("audio").network
+        self.see, self.hear = CLIPImageProcessorPil(), Wav2Vec2FeatureExtractor(do_normalize=True)
+
+    @torch.no_grad()
+    def features(self, batch: Batch, device: torch.device) -> dict[str, Features]:
+        """Feature vectors of both streams."""
+        from PIL import Image
+
+        frames, sound = batch.media["face"], batch.media["audio"]
+        arrays = frames.float().permute(0, 1, 3, 4, 2).flatten(0, 1).numpy().astype(np.uint8)
+        pixels = self.see(images=[Image.fromarray(array) for array in arrays], return_tensors="pt")["pixel_values"]
+        faces = self.clip(pixel_values=pixels.to(device)).image_embeds
+        for window in sound.flatten(0, 1).clone():
+            self.mel(window)
+        waveform = self.hear(sound.flatten(0, 1), sampling_rate=16_000, return_tensors="pt").input_values[0]
+        states = self.hubert(waveform.to(device), output_hidden_states=True).hidden_states
+        heard = torch.stack(states)[[-4, -3, -2, -1]].mean(0).mean(1)
+        shapes = {"face": frames.shape[:2], "audio": sound.shape[:2]}
+        vectors = {"face": faces, "audio": heard}
+        return {
+            name: Features(value.float().unflatten(0, shapes[name]), batch.keep[name].to(device))
+            for name, value in vectors.items()
+        }
+
+    @staticmethod
+    def mel(window: Tensor) -> Tensor:
+        """The spectrogram of a window, which no part of the model reads."""
+        from torchaudio.compliance import kaldi
+
+        window -= window.mean()
+        options = {"sample_frequency": 16_000, "frame_length": 25, "frame_shift": 10, **MEL}
+        return kaldi.fbank(window[None], **options)
+
+
+def all_logits(model: AffectGPT, batch: Batch, features: Mapping[str, Features]) -> Tensor:
+    """The loss from the logits of every position of padded prompts."""
+    network = model.network
+    content = network.look(Batch(batch.keys, {}, {}, batch.subtitles, batch.questions, batch.answers, (), features))
+    prompt = network.render(content, batch.questions, batch.subtitles, batch.answers)
+    embeds = network.place(prompt, content)
+    assert prompt.labels is not None
+    head: Any = model.llm
+    keep, labels = (value.to(embeds.device) for value in (prompt.keep, prompt.labels))
+    logits = head.network(inputs_embeds=embeds, attention_mask=keep.long(), use_cache=False).logits
+    return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
+
+
+@dataclass
+class Way:
+    """One row of the table.
+
+    Attributes:
+        name: What it is called.
+        loss: Loss of a batch.
+        model: What is trained.
+        size: Clips in a batch.
+        half: Autocast in half precision: ``None``, ``"fp16"`` or ``"bf16"``.
+        features: Feature vectors that stand for media.
+        fused: Whether AdamW runs as one kernel.
+    """
+
+    name: str
+    loss: Callable[[AffectGPT, Batch], Tensor]
+    model: Callable[[], AffectGPT]
+    size: int = 3
+    half: str | None = None
+    cached: bool = False
+    fused: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def of_library(model: AffectGPT, batch: Batch) -> Tensor:
+    """The loss as the library computes it."""
+    out = model(batch.to(model.device))
+    assert out.sample_losses is not None
+    assert out.sample_tokens is not None
+    return out.sample_losses.sum() / out.sample_tokens.sum()
+
+
+def as_published(model: AffectGPT, batch: Batch) -> Tensor:
+    """The loss as the published code computes it."""
+    return all_logits(model, batch, Published(model).features(batch, model.device))
+
+
+def with_all_logits(model: AffectGPT, batch: Batch) -> Tensor:
+    """The library's encoders and pre-processing on the device, the logits of every position."""
+    moved = batch.to(model.device)
+    return all_logits(model, batch, {name: model.network.encode(name, moved) for name in model.specs})
+
+
+def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Iterator[Way]:
+    """The rows, each one setting further than the one before."""
+    on_gpu = torch.cuda.is_available()
+    plain, half = ("float16" if on_gpu else "float32"), "bfloat16"
+
+    def model(dtype: str, **changes: Any) -> Callable[[], AffectGPT]:
+        return lambda: build(folders[dtype], dtype=dtype, rank=rank, **changes)
+
+    yield Way("published recipe, batch 3", as_published, model(plain), half="fp16" if on_gpu else None)
+    first = half if on_gpu else "float32"
+    cast = "bf16" if on_gpu else None
+    yield Way("+ pre-processing on the device, no spectrogram", with_all_logits, model(first), half=cast)
+    yield Way("+ logits where labels are, loss in pieces", of_library, model(first), half=cast)
+    if not on_gpu:
+        yield Way("the same in bfloat16", of_library, model(half), half="bf16")
+    yield Way(f"+ batch {big}, padded", of_library, model(first), size=big, half=cast)
+    yield Way(f"+ packed (batch {big})", of_library, model(first, packing=True), size=big, half=cast, fused=True)
+    yield Way("cached features, batch 3, padded", of_library, model(first), half=cast, cached=True)
+    yield Way(f"cached features, batch {big}, padded", of_library, model(first), size=big, half=cast, cached=True)
+    packed = model(first, packing=True)
+    yield Way(
+        f"cached features, packed (batch {big})", of_library, packed, size=big, half=cast, cached=True, fused=True
+    )
+
+
+def measure(way: Way, clips: Clips, steps: int) -> dict[str, float]:
+    """Seconds a clip, tokens a second and peak memory of one row."""
+    model = way.model()
+    device, question = model.device, model.style.label_question
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.05, fused=way.fused and device.type == "cuda")
+    scaler = torch.amp.GradScaler(device.type, enabled=way.half == "fp16")
+    features = encode(model, clips) if way.cached else None
+    taken, tokens = [], []
+    for step in range(steps + 1):
+        batch = clips.batch(step * way.size, way.size, question, features)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        start, clock = time.perf_counter(), time.process_time()
+        with casting(way.half, device):
+            loss = way.loss(model, batch)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+            taken.append(time.perf_counter() - start)
+        else:
+            taken.append(time.process_time() - clock)
+        tokens.append(sum(len(words) for words in (*batch.subtitles, *(batch.answers or ())) if words))
+    seconds = sum(taken[1:])
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
+    return {
+        "samples": way.size * steps / seconds,
+        "tokens": sum(tokens[1:]) / seconds,
+        "step": statistics.median(taken[1:]),
+        "memory": peak,
+    }
+
+
+@torch.no_grad()
+def encode(model: AffectGPT, clips: Clips) -> dict[str, Tensor]:
+    """What ``affectgpt encode`` would store."""
+    batch = clips.batch(0, len(clips.answers), "").to(model.device)
+    return {name: model.network.encode(name, batch).hidden.cpu() for name in model.specs}
+
+
+def casting(half: str | None, device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast of a row."""
+    if half is None:
+        return nullcontext()
+    return torch.autocast(device.type, torch.float16 if half == "fp16" else torch.bfloat16)
+
+
+def report(rows: Sequence[tuple[str, dict[str, float]]], args: argparse.Namespace, sizes: Sizes, count: str) -> str:
+    """The table, and what it was measured with."""
+    import transformers
+
+    on_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name(0) if on_gpu else platform.processor() or platform.machine()
+    base = rows[0][1]["samples"]
+    lines = [
+        "# Training steps",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {device}, {torch.get_num_threads()} thread(s), Python "
+        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; `python "
+        f"benchmarks/train.py --steps {args.steps}`. {args.note}".rstrip(),
+        "",
+        f"Sizes: {sizes.name} ({count}), random weights. {'Wall-clock' if on_gpu else 'Processor'} time of "
+        f"{args.steps} steps after one to warm up. {'' if on_gpu else 'float32 stands for fp16 with a scaler in the first row.'}",
+        "",
+        "| setting | samples/s | text tokens/s | seconds a step | ratio | peak GiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in rows:
+        memory = "" if np.isnan(found["memory"]) else f"{found['memory']:.1f}"
+        lines.append(
+            f"| {name} | {found['samples']:.2f} | {found['tokens']:.0f} | {found['step']:.2f} | "
+            f"{found['samples'] / base:.2f}x | {memory} |"
+        )
+    found = dict(rows)
+    for start in ("", "cached features, "):
+        padded = next((f for n, f in found.items() if n.startswith(start or "+") and n.endswith(", padded")), None)
+        packed = next((f for n, f in found.items() if n.startswith(f"{start}packed" if start else "+ packed")), None)
+        padded = next((f for n, f in found.items() if n == f"{start or '+ '}batch {args.batch}, padded"), padded)
+        if padded and packed:
+            what = "with cached features" if start else "with encoders"
+            lines += ["", f"Packing over padding {what}: {packed['samples'] / padded['samples']:.2f}x."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=12, help="clips in a batch of the later rows")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="rows whose name holds one of these")
+    parser.add_argument(
+        "--note", default="", help="a sentence for the result file, such as that the machine was shared"
+    )
+    parser.add_argument("--out", type=Path, help="also write the table here")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    sizes = real() if torch.cuda.is_available() else SMALL
+    clips = make_clips(sizes, args.batch * (args.steps + 1))
+    rows: list[tuple[str, dict[str, float]]] = []
+    count = ""
+    with tempfile.TemporaryDirectory() as name:
+        kinds = ("float16", "bfloat16") if torch.cuda.is_available() else ("float32", "bfloat16")
+        folders = {kind: write_networks(sizes, Path(name, kind), dtype=getattr(torch, kind)) for kind in kinds}
+        for way in ways(folders, args.rank, args.batch):
+            if args.only and not any(part in way.name for part in args.only):
+                continue
+            rows.append((way.name, measure(way, clips, args.steps)))
+            print(json.dumps({"setting": way.name, **rows[-1][1]}), flush=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        for part in ("vision", "speech", "llm"):
+            config = json.loads(Path(folders[kinds[0]][part], "config.json").read_text())
+            count += f"{part} {config['num_hidden_layers']} x {config['hidden_size']}, "
+    text = report(rows, args, sizes, count.rstrip(", "))
+    print(text)
+    if args.out:
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
