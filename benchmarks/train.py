@@ -71,7 +71,7 @@ SMALL = Sizes(
         "patch_size": 32, "image_size": 224, "projection_dim": 128,
     },
     speech={
-        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
         "conv_dim": [64] * 7, "num_conv_pos_embeddings": 32, "num_conv_pos_embedding_groups": 4,
         "feat_extract_norm": "layer", "do_stable_layer_norm": True,
     },
@@ -383,7 +383,8 @@ def report(rows: Sequence[tuple[str, dict[str, float]]], args: argparse.Namespac
         f"benchmarks/train.py --steps {args.steps}`. {args.note}".rstrip(),
         "",
         f"Sizes: {sizes.name} ({count}), random weights. {'Wall-clock' if on_gpu else 'Processor'} time of "
-        f"{args.steps} steps after one to warm up. {'' if on_gpu else 'float32 stands for fp16 with a scaler in the first row.'}",
+        f"{args.steps} steps after one to warm up. "
+        f"{'' if on_gpu else 'float32 stands for fp16 with a scaler in the first row.'}",
         "",
         "| setting | samples/s | text tokens/s | seconds a step | ratio | peak GiB |",
         "|---|---|---|---|---|---|",

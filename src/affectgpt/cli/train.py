@@ -40,6 +40,7 @@ from affectgpt.training.run_folder import RunFolder
 from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.training.start_report import describe_run
+from affectgpt.training.step_profile import SUMMARY, TRACE, StepProfile
 from affectgpt.training.stop_signals import StopTogether
 from affectgpt.training.watching import add_watching
 from affectgpt.web import strip_secrets
@@ -92,6 +93,9 @@ class AffectCLI(LightningCLI):
         )
         parser.add_argument(
             "--dry_run", action="store_true", help="fit: say what the run would be and take of memory, and stop"
+        )
+        parser.add_argument(
+            "--profile", action="store_true", help="fit: end after 13 steps, and tell where the time of ten went"
         )
         parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
@@ -147,6 +151,8 @@ class AffectCLI(LightningCLI):
             self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
             add_watching(trainer, config["trainer"]["logger"], lambda line: say(line, err=True))
+            if config["profile"]:
+                trainer.callbacks.append(StepProfile(trainer.default_root_dir))  # type: ignore[attr-defined]
         return trainer
 
     def plain_config(self) -> dict[str, Any]:
@@ -175,6 +181,10 @@ class AffectCLI(LightningCLI):
     def after_fit(self) -> None:
         """Say what was written and what comes next, or that a resumed run had nothing left to do."""
         if not self.trainer.is_global_zero or self.config.fit.dry_run:
+            return
+        if self.given["profile"]:
+            say(Path(self.trainer.default_root_dir, SUMMARY).read_text("utf-8"))
+            say(f"wrote {Path(self.trainer.default_root_dir, TRACE)}: open it at https://ui.perfetto.dev")
             return
         if self.report.resumed_step is not None and self.report.resumed_step == self.trainer.global_step:
             made = f"{self.trainer.current_epoch} epochs and {self.trainer.global_step} steps"

@@ -27,6 +27,7 @@ OWN = {
     "--dry-run": "fit: say what the run would be and take of memory, and stop",
     "--overwrite": "fit: replace the checkpoints of another configuration in the folder",
     "--rank_timeout S": "fit: seconds after which a silent rank ends the run (300)",
+    "--profile": "fit: end after 13 steps, and tell where the time of ten went",
     "--untrained": "validate, test, predict: use random weights all the same",
 }
 OF_TRAINER = {
