@@ -76,8 +76,8 @@ SMALL = Sizes(
         "feat_extract_norm": "layer", "do_stable_layer_norm": True,
     },
     llm={
-        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 32_000, "max_position_embeddings": 2048, "tie_word_embeddings": False,
+        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 4096, "max_position_embeddings": 2048, "tie_word_embeddings": False,
     },
     windows=4,
     window_samples=16_000,
@@ -187,6 +187,7 @@ def build(folders: Mapping[str, str], *, dtype: str, rank: int, **changes: Any) 
                 },
             },
             "llm": {"name": "causal-lm", "args": {"path": folders["llm"], "dtype": dtype, "lora": {"rank": rank}}},
+            "style": "brief",  # a token is a byte here; the published wording would be long, and hide the padding
             "max_tokens": 1024,
             "media": {"num_frames": 8, "frame_height": 224, "frame_width": 224},
             **changes,

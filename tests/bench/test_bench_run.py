@@ -246,6 +246,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path
         return {row["key"]: row["text"] for row in log if "key" in row}
 
     whole = texts(tmp_path / "a")
+    monkeypatch.setattr("affectgpt.model.answer_set.BATCH_TOKENS", {"cpu": 8192, "cuda": 8192})
     monkeypatch.setattr(Network, "write", small_device)
     assert texts(tmp_path / "b") == whole
     assert sizes == [5, 2, 3, 1, 2]

@@ -21,6 +21,9 @@ from affectgpt.model.slot_content import SlotContent
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Batch, Prediction
 
+BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
+"""Tokens of a batch by device; on a CPU larger batches are no quicker, and have more padding."""
+
 
 @dataclass(frozen=True)
 class AnsweringPlan:
@@ -28,7 +31,7 @@ class AnsweringPlan:
 
     Attributes:
         batch_tokens: Most tokens of a batch, answers at their longest included; one prompt is always answered. By
-            default 1,024 on the CPU, where larger batches are no quicker but have more padding, else 8,192.
+            default ``BATCH_TOKENS`` of the device.
         window: Prompts that wait to be sorted by length; more mean less padding, and answers that come later.
         max_new_tokens: Longest answer; the model's own limit by default.
         sampling: How answers are drawn; greedily by default.
@@ -159,7 +162,7 @@ def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[
     longest = plan.max_new_tokens or model.max_new_tokens
     lengths: list[int] = prompt.keep.sum(1).tolist()
     texts = [""] * len(lengths)
-    batch_tokens = plan.batch_tokens or (1024 if model.device.type == "cpu" else 8192)
+    batch_tokens = plan.batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     with fitting_threads(model.device):
         for rows in token_batches(lengths, longest, batch_tokens):
 
