@@ -58,7 +58,9 @@ def make_release(folder: Path, *, media: bool = True, faces: bool = True) -> Pat
 def clips_of(names: Sequence[str], *, faces: bool = True) -> dict[str, dict[str, bytes]]:
     """Folder to file to content: a clip, a sound and face crops a name, each of its own."""
     found: dict[str, dict[str, bytes]] = {"video": {}, "audio": {}, "openface_face": {}}
-    for number, name in enumerate(names):
+    known = sorted({*TRAIN, *HUMAN, *CANDIDATES})
+    for name in names:
+        number = known.index(name) if name in known else len(known)
         found["video"][f"{name}.mp4"] = make_clip(seconds=0.4 + 0.1 * number, audio=False)
         found["audio"][f"{name}.wav"] = make_wav(0.3 + 0.1 * number)
         if faces:

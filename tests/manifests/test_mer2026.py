@@ -98,12 +98,16 @@ def test_archives_are_unpacked_by_name_and_go_on_after_an_interruption(tmp_path:
         read_manifest(folder, Mer2026("track2_train_human"))
     out = tmp_path / "unpacked"
     done = unpack_archives(folder, "track2_train_human", out)
-    assert (done.written, done.kept, done.passed_over) == (6, 0, 3)
+    assert (done.written, done.replaced, done.kept, done.passed_over) == (6, 0, 0, 3)
     assert sorted(path.name for path in (out / "video").iterdir()) == sorted(f"{name}.mp4" for name in HUMAN)
     (out / "audio" / f"{HUMAN[0]}.wav").unlink()
     (out / "video" / f"{HUMAN[1]}.mp4").write_bytes(b"cut")
+    other = out / "video" / f"{HUMAN[0]}.mp4"
+    whole = other.read_bytes()
+    other.write_bytes(bytes(len(whole)))  # the same size
     again = unpack_archives(folder, "track2_train_human", out)
-    assert (again.written, again.kept) == (2, 4)
+    assert (again.written, again.replaced, again.kept) == (3, 2, 3)
+    assert other.read_bytes() == whole
     shards = tmp_path / "shards"
     options = ["--layout", "mer2026", "--subset", "track2_train_human", "--unpack", str(out), "--workers", "0"]
     assert main(["pack", str(folder), str(shards), *options]) == 0

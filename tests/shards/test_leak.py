@@ -64,6 +64,15 @@ def test_a_table_of_names_is_a_set(folders: tuple[Path, Path], tmp_path: Path) -
         list_set("https://example.org/shards")
 
 
+def test_of_a_tree_with_videos_and_sounds_the_videos_count(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for kind in ("video", "audio"):
+        (tmp_path / "tree" / kind).mkdir(parents=True)
+    shutil.copy(folders[0] / "both.mp4", tmp_path / "tree" / "video" / "both.mp4")
+    shutil.copy(folders[0] / "own.wav", tmp_path / "tree" / "audio" / "both.wav")
+    assert [clip.name for clip in list_set(tmp_path / "tree").clips] == ["both"]
+    assert find_leak(folders[0], tmp_path / "tree").same == ("both",)
+
+
 def test_a_name_whose_file_is_missing_is_a_name_of_the_set(folders: tuple[Path, Path]) -> None:
     lines = [{"name": "both", "video": "both.mp4"}, {"name": "gone", "video": "gone.mp4"}]
     (folders[0] / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")

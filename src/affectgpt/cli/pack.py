@@ -195,7 +195,8 @@ def _unpack(args: argparse.Namespace) -> None:
             lambda copied, total: progress.update(copied // 10**6, total // 10**6),
         )
         progress.say(
-            f"unpacked {done.written} files; {done.kept} were there, {done.passed_over} belong to clips that "
+            f"unpacked {done.written} files, {done.replaced} of them in place of others; {done.kept} were there, and "
+            f"{done.passed_over} belong to clips that "
             f"{subset}.csv does not name"
         )
 

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from zlib import crc32
 from zlib import error as zlib_error
 
 from affectgpt.errors import DataError, first_few
@@ -52,11 +53,13 @@ class Unpacked:
 
     Attributes:
         written: Files that were unpacked.
-        kept: Files that were there already, with the right size.
+        replaced: How many of them took the place of a file with another content.
+        kept: Files that were there already, with the same size and checksum.
         passed_over: Files of the archives that the table of the subset does not name.
     """
 
     written: int
+    replaced: int
     kept: int
     passed_over: int
 
@@ -72,8 +75,8 @@ def unpack_archives(
 
     The archives lie in ``video_7z/video_SUBSET/*.zip``, and the same with ``audio`` and ``openface``. Files are written
     whole or not at all, to ``video/NAME.mp4``, ``audio/NAME.wav`` and ``openface_face/NAME/NAME.npy``, whatever
-    folders the archives have them in; those that are there with the right size stay, so that the same call goes on
-    after an interruption.
+    folders the archives have them in; those that are there with the same size and checksum stay, so that the same call
+    goes on after an interruption.
 
     Args:
         folder: Of the release.
@@ -89,7 +92,7 @@ def unpack_archives(
     rows = list(Mer2026(subset).rows(folder))
     names = {row["name"] for _, _, row in rows if not isinstance(row, SampleError)}
     todo: dict[Path, tuple[Path, zipfile.ZipInfo]] = {}
-    kept = passed_over = 0
+    passed_over = 0
     for kind, what in KINDS.items():
         if kind in ignore:
             continue
@@ -101,8 +104,8 @@ def unpack_archives(
                 raise DataError(f"{archive} and {todo[target][0]} both hold {target.name}; remove one of them")
             else:
                 todo[target] = (archive, member)
-    done = {path for path, (_, member) in todo.items() if path.is_file() and path.stat().st_size == member.file_size}
-    kept = len(done)
+    there = [path for path in todo if path.is_file()]
+    done = {path for path in there if _is_unpacked(path, todo[path][1])}
     rest = {path: one for path, one in todo.items() if path not in done}
     total = sum(member.file_size for _, member in rest.values())
     out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +122,7 @@ def unpack_archives(
                 copied += member.file_size
                 if progress is not None:
                     progress(copied, total)
-    return Unpacked(len(rest), kept, passed_over)
+    return Unpacked(len(rest), len(there) - len(done), len(done), passed_over)
 
 
 def _members(folder: Path, subset: str, kind: _Kind) -> Iterator[tuple[Path, zipfile.ZipInfo, str]]:
@@ -142,6 +145,17 @@ def _members(folder: Path, subset: str, kind: _Kind) -> Iterator[tuple[Path, zip
                 if member.file_size > MAX_MEMBER_BYTES:
                     raise DataError(f"{archive}: {path.name} unpacks to {member.file_size:,} bytes, which is no clip")
                 yield archive, member, clean_name(path.stem)
+
+
+def _is_unpacked(path: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether a file is what an archive holds."""
+    if path.stat().st_size != member.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_COPIED_AT_A_TIME):
+            checksum = crc32(block, checksum)
+    return checksum == member.CRC
 
 
 def _opened(archive: Path) -> zipfile.ZipFile:

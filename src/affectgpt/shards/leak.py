@@ -167,8 +167,8 @@ def list_set(location: str | Path, layout: Layout | None = None) -> ListedSet:
     """The clips of a set.
 
     Args:
-        location: A shard folder; a manifest; a folder of media or of a published layout; or a table with a column
-            ``name`` and no media, of which the names are compared.
+        location: A shard folder; a manifest; a folder of media, or one with ``video`` and ``audio`` in it, of which the
+            videos count; or a table with a column ``name`` and no media, of which the names are compared.
         layout: How a folder is laid out.
 
     Raises:
@@ -179,6 +179,8 @@ def list_set(location: str | Path, layout: Layout | None = None) -> ListedSet:
     path = Path(location)
     if (path / INDEX_FILE).is_file():
         return _list_shards(path)
+    if layout is None and all((path / kind).is_dir() for kind in ("video", "audio")):
+        path /= "video"  # a tree of the MER releases, whose folders have the same names in them
     if layout is None and path.suffix.lower() in DELIMITERS and path.is_file():
         table = read_table(path)
         if "name" in table.columns and not _MEDIA_COLUMNS & set(table.columns):
