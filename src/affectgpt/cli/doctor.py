@@ -25,6 +25,7 @@ OPTIONAL = {
     "torchcodec": "torchcodec",
     "silero-vad": "speech",
     "faster-whisper": "asr",
+    "inspect-ai": "inspect",
     "ai-edge-litert": "annotate",
     "ray": "ray",
     "gradio": "app",
