@@ -114,12 +114,12 @@ def test_a_folder_of_predictions_may_hold_the_gold_labels(tmp_path: Path, gold: 
     said = capsys.readouterr()
     assert "hit_rate       0.00" in said.out
     assert "answers in column 'openset'" in said.out
-    assert "other.csv: it has no column with answers" in said.err
-    assert "passed over" in said.err
+    assert "other.csv: it has columns of gold labels and none of answers" in said.err
+    assert "skipped" in said.err
     (result,) = json.loads((tmp_path / "out/report.json").read_text())["results"]
     assert (result["checkpoint"], result["answers"], len(result["passed_over"])) == ("ep1", "openset", 5)
     (folder / "ep1.csv").unlink()
-    with pytest.raises(DataError, match=r"no prediction file .* was passed over: it holds the gold labels in use"):
+    with pytest.raises(DataError, match=r"no prediction file .* was skipped: it holds the gold labels in use"):
         find_candidates([folder], gold_files=[gold])
 
 
@@ -165,7 +165,7 @@ def test_answers_of_other_benchmarks_are_one_column_too(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"r\.jsonl: several columns could be the answer: answer, prediction; name one"):
         score_other("hitemotion-eer", path, gold)
     result = score_other("hitemotion-eer", path, gold, column="prediction")
-    assert (result["score"], result["answers"]) == (0.0, "prediction")
+    assert (result.score, result.answers) == (0.0, "prediction")
     with pytest.raises(DataError, match="'label' is a column of gold labels"):
         score_other("hitemotion-eer", gold, system="label")
     with pytest.raises(DataError, match=r"has no column with an answer; expected one of model_output, answer"):

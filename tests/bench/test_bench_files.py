@@ -151,7 +151,7 @@ def test_gold_is_found_in_every_form(tmp_path: Path) -> None:
 def test_gold_of_no_known_set_is_refused(tmp_path: Path) -> None:
     meld = write_csv(tmp_path / "meld.csv", ["name", "label"], [("a", "joy")])
     other = write_csv(tmp_path / "label.csv", ["video_id", "clip_id"], [("a", "1")])
-    with pytest.raises(DataError, match=r"of which test set are these the labels\? Give them as SET=.*label\.csv"):
+    with pytest.raises(DataError, match=r"the test set of these labels is unknown; give them as SET=.*label\.csv"):
         find_gold([meld, other], tmp_path / "out")
     assert list(find_gold([meld, other], tmp_path / "out", ["meld"])) == ["meld"]
     with pytest.raises(DataError, match=r"absent\.csv does not exist; expected gold labels"):
@@ -239,7 +239,7 @@ def test_prediction_files_are_told_apart(tmp_path: Path) -> None:
     assert [c.system for c in find_candidates([tmp_path / "run"]).candidates] == ["me"]
     shutil.rmtree(tmp_path / "run")
     other = write_csv(tmp_path / "other" / "x.csv", ("name", "openset"), [("a", "[happy]")])
-    with pytest.raises(DataError, match="which test set does it answer"):
+    with pytest.raises(DataError, match="the test set of these answers is unknown"):
         find_candidates([other])
     assert find_candidates([f"meld={other}"], name="me").candidates[0].system == "me"
     assert find_candidates([other], ["sims"]).candidates[0].test_set.name == "sims"
@@ -336,7 +336,7 @@ def test_many_sets_and_systems_are_scored_at_once(tmp_path: Path) -> None:
             ["--predictions", "a", "--gold", "b", "--out", "x", "--extractor", "llm"],
             "missing a required argument: 'model'",
         ),
-        (["--predictions", "a", "--gold", "b", "--out", "x", "--llm", "model=m"], "which is not asked for"),
+        (["--predictions", "a", "--gold", "b", "--out", "x", "--llm", "model=m"], "which is not in use"),
         (["--predictions", "/nowhere", "--gold", "b", "--out", "x"], "/nowhere does not exist"),
     ],
 )

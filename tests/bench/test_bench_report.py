@@ -131,7 +131,7 @@ def test_markdown_tables_are_whole(written):
 
 
 def test_results_that_do_not_fit_are_refused(results, tmp_path):
-    with pytest.raises(DataError, match="no result to report"):
+    with pytest.raises(DataError, match="no results to report"):
         write_report([], tmp_path)
     with pytest.raises(DataError, match=r"two results for 'meld'"):
         write_report([results[0], results[0]], tmp_path)

@@ -289,7 +289,7 @@ def test_a_damaged_log_is_refused_and_a_cut_end_is_not(tmp_path: Path) -> None:
             log.add([{"key": "two", "text": "sad"}])
         assert rows(path)[-1]["key"] == "two"
     path.write_bytes(content.replace(b'"happy"', b'"happy'))
-    with pytest.raises(DataError, match=r"line 2 is no line of an answer log .* move the file away"):
+    with pytest.raises(DataError, match=r"line 2 is not a line of an answer log .* move the file away"):
         AnswerLog(path, {"a": 1})
 
 

@@ -75,7 +75,7 @@ def test_views_are_named_in_any_order():
     assert read_views("all") == ["A", "V", "T", "AV", "AT", "VT", "AVT"]
     assert read_views("tv, A") == ["A", "VT", "AVT"]
     for wrong in ("AA", "X", "", "A,B"):
-        with pytest.raises(ConfigError, match="no view is called"):
+        with pytest.raises(ConfigError, match="unknown view"):
             read_views(wrong)
 
 
@@ -174,10 +174,10 @@ def test_a_view_that_the_prompt_does_not_show_is_left_out_with_the_reason(folder
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (("--views", "AX"), "no view is called 'AX'"),
+        (("--views", "AX"), "unknown view 'AX'"),
         (("--views", "A", "--modalities", "audio"), "leave --modalities out"),
         (("--views", "A", "--repeats", "2"), "repeats is 2"),
-        (("--views", "A", "--answerer", "openai:http://127.0.0.1:9/v1"), "views are those of one checkpoint of ours"),
+        (("--views", "A", "--answerer", "openai:http://127.0.0.1:9/v1"), "views need one checkpoint of ours"),
     ],
 )
 def test_what_does_not_go_with_views_is_refused(folder, tmp_path, capsys, options, what):

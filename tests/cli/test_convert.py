@@ -56,6 +56,6 @@ def test_wrong_calls_end_in_one_clear_line(tmp_path, capsys):
     assert "--clip, --hubert, --llm" in refused("released.pth", str(tmp_path / "out"))
     assert "only a model that came from a released checkpoint" in refused(a, str(tmp_path / "out.pth"))
     assert "give a name that ends in .pth" in refused(a, str(tmp_path / "out.bin"))
-    assert "is there already" in refused(a, a)
+    assert "exists already" in refused(a, a)
     assert "write NAME=ID" in refused(a, str(tmp_path / "out"), "--path", "llm")
     assert not list(Path(tmp_path).glob("out*"))

@@ -35,7 +35,7 @@ def test_all_arguments_are_a_call_away(capsys):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (["--model.llmm", "x"], "there is no key 'model.llmm'. Did you mean 'model.llm'? model takes: streams, llm"),
+        (["--model.llmm", "x"], "unknown key 'model.llmm'. Did you mean 'model.llm'? model takes: streams, llm"),
         (["--dta", "x"], "Did you mean 'data'?"),
         (["--model.optim.lrr", "1"], "model.optim has no 'lrr'. Did you mean 'lr'? It takes: lr, lr_of"),
         (["--model.streams.audio.encodr", "x"], "has no 'encodr'. Did you mean 'encoder'?"),

@@ -60,5 +60,5 @@ def test_without_a_home_folder_the_cache_lies_beside_the_results(
     cache = str(tmp_path / "out" / "cache")
     assert seen == [cache]
     shown = capsys.readouterr().out
-    assert f"what is kept between runs goes to {cache}" in shown
+    assert f"the cache is {cache}" in shown
     assert f"next: AFFECTGPT_CACHE={cache} affectgpt predict" in shown

@@ -138,7 +138,7 @@ def test_fault_24_a_full_disk_keeps_the_answers_before(tmp_path: Path) -> None:
     with AnswerLog(path, {"a": 1}) as log:
         log.add([{"key": "one", "text": "happy"}])
         size = path.stat().st_size
-        words = r"cannot be written: .* the answers before are kept"
+        words = r"cannot be written: .* the earlier answers are kept"
         with largest_file(size + 20), pytest.raises(DataError, match=words):
             log.add([{"key": "two", "text": "a long answer that does not fit"}])
     with AnswerLog(path, {"a": 1}) as log:

@@ -70,7 +70,7 @@ def test_a_name_that_cannot_be_used_is_refused(kind: str, name: str, message: st
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         write_new_part("encoder", "my-face", tmp_path)
 
 

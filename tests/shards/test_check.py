@@ -176,7 +176,7 @@ def test_the_verdict_is_shown_where_the_report_cannot_be_written(
     assert main(["check", str(folder)]) == int(damaged)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("1 fault(s); " if damaged else "all is well; ")
-    reason = f"could not be written to {folder / 'check.json'} ({error.strerror}); give another place with --out FILE"
+    reason = f"could not be written to {folder / 'check.json'} ({error.strerror}); name another file with --out FILE"
     assert last.endswith(reason)
     assert main(["check", str(folder), "--json"]) == int(damaged)
     assert json.loads(capsys.readouterr().out)["ok"] is not damaged
@@ -184,7 +184,7 @@ def test_the_verdict_is_shown_where_the_report_cannot_be_written(
     clip.write_bytes(make_clip(0.2))
     assert main(["check", "--media", str(clip), "--out", str(tmp_path / "r.jsonl")]) == 0
     assert "1 ok, 0 with notes, 0 refused" in (shown := capsys.readouterr().out)
-    assert "give another place with --out FILE" in shown
+    assert "name another file with --out FILE" in shown
 
 
 def test_local_shards_need_no_home_folder(

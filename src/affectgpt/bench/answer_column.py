@@ -1,4 +1,4 @@
-"""Says which column of a table holds the answers, and which one the gold labels: one rule for every file."""
+"""Chooses the columns of a table that hold the answers and the gold labels, by one rule for every file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal
 from affectgpt.errors import DataError, did_you_mean
 
 Kind = Literal["labels", "text", "sentiment"]
-"""What an answer is: a list of labels; a whole text; or positive, negative or neutral."""
+"""What a column of answers holds: lists of labels, whole texts, or sentiments (positive, negative or neutral)."""
 
 ITEM_COLUMNS = ("fileitems", "items")
 UNDECIDED_COLUMNS = ("label", "labels")
-"""Names under which some tools write their answers, and others the gold labels."""
+"""Names that some tools use for answers and others for gold labels."""
 
 LABEL_COLUMNS = ("openset", "prediction", "predictions", "pred", "preds", "predicted", *ITEM_COLUMNS)
 TEXT_COLUMNS = (
@@ -24,41 +24,41 @@ GOLD_COLUMNS = ("label", "gold", "labels", "openset", "emotion", "score", "val")
 
 _ANSWER_COLUMNS = (*LABEL_COLUMNS, *UNDECIDED_COLUMNS, *TEXT_COLUMNS)
 _PREDICTION_KEYS = frozenset({"key", "text", "labels", "description", "sentiment", "used", "missing"})
-"""The keys that ``affectgpt.types.Prediction`` is written with: labels and sentiment are those of the text."""
+"""The keys of a written ``affectgpt.types.Prediction``; its labels and sentiment were read from its text."""
 
 
 def plain_name(column: str) -> str:
-    """A column's name as the rule sees it: lower case, and without the ``name2`` of the authors' files."""
+    """The name of a column in lower case and without the ``name2`` of the authors' files."""
     return column.strip().lower().removeprefix("name2")
 
 
 def answer_columns(columns: Iterable[str]) -> list[str]:
-    """The columns, by their plain names, that can be answers of some kind."""
+    """The columns, by their plain names, that can hold answers of some kind."""
     names = set(map(plain_name, columns))
     return [name for name in (*_ANSWER_COLUMNS, *SENTIMENT_COLUMNS) if name in names]
 
 
 def is_gold_only(columns: Iterable[str]) -> bool:
-    """Whether a table holds gold labels and nothing that is named as an answer; ``labels`` may be either."""
+    """Whether a table has a column for gold labels and none for answers; ``labels`` may be either."""
     names = set(map(plain_name, columns))
     return not set(answer_columns(names)) - {"label"} and bool(names & {*GOLD_COLUMNS, "label"})
 
 
 def choose_answer(columns: Collection[str], where: str, *, want_sentiment: bool, named: str | None = None) -> str:
-    """The column that holds the answers.
+    """Choose the column that holds the answers.
 
-    It is the one that was named; or the only one that is called as answers are. Sentiments are answers of sentiment
-    sets; to other sets only where there is nothing else, which is then refused. A file that ``affectgpt predict`` wrote
-    holds one answer in several forms.
+    It is the named column, or else the only column with a name that answers usually have. Columns of sentiments are
+    chosen for sentiment sets; for other sets only if the file has nothing else, and the caller then refuses the file. A
+    file that ``affectgpt predict`` wrote holds each answer in several forms.
 
     Args:
         columns: Plain names of the columns.
         where: The file, for messages.
-        want_sentiment: Whether the answers are to be sentiments, or labels to read them off.
+        want_sentiment: Whether the set needs sentiments, or labels to derive them from.
         named: The column that the user named.
 
     Raises:
-        DataError: If there is no such column, or there are several.
+        DataError: If no column fits, or several do.
     """
     if named is not None:
         return _named(columns, where, named, "--column")
@@ -76,10 +76,10 @@ def choose_answer(columns: Collection[str], where: str, *, want_sentiment: bool,
 
 
 def choose_gold(columns: Collection[str], where: str, *, named: str | None = None) -> str:
-    """The column that holds the gold labels: the one that was named, or the only one that is called as they are.
+    """Choose the column that holds the gold labels: the named one, or the only one with a name that they usually have.
 
     Raises:
-        DataError: If there is no such column, or there are several.
+        DataError: If no column fits, or several do.
     """
     if named is not None:
         return _named(columns, where, named, "--gold-column")
@@ -93,7 +93,7 @@ def choose_gold(columns: Collection[str], where: str, *, named: str | None = Non
 
 
 def kind_of(column: str, values: Mapping[str, Any]) -> Kind:
-    """What the answers in a column are: by its name; in one of an unknown name texts are whole answers."""
+    """The kind of answers in a column; in a column with an unknown name, texts count as whole answers."""
     if column in SENTIMENT_COLUMNS:
         return "sentiment"
     if column in TEXT_COLUMNS:

@@ -1,4 +1,4 @@
-"""Keeps the answers of a run in a file that only grows, so that a killed run goes on where it stopped."""
+"""Keeps the answers of a run in an append-only file, so that a killed run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LOG_SUFFIX = ".answers.jsonl"
 
 
 class AnswerLog:
-    """Answers by sample, one JSON object a line.
+    """The answers by sample, one JSON object per line.
 
-    A line counts for this run if it carries the run's digest: that of the checkpoint, the question and whatever else
-    decides an answer. Lines of other runs stay in the file and are passed over. A last line that was cut off by a kill
-    is taken away when the file is opened. Samples whose last line is an error are asked again.
+    A line belongs to this run if it has the run's digest, which covers the checkpoint, the question and everything else
+    that decides an answer. Lines of other runs stay in the file and are skipped. If a kill cut the last line off, that
+    line is removed when the file is opened. Samples whose last line is an error are asked again.
 
     Args:
-        path: The file; made with its folder if it is missing.
+        path: The file; it and its folder are created if they are missing.
         identity: What decides the answers, as plain JSON; its digest marks the lines.
 
     Raises:
@@ -46,7 +46,7 @@ class AnswerLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._file = self.path.open("a+b", buffering=0)  # what a full disk did not take must not stay in a buffer
+            self._file = self.path.open("a+b", buffering=0)  # a buffer would keep what a full disk rejected
             known = self._read()
         except Timeout:
             raise DataError(f"another run is writing to {self.path}; wait for it, or choose another folder") from None
@@ -69,7 +69,7 @@ class AnswerLog:
         self._lock.release()
 
     def add(self, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Append answers, each with a ``key``; they are on the disk when this returns.
+        """Append answers, each with a ``key``, and wait until they are on the disk.
 
         Raises:
             DataError: If they cannot be written.
@@ -80,12 +80,12 @@ class AnswerLog:
             self._take(row)
 
     def add_errors(self, errors: Mapping[str, str]) -> None:
-        """Append samples that could not be read, with the reasons."""
+        """Append the samples that could not be read, with the reasons."""
         if errors:
             self.add({"key": key, "error": reason} for key, reason in errors.items())
 
     def note(self, notes: Mapping[str, Any]) -> None:
-        """Append facts about the run that do not decide its answers alone, as plain JSON."""
+        """Append facts about the run that are not part of its identity, as plain JSON."""
         if any(self.notes.get(name) != value for name, value in notes.items()):
             self._write([{"run": self.run, "notes": dict(notes)}])
             self._take({"notes": notes})
@@ -111,12 +111,12 @@ class AnswerLog:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DataError(
-                f"{self.path} cannot be written: {error.strerror}; the answers before are kept, and the same command "
-                "goes on from them"
+                f"{self.path} cannot be written: {error.strerror}; the earlier answers are kept, and the same command "
+                "resumes from them"
             ) from error
 
     def _read(self) -> bool:
-        """Take in what is there; whether this run has been here before."""
+        """Read the existing lines, and return whether this run has written to the file before."""
         self._file.seek(0)
         content = self._file.readall()
         whole = content[: content.rfind(b"\n") + 1]
@@ -133,8 +133,8 @@ class AnswerLog:
                     self._take(row)
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{self.path}, line {number} is no line of an answer log ({line[:60]!r}: {error}); "
-                    "move the file away to start afresh"
+                    f"{self.path}, line {number} is not a line of an answer log ({line[:60]!r}: {error}); move the "
+                    "file away to start afresh"
                 ) from error
             known |= run == self.run
             if run != self.run and "key" in row:

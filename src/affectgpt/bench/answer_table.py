@@ -1,4 +1,4 @@
-"""Writes whole answers beside their labels, one JSON object a clip, in the order of the list."""
+"""Writes whole answers beside their labels, one JSON object per clip, in the order of the list."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from affectgpt.files import write_lines
 
 
 def write_answer_table(path: Path, asked: Sequence[Asked], answered: Answered) -> Path:
-    """Write ``name``, ``kind``, ``labels``, ``text`` and, where there is no answer, ``reason``.
+    """Write ``name``, ``kind``, ``labels``, ``text`` and, for a clip without an answer, ``reason``.
 
     Args:
         path: The ``.jsonl`` file to write or replace.
         asked: The clips, in the order of the list.
-        answered: What came of them.
+        answered: Their answers, labels and failures.
     """
 
     def lines() -> list[str]:

@@ -1,4 +1,4 @@
-"""The benchmark as a whole: checkpoints or prediction files in, scored and selected results out."""
+"""The whole benchmark: it takes checkpoints or prediction files, and returns scored and selected results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Tell = Callable[[str], None]
 
 
 class Benchmark:
-    """How predictions are scored, and how one of several checkpoints is chosen.
+    """Scores predictions, and chooses one of several checkpoints.
 
     Args:
         out: Folder for answers, gold tables and the report.
@@ -40,12 +40,13 @@ class Benchmark:
         mode: ``official`` (as published) or ``strict``.
         rule: Which of several checkpoints counts: ``last``, ``best-on-validation`` or ``official``, see ``select``.
         validation: Validation scores, for the rule that needs them.
-        extractor: What reads labels out of whole answers, by name or as an instance.
-        sentiment_reader: What reads sentiments off labels.
-        allow_partial: Take sets that differ from the published split; the differences are part of the result.
-        resamples: Bootstrap resamples of the intervals; 0 leaves them out.
-        column: The column of prediction files; by default the only one that is called as answers are.
-        gold_column: The column of plain tables of gold labels; by default the only one that is called as they are.
+        extractor: The extractor that reads labels from whole answers, by name or as an instance.
+        sentiment_reader: The reader that derives sentiments from labels, by name or as an instance.
+        allow_partial: Accept sets that differ from the published split; the result lists the differences.
+        resamples: Number of bootstrap resamples for the intervals; 0 leaves them out.
+        column: The column of prediction files; by default the only one with a name that answers usually have.
+        gold_column: The column of plain tables of gold labels; by default the only one with a name that they usually
+            have.
 
     Raises:
         ConfigError: If a rule or a reader does not exist.
@@ -86,11 +87,11 @@ class Benchmark:
         Args:
             predictions: Files and folders, see ``find_candidates``.
             gold: Files and folders, see ``find_gold``.
-            name: Name of the system, where there is only one.
-            tell: Is told what is scored next.
+            name: Name of the system, if there is only one.
+            tell: Called with a line of text about each file before it is scored.
 
         Returns:
-            One result for each system and set; where there were several checkpoints, that of the selected one.
+            One result per system and set; of several checkpoints, that of the selected one.
 
         Raises:
             ConfigError: If a set, a mode or a reader does not exist.
@@ -110,7 +111,7 @@ class Benchmark:
         candidates = search.candidates
         for path, reason in search.passed_over.items():
             if tell is not None:
-                tell(f"passed over {path}: {reason}")
+                tell(f"skipped {path}: {reason}")
         named = list(dict.fromkeys(one.test_set.name for one in candidates))
         lacking = [one for one in named if one not in found]
         if lacking:
@@ -145,17 +146,17 @@ class Benchmark:
 
         Args:
             checkpoints: Files that training wrote, or folders that ``save_pretrained`` wrote.
-            data: The test sets; also how many clips are read at a time, and by what.
+            data: The test sets, with the batch size and the clip reader.
             system: Name of the system.
-            progress: Is told after each answer.
-            settings: Which modalities are shown, and how answers are drawn; by default all of them, greedily.
-            device: Where the model runs.
-            allow_import: Import parts that a checkpoint names as code.
+            progress: Called after each answer.
+            settings: The modalities to show, and how answers are drawn; by default all modalities, and greedily.
+            device: Device to run the model on.
+            allow_import: Import registered modules that a checkpoint names as code.
             repeats: See ``answer``.
 
         Raises:
             CheckpointError: If a checkpoint cannot be read.
-            ConfigError: If two checkpoints have one name.
+            ConfigError: If two checkpoints have the same name.
             DataError: If a set or a log of answers is damaged.
         """
         _check_names([name_of(path) for path in map(Path, checkpoints)])
@@ -183,25 +184,25 @@ class Benchmark:
         progress: Progress | None = None,
         repeats: int = 1,
     ) -> list[SystemResult]:
-        """Have test sets answered, and score the answers.
+        """Ask the answerers about test sets, and score the answers.
 
-        What was answered before, by the same answerer to the same question, is not asked again.
+        Questions that the same answerer has already answered are not asked again.
 
         Args:
-            answerers: Who answers; several are checkpoints of one system, of which one is selected.
+            answerers: The answerers; several are checkpoints of one system, and one of them is selected.
             sets: The test sets by name.
             system: Name of the system.
-            question: What is asked; by default what each answerer is used to.
-            progress: Is told after each answer.
-            repeats: Runs, of which mean and spread are reported.
+            question: The question; by default each answerer's own.
+            progress: Called after each answer.
+            repeats: Number of runs; the report gives their mean and spread.
 
         Returns:
-            As ``score_files``; also what decided the answers (``answered_by``), and the samples without an answer
-            (``failed_answers``, ``refused_answers``), which have no labels.
+            As ``score_files`` does; each result also has the settings that decided the answers (``answered_by``), and
+            the samples without an answer (``failed_answers``, ``refused_answers``), which have no labels.
 
         Raises:
-            ConfigError: If two answerers have one name, or one cannot answer at all.
-            DataError: If a set or a log of answers is damaged, or an answerer cannot go on.
+            ConfigError: If two answerers have the same name, or one cannot answer at all.
+            DataError: If a set or a log of answers is damaged, or an answerer cannot continue.
         """
         if repeats < 1:
             raise ConfigError(f"repeats is {repeats}; at least 1 is needed")
@@ -264,7 +265,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _told(scored: SystemResult, answered: Answered, answerer: Answerer) -> SystemResult:
-    """A scored result with how its answers were made."""
+    """A scored result, with the record of how its answers were made."""
     result = replace(scored.result, extractor=answered.extractor, sentiment_reader=answered.sentiment_reader)
     return replace(
         scored,
@@ -278,7 +279,7 @@ def _told(scored: SystemResult, answered: Answered, answerer: Answerer) -> Syste
 
 
 def _repeated(runs: Sequence[SystemResult]) -> SystemResult:
-    """The first run, with the figure of all of them."""
+    """The result of the first run, with the score of every run."""
     if len(runs) == 1:
         return runs[0]
     ends = [one.result.interval for one in runs if one.result.interval is not None]

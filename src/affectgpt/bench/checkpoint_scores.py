@@ -16,10 +16,10 @@ _CALLBACK = "ModelCheckpoint"
 def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
     """The monitored score at the time of each checkpoint, by its name; higher is better.
 
-    Where the monitored figure is to be low, such as a loss, its negative is returned.
+    A monitored figure that should be low, such as a loss, is returned with its sign changed.
 
     Args:
-        paths: ``.ckpt`` files of one training.
+        paths: ``.ckpt`` files of one training run.
 
     Raises:
         CheckpointError: If a file cannot be read.
@@ -47,13 +47,13 @@ def scores_in_checkpoints(paths: Sequence[Path]) -> dict[str, float]:
 
 
 def _score(callbacks: Mapping[str, Any]) -> tuple[str, str, float] | None:
-    """Monitor, ``min`` or ``max``, and score of the first callback that has one."""
+    """The monitor, ``min`` or ``max``, and the score of the first callback that has a score."""
     for key, state in callbacks.items():
         if not key.startswith(_CALLBACK) or not isinstance(state, Mapping):
             continue
         try:
             settings = ast.literal_eval(key[len(_CALLBACK) :])
-        except (ValueError, SyntaxError):  # an interval of time is no literal; without the mode a score says nothing
+        except (ValueError, SyntaxError):  # a time interval is not a literal; without its mode a score is useless
             continue
         score = state.get("current_score")
         if settings.get("monitor") and "mode" in settings and score is not None and math.isfinite(float(score)):

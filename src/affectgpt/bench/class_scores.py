@@ -1,4 +1,4 @@
-"""Scores of each true class by itself."""
+"""Scores each true class separately."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from affectgpt.metrics.labels import is_missing, parse_labels
 
 
 def scores_by_class(reading: Reading) -> tuple[ClassFigures, ...]:
-    """What the score is made of, class by class, the most frequent class first.
+    """Split the score by class, the most frequent class first.
 
     Returns:
-        Per class these figures: of one true label per sample ``hit_rate`` (mean over the wheels
-        that place the class, ``None`` where none does); of sentiments, and of true label lists by the level-1 groups
-        of wheel 1, ``precision``, ``recall`` and ``f1``.
+        The figures of each class: for sets with one true label per sample ``hit_rate`` (the mean over the wheels that
+        contain the class; ``None`` if none does); for sentiments, and for lists of true labels by the level-1 groups of
+        wheel 1, ``precision``, ``recall`` and ``f1``.
     """
     if reading.sentiments is not None:
         return _of_sentiments(reading)
@@ -52,7 +52,7 @@ def _of_sentiments(reading: Reading) -> tuple[ClassFigures, ...]:
     signed = table[[negative, positive]]
     said_negative = signed[:, negative]
     if reading.mode == "official":
-        # Whatever is not positive counts as negative.
+        # Everything that is not positive counts as negative.
         said_negative = said_negative + signed[:, neutral] + signed[:, other]
     said = torch.stack([said_negative, signed[:, positive]], dim=1)
     found = []

@@ -1,4 +1,4 @@
-"""Keeps what a model's encoders gave for clips, so that they run once however often a clip is asked about."""
+"""Keeps the features of clips, so that the encoders run once per clip, however often it is asked about."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _KEYS = "keys"
 
 
 class ClipFeatures:
-    """Feature vectors by clip, in files of one batch each; nothing of them stays in memory.
+    """Feature vectors by clip, in one file per batch; none stay in memory.
 
-    The vectors are kept in the type that the encoder gave, so that a model answers from them as from the clip.
+    The vectors keep the encoder's dtype, so that a model gives the same answers from them as from the clip.
 
     Args:
-        folder: Where they are kept; the files lie in a sub-folder that is named after the identity.
-        identity: What decides the vectors, as plain JSON: the weights, and how clips are decoded.
+        folder: The folder to keep them in; the files are in a sub-folder named after the identity.
+        identity: Everything that decides the vectors, as plain JSON: the weights, and how clips are decoded.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -41,11 +41,12 @@ class ClipFeatures:
         return key in self._rows
 
     def add(self, batch: Batch, features: Mapping[str, Features]) -> None:
-        """Keep what the encoders gave for a batch; it is on the disk when this returns.
+        """Keep the features of a batch, and wait until they are on the disk.
 
         Args:
             batch: The clips.
-            features: Stream name to what its encoder gave for them; a stream that a clip lacks is left out.
+            features: Stream name to the output of its encoder for the batch; a stream that a clip lacks is left out of
+                that clip.
         """
         from safetensors.torch import save
 
@@ -61,14 +62,14 @@ class ClipFeatures:
         self._rows |= {key: (path, row) for row, key in enumerate(batch.keys)}
 
     def clip(self, key: str, subtitle: str | None) -> Clip:
-        """A clip that was kept, with its vectors in place of media.
+        """A kept clip, with its vectors instead of media.
 
         Args:
             key: Its name.
             subtitle: Spoken words, or ``None``.
 
         Raises:
-            KeyError: If it was not kept.
+            KeyError: If the clip was not kept.
         """
         from safetensors import safe_open
 
@@ -76,12 +77,12 @@ class ClipFeatures:
 
         path, row = self._rows[key]
         with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if name.startswith(f"{row}/")]  # noqa: SIM118, it is no mapping
+            names = [name for name in file.keys() if name.startswith(f"{row}/")]  # noqa: SIM118, it is not a mapping
             features = {name.partition("/")[2]: file.get_tensor(name) for name in names}
         return Clip(key, subtitle=subtitle, features=features)
 
     def _take(self, path: Path) -> None:
-        """Take in a file of an earlier run; one that cannot be read is passed over, and its clips are encoded again."""
+        """Add a file of an earlier run; an unreadable file is skipped, and its clips are encoded again."""
         from safetensors import SafetensorError, safe_open
 
         try:

@@ -1,4 +1,4 @@
-"""Compare two files of predictions on the same gold labels."""
+"""Compares two files of predictions on the same gold labels."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def compare(
     Args:
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
         predictions_a: One system's answers, see ``score``.
-        predictions_b: The other's.
+        predictions_b: The other system's answers.
         gold: File with columns ``name`` and ``label``, or the set's own, see ``score``.
         wheel: The vocabulary; by default the built-in one.
         mode: ``official`` (as published) or ``strict``.
         resamples: How many resamples to draw.
         seed: Seed of the resamples.
-        extractor: What reads labels out of whole answers.
-        sentiment_reader: What reads sentiments off labels.
-        column_a: The column of the first predictions; by default the only one that is called as answers are.
-        column_b: That of the second ones.
+        extractor: The extractor that reads labels from whole answers.
+        sentiment_reader: The reader that derives sentiments from labels.
+        column_a: The column of the first predictions; by default the only one with a name that answers usually have.
+        column_b: The column of the second predictions.
         gold_column: The column of the gold labels in a plain table.
 
     Returns:
@@ -53,7 +53,7 @@ def compare(
         difference of the hit rates above chance.
 
     Raises:
-        ConfigError: If data set, mode or wheel do not exist, or ``resamples`` is not positive.
+        ConfigError: If the data set, the mode or the wheel does not exist, or ``resamples`` is not positive.
         DataError: As in ``score``.
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)

@@ -19,19 +19,19 @@ from affectgpt.files import digest_of
 from affectgpt.text import clean_name
 
 _WANTED = (
-    "folders of test sets, MELD's test_sent_emo.csv, a table with the columns name and label that is called as the "
-    "set, or SET=FILE"
+    "folders of test sets, MELD's test_sent_emo.csv, a table named after the set with the columns name and label, "
+    "or SET=FILE"
 )
 
 
 @dataclass(frozen=True)
 class Gold:
-    """The gold labels of a set, as they were read.
+    """The gold labels of a test set.
 
     Attributes:
         path: File with ``name`` and ``label``.
-        labels: What it holds.
-        record: Where it comes from, and how it differs from the published split, as plain JSON.
+        labels: The labels in the file.
+        record: The origin of the labels, and their differences from the published split, as plain JSON.
     """
 
     path: Path
@@ -39,24 +39,24 @@ class Gold:
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Sha256 of names and labels, in hex, whatever the order and the file."""
+        """Sha256 of names and labels, in hex, independent of their order and of the file."""
         return digest_of(sorted([name, repr(value)] for name, value in self.labels.values.items()))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that holds these labels."""
+        """Every file that contains these labels."""
         return (self.path, Path(self.labels.source))
 
 
 def read_labels(test_set: TestSet, path: str | os.PathLike[str], column: str | None = None) -> Answers:
-    """The gold labels of a set: a plain table, see ``read_gold``, or the set's own folder or file of labels.
+    """Read the gold labels of a set, from a plain table (see ``read_gold``) or from its own folder or file of labels.
 
-    Whether it is the published split is not asked here.
+    They need not be the published split.
 
     Args:
         test_set: The set.
         path: The table, folder or file.
-        column: The column of a plain table; by default the only one that is called as gold labels are.
+        column: The column of a plain table; by default the only one with a name that gold labels usually have.
 
     Raises:
         DataError: If they are missing or damaged.
@@ -78,20 +78,20 @@ def find_gold(
     """Find the gold labels of sets.
 
     Args:
-        paths: Folders of test sets, their files of labels (such as MELD's ``test_sent_emo.csv``), tables with ``name``
-            and ``label`` that are called as the set, or ``SET=FILE``.
-        out: Folder for the tables that are made of folders.
+        paths: Folders of test sets, their files of labels (such as MELD's ``test_sent_emo.csv``), tables named after
+            the set with the columns ``name`` and ``label``, or ``SET=FILE``.
+        out: Folder for the tables that are made from folders.
         only: Sets to look for; by default all that are found.
-        allow_partial: Take a set that differs from the published split.
-        column: The column of plain tables; by default the only one that is called as gold labels are.
+        allow_partial: Accept a set that differs from the published split.
+        column: The column of plain tables; by default the only one with a name that gold labels usually have.
 
     Returns:
-        By name of the set, in the order of the benchmark.
+        The gold labels by name of the set, in the order of the benchmark.
 
     Raises:
         ConfigError: If a set does not exist.
-        DataError: If a path does not exist, a file does not say whose labels it holds, or a set is missing, damaged,
-            or differs from the published split.
+        DataError: If a path does not exist, the set of a file is unknown, or a set is missing, damaged, or differs from
+            the published split.
     """
     wanted = [get_test_set(name).name for name in only]
     named: dict[str, Path] = {}
@@ -111,7 +111,7 @@ def find_gold(
     for name in wanted or TEST_SETS:
         own = [named[name]] if name in named else unnamed
         asked = name in named or name in wanted
-        # unasked, a label.csv without a telling name may be that of another set
+        # a label.csv that was not asked for and does not name its set may belong to another one
         folders = [
             one for one in own if one not in plain and holds_set(name, one) and (asked or name in find_sets([one]))
         ]
@@ -123,22 +123,22 @@ def find_gold(
             labels = read_gold(table, column=column)
             found[name] = Gold(table, labels, {"labels": str(table), "layout": "table", "samples": len(labels.values)})
         elif asked:
-            read_set(name, own, media=False)  # says what is missing
+            read_set(name, own, media=False)  # raises an error that names what is missing
     if not found:
         raise DataError(f"no gold labels in {', '.join(map(str, paths)) or '(nothing given)'}; give {_WANTED}")
     unknown = [path for path in unnamed if path.is_file() and path not in used]
     if unknown and not wanted:
-        raise DataError(f"{unknown[0]}: of which test set are these the labels? Give them as SET={unknown[0]}")
+        raise DataError(f"{unknown[0]}: the test set of these labels is unknown; give them as SET={unknown[0]}")
     return found
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether a file is a table of names and labels, not a set's own file; OV-MERD+ has one that is both."""
+    """Whether a file is a table of names and labels and not a set's own file; one file of OV-MERD+ is both."""
     if not path.is_file() or path.name == PROCESSED["ovmerdplus"].labels:
         return False
     raw = column_names(path)
     names = set(map(plain_name, raw))
-    keyed = any(name.startswith("name2") for name in raw)  # an array of the authors' that holds names and labels
+    keyed = any(name.startswith("name2") for name in raw)  # an array in the authors' layout, with names and labels
     return (keyed or bool(names & {*NAME_COLUMNS})) and bool(names & {*GOLD_COLUMNS})
 
 
@@ -147,14 +147,14 @@ def _labels_of(bench_set: BenchSet) -> Answers:
 
 
 def as_gold(bench_set: BenchSet, out: str | Path) -> Gold:
-    """Write the gold labels of a set that was read, for people and for other programs."""
+    """Write the gold labels of a set into a table, for people and for other programs."""
     path = Path(out) / f"{bench_set.test_set.name}.csv"
     bench_set.write_gold(path)
     return Gold(path, _labels_of(bench_set), bench_set.record())
 
 
 def _table_of(name: str, paths: Sequence[Path], *, alone: bool) -> Path | None:
-    """A plain table that is called as the set, or the only one that was given."""
+    """The plain table that is named after the set, or the only one that was given."""
     for given in paths:
         files = sorted(given.iterdir()) if given.is_dir() else [given] if given.is_file() else []
         for path in files:

@@ -1,4 +1,4 @@
-"""Check the gold labels of a set: what is missing, out of range, or no label of the set."""
+"""Checks the gold labels of a set for values that are missing, out of range, or not labels of the set."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from affectgpt.metrics.labels import Mode, is_missing
 PROBLEMS: Mapping[str, str] = {
     "gold_missing": "have no gold value",
     "gold_out_of_range": "have a gold score outside the set's range",
-    "gold_unknown": "have a gold label that is none of the set's",
+    "gold_unknown": "have a gold label that the set does not have",
 }
-"""What can be wrong with gold values, and how to say it."""
+"""The problems of gold values, and their wording."""
 
 _REFUSED: Mapping[Mode, tuple[str, ...]] = {"official": (), "strict": ("gold_missing", "gold_out_of_range")}
 
 
 @dataclass(frozen=True)
 class CheckedGold:
-    """The gold of a set as it is scored.
+    """The gold values of a set, checked for scoring.
 
     Attributes:
-        values: In the order of the file; of a sentiment set, numbers.
-        problems: Names of samples by what is wrong with them, see ``PROBLEMS``.
+        values: The values in the order of the file; numbers for a sentiment set.
+        problems: Problem, see ``PROBLEMS``, to the names of the samples that have it.
     """
 
     values: list[Any]
@@ -36,13 +36,13 @@ class CheckedGold:
 
 
 def check_gold(test_set: TestSet, gold: Answers, mode: Mode) -> CheckedGold:
-    """The gold values, and what is wrong with them.
+    """Check the gold values, and list their problems.
 
     Args:
-        test_set: What they are the gold of.
-        gold: As they were read.
-        mode: ``official`` scores missing and odd values as the published code does, and lists them; ``strict`` refuses
-            missing values and scores out of range. Labels that the set does not have are listed in both.
+        test_set: The set that the gold belongs to.
+        gold: The gold, as it was read.
+        mode: ``official`` scores missing and invalid values as the published code does, and lists them; ``strict``
+            rejects missing values and scores out of range. Both list labels that the set does not have.
 
     Raises:
         DataError: If a value is of the wrong kind, or (``strict``) missing or out of range.
@@ -70,7 +70,7 @@ def check_gold(test_set: TestSet, gold: Answers, mode: Mode) -> CheckedGold:
             allowed = f" ({ends[0]:g} to {ends[1]:g})" if ends else ""
             raise DataError(
                 f"{gold.source}: {len(problems[kind])} samples {PROBLEMS[kind]}{allowed}: {first_few(problems[kind])}; "
-                "mend them, leave them out, or score them as published with mode 'official'"
+                "correct them, leave them out, or score them as published with mode 'official'"
             )
     return CheckedGold(values, problems)
 

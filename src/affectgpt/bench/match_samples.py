@@ -1,4 +1,4 @@
-"""Bring a file of predictions and a file of gold labels together, sample by sample."""
+"""Matches a file of predictions with a file of gold labels, sample by sample."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Pairing:
     """Predictions in the order of the gold.
 
     Attributes:
-        test_set: What they are scored as.
+        test_set: The set that they are scored on.
         answers: The predictions as they were read.
         gold: The gold labels.
-        values: Raw prediction per name of the gold, ``None`` where there is none.
-        missing: Names of the gold without a prediction.
+        values: The raw prediction of each gold sample, ``None`` if it has none.
+        missing: Names of the gold samples without a prediction.
     """
 
     test_set: TestSet
@@ -53,18 +53,19 @@ class Pairing:
         sentiment_reader: SentimentReader,
         before: Reading | None = None,
     ) -> Reading:
-        """Turn the raw answers into what is scored.
+        """Turn the raw answers into labels or sentiments.
 
         Args:
             wheel: The vocabulary.
-            mode: ``official`` refuses an answer that is none (a number), ``strict`` counts it as empty and lists it.
-            extractor: Reads labels out of whole answers; lists of labels are taken as they are.
-            sentiment_reader: Reads sentiments off labels, where the set needs them and the file has none.
-            before: The reading in the other mode: labels that were extracted from whole answers are the same in both.
+            mode: ``official`` rejects an invalid answer (a number), ``strict`` counts it as empty and lists it.
+            extractor: Reads labels from whole answers; lists of labels are used unchanged.
+            sentiment_reader: Derives sentiments from labels, if the set needs them and the file has none.
+            before: The reading in the other mode, whose extracted labels are used again: they are the same in both
+                modes.
 
         Raises:
-            DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or a
-                gold value is refused, see ``check_gold``.
+            DataError: If an answer cannot be read (``official``), the set needs labels and the file has none, or
+                ``check_gold`` rejects a gold value.
         """
         gold = check_gold(self.test_set, self.gold, mode)
         if self.answers.is_sentiment:
@@ -72,7 +73,7 @@ class Pairing:
                 raise DataError(
                     f"{self.answers.source} holds sentiments only; {self.test_set.title} is scored on emotion labels"
                 )
-            # A missing answer is none of the three, and so wrong (strict) or not positive (official).
+            # A missing answer has no sentiment, and so is wrong (strict) or not positive (official).
             texts = ["" if is_missing(text) else _sentiment_in(str(text)) for text in self.values.values()]
             return Reading(self.test_set, wheel, mode, [], gold, texts, [])
         if before is not None and self.answers.is_free_text and not before.unreadable:
@@ -104,7 +105,9 @@ class Pairing:
             found = parse_labels(value, mode=mode)
             wrong = next((label for label in found if not isinstance(label, str)), None)
             if wrong is not None or None in found:
-                raise DataError(f"the list {found!r} holds {wrong!r}, which is no label; mode 'strict' leaves it out")
+                raise DataError(
+                    f"the list {found!r} holds {wrong!r}, which is not a label; mode 'strict' leaves it out"
+                )
             return found
         if is_missing(value):
             return []
@@ -115,16 +118,16 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Reading:
-    """Answers and gold as they are scored.
+    """Answers and gold, ready to be scored.
 
     Attributes:
-        test_set: What they are scored as.
+        test_set: The set that they are scored on.
         wheel: The vocabulary.
         mode: ``official`` or ``strict``.
-        labels: Predicted labels per sample; none where the file holds sentiments.
-        gold: Gold values in the same order, and what is wrong with them.
-        sentiments: Predicted sentiments, of sentiment sets.
-        unreadable: Names of samples whose answer is none (``strict``).
+        labels: Predicted labels per sample; empty if the file holds sentiments.
+        gold: Gold values in the same order, with their problems.
+        sentiments: Predicted sentiments, for sentiment sets.
+        unreadable: Names of samples with an invalid answer (``strict``).
     """
 
     test_set: TestSet
@@ -141,7 +144,7 @@ class Reading:
         return self.gold.values
 
     def summands(self) -> Summands:
-        """What each sample adds to the figure of the set.
+        """Each sample's contribution to the figure of the set.
 
         Raises:
             DataError: If a gold value cannot be read.
@@ -152,7 +155,7 @@ class Reading:
         return form(self.labels, self.target, self.wheel, mode=self.mode)
 
     def skill_summands(self) -> Summands:
-        """What each sample adds to the hits above chance, of sets with one true label per sample.
+        """Each sample's contribution to the hits above chance, for sets with one true label per sample.
 
         Raises:
             DataError: If a gold value cannot be read.
@@ -168,15 +171,15 @@ def read_pairing(
     column: str | None = None,
     gold_column: str | None = None,
 ) -> Pairing:
-    """Read both files, and check that the predictions are not the gold labels themselves, and that the names fit.
+    """Read both files, and check that the predictions are not the gold labels and that the names match.
 
     Args:
-        test_set: What they are scored as.
-        predictions: The file of predictions, or what was read or answered before.
-        gold: The gold labels: a path, see ``read_labels``, or what was read before.
+        test_set: The set that they are scored on.
+        predictions: The file of predictions, or predictions that are already in memory.
+        gold: The gold labels: a path, see ``read_labels``, or labels that are already in memory.
         mode: ``official`` or ``strict``.
-        column: The column of the predictions; by default the only one that is called as answers are.
-        gold_column: The column of the gold labels; by default the only one that is called as they are.
+        column: The column of the predictions; by default the only one with a name that answers usually have.
+        gold_column: The column of the gold labels; by default the only one with a name that they usually have.
 
     Raises:
         DataError: If a file is missing or damaged, names are repeated, the predictions are the gold labels, have names
@@ -193,7 +196,7 @@ def read_pairing(
 
 
 def _sentiment_in(text: str) -> str:
-    """The sentiment as it was written, without thoughts, tags and JSON around it."""
+    """The sentiment as written, without surrounding thoughts, tags and JSON."""
     reply = read_answer(text, SENTIMENT_KEYS)
     if not reply.is_wrapped:
         return text
@@ -201,14 +204,14 @@ def _sentiment_in(text: str) -> str:
 
 
 def _refuse_gold(answers: Answers, gold: Answers, *, is_named: bool) -> None:
-    """Refuse to score the gold labels against themselves.
+    """Reject predictions that are the gold labels themselves.
 
     Raises:
         DataError: If the answers are the column of the gold labels, in the same file or in a copy, or are equal to them
-            letter by letter under a name that gold labels have too, and nobody named the column.
+            letter by letter in a column that gold labels could have and that the user did not name.
     """
     advice = "give the file with the system's answers, or name their column with --column"
-    # A set's own file holds no answers, whatever its columns are called.
+    # A set's own file holds no answers, whatever the names of its columns.
     same_column = gold.column in (answers.column, "")
     if same_column and is_same_content(Path(answers.source), Path(gold.source)):
         column = f" (column {answers.column!r})" if gold.column else ""
@@ -217,12 +220,12 @@ def _refuse_gold(answers: Answers, gold: Answers, *, is_named: bool) -> None:
     if undecided and answers.values and all(answers.values[n] == gold.values.get(n) for n in answers.values):
         raise DataError(
             f"{answers.source}: every value in the column {answers.column!r} is the gold label of {gold.source}; if "
-            f"these are answers all the same, say so with --column {answers.column}, else {advice}"
+            f"they are answers nevertheless, confirm it with --column {answers.column}, else {advice}"
         )
 
 
 def _match(answers: Answers, gold: Answers, mode: Mode) -> list[str]:
-    """Names without a prediction, after the check that all others fit."""
+    """The gold names without a prediction, after a check that the predictions have no other names."""
     extra = [name for name in answers.values if name not in gold.values]
     missing = [name for name in gold.values if name not in answers.values]
     problems = []

@@ -1,4 +1,4 @@
-"""Asks one checkpoint by views, with its sound, its picture or its words left out; the encoders run once a clip."""
+"""Asks one checkpoint by views, with sound, picture or words left out; the encoders run once per clip."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _OF_MODALITY: Mapping[Modality, str] = {Modality.AUDIO: "A", Modality.VISUAL: "V
 
 
 def read_views(text: str) -> list[str]:
-    """The views that a text names: ``all``, or some with commas between them; the letters may come in any order.
+    """Parse a list of views: ``all``, or some with commas between them; the letters may come in any order.
 
-    The whole view, which the others are compared with, is always among them.
+    The result always includes the whole view, which the others are compared with.
 
     Raises:
-        ConfigError: If there is no such view.
+        ConfigError: If a view is unknown.
 
     Examples:
         >>> read_views("t, va")
@@ -52,8 +52,8 @@ def read_views(text: str) -> list[str]:
             wanted.add(known[frozenset(plain)])
         else:
             raise ConfigError(
-                f"no view is called {name.strip()!r}.{did_you_mean(plain, VIEWS)} Known: all, or some of "
-                f"{', '.join(VIEWS)} (A sound, V picture, T words)"
+                f"unknown view {name.strip()!r}.{did_you_mean(plain, VIEWS)} Known: all, or some of {', '.join(VIEWS)} "
+                "(A sound, V picture, T words)"
             )
     return [view for view in VIEWS if view in wanted]
 
@@ -71,31 +71,30 @@ def answer_views(
 ) -> tuple[list[SystemResult], dict[str, str]]:
     """Answer test sets once for each view, and compare each view with the whole one on the same clips.
 
-    The answers to the whole view are those of a run without views, and are found there again.
+    The whole view shares its answers with a run without views.
 
     Args:
-        benchmark: How answers are scored.
-        answerers: The checkpoint, alone.
+        benchmark: The benchmark that scores the answers.
+        answerers: The checkpoint, as the only item.
         sets: The test sets by name.
         views: See ``read_views``.
         system: Name of the system.
-        question: What is asked; by default what the checkpoint is used to.
-        progress: Is told after each answer.
-        repeats: One; views are asked once.
+        question: The question; by default the checkpoint's own.
+        progress: Called after each answer.
+        repeats: Must be 1: views are asked once.
 
     Returns:
-        The results of the whole view, with the comparisons in ``views``; and the views that the model does not have,
-        with the reasons.
+        The results of the whole view, with the comparisons in ``views``; and the views that the model cannot be asked
+        by, with the reasons.
 
     Raises:
-        ConfigError: If another model, several checkpoints or several runs are asked, or only some modalities are shown.
+        ConfigError: If the answerer is not one checkpoint of ours, there are several runs, or only some modalities are
+            shown.
         DataError: If a set or a log of answers is damaged.
     """
     answerer = answerers[0]
     if len(answerers) > 1 or not isinstance(answerer, CheckpointAnswerer):
-        raise ConfigError(
-            f"views are those of one checkpoint of ours; {len(answerers)} of {answerer.name!r} were given"
-        )
+        raise ConfigError(f"views need one checkpoint of ours; got {len(answerers)} answerers ({answerer.name!r})")
     if len(answerer.answer_settings.modalities) < len(LETTERS):
         raise ConfigError("--views chooses what is shown of a clip; leave --modalities out")
     if repeats > 1:
@@ -115,12 +114,12 @@ def answer_views(
 
 
 class ViewAnswerer(Answerer):
-    """A checkpoint that is shown some modalities, from features that are kept for all of its views.
+    """A checkpoint that is shown some modalities, with features that all of its views share.
 
     Args:
         source: The checkpoint.
         view: Such as ``AT``.
-        folder: Where the features are kept.
+        folder: Folder for the kept features.
     """
 
     name = "view"
@@ -129,7 +128,7 @@ class ViewAnswerer(Answerer):
         self.view = view
         self.source = source.showing([LETTERS[letter] for letter in view])
         self._folder = Path(folder)
-        # what decides the features is the checkpoint, the files and the face, but not what is shown or asked
+        # the checkpoint, the files and the face decide the features; the shown modalities and the question do not
         self._encoded_by = {key: source.identity()[key] for key in ("checkpoint", "face_detector")}
 
     @property
@@ -138,27 +137,27 @@ class ViewAnswerer(Answerer):
         return self.source.question
 
     def title(self) -> str:
-        """The name of the file or folder, and the view where it is not the whole one."""
+        """The name of the file or folder, followed by the view unless it is the whole one."""
         return self.source.title() if self.view == WHOLE else f"{self.source.title()} {self.view}"
 
     def identity(self) -> Mapping[str, Any]:
-        """That of the checkpoint when it is shown these modalities, wherever the features come from."""
+        """The identity of the checkpoint with these modalities; it does not depend on where the features come from."""
         return self.source.identity()
 
     def shown_and_drawn(self) -> Mapping[str, Any]:
-        """That of the checkpoint when it is shown these modalities."""
+        """The record of the checkpoint with these modalities."""
         return self.source.shown_and_drawn()
 
     def settings(self) -> Mapping[str, Any]:
-        """Device and batch size."""
+        """The device and the batch size."""
         return self.source.settings()
 
     def inputs(self) -> Mapping[str, Any]:
-        """What the model is given for a clip that lacks nothing."""
+        """The inputs of the model for a complete clip."""
         return self.source.inputs()
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
-        """Answer from kept features; a clip without them is decoded and encoded first, and then has them."""
+        """Answer from kept features; clips without them are first decoded and encoded, and their features kept."""
         if not asked:
             return
         kept = ClipFeatures(self._folder / asked[0].set_name, self._encoded_by)
@@ -197,7 +196,7 @@ class ViewAnswerer(Answerer):
 
 
 def _lacks(model: AffectGPT, view: str) -> str | None:
-    """Why a model cannot be asked by a view; ``None`` where it can."""
+    """Why a model cannot be asked by a view; ``None`` if it can."""
     network = model.network
     letters = {name: _OF_MODALITY[SOURCES[str(spec.source)]] for name, spec in network.specs.items()}
     shown = {letters[name] for name in network.specs if name in network.slots and letters[name] in view}
@@ -215,7 +214,7 @@ def _compared(
     found: Mapping[str, Mapping[str, SystemResult]],
     sets: Mapping[str, BenchSet],
 ) -> SystemResult:
-    """The result of the whole view with every other view's difference to it."""
+    """The result of the whole view, with the difference of every other view to it."""
     dataset = whole.result.dataset
     gold = as_gold(sets[dataset], benchmark.out / "gold")
     compared = {
@@ -246,7 +245,7 @@ def _without_ends(one: Comparison) -> Comparison:
 
 
 def views_in_words(one: SystemResult) -> str:
-    """Each view's score and its difference to the whole one, in percent, on one line; empty where there is none."""
+    """The score of each view and its difference to the whole view, in percent, on one line; empty without views."""
     told = [
         f"{view} {100 * found.a.score.value:.2f} ({100 * found.difference.value:+.2f})"
         for view, found in (one.views or {}).items()

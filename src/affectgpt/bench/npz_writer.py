@@ -14,26 +14,26 @@ from affectgpt.files import write_whole
 
 
 def write_openset(path: str | os.PathLike[str], labels: Mapping[str, Sequence[str]]) -> Path:
-    """Write label lists as the authors do: ``filenames`` beside ``fileitems``, each item a text such as "[happy, sad]".
+    """Write label lists in the authors' layout: ``filenames`` and ``fileitems``, with items such as "[happy, sad]".
 
     Args:
-        path: File to write; by the authors' custom it ends in ``-openset.npz``.
+        path: File to write; the authors' files end in ``-openset.npz``.
         labels: Sample name to its labels, in the order of the set.
 
     Raises:
-        DataError: If there is no sample, or a label is no text.
+        DataError: If there are no samples, or a label is not a string.
     """
     for name, found in labels.items():
         if isinstance(found, str) or not all(isinstance(label, str) for label in found):
-            raise DataError(f"sample {name!r} has the labels {found!r}; expected a list of texts")
+            raise DataError(f"sample {name!r} has the labels {found!r}; expected a list of strings")
     return _write(path, {name: f"[{', '.join(found)}]" for name, found in labels.items()})
 
 
 def write_sentiments(path: str | os.PathLike[str], sentiments: Mapping[str, str]) -> Path:
-    """Write sentiments in the same layout; by the authors' custom the name ends in ``-openset-sentiment.npz``.
+    """Write sentiments in the same layout; the authors' files end in ``-openset-sentiment.npz``.
 
     Raises:
-        DataError: If there is no sample.
+        DataError: If there are no samples.
     """
     return _write(path, sentiments)
 
@@ -41,7 +41,7 @@ def write_sentiments(path: str | os.PathLike[str], sentiments: Mapping[str, str]
 def _write(path: str | os.PathLike[str], items: Mapping[str, str]) -> Path:
     path = Path(path)
     if not items:
-        raise DataError(f"there is no sample to write to {path}")
+        raise DataError(f"there are no samples to write to {path}")
     content = io.BytesIO()
     np.savez_compressed(content, filenames=np.array(list(items)), fileitems=np.array(list(items.values())))
     write_whole(path, content.getvalue())

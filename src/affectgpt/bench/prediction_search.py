@@ -1,4 +1,4 @@
-"""Finds prediction files, in the authors' result folders or anywhere else, and says what each one answers."""
+"""Finds prediction files, in the authors' result folders or elsewhere, with the test set of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectgpt.datamodules.unibench.sets import TestSet, find_test_set, get_test
 from affectgpt.errors import ConfigError, DataError
 
 SUFFIXES = (".npz", ".jsonl", ".csv")
-# The authors' endings: sentiments are read off label lists, and these out of raw answers.
+# The endings of the authors' files: sentiments derived from label lists, label lists read from answers, and answers.
 _ENDINGS = {"-openset-sentiment": "sentiment", "-sentiment": "sentiment", "-openset": "labels"}
 _PREFERRED = {"sentiment": ("sentiment", "labels", "raw"), "discrete": ("labels", "raw"), "open": ("labels", "raw")}
 _RESULTS = "results-"
@@ -26,7 +26,7 @@ class Candidate:
     """One checkpoint's predictions for one set.
 
     Attributes:
-        test_set: What they answer.
+        test_set: The test set.
         system: Name of the system.
         checkpoint: Name of the checkpoint.
         path: The file to score.
@@ -40,11 +40,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search for prediction files gives.
+    """The result of a search for prediction files.
 
     Attributes:
         candidates: The files to score, checkpoints in natural order.
-        passed_over: Files that hold gold labels, each with the reason why it is no checkpoint's answers.
+        passed_over: Skipped files with gold labels, each with the reason.
     """
 
     candidates: tuple[Candidate, ...]
@@ -61,18 +61,18 @@ def find_candidates(
 ) -> Found:
     """Find prediction files.
 
-    In a tree the set is known from a folder ``results-SET`` or from a folder or file that is called as the set; the
-    system is the folder around the files. Of the files of one checkpoint (``X.npz``, ``X-openset.npz``,
-    ``X-openset-sentiment.npz``) the one is taken that needs the least further reading. Files with gold labels in a
-    folder are passed over: those in use, whatever path leads to them, copies of them, and tables that are called as
-    gold labels or have no other column than theirs. A file that was named itself is not passed over.
+    In a folder tree, the set follows from a folder ``results-SET``, or from a folder or file named after the set; the
+    system is the folder around the files. If a checkpoint has several files (``X.npz``, ``X-openset.npz``,
+    ``X-openset-sentiment.npz``), the search takes the one that needs the least further processing. It skips files with
+    gold labels in folders: the gold files in use, under any path, and their copies, and tables that are named like gold
+    labels or have only columns of gold labels. A file that the user named directly is never skipped.
 
     Args:
         paths: Files, folders, or ``SET=FILE``.
-        only: Sets to look for; a file without any mark is taken for the set if there is only one.
-        name: Name of the system, where there is only one.
+        only: Sets to look for; if there is only one, a file that does not show its set belongs to it.
+        name: Name of the system, if there is only one.
         gold_files: Files with the gold labels in use.
-        column: The column with the answers, if it was named.
+        column: The column with the answers, if the user named it.
 
     Raises:
         ConfigError: If a set does not exist, or a name is given for several systems.
@@ -90,7 +90,8 @@ def find_candidates(
             test_set = named_set or _set_of(path) or (wanted[0] if len(wanted) == 1 else None)
             if test_set is None:
                 raise DataError(
-                    f"{path}: which test set does it answer? Put it into a folder results-SET, or give it as SET={path}"
+                    f"{path}: the test set of these answers is unknown; put the file into a folder results-SET, or "
+                    f"give it as SET={path}"
                 )
             if wanted and test_set not in wanted:
                 continue
@@ -116,13 +117,13 @@ def find_candidates(
             raise DataError(f"{sentiments} holds sentiments only; {test_set.title} is scored on emotion labels")
         candidates.append(Candidate(test_set, name or system, checkpoint, usable[0]))
     if not candidates:
-        told = "".join(f"; {path} was passed over: {reason}" for path, reason in list(passed_over.items())[:3])
+        told = "".join(f"; {path} was skipped: {reason}" for path, reason in list(passed_over.items())[:3])
         raise DataError(f"no prediction file ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}{told}")
     return Found(tuple(sorted(candidates, key=lambda one: natural_order(one.checkpoint))), passed_over)
 
 
 def check_paths(paths: Sequence[str | Path]) -> None:
-    """Refuse paths that hold no prediction files, before anything else is read.
+    """Reject paths that do not exist, before anything else is read.
 
     Raises:
         DataError: If one does not exist.
@@ -132,21 +133,22 @@ def check_paths(paths: Sequence[str | Path]) -> None:
 
 
 def _why_gold(path: Path, gold_files: Collection[Path], column: str | None) -> str | None:
-    """Why a file that was found in a folder holds gold labels; ``None`` where it may hold answers."""
+    """Why a file in a folder counts as gold labels; ``None`` if it may hold answers."""
     if any(is_same_content(path, one) for one in gold_files):
         return "it holds the gold labels in use"
     if _GOLD_NAME.search(path.stem):
-        return "it is called as gold labels are; name the file itself if it holds answers"
+        return "its name is that of gold labels; name the file itself if it holds answers"
     columns = column_names(path)
     if is_gold_only(columns) and (column is None or plain_name(column) not in map(plain_name, columns)):
         return (
-            "it has no column with answers besides those of gold labels; name the file itself, or --column, if it has"
+            "it has columns of gold labels and none of answers; if it has answers, name the file itself, or their "
+            "--column"
         )
     return None
 
 
 def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
-    """Sorts names as people count: numbers by value, and ``last`` at the end.
+    """A key that sorts names naturally: numbers by value, and ``last`` at the end.
 
     Examples:
         >>> sorted(["last", "epoch=10", "epoch=9"], key=natural_order)
@@ -157,14 +159,14 @@ def natural_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
 
 
 def _files(given_path: str | Path) -> list[tuple[Path, Path, TestSet | None]]:
-    """Prediction files at a path, each with the folder that was given and, for ``SET=FILE``, the set."""
+    """Prediction files at a path, each with the given folder and, for ``SET=FILE``, the set."""
     path = _path_of(given_path)
     given = None if path == Path(given_path) else get_test_set(str(given_path).partition("=")[0])
     if path.is_file():
         return [(path, path.parent, given)]
     if not path.is_dir():
         raise DataError(f"{path} does not exist; expected prediction files, or a folder that holds them")
-    if (path / "answers").is_dir():  # what a run of the benchmark left, which has tables of another kind as well
+    if (path / "answers").is_dir():  # the folder of a benchmark run, which also has other tables
         path = path / "answers"
     found = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES and not one.name.endswith(LOG_SUFFIX))
     return [(one, path, given) for one in found if one.is_file()]

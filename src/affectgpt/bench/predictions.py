@@ -35,7 +35,7 @@ NAME_COLUMNS = ("name", "key", "id", "video", "filename", "filenames", "names")
 
 @dataclass(frozen=True)
 class _Absent:
-    """Stands for a key that a line of a ``.jsonl`` file lacks, and other lines have."""
+    """Marks a key that a line of a ``.jsonl`` file lacks and other lines have."""
 
     line: int
 
@@ -45,10 +45,10 @@ class Answers:
     """Values by sample name.
 
     Attributes:
-        values: Sample name to its raw value.
-        column: The column or array that the values come from; empty for a set's own labels.
+        values: Sample name to raw value.
+        column: The column or array of the values; empty for a set's own labels.
         source: The file.
-        kind: What the values are, where they are answers.
+        kind: The kind of answers, if the values are answers.
     """
 
     values: Mapping[str, Any]
@@ -73,38 +73,40 @@ def read_predictions(
     """Read predictions.
 
     ``.csv`` and ``.jsonl`` have a column for the name (``name``, ``key``, ``id``, ...) and one for the answer:
-    ``openset`` or ``labels`` (a list, or a text such as "[happy, sad]"), ``text`` (the whole answer), ``sentiment``.
-    ``.npz`` holds a dict of name to answer (``name2openset``, ``name2reason``, ``name2sentiment``, ...) or an array of
-    names beside one of answers (``filenames`` and ``fileitems``: labels, or sentiments where the file's name ends in
-    ``-sentiment``).
+    ``openset`` or ``labels`` (a list, or a string such as "[happy, sad]"), ``text`` (the whole answer) or
+    ``sentiment``. ``.npz`` holds a dict of name to answer (``name2openset``, ``name2reason``, ``name2sentiment``, ...)
+    or an array of names beside one of answers (``filenames`` and ``fileitems``: labels, or sentiments where the file's
+    name ends in ``-sentiment``).
 
     Args:
         path: The file.
-        want_sentiment: Whether sentiments are wanted, or labels to read them off.
-        column: The column with the answers; by default the only one that is called as answers are.
+        want_sentiment: Whether sentiments are wanted, or labels to derive them from.
+        column: The column with the answers; by default the only one with a name that answers usually have.
 
     Raises:
-        DataError: If the file is missing or damaged, has no such column or several, or repeats a name.
+        DataError: If the file is missing or damaged, no column fits or several do, or a name is repeated.
     """
     path = Path(path)
     columns = _columns(path, "predictions")
     chosen = choose_answer(_without_alternatives(columns), str(path), want_sentiment=want_sentiment, named=column)
     values = _values(path, columns, chosen)
-    # The authors' files tell labels from sentiments by nothing but their names.
+    # Only the file names of the authors' files tell labels from sentiments.
     if chosen in ITEM_COLUMNS and path.stem.endswith("-sentiment"):
         chosen = SENTIMENT_COLUMNS[0]
     return Answers(values, chosen, str(path), kind_of(chosen, values))
 
 
 def read_gold(path: str | os.PathLike[str], *, column: str | None = None) -> Answers:
-    """Read gold labels: the same files, the value in a column ``label`` (or ``gold``, ``openset``, ``score``, ...).
+    """Read gold labels from the same kinds of files.
+
+    The value is in a column ``label`` (or ``gold``, ``openset``, ``score``, ...).
 
     Args:
         path: The file.
-        column: The column with the gold labels; by default the only one that is called as they are.
+        column: The column with the gold labels; by default the only one with a name that they usually have.
 
     Raises:
-        DataError: If the file is missing or damaged, has no such column or several, or repeats a name.
+        DataError: If the file is missing or damaged, no column fits or several do, or a name is repeated.
     """
     path = Path(path)
     columns = _columns(path, "gold labels")
@@ -122,7 +124,7 @@ def is_same_content(first: Path, second: Path) -> bool:
 
 
 def column_names(path: Path) -> list[str]:
-    """The names of a file's columns, of the first line alone in ``.jsonl``; none where they cannot be read."""
+    """The names of a file's columns, from the first line alone in ``.jsonl``; empty if they cannot be read."""
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as arrays:
@@ -137,7 +139,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def _columns(path: Path, what: str) -> Mapping[str, Any]:
-    """Values by the plain name of their column."""
+    """The values of a file by the plain name of their column."""
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"{path} {state}; expected the file with the {what} (.npz, .jsonl or .csv)")
@@ -150,9 +152,9 @@ def _columns(path: Path, what: str) -> Mapping[str, Any]:
 
 
 def _without_alternatives(columns: Mapping[str, Any]) -> list[str]:
-    """The columns, less those that could be the answer but never stand in one line with another that could.
+    """Leave out columns that could hold the answer but never occur in one line with another that could.
 
-    They are not to be chosen from: the first of them lacks values, and is refused for that.
+    They are not to be chosen from: the first of them lacks values, and is rejected for that.
     """
     first, *others = answer_columns(columns) or [""]
     rows = {name: [not isinstance(cell, _Absent) for cell in columns[name]] for name in (first, *others) if name}
@@ -228,7 +230,7 @@ def _jsonl_columns(path: Path) -> Mapping[str, Any]:
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):  # the reader would take the last of them
+    if len(found) < len(pairs):  # json would keep only the last of them
         repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"it has the key {repeated!r} more than once")
     return found

@@ -1,4 +1,4 @@
-"""What scoring gives: the figures of a test set in both modes, and what belongs to them, as frozen records."""
+"""The result of scoring: the figures of a test set in both modes, with their context, as frozen records."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class ClassFigures:
     figures: Mapping[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, the figures beside the label."""
+        """The class as plain JSON, the figures beside the label."""
         return {"label": self.label, "samples": self.samples, **self.figures}
 
 
 @dataclass(frozen=True)
 class WheelFigures:
-    """The figures by one wheel of the vocabulary.
+    """The figures of one wheel of the vocabulary.
 
     Attributes:
-        samples: Samples that count.
-        figures: Those of ``WHEEL_FIGURES`` that the set has.
+        samples: Number of samples that count.
+        figures: The figures of ``WHEEL_FIGURES`` that the set has.
     """
 
     samples: int
@@ -49,26 +49,30 @@ class WheelFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What one mode makes of a set; ``None`` where the set has no such figure. Figures are fractions.
+    """The figures of a set in one mode, as fractions; ``None`` for figures that the set does not have.
 
     Attributes:
-        f1: Wheel F1; and its precision, recall, and the mean F1 of the samples.
-        coverage: Share of the predicted labels that the vocabulary has; ``target_coverage`` of the true ones.
-        hit_rate: Share of samples whose true label is among the answers; and what is left of it above chance
-            (``hit_skill``), and with the other labels counted (``hit_f1``).
-        weighted_f1: F1 of positive and negative; and accuracy, and both with neutral as a class of its own.
-        samples: Samples that count.
-        labels: Labels predicted; and ``empty_predictions``, samples without one.
-        dropped: Samples left out for a true score of 0; and answers that are neutral, or no sentiment.
-        wheels: The figures by each wheel.
-        interval: Of the set's own figure; ``None`` without resamples.
-        standard_error: Of the set's own figure, by clusters of samples; ``None`` where no clusters were named.
-        hit_skill_interval: Of ``hit_skill``.
-        seed: Of the resamples.
+        f1: Wheel F1; then its precision, its recall, and the mean F1 of the samples.
+        coverage: Share of the predicted labels that are in the vocabulary; ``target_coverage`` is that of the true
+            labels.
+        hit_rate: Share of samples whose true label is among the predicted labels; ``hit_skill`` is the rate above
+            chance, and ``hit_f1`` also counts the other labels.
+        weighted_f1: Weighted F1 of positive and negative; then the accuracy, and both with neutral as a class of its
+            own.
+        samples: Number of samples that count.
+        labels: Number of predicted labels; ``empty_predictions`` are samples without one.
+        dropped: Number of samples left out for a true score of 0; then the answers that are neutral, or not a
+            sentiment.
+        wheels: The figures of each wheel.
+        interval: Interval of the set's own figure; ``None`` without resamples.
+        standard_error: Standard error of the set's own figure, by clusters of samples; ``None`` without clusters.
+        hit_skill_interval: Interval of ``hit_skill``.
+        seed: Seed of the resamples.
         per_class: The figures of each true class.
-        frequent_words: The most frequent labels with their numbers; ``unseen_words`` those that the vocabulary lacks.
+        frequent_words: The most frequent labels with their counts; ``unseen_words`` are those outside the vocabulary.
         unreadable_predictions: Samples whose prediction could not be read.
-        gold_missing: Samples without a gold value; and those with one out of range, or that is none of the set's.
+        gold_missing: Samples without a gold value; then those whose value is out of range, or is not a label of the
+            set.
     """
 
     f1: float | None = None
@@ -104,16 +108,16 @@ class Figures:
     gold_unknown: tuple[str, ...] = ()
 
     def figure(self, name: str) -> float | None:
-        """A figure or a number by its name, for tables that list them; ``None`` where the set has none."""
+        """A figure or a count by name, for tables that list them; ``None`` if the set has none."""
         found = getattr(self, name)
         return None if found is None else float(found)
 
     def interval_of(self, name: str, metric: str) -> Interval | None:
-        """The interval of a figure, where there is one: of the set's own, and of the hits above chance."""
+        """The interval of the set's own figure or of the hits above chance; ``None`` for other figures."""
         return self.interval if name == metric else self.hit_skill_interval if name == "hit_skill" else None
 
     def figures_json(self) -> dict[str, Any]:
-        """The figures as flat JSON, without those that the set does not have."""
+        """The figures as flat JSON, without those that the set lacks."""
         found: dict[str, Any] = {}
         for entry in fields(Figures):
             value = getattr(self, entry.name)
@@ -141,22 +145,22 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class SetResult(Figures):
-    """The score of predictions on a test set: the figures of one mode as attributes, and those of the other beside.
+    """The score of predictions on a test set; the figures of the main mode are its attributes.
 
     Attributes:
-        dataset: Name of the set; and its title.
+        dataset: Name of the set; ``title`` as papers print it.
         metric: Name of the set's own figure: ``hit_rate``, ``weighted_f1`` or ``f1``.
-        score: Its value; NaN where it is not defined (0/0 in mode ``official``).
+        score: Value of that figure; NaN if it is undefined (0/0 in mode ``official``).
         mode: ``official`` or ``strict``.
-        wheel: Name of the vocabulary; ``wheel_digest`` that of its content.
-        answers: The column that the answers were read from; ``gold_column`` that of the gold labels, ``None`` for a
-            set's own file.
-        gold_samples: Samples of the gold; ``expected_samples`` those of the published split.
-        missing_predictions: Names of the gold without a prediction.
-        extractor: What read labels out of whole answers, see ``Reader.record``; ``None`` where nothing did.
-        sentiment_reader: What read sentiments off labels.
-        other: The figures of the other mode; ``None`` where that mode refuses the files.
-        other_error: Why it does.
+        wheel: Name of the vocabulary; ``wheel_digest`` is the hash of its content.
+        answers: The column of the answers; ``gold_column`` is that of the gold labels, ``None`` for a set's own file.
+        gold_samples: Number of gold samples; ``expected_samples`` is that of the published split.
+        missing_predictions: Names of the gold samples without a prediction.
+        extractor: Record of the extractor that read labels from whole answers, see ``Reader.record``; ``None`` if there
+            was none.
+        sentiment_reader: Record of the reader that derived sentiments from labels.
+        other: The figures of the other mode; ``None`` if that mode rejects the files.
+        other_error: Why that mode rejects the files.
     """
 
     dataset: str
@@ -178,7 +182,7 @@ class SetResult(Figures):
 
     @property
     def other_mode(self) -> Mode:
-        """The mode whose figures stand in ``other``."""
+        """The mode of the figures in ``other``."""
         return "strict" if self.mode == "official" else "official"
 
     @property
@@ -186,7 +190,7 @@ class SetResult(Figures):
         """The figures of mode ``official``.
 
         Raises:
-            DataError: If that mode refuses the files.
+            DataError: If that mode rejects the files.
         """
         return self._of("official")
 
@@ -195,7 +199,7 @@ class SetResult(Figures):
         """The figures of mode ``strict``.
 
         Raises:
-            DataError: If that mode refuses the files.
+            DataError: If that mode rejects the files.
         """
         return self._of("strict")
 
@@ -207,7 +211,7 @@ class SetResult(Figures):
         return self.other
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON: every figure by its name, and those of the other mode under its name."""
+        """The result as flat JSON; the figures of the other mode are under the name of that mode."""
         if self.other is not None:
             other: dict[str, Any] = {self.other_mode: self.other.figures_json()}
         else:
@@ -233,7 +237,7 @@ class SetResult(Figures):
 
 
 def figures_from(values: Mapping[str, float | int], **more: Any) -> Figures:
-    """The figures that the metrics returned, by name; those that end in ``_wheelN`` belong to a wheel."""
+    """Build ``Figures`` from the named values of the metrics; names that end in ``_wheelN`` belong to a wheel."""
     whole: dict[str, Any] = {}
     by_wheel: dict[int, dict[str, float | int]] = {}
     for name, value in values.items():
@@ -247,7 +251,7 @@ def figures_from(values: Mapping[str, float | int], **more: Any) -> Figures:
 
 
 def interval_json(interval: Interval | None, seed: int | None = None) -> dict[str, Any] | None:
-    """An interval without the figure itself, which stands beside it."""
+    """An interval as plain JSON, without the figure itself, which is beside it."""
     if interval is None:
         return None
     ends = {entry.name: getattr(interval, entry.name) for entry in fields(interval) if entry.name != "value"}

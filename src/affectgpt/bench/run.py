@@ -27,18 +27,18 @@ _UNFIT = re.compile(r"[^\w.=,+-]+")
 
 @dataclass(frozen=True)
 class Answered:
-    """What an answerer made of a test set.
+    """The answers of an answerer to a test set.
 
     Attributes:
-        predictions: The file to score: label lists, or sentiments for a sentiment set.
+        predictions: The file to score, with label lists, or with sentiments for a sentiment set.
         identity: The settings that decided the answers.
         failed: Samples without an answer, with the reasons; they have no labels.
         refused: Samples that were declined, with the reasons; they have no labels either.
         extractor: How labels were read out of the answers.
         sentiment_reader: How sentiments were derived from the labels of a sentiment set; ``None`` for others.
-        record: What the answers took, such as tokens and cost.
+        record: What the answers cost, such as tokens and time.
         labels: The labels of every sample, in the order of the set.
-        texts: The answers, and the words of refusals, as they were given.
+        texts: The answers and the words of refusals, unchanged.
     """
 
     predictions: Path
@@ -57,8 +57,8 @@ def asked_of_records(records: Iterable[Record], question: str, name: str) -> lis
 
     Args:
         records: The clips.
-        question: What is asked.
-        name: What the list is called.
+        question: The question.
+        name: Name of the list.
     """
     return [
         Asked(
@@ -83,17 +83,17 @@ def asked_of(bench_set: BenchSet, question: str) -> list[Asked]:
 
 
 class AnswerRun:
-    """Has test sets answered, and keeps the answers.
+    """Asks an answerer about test sets, and keeps the answers.
 
-    Each answer is on the disk before the next one is asked for. What was answered before, by the same answerer to the
-    same question, is not asked again; what failed is.
+    Each answer is on the disk before the next question is asked. Questions that the same answerer has already answered
+    are not asked again, except those that failed.
 
     Args:
-        answerer: Who answers.
+        answerer: The answerer.
         out: Folder for the answers; in the authors' layout, ``results-SET/SYSTEM/NAME-openset.npz``.
         system: Name of the system.
         name: Name of the files; by default the answerer's title.
-        progress: Is told after each answer.
+        progress: Called after each answer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Score a file of predictions against a file of gold labels, as MER-UniBench does."""
+"""Scores a file of predictions against a file of gold labels, as MER-UniBench does."""
 
 from __future__ import annotations
 
@@ -51,31 +51,35 @@ def score(
 
     Args:
         dataset: One of ``mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus``.
-        predictions: File with one answer per sample, see ``read_predictions``. Sentiment sets take sentiments, or else
-            labels, whose sentiment is then read. Or what was read or answered before.
+        predictions: File with one answer per sample, see ``read_predictions``, or answers that are already in memory.
+            Sentiment sets take sentiments, or else labels, from which the sentiment is then derived.
         gold: File with columns ``name`` and ``label``, or the set's own folder or file of labels, such as MELD's
-            ``test_sent_emo.csv``; or what was read from them before.
+            ``test_sent_emo.csv``; or labels that are already in memory.
         wheel: The vocabulary; by default the built-in one. The published figures need ``EmotionWheel.official()``.
-        mode: Which figures stand at the top: ``official`` (as published) or ``strict``. The others are under the other
-            mode's name.
-        resamples: How many bootstrap resamples the 95 % interval of ``score`` is made of; 0 leaves it out.
+        mode: Mode of the figures at the top of the result: ``official`` (as published) or ``strict``. The figures of
+            the other mode are under its name.
+        resamples: Number of bootstrap resamples for the 95 % interval of ``score``; 0 leaves it out.
         seed: Seed of the resamples.
-        extractor: What reads labels out of whole answers (a ``text`` column): a name of ``EXTRACTORS``, or an instance.
-        sentiment_reader: What reads sentiments off labels: a name of ``SENTIMENT_READERS``, or an instance.
-        column: The column of the predictions; by default the only one that is called as answers are.
-        gold_column: The column of the gold labels in a plain table; by default the only one that is called as they are.
-        clusters: What a sample shares with others, such as its speaker or dialogue, by its name; a name that is not
-            there is a cluster of its own. Gives the figure's ``standard_error``, see ``jackknife_error``.
+        extractor: The extractor that reads labels from whole answers (a ``text`` column): a name of ``EXTRACTORS``, or
+            an instance.
+        sentiment_reader: The reader that derives sentiments from labels: a name of ``SENTIMENT_READERS``, or an
+            instance.
+        column: The column of the predictions; by default the only one with a name that answers usually have.
+        gold_column: The column of the gold labels in a plain table; by default the only one with a name that they
+            usually have.
+        clusters: Sample name to the cluster that it shares with other samples, such as its speaker or dialogue; a
+            sample without an entry is a cluster of its own. With clusters the result has a ``standard_error``, see
+            ``jackknife_error``.
 
     Returns:
-        The result, frozen: the set's own figure and all others as attributes, as fractions; ``to_json()`` gives them
-        flat.
+        A frozen record with the set's own figure and all others as attributes, as fractions; ``to_json()`` returns them
+        as flat JSON.
 
     Raises:
-        ConfigError: If data set, mode, wheel or a reader do not exist, or ``resamples`` is negative.
+        ConfigError: If the data set, the mode, the wheel or a reader does not exist, or ``resamples`` is negative.
         DataError: If a file is missing or damaged, names are repeated, predictions have names that the gold lacks, or
-            (``official``) lack names of the gold or cannot be read; ``strict`` takes such answers for empty and lists
-            them, but refuses gold values that are missing or out of range.
+            (``official``) lack names of the gold or cannot be read; ``strict`` counts such answers as empty and lists
+            them, but rejects gold values that are missing or out of range.
     """
     test_set, known_mode = get_test_set(dataset), check_mode(mode)
     wheel = EmotionWheel.builtin() if wheel is None else check_wheel(wheel)
@@ -123,7 +127,7 @@ def default_readers(
     sentiment_reader: str | SentimentReader = "lexicon",
     wheel: EmotionWheel | None = None,
 ) -> tuple[LabelExtractor, SentimentReader]:
-    """The readers of labels and of sentiments, made by name where a name is given.
+    """The readers of labels and of sentiments; those given by name are built.
 
     Args:
         extractor: A name of ``EXTRACTORS``, or an instance.
@@ -131,7 +135,7 @@ def default_readers(
         wheel: The vocabulary of the sentiment reader ``wheel``.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If a name is unknown.
     """
     if isinstance(sentiment_reader, str):
         own = {"wheel": wheel} if sentiment_reader == "wheel" else {}
@@ -140,7 +144,7 @@ def default_readers(
 
 
 def _record_of(reader: Reader, before: Mapping[str, int]) -> dict[str, Any]:
-    """What the reader says of itself, with what it counted since then: one reader may serve several sets."""
+    """The reader's record with what it counted since ``before``: one reader may serve several sets."""
     record = reader.record()
     counts = {name: number - before.get(name, 0) for name, number in record["counts"].items()}
     return record | {"counts": {name: number for name, number in counts.items() if number}}

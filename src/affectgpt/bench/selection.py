@@ -18,17 +18,17 @@ RULES: Mapping[str, str] = {
     "best-on-validation": "best on validation",
     "official": "best on the test set",
 }
-"""The rules, and what each takes; ``official`` is optimistic."""
+"""The rules, with what each chooses; ``official`` is optimistic."""
 
 Validation = Mapping[str, Mapping[str, float]]
-"""Set name to checkpoint to validation score; the set ``""`` stands for all."""
+"""Set name to checkpoint to validation score; the set ``""`` stands for all sets."""
 
 
 def check_rule(rule: str, validation: Validation | None) -> str:
-    """The rule, if it is one and has what it needs.
+    """Check that the rule exists and has the scores that it needs.
 
     Raises:
-        ConfigError: If it is none, or asks for validation scores that were not given.
+        ConfigError: If the rule is unknown, or needs validation scores that are missing.
     """
     if rule not in RULES:
         raise ConfigError(f"unknown selection rule {rule!r}; known: {', '.join(RULES)}")
@@ -41,7 +41,7 @@ def read_validation(path: str | os.PathLike[str]) -> Validation:
     """Read validation scores: JSON of checkpoint to score, or of set to checkpoint to score; higher is better.
 
     Raises:
-        DataError: If the file is missing, or something else.
+        DataError: If the file is missing or holds anything else.
     """
     try:
         loaded = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -63,34 +63,35 @@ def select(rule: str, scores: Mapping[str, float], dataset: str, validation: Val
 
     ``last`` takes the last one in the natural order of names. ``best-on-validation`` takes the best by validation
     scores. ``official`` takes the best on the test set itself, as AffectGPT's published row does for each set; that
-    figure is optimistic, so an honest one stands beside it: by validation scores where there are any, else the last.
+    figure is optimistic, so the selection also has an honest one: that of the best by validation scores if there are
+    any, else of the last checkpoint.
 
     Args:
         rule: The rule.
         scores: Checkpoint to its score on the test set.
         dataset: Name of the set.
-        validation: Validation scores, where there are any.
+        validation: Validation scores, if there are any.
 
     Raises:
         ConfigError: See ``check_rule``.
-        DataError: If a checkpoint has no validation score, or there is none to choose from.
+        DataError: If a checkpoint has no validation score, or there are no checkpoints.
     """
     check_rule(rule, validation)
     if not scores:
-        raise DataError("there is no checkpoint to choose from")
+        raise DataError("there are no checkpoints to choose from")
     names = sorted(scores, key=natural_order)
     candidates = {name: scores[name] for name in names}
     if rule != "official":
         return Selection(rule, _honest(rule, names, dataset, validation), candidates)
     honest_rule = "last" if validation is None else "best-on-validation"
     honest = _honest(honest_rule, names, dataset, validation)
-    # the first of equals, as the published script; a score that is undefined is worse than any
+    # the first of equals, as in the published script; an undefined score is worse than any other
     chosen = max(names, key=lambda name: -1.0 if scores[name] != scores[name] else scores[name])
     return Selection(rule, chosen, candidates, HonestChoice(honest_rule, honest, scores[honest]))
 
 
 def means_by_checkpoint(selections: Sequence[Selection | None]) -> dict[str, float]:
-    """For one system the mean over its sets of each checkpoint that answers all of them, in natural order.
+    """The mean over the sets of a system, for each checkpoint that answers all of them, in natural order.
 
     Empty unless there are several sets, each with a selection.
     """

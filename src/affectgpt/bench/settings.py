@@ -1,4 +1,4 @@
-"""Everything that changes figures, in one record with one hash, so that two reports can be told comparable or not."""
+"""Everything that changes figures, in one record with one hash, which shows whether two reports are comparable."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ GROUPS: Mapping[str, str] = {
     "software": "versions",
     "hardware": "hardware",
 }
-"""The groups of settings, those that change figures most first."""
+"""The groups of settings, in order of their effect on figures."""
 
 DECISIVE = ("scoring", "sets", "answering")
-"""Groups in which a difference makes two reports incomparable; the others change figures by rounding at most."""
+"""Groups in which a difference makes two reports incomparable; the other groups change figures by rounding at most."""
 
 PACKAGES = ("affectgpt", "torch", "transformers", "tokenizers", "torchmetrics", "numpy", "av")
 _MOST_REPORT_BYTES = 1 << 28
 
 
 def settings_of(results: Sequence[SystemResult]) -> dict[str, dict[str, Any]]:
-    """The settings of some results by group; who was asked is not one of them.
+    """The settings of results by group, without the answerers themselves.
 
-    A value that is not the same for all results is a mapping of ``SYSTEM, SET`` (or what of it tells them apart) to
+    A value that differs between the results is a mapping of ``SYSTEM, SET`` (or only the name that tells them apart) to
     each value.
     """
     named = {_name_of(one, results): one for one in results}
@@ -75,7 +75,7 @@ def settings_of(results: Sequence[SystemResult]) -> dict[str, dict[str, Any]]:
 
 
 def software() -> dict[str, Any]:
-    """Versions of what computes figures."""
+    """Versions of the software that computes figures."""
     found: dict[str, Any] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -86,16 +86,16 @@ def software() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, and the GPUs that this process has looked at."""
+    """The processor, its cores, and the GPUs that this process has used."""
     found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()}
-    torch = sys.modules.get("torch")  # whoever computed on a GPU has imported it
+    torch = sys.modules.get("torch")  # a process that computed on a GPU has imported it
     if torch is not None and torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return found
 
 
 def flat(settings: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting with its dotted name, in order."""
+    """The settings as a flat list of dotted names and values, in order."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{start}{name}.")
@@ -108,19 +108,20 @@ class SettingsDifference:
     """How the settings of two reports differ.
 
     Attributes:
-        differing: Name of a setting to its value in both, in order of weight; ``None`` where one has no such setting.
+        differing: Name of a setting to its value in each report, in order of their effect; ``None`` if a report lacks
+            it.
     """
 
     differing: Mapping[str, tuple[Any, Any]]
 
     @property
     def comparable(self) -> bool:
-        """Whether nothing differs that decides figures."""
+        """Whether no setting that decides figures differs."""
         return not any(name.partition(".")[0] in DECISIVE for name in self.differing)
 
 
 def compare_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> SettingsDifference:
-    """How two records of ``settings_of`` differ.
+    """The difference of two records of ``settings_of``.
 
     Examples:
         >>> found = compare_settings({"scoring": {"mode": "official"}}, {"scoring": {"mode": "strict"}})
@@ -139,10 +140,10 @@ def read_settings(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """The settings in a report, and their hash.
 
     Args:
-        path: ``report.json``, or the folder that holds it.
+        path: ``report.json``, or its folder.
 
     Raises:
-        DataError: If it cannot be read, holds no settings, or they were altered: the hash is another.
+        DataError: If it cannot be read or holds no settings, or their hash shows that they were altered.
     """
     file = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
     report = read_json(file, most_bytes=_MOST_REPORT_BYTES)
@@ -153,13 +154,13 @@ def read_settings(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     if report.get("settings_hash") != found:
         raise DataError(
             f"the settings in {file} are not those that were written: their hash is {found[:12]}, and the report says "
-            f"{str(report.get('settings_hash'))[:12]}; make the report anew"
+            f"{str(report.get('settings_hash'))[:12]}; write the report again"
         )
     return settings, found
 
 
 def _reader(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a reader is, without what it counted."""
+    """The record of a reader without its counts."""
     return None if record is None else {name: value for name, value in record.items() if name != "counts"}
 
 
@@ -169,7 +170,7 @@ def _name_of(one: SystemResult, results: Sequence[SystemResult]) -> str:
 
 
 def _processor() -> str:
-    """The processor's name; what the system calls its kind where it has none."""
+    """The processor's name, or its architecture if it has none."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:

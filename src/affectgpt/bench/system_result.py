@@ -1,4 +1,4 @@
-"""The result of a system on a test set with where it comes from: files, choice of checkpoint, comparison."""
+"""The result of a system on a test set with its origin: files, choice of checkpoint, comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from affectgpt.metrics.labels import Mode
 
 @dataclass(frozen=True)
 class HonestChoice:
-    """What a rule that does not look at test labels would have chosen.
+    """The choice of a rule that does not use test labels.
 
     Attributes:
         rule: The rule.
@@ -29,20 +29,20 @@ class HonestChoice:
     interval: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         found: dict[str, Any] = {"rule": self.rule, "chosen": self.chosen, "score": self.score}
         return found if self.interval is None else found | {"interval": interval_json(self.interval)}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of several checkpoints counts for a set, and why.
+    """The checkpoint that counts for a set, and why it was chosen.
 
     Attributes:
         rule: One of ``affectgpt.bench.selection.RULES``.
         chosen: The checkpoint.
         candidates: Checkpoint to score, in natural order.
-        honest: For the rule ``official``, which looks at test labels, what an honest rule would have chosen.
+        honest: The choice of an honest rule, if the rule is ``official``, which uses test labels.
     """
 
     rule: str
@@ -52,11 +52,11 @@ class Selection:
 
     @property
     def optimistic(self) -> bool:
-        """Whether test labels had a part in the choice."""
+        """Whether the choice used test labels."""
         return self.rule == "official"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         honest = {} if self.honest is None else {"honest": self.honest.to_json()}
         head = {"rule": self.rule, "chosen": self.chosen, "candidates": dict(self.candidates)}
         return {**head, "optimistic": self.optimistic, **honest}
@@ -67,10 +67,10 @@ class ComparedSystem:
     """One side of a comparison.
 
     Attributes:
-        predictions: Its file.
-        answers: The column that its answers were read from.
+        predictions: Path of its file.
+        answers: The column of its answers.
         score: The set's own figure, with its interval.
-        missing_predictions: Names of the gold without a prediction.
+        missing_predictions: Names of the gold samples without a prediction.
     """
 
     predictions: str
@@ -79,7 +79,7 @@ class ComparedSystem:
     missing_predictions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         head = {"predictions": self.predictions, "answers": self.answers, "score": self.score.value}
         return head | {"interval": interval_json(self.score), "missing_predictions": list(self.missing_predictions)}
 
@@ -89,10 +89,10 @@ class SkillDifference:
     """The difference of the hit rates above chance.
 
     Attributes:
-        a: One system's.
-        b: The other's.
-        difference: a minus b, with its interval.
-        a_better: Share of the resamples in which a is higher.
+        a: The rate of the first system.
+        b: The rate of the second system.
+        difference: ``a - b``, with its interval.
+        a_better: Share of the resamples in which ``a`` is higher.
     """
 
     a: float
@@ -101,7 +101,7 @@ class SkillDifference:
     a_better: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         ends = {"difference": self.difference.value, "interval": interval_json(self.difference)}
         return {"a": self.a, "b": self.b, **ends, "a_better": self.a_better}
 
@@ -110,20 +110,20 @@ class SkillDifference:
 class Comparison:
     """Two systems on the same samples and resamples; figures are fractions.
 
-    An interval of the difference that holds 0 means that these samples do not tell the systems apart.
+    If the interval of the difference contains 0, these samples do not tell the systems apart.
 
     Attributes:
-        dataset: Name of the set; and its title.
+        dataset: Name of the set; ``title`` as papers print it.
         metric: Name of the set's own figure.
         mode: ``official`` or ``strict``.
         wheel: Name of the vocabulary.
-        samples: Samples of the gold.
-        seed: Of the resamples.
-        a: One system.
-        b: The other.
-        difference: a minus b, with its interval.
-        a_better: Share of the resamples in which a is higher.
-        hit_skill: The same for the hit rate above chance, of sets with one true label.
+        samples: Number of gold samples.
+        seed: Seed of the resamples.
+        a: The first system.
+        b: The second system.
+        difference: ``a - b``, with its interval.
+        a_better: Share of the resamples in which ``a`` is higher.
+        hit_skill: The difference of the hit rates above chance, for sets with one true label.
     """
 
     dataset: str
@@ -140,7 +140,7 @@ class Comparison:
     hit_skill: SkillDifference | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         names = ("dataset", "title", "metric", "mode", "wheel", "samples", "seed")
         ends = {"difference": self.difference.value, "interval": interval_json(self.difference)}
         skill = {} if self.hit_skill is None else {"hit_skill": self.hit_skill.to_json()}
@@ -150,13 +150,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Repeats:
-    """The set's own figure over several runs of one answerer, each of which drew its answers anew.
+    """The set's own figure over several runs of one answerer, each of which sampled new answers.
 
     Attributes:
-        scores: One a run, in order.
-        low: Mean of the lower ends of the runs' intervals: how much the choice of clips matters; ``None`` without
-            resamples.
-        high: The same of the upper ends.
+        scores: The figure of each run, in order.
+        low: Mean of the lower ends of the runs' intervals, which show the effect of the choice of clips; ``None``
+            without resamples.
+        high: Mean of the upper ends.
     """
 
     scores: tuple[float, ...]
@@ -165,41 +165,41 @@ class Repeats:
 
     @property
     def mean(self) -> float:
-        """The mean."""
+        """The mean of the runs."""
         return sum(self.scores) / len(self.scores)
 
     @property
     def spread(self) -> float:
-        """The standard deviation of a run (n - 1): how much the drawing of answers matters."""
+        """The standard deviation over the runs (n - 1), which shows the effect of sampling answers."""
         return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The record as plain JSON."""
         ends = {} if self.low is None else {"low": self.low, "high": self.high}
         return {"scores": list(self.scores), "mean": self.mean, "spread": self.spread, **ends}
 
 
 @dataclass(frozen=True)
 class SystemResult:
-    """The result of one system on one test set, with where it comes from.
+    """The result of one system on one test set, with its origin.
 
     Attributes:
         result: The figures.
         system: Name of the system.
         checkpoint: Name of the checkpoint.
         predictions: The file that was scored.
-        data: Where the gold labels come from, and how they differ from the published split, as plain JSON.
-        passed_over: Files that were taken for gold labels, not for predictions, with the reasons.
-        answered_by: What decided the answers, where the benchmark asked the model itself.
-        failed_answers: Samples that could not be answered, with the reasons; ``None`` where nobody asked.
+        data: The origin of the gold labels, and their differences from the published split, as plain JSON.
+        passed_over: Files that were skipped because they hold gold labels, with the reasons.
+        answered_by: The settings that decided the answers, if the benchmark asked the model itself.
+        failed_answers: Samples that could not be answered, with the reasons; ``None`` if the benchmark did not ask.
         refused_answers: Samples that the model declined to answer, with the reasons.
-        answering: How clips were shown and answers drawn, where the benchmark asked.
-        taken: What the answers took, such as tokens and cost.
+        answering: How clips were shown and answers drawn, if the benchmark asked.
+        taken: What the answers cost, such as tokens and time.
         repeats: The figure over several runs; the other figures are then those of the first run.
-        selection: Which of several checkpoints this is.
+        selection: How this checkpoint was chosen from several.
         comparison: The difference to another system.
-        views: View, such as ``AT``, to the comparison of the system that is shown these modalities alone (a) with
-            itself (b).
+        views: View, such as ``AT``, to the comparison of the system with these modalities alone (``a``) and with all
+            (``b``).
     """
 
     result: SetResult
@@ -219,7 +219,7 @@ class SystemResult:
     views: Mapping[str, Comparison] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON: what ``SetResult.to_json`` gives, and the rest beside it, as far as it is there."""
+        """The record as flat JSON: ``SetResult.to_json`` and those of the other attributes that are set."""
         found = self.result.to_json() | {"system": self.system}
         for name in ("checkpoint", "predictions", "answered_by", "failed_answers", "refused_answers", "answering"):
             if getattr(self, name) is not None:

@@ -1,1 +1,1 @@
-"""The command ``affectgpt``: one file a verb."""
+"""The command ``affectgpt``: one file per verb."""

@@ -1,4 +1,4 @@
-"""Writes the answers of a run over shards to a file, one JSON object a line."""
+"""Writes the answers of a run over shards to a file, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affectgpt.types import Prediction
 
 
 class PredictionFile(Callback):
-    """Collects predictions and writes them when the run ends, one file a rank.
+    """Collects predictions and writes them when the run ends, one file per rank.
 
     Args:
         path: File to write; by default ``predictions.jsonl`` in the trainer's folder.
@@ -35,7 +35,7 @@ class PredictionFile(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Note the answers of one batch."""
+        """Collect the answers of one batch."""
         self._lines += [json.dumps(prediction.to_json(), ensure_ascii=False) for prediction in outputs]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

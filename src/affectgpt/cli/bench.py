@@ -38,19 +38,19 @@ Score the authors' released files on MELD: 52.09 with the last checkpoint; the p
 Answer and score every set in a folder; after a kill the same command resumes where it stopped:
   example: affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
 
-What the answers owe to sound, picture and words; the encoders run once a clip:
-  example: affectgpt bench --model runs/last.ckpt --data /data/unibench --views all --out runs/views
+The effect of sound, picture and words on the answers; the encoders run once per clip: example: affectgpt bench --model
+  runs/last.ckpt --data /data/unibench --views all --out runs/views
 
 Choose the best of several checkpoints on validation data:
   example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
              --select best-on-validation --out runs/bench
 
-Any model behind an OpenAI-compatible server; frames, sound and subtitle are sent as the modalities say:
-  example: affectgpt bench --answerer openai:http://localhost:8000/v1 --model Qwen2.5-Omni-7B \\
-             --data /data/unibench --modalities video,audio,text --out runs/omni
+Any model behind an OpenAI-compatible server; --modalities says which of frames, sound and subtitle are sent: example:
+  affectgpt bench --answerer openai:http://localhost:8000/v1 --model Qwen2.5-Omni-7B \\ --data /data/unibench
+  --modalities video,audio,text --out runs/omni
 
-Whether two reports may be compared, and the first setting that differs:
-  example: affectgpt bench --diff runs/bench runs/omni
+Check whether two reports are comparable, and list the settings that differ: example: affectgpt bench --diff runs/bench
+  runs/omni
 """
 
 
@@ -96,13 +96,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
     page = write_report(results, args.out, title=args.title)
     say(f"wrote {shown(page)} (and report.json, report.md, report.csv)")
     say(
-        f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B tells how two reports differ", err=True
+        f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B shows how two reports differ", err=True
     )
     return 0
 
 
 def _diff(first: str, second: str) -> int:
-    """Say how the settings of two reports differ; 1 if their figures must not be compared."""
+    """Show how the settings of two reports differ; return 1 if their figures are not comparable."""
     from affectgpt.bench.settings import GROUPS, compare_settings, read_settings
 
     (left, one), (right, other) = read_settings(first), read_settings(second)
@@ -146,7 +146,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
 
 
 def _validation(args: argparse.Namespace) -> Validation | None:
-    """Validation scores from the file, or else from the checkpoints themselves."""
+    """Read the validation scores from the file, or else from the checkpoints."""
     from affectgpt.bench.checkpoint_scores import scores_in_checkpoints
     from affectgpt.bench.selection import read_validation
 
@@ -204,7 +204,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 
 
 def _show(results: Sequence[SystemResult]) -> None:
-    """One line for each system and set, and the plain mean of each system."""
+    """Print one line per system and set, and the plain mean of each system."""
     from affectgpt.bench.modality_views import views_in_words
     from affectgpt.bench.selection import means_by_checkpoint
 
@@ -243,7 +243,7 @@ def _show(results: Sequence[SystemResult]) -> None:
 
 
 def _honest(one: SystemResult) -> tuple[float, Interval | None]:
-    """The score to report first, with its interval: that of a choice of checkpoint without test labels."""
+    """The score to print first, with its interval: that of a checkpoint chosen without test labels."""
     honest = None if one.selection is None else one.selection.honest
     return (one.result.score, one.result.interval) if honest is None else (honest.score, honest.interval)
 
@@ -279,9 +279,9 @@ def _list_sets(data: Sequence[str] | None) -> None:
     found = find_sets(data) if data else {}
     for name, one in TEST_SETS.items():
         say(f"{name:<11} {one.title:<11} {one.num_samples:>6,} clips  {one.language}  {one.split:<24} {one.metric}")
-        places = [f"{PROCESSED[name].folder}/{PROCESSED[name].labels}"]
-        places += [layout.labels for layout in ORIGINAL.get(name, ())]
-        say(f"{'':<12}read from {' or '.join(places)}")
+        label_files = [f"{PROCESSED[name].folder}/{PROCESSED[name].labels}"]
+        label_files += [layout.labels for layout in ORIGINAL.get(name, ())]
+        say(f"{'':<12}read from {' or '.join(label_files)}")
         say(textwrap.fill(f"from {one.source}", 110, initial_indent=" " * 12, subsequent_indent=" " * 12))
         if name in found:
             there = read_set(name, found[name], allow_partial=True)
@@ -303,16 +303,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--list", action="store_true", help="list the sets, with --data also which of them are there")
-    add("--diff", nargs=2, metavar="REPORT", help="tell how the settings of two reports (report.json) differ")
+    add("--list", action="store_true", help="list the sets, and with --data also which of them were found")
+    add("--diff", nargs=2, metavar="REPORT", help="show how the settings of two reports (report.json) differ")
     add("--model", nargs="+", metavar="CKPT", help="checkpoints: files, or folders to share; or another model's name")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
     add(
         "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
     )
     add("--gold", nargs="+", metavar="PATH", help="folders of the sets, their label files, or tables of name and label")
-    add("--column", help="column of the predictions, where several could be the answer")
-    add("--gold-column", help="column of the gold labels, where a table has several")
+    add("--column", help="column of the predictions, if several could be the answer")
+    add("--gold-column", help="column of the gold labels, if a table has several")
     add("--out", metavar="FOLDER", help="folder for answers and report")
     add("--sets", metavar="A,B", help="only these sets; by default all that are found")
     add("--name", help="name of the system in the report")
@@ -334,6 +334,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
     add_readers(parser)
     parser.set_defaults(extractor=None)
-    add("--allow-partial", action="store_true", help="take sets that differ from the published split; it is reported")
-    add("--resamples", type=int, default=10_000, help="bootstrap resamples of the intervals; 0 for none")
+    add(
+        "--allow-partial",
+        action="store_true",
+        help="accept sets that differ from the published split, and report the differences",
+    )
+    add("--resamples", type=int, default=10_000, help="bootstrap resamples for the intervals; 0 for none")
     return parser

@@ -1,4 +1,4 @@
-"""The options of the verb ``bench`` that choose who answers, and how clips are shown and answers drawn."""
+"""The options of the verb ``bench`` that choose the answerers, and how clips are shown and answers drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from affectgpt.bench.answerers.base import Answerer
 
 OURS = "affectgpt"
-"""The answerer of checkpoints, of which there may be several."""
+"""The answerer for checkpoints, the only one that can be used several times at once."""
 
 
 def add_answerers(parser: argparse.ArgumentParser) -> None:
@@ -26,26 +26,26 @@ def add_answerers(parser: argparse.ArgumentParser) -> None:
         "--answerer",
         default=OURS,
         metavar="NAME[:TARGET]",
-        help="affectgpt (default), openai:URL, transformers:FOLDER, command:PROGRAM, files:PATH, or a part",
+        help="affectgpt (default), openai:URL, transformers:FOLDER, command:PROGRAM, files:PATH, or a registered name",
     )
     add("--arg", action="append", default=[], metavar="NAME=VALUE", help="argument of the answerer, the value as YAML")
     add("--profile", default="fast", help="fast (greedy, repeats) or published (temperature 1, top-p 0.9)")
-    add("--modalities", metavar="A,B", help="what of a clip is shown: video,audio,text (default)")
-    add("--frames", type=int, metavar="N", help="frames of a video that other models are shown (8)")
-    add("--temperature", type=float, help="of the draws; 0 takes the most likely token each time")
-    add("--top-p", type=float, help="share of the probability that is drawn from")
+    add("--modalities", metavar="A,B", help="modalities of a clip to show: video,audio,text (default)")
+    add("--frames", type=int, metavar="N", help="number of frames of a video to show other models (8)")
+    add("--temperature", type=float, help="sampling temperature; 0 always takes the most likely token")
+    add("--top-p", type=float, help="share of the probability to sample from")
     add("--max-new-tokens", type=int, help="longest answer, in tokens")
-    add("--repeats", type=int, default=1, help="runs, of which mean and spread are reported (1)")
-    add("--question", help="what is asked; by default the published question about all emotional states")
-    add("--face-detector", default="centerface", help="what finds faces where the set has no crops; none: nothing")
+    add("--repeats", type=int, default=1, help="number of runs; the report gives their mean and spread (1)")
+    add("--question", help="the question; by default the published one about all emotional states")
+    add("--face-detector", default="centerface", help="face detector for sets without face crops; none for no detector")
     add("--batch-size", type=int, default=8, help="clips answered at a time (8)")
-    add("--num-workers", type=int, default=2, help="processes that decode (2)")
+    add("--num-workers", type=int, default=2, help="processes for decoding (2)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    add("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
+    add("--allow-import", action="store_true", help="import registered modules that the checkpoint names as code")
 
 
 def make_settings(args: argparse.Namespace) -> AnswerSettings:
-    """How clips are shown and answers drawn: the profile, and what the options change of it.
+    """How clips are shown and answers drawn: the profile, changed by the options.
 
     Raises:
         ConfigError: If the profile or a modality does not exist, or a number is out of range.
@@ -63,12 +63,12 @@ def make_settings(args: argparse.Namespace) -> AnswerSettings:
 
 
 def make_answerers(args: argparse.Namespace) -> list[Answerer]:
-    """Who the options say answers: one, or a checkpoint of ours each.
+    """Build the answerers that the options name: one, or one per checkpoint of ours.
 
     Raises:
         CheckpointError: If a checkpoint cannot be read.
-        ConfigError: If there is no such answerer, or an argument does not fit.
-        DataError: If a file that it needs is missing.
+        ConfigError: If the answerer is unknown, or an argument does not fit.
+        DataError: If a file that an answerer needs is missing.
     """
     from affectgpt.registry import ANSWERERS, Spec
 
@@ -98,12 +98,12 @@ def make_answerers(args: argparse.Namespace) -> list[Answerer]:
 
 
 def default_extractor(args: argparse.Namespace) -> str:
-    """What reads labels where nobody says: our models and files give lists, and others give sentences."""
+    """The default extractor: our models and files give lists of labels, other models give sentences."""
     return "template" if args.answerer.partition(":")[0] in (OURS, "files") else "lexicon"
 
 
 def system_name(args: argparse.Namespace, answerers: list[Answerer]) -> str:
-    """What the system is called where ``--name`` does not say."""
+    """Name of the system without ``--name``."""
     if args.name:
         return str(args.name)
     return answerers[0].title() if len(answerers) == 1 else Path(args.model[0]).resolve().parent.name
@@ -126,4 +126,4 @@ def _pair(text: str) -> tuple[str, Any]:
     try:
         return key.replace("-", "_"), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--arg {key}: {value!r} is no YAML value ({error}); quote it") from error
+        raise ConfigError(f"--arg {key}: {value!r} is not a YAML value ({error}); quote it") from error

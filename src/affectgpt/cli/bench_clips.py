@@ -23,8 +23,8 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
     """Add ``--clips``, ``--layout`` and ``--subset``."""
     add = parser.add_argument
     add("--clips", metavar="LIST", help="answer these clips, without scoring: a manifest, or a folder of media")
-    add("--layout", choices=["mer2025", "mer2026"], help="of --clips: how the folder is laid out")
-    add("--subset", help="of --layout: the table, such as track1_track2_candidate")
+    add("--layout", choices=["mer2025", "mer2026"], help="for --clips: the layout of the folder")
+    add("--subset", help="for --layout: the table, such as track1_track2_candidate")
 
 
 def answer_clips(args: argparse.Namespace, console: Console) -> int:
@@ -32,7 +32,7 @@ def answer_clips(args: argparse.Namespace, console: Console) -> int:
 
     Raises:
         ConfigError: If an argument does not fit.
-        DataError: If the list or a file that it names is missing, or the answerer cannot go on.
+        DataError: If the list or a file that it names is missing, or the answerer cannot continue.
     """
     from affectgpt.bench.answer_table import write_answer_table
     from affectgpt.bench.run import AnswerRun, asked_of_records, failures_in_words
@@ -45,7 +45,7 @@ def answer_clips(args: argparse.Namespace, console: Console) -> int:
     extractor, _ = make_readers(args, EmotionWheel.builtin())
     answerers = make_answerers(args)
     if len(answerers) > 1:
-        raise ConfigError(f"--clips is answered by one model, but --model names {len(answerers)}")
+        raise ConfigError(f"--clips takes one model, but --model names {len(answerers)}")
     records = _records(args)
     question = args.question or answerers[0].question
     name = args.subset or Path(args.clips).resolve().stem
@@ -75,8 +75,8 @@ def _records(args: argparse.Namespace) -> list[Record]:
     if scan.problems and not args.allow_partial:
         raise DataError(
             f"{len(scan.problems):,} entries of {args.clips} cannot be read "
-            f"({first_few([one.key for one in scan.problems])}), the first because: {scan.problems[0]}; mend them, or "
-            "leave them out with --allow-partial"
+            f"({first_few([one.key for one in scan.problems])}), the first because: {scan.problems[0]}; correct them, "
+            "or leave them out with --allow-partial"
         )
     for remark in scan.remarks:
         say(shown(remark), err=True)

@@ -1,4 +1,4 @@
-"""Shows how far the answering of test sets is."""
+"""Shows the progress of answering test sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answer_bars(console: Console) -> Iterator[Callable[[str, str, int, int], None]]:
-    """What to call with name, set, answered samples and all samples; a bar for each name and set.
+    """Progress bars, one per name and set.
 
     Args:
-        console: Where the bars stand.
+        console: The console for the bars.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -30,10 +30,10 @@ def answer_bars(console: Console) -> Iterator[Callable[[str, str, int, int], Non
                 if (name, set_name) not in tasks:
                     tasks[name, set_name] = bar.add_task(shown(f"{name} {set_name}"), total=total)
                     if done > 0:
-                        console.print(shown(f"{name}, {set_name}: {done} of {total} answers are there already"))
+                        console.print(shown(f"{name}, {set_name}: {done} of {total} answers exist already"))
                 bar.update(tasks[name, set_name], completed=done)
 
             yield tell
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
+        console.print("stopped; the same command resumes from here")
         raise

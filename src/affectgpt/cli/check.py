@@ -1,4 +1,4 @@
-"""The verb ``check``: verifies shards against their index, and sums up what is in them."""
+"""The verb ``check``: verifies shards against their index, and summarises their content."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """Check a shard folder.
 
     Returns:
-        0 if all is well, 1 if something is wrong.
+        0 if the shards have no faults, else 1.
 
     Raises:
-        DataError: If there is no index to compare with.
+        DataError: If there is no index.
     """
     if "--media" in argv:
         from affectgpt.cli.check_media import run as run_media
@@ -59,12 +59,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def save_report(path: Path, text: str) -> str:
-    """Write a report, or say why not: the verdict that took so long to find must not be lost with it."""
+    """Write a report, and return where it is or why it failed; a failure must not lose the result of the check."""
     try:
         write_whole(path, text)
     except OSError as error:
         reason = error.strerror or error
-        return f"the report could not be written to {path} ({reason}); give another place with --out FILE"
+        return f"the report could not be written to {path} ({reason}); name another file with --out FILE"
     return f"report: {path}"
 
 
@@ -72,14 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
-        "Prints what is in them, and every fault; the exit code is 1 if there is one.",
+        "Prints a summary of their content, and every fault; the exit code is 1 if there are faults.",
         epilog="example: affectgpt check shards/train; affectgpt check --media clips/ (see its --help); "
         "affectgpt check shards/test --against shards/train (whether they share clips)",
     )
     parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
-    parser.add_argument("--decode", action="store_true", help="also decode every sample, as training would")
+    parser.add_argument("--decode", action="store_true", help="also decode every sample, as training does")
     parser.add_argument(
-        "--out", metavar="FILE", help="where the report goes (check.json in the folder, or here for a URL)"
+        "--out",
+        metavar="FILE",
+        help="file for the report (check.json in the folder, or in the current folder for a URL)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser

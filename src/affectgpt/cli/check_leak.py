@@ -1,4 +1,4 @@
-"""The verb ``check --against``: looks for clips that two sets share."""
+"""The verb ``check --against``: finds clips that two sets share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
     """Compare two sets.
 
     Returns:
-        0 if they share nothing, or that is allowed; else 1.
+        0 if they share no clips, or sharing is allowed; else 1.
 
     Raises:
         DataError: If a set cannot be read.
@@ -51,17 +51,17 @@ def run(argv: Sequence[str]) -> int:
 
 
 def refuse_leak(found: Leak, allowed: str) -> None:
-    """Refuse sets that share clips.
+    """Reject sets that share clips.
 
     Args:
-        found: What they share.
-        allowed: What to do if it is meant.
+        found: The shared clips.
+        allowed: Advice for users who share clips on purpose.
 
     Raises:
-        DataError: If they share any.
+        DataError: If the sets share clips.
     """
     if found.names:
-        raise DataError(f"{found.describe()}. A score on clips that were trained on says little; {allowed}")
+        raise DataError(f"{found.describe()}. A score on training clips says little; {allowed}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: affectgpt check shards/test --against shards/train   |   "
         "affectgpt check track2_train_human.csv --against track2_train_mercaptionplus.csv",
     )
-    parser.add_argument("set", help="what is to be tested on")
-    parser.add_argument("--against", required=True, metavar="SET", help="what was trained on")
+    parser.add_argument("set", help="the set to test on")
+    parser.add_argument("--against", required=True, metavar="SET", help="the training set")
     parser.add_argument("--allow-overlap", action="store_true", help="report shared clips, and exit with 0")
     parser.add_argument("--out", metavar="FILE", help="write the report to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -1,4 +1,4 @@
-"""The verb ``check`` with ``--media``: decodes media files, and says of each whether it can be used."""
+"""The verb ``check`` with ``--media``: decodes media files, and reports which can be used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def run(argv: Sequence[str]) -> int:
     """Check files and folders.
 
     Returns:
-        0 if every file can be used, 1 if one is refused.
+        0 if every file can be used, 1 if any is rejected.
 
     Raises:
-        DataError: If there is no file to check.
+        DataError: If there are no files to check.
     """
     args = _parser().parse_args(argv)
     from affectgpt.media.verdict import MediaCheck, check_files
@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
         for result in check_files(files, max(args.workers, 1)):
             results.append(result)
             progress.update(len(results), len(files))
-    # escaped: a name may hold what UTF-8 does not
+    # escaped: a name may contain bytes that are not UTF-8
     written = save_report(Path(args.out), "".join(json.dumps(result.to_json()) + "\n" for result in results))
     if args.json:
         say(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
@@ -57,19 +57,19 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt check --media",
-        description="Decode media files, and say of each whether it can be used, what is in it and what is odd. "
-        "The exit code is 1 if one is refused.",
+        description="Decode media files, and report for each whether it can be used, its streams and its "
+        "irregularities. The exit code is 1 if any file is refused.",
         epilog="example: affectgpt check --media clips/ extra.mp4 --workers 4",
     )
     parser.add_argument("--media", nargs="+", required=True, metavar="PATH", help="files, and folders of files")
-    parser.add_argument("--workers", type=int, default=1, help="processes to decode in (1)")
-    parser.add_argument("--out", metavar="FILE", default="media_check.jsonl", help="where the report goes")
+    parser.add_argument("--workers", type=int, default=1, help="processes for decoding (1)")
+    parser.add_argument("--out", metavar="FILE", default="media_check.jsonl", help="file for the report")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
 
 def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The files to check, and a line for each kind of file that is not looked at."""
+    """The files to check, and one line for each kind of file that is skipped."""
     from affectgpt.manifests.folder_walk import describe_unused, walk_folder
     from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
@@ -78,12 +78,12 @@ def _files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     remarks: list[str] = []
     for path in paths:
         if not path.is_dir():
-            files.append(path)  # a file that is not there is a result too
+            files.append(path)  # a missing file is reported like any other
             continue
         walk = walk_folder(path)
         media = [file for file in walk.files if file.suffix.lower().lstrip(".") in known]
         files += [path / file for file in media]
-        others = dict.fromkeys(set(walk.files) - set(media), "no media file by their suffix")
+        others = dict.fromkeys(set(walk.files) - set(media), "not a media file by their suffix")
         remarks += describe_unused(path, {**walk.passed_over, **dict(sorted(others.items()))})
     if not files:
         raise DataError(f"no media file in {', '.join(map(str, paths))}; known endings: {', '.join(sorted(known))}")

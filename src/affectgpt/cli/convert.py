@@ -1,4 +1,4 @@
-"""The verb ``convert``: released checkpoints to ours, and back."""
+"""The verb ``convert``: converts released checkpoints to ours, and back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         CheckpointError: If the source cannot be read or does not fit; every difference is listed.
-        ConfigError: If an option is missing for this kind of source, or the destination is of no known kind.
+        ConfigError: If an option is missing for this kind of source, or the kind of the destination is unknown.
     """
     args = _parser().parse_args(argv)
     source, destination = args.source, Path(args.destination)
@@ -35,11 +35,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
             "file for predict and fit), or a folder without an ending (to share)"
         )
     if destination.exists() and not args.overwrite:
-        raise ConfigError(f"{destination} is there already; give another name, or --overwrite")
+        raise ConfigError(f"{destination} exists already; give another name, or --overwrite")
     say(f"reading {source}", err=True)
     quiet()
     if destination.suffix == SUFFIX and is_file(args.source) and Path(args.source).suffix != RELEASED:
-        checkpoint = load_checkpoint(args.source, allow_import=args.allow_import)  # no model needs to be built
+        checkpoint = load_checkpoint(args.source, allow_import=args.allow_import)  # no need to build a model
         write_weights_file(checkpoint, destination)
         weights = sum(tensor.numel() for tensor in checkpoint["state_dict"].values())
         facts = {
@@ -154,10 +154,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=ID",
-        help="write this place of a frozen network, "
-        "such as llm=Qwen/Qwen2.5-7B-Instruct, into a folder to share; can be repeated",
+        help="in a folder to share, record this hub id or folder of a frozen network, "
+        "such as llm=Qwen/Qwen2.5-7B-Instruct; can be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the destination")
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
-    parser.add_argument("--allow-import", action="store_true", help="import parts that the source names as code")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="import registered modules that the source names as code"
+    )
     return parser

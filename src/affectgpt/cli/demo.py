@@ -1,4 +1,4 @@
-"""The verb ``demo``: the whole job on a corpus that the library draws itself."""
+"""The verb ``demo``: runs the whole pipeline on a corpus that the library draws itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         "answers with all modalities and with some taken away, and write a report. About 6 minutes on 2 cores.",
         epilog="example: affectgpt demo --out runs/demo",
     )
-    parser.add_argument("--out", default="runs/demo", help="folder for everything that is made (runs/demo)")
+    parser.add_argument("--out", default="runs/demo", help="folder for all output (runs/demo)")
     parser.add_argument("--steps", type=int, default=200, help="training steps of the model (200)")
     parser.add_argument("--pretraining-steps", type=int, default=320, help="training steps of the encoders (320)")
     parser.add_argument("--train-clips", type=int, default=320, help="clips to train on (320)")
@@ -51,7 +51,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             task = bar.tasks[-1]
             bar.update(task.id, completed=done)
             tenths = int(10 * done / max(1, task.total or 1))
-            if not console.is_terminal and tenths > self.tenths:  # a log file gets lines, not a bar
+            if not console.is_terminal and tenths > self.tenths:  # a log file gets lines instead of a bar
                 console.print(f"{task.description}: {done} of {task.total:.0f}")
                 self.tenths = tenths
 
@@ -87,13 +87,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _cache_without_home(out: Path) -> Path | None:
-    """Where the language model is unpacked for a user without a home folder; ``None`` where there is a cache."""
+    """The cache folder for a user without a home folder; ``None`` if the usual cache works."""
     try:
         cache_folder()
     except ConfigError:
         folder = out.absolute() / "cache"
         os.environ["AFFECTGPT_CACHE"] = str(folder)
-        say(f"this user has no home folder: what is kept between runs goes to {shown(folder)} (AFFECTGPT_CACHE)")
+        say(f"this user has no home folder: the cache is {shown(folder)} (AFFECTGPT_CACHE)")
         return folder
     return None
 

@@ -1,4 +1,4 @@
-"""The verb ``doctor``: says what this machine can do, and what is missing for more."""
+"""The verb ``doctor``: reports what works on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ OPTIONAL = {
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
-    """Print what was found; exit with 1 if a package that the library needs is missing."""
+    """Print the report; exit with 1 if a required package is missing."""
     parser = VerbParser(
         prog="affectgpt doctor",
-        description="Say what this machine can do.",
+        description="Report what works on this machine.",
         epilog="example: affectgpt doctor --json",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -53,7 +53,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def examine() -> dict[str, dict[str, Any]]:
-    """Facts about the machine and the packages, as plain JSON."""
+    """The facts about the machine and the packages, as plain JSON."""
     machine = {
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -56,7 +56,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 def _plan(args: argparse.Namespace, encoders: EncoderSet) -> Iterator[str]:
-    """What will be done, in lines."""
+    """The lines that announce the run."""
     from affectgpt.features.feeding import feature_key
 
     processes = os.environ.get("WORLD_SIZE", "1")
@@ -86,7 +86,7 @@ def _encoders(args: argparse.Namespace) -> EncoderSet:
 
 
 def _seed(args: argparse.Namespace) -> int:
-    """The seed that ``fit`` would build the same model with: that of the configuration, or 42."""
+    """The seed with which ``fit`` would build the same model: that of the configuration, or 42."""
     if args.seed is not None:
         return int(args.seed)
     import yaml
@@ -106,9 +106,10 @@ def _refuse_random_weights(args: argparse.Namespace, encoders: EncoderSet) -> No
         if key is not None and not key.encoder.from_file:
             refuse_untrained(
                 "encode",
-                f"the encoder of stream {name!r} in {args.model} names no weights, and random ones say next to nothing",
-                "Name a checkpoint in place of the configuration, or weights for the encoder (affectgpt parts); "
-                "--untrained if it is meant",
+                f"the encoder of stream {name!r} in {args.model} names no weights, and features of random weights are "
+                "useless",
+                "Name a checkpoint instead of the configuration, or weights for the encoder (affectgpt parts); "
+                "or confirm with --untrained",
                 allowed=args.untrained,
             )
 
@@ -143,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt encode",
         description="Run the frozen encoders of a model once over shards, and store their features as shards, about "
-        "30 kB a clip. fit, validate, test and predict --config take the new folder as they take the old one, and then "
-        "neither run nor load the encoders. A killed run goes on where it stopped.",
+        "30 kB a clip. fit, validate, test and predict --config accept the new folder like the old one, and then "
+        "neither run nor load the encoders. A killed run resumes where it stopped.",
         epilog="example: affectgpt encode experiments/FILE.yaml shards/train features/train --num-workers 4\n"
         "         torchrun --nproc-per-node 8 -m affectgpt.cli.main encode FILE.yaml shards/train features/train",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--streams", help="encode these streams only, separated by commas; the others keep their media")
     parser.add_argument("--dtype", default="float16", help="stored type: float16 (default), bfloat16 or float32")
     parser.add_argument("--batch-size", type=int, default=16, help="clips at a time (16)")
-    parser.add_argument("--num-workers", type=int, default=2, help="processes that decode, for each device (2)")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes for decoding, per device (2)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
         "--bad-sample-budget", type=float, default=0.001, help="fraction of bad clips that may be left out (0.001)"
@@ -164,8 +165,10 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, help="seed of encoders with random weights; by default seed_everything of the configuration"
     )
     parser.add_argument("--untrained", action="store_true", help=UNTRAINED_HELP)
-    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
-    parser.add_argument("--restart", action="store_true", help="throw an unfinished run away")
-    parser.add_argument("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON too")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
+    parser.add_argument("--restart", action="store_true", help="discard an unfinished run")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="import registered modules that the checkpoint names as code"
+    )
+    parser.add_argument("--json", action="store_true", help="also print the result as JSON")
     return parser

@@ -1,4 +1,4 @@
-"""Say in one line what stands in a user's way: a wrong file or setting, a full or read-only disk, no home folder."""
+"""Explains in one line what a user can fix: a wrong file or setting, a full or read-only disk, no home folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ADVICE: Mapping[int, str] = {
     errno.EACCES: "you have no permission; change it (chmod, chown), or name another file or folder",
     errno.EPERM: "the system does not permit it; name another file or folder",
     errno.ENOENT: "there is no such file or folder; check the path",
-    errno.ENOTDIR: "a part of the path is a file and no folder; check the path",
-    errno.EISDIR: "it is a folder, where a file is expected",
+    errno.ENOTDIR: "a part of the path is a file and not a folder; check the path",
+    errno.EISDIR: "it is a folder, but a file is expected",
     errno.EEXIST: "it exists already; name another one, or remove it",
     errno.ENOTEMPTY: "the folder is not empty; name another one, or empty it",
     errno.ENAMETOOLONG: "the name is too long for this disk; shorten it",
@@ -25,7 +25,7 @@ _ADVICE: Mapping[int, str] = {
     errno.ENOMEM: "the memory is used up; use fewer workers or a smaller batch",
     errno.EIO: "the disk fails to read or write; the file may be damaged",
 }
-# How libraries that write by themselves (torch, safetensors, pyarrow) tell of a full or read-only disk.
+# How libraries with their own writers (torch, safetensors, pyarrow) report a full or read-only disk.
 _FOREIGN: Mapping[str, int] = {
     "No space left on device": errno.ENOSPC,
     "PytorchStreamWriter failed writing": errno.ENOSPC,
@@ -37,7 +37,7 @@ _HOMELESS = ("home directory", "getpwuid")
 
 
 def explain(error: Exception) -> str | None:
-    """What the user can mend, or ``None`` for an error that only we can."""
+    """An explanation of an error that the user can fix; ``None`` for errors that only we can."""
     if isinstance(error, AffectGPTError):
         return str(error)
     if isinstance(error, OSError):
@@ -70,8 +70,8 @@ def _of_text(error: UnicodeError) -> str:
     if isinstance(error, UnicodeEncodeError):
         around = error.object[max(0, error.start - 20) : error.end + 20]
         return (
-            f"the text {around!r} holds a character that {error.encoding} cannot write ({error.reason}); mend the text "
-            "in your file, as half an emoji is left where a text was cut"
+            f"the text {around!r} has a character that {error.encoding} cannot write ({error.reason}); correct the "
+            "text in your file: a cut through an emoji leaves half of it"
         )
     if isinstance(error, UnicodeDecodeError):
         return f"a file is not text in {error.encoding} (byte {error.start}: {error.reason}); save it as UTF-8"

@@ -1,4 +1,4 @@
-"""The verb ``harness``: how to run MER-UniBench in somebody else's evaluation harness."""
+"""The verb ``harness``: explains how to run MER-UniBench in other evaluation harnesses."""
 
 from __future__ import annotations
 
@@ -35,14 +35,13 @@ EXAMPLES = """\
 How to run each, and what is installed:
   example: affectgpt harness
 
-The tasks for lmms-eval; the folder is printed, so that it can stand in the command:
-  example: lmms-eval --model qwen2_5_omni --tasks mer_unibench \\
-             --include_path $(affectgpt harness lmms-eval --data /data/unibench)
+Write the tasks for lmms-eval; the folder is printed for use in its command: example: lmms-eval --model qwen2_5_omni
+  --tasks mer_unibench \\ --include_path $(affectgpt harness lmms-eval --data /data/unibench)
 """
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
-    """Say how to run a harness; write the tasks of one that needs files.
+    """Explain how to run a harness; write the task files if it needs them.
 
     Raises:
         ConfigError: If a set, a reader or a modality does not exist, or no data was named.
@@ -72,7 +71,7 @@ def _write_lmms(args: argparse.Namespace) -> int:
     modalities = _names(args.modalities)
     items = read_items(data, _names(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
     folder = write_lmms_folder(items, grading, modalities=modalities, out=args.out)
-    # Only the folder goes to standard output, as it is to stand in another command.
+    # Only the folder goes to standard output, for use in another command.
     for name, listed in items.items():
         say(f"  {TEST_SETS[name].title:<11} {len(listed):>6,} clips", err=True)
     say(LMMS.format(folder=shown(folder)), err=True)
@@ -95,18 +94,18 @@ def _names(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt harness",
-        description="Run MER-UniBench in an evaluation harness: how, and the files that it needs.",
+        description="Explain how to run MER-UniBench in an evaluation harness, and write the files that it needs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("name", nargs="?", choices=sorted(HARNESSES), help="which harness; without a name, all of them are listed")
+    add("name", nargs="?", choices=sorted(HARNESSES), help="the harness; without a name, all are listed")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets; by default those of AFFECTGPT_UNIBENCH")
     add("--sets", default="", metavar="A,B", help="only these sets; by default all that are found")
-    add("--modalities", default="video,text", help="what the model is shown: video, audio, text (video,text)")
+    add("--modalities", default="video,text", help="modalities to show: video, audio, text (video,text)")
     add("--wheel", default="builtin", help="builtin; official; or the folder of the official tables")
-    add("--extractor", default="lexicon", help="what reads labels out of answers: lexicon or template")
-    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon or wheel")
-    add("--allow-partial", action="store_true", help="take sets that differ from the published split")
+    add("--extractor", default="lexicon", help="extractor of labels from answers: lexicon or template")
+    add("--sentiment", default="lexicon", help="reader of sentiments from labels: lexicon or wheel")
+    add("--allow-partial", action="store_true", help="accept sets that differ from the published split")
     add("--out", metavar="FOLDER", help="folder for the tasks; by default one in the cache")
     return parser

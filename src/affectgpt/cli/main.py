@@ -20,7 +20,7 @@ VERBS = {
     "runs": ("affectgpt.cli.runs", "compare runs by what they logged, in a table and a picture"),
     "predict": ("affectgpt.cli.predict", "answer media files, or the shards of a configuration"),
     "pack": ("affectgpt.cli.pack", "write clips and a manifest as WebDataset shards"),
-    "check": ("affectgpt.cli.check", "verify shards against their index, and sum them up"),
+    "check": ("affectgpt.cli.check", "verify shards against their index, and summarise them"),
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),
     "score": ("affectgpt.cli.score", "score a file of predictions"),
     "vote": ("affectgpt.cli.vote", "combine the predictions of several systems"),
@@ -29,25 +29,25 @@ VERBS = {
     "harness": ("affectgpt.cli.harness", "run MER-UniBench in Inspect or lmms-eval"),
     "annotate": ("affectgpt.cli.annotate", "describe, label and filter clips, and write a data set with its card"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
-    "parts": ("affectgpt.cli.parts", "list the parts that the registry holds"),
-    "doctor": ("affectgpt.cli.doctor", "say what this machine can do"),
-    "demo": ("affectgpt.cli.demo", "run the whole job on a corpus that the library draws itself"),
+    "parts": ("affectgpt.cli.parts", "list the registered modules, and start a new one"),
+    "doctor": ("affectgpt.cli.doctor", "report what works on this machine"),
+    "demo": ("affectgpt.cli.demo", "run the whole pipeline on a corpus that the library draws itself"),
 }
 
 EXAMPLES = {
-    "affectgpt demo": "the whole job on a corpus that the library draws",
-    "affectgpt doctor": "what this machine can do, and what is missing",
+    "affectgpt demo": "the whole pipeline on a corpus that the library draws",
+    "affectgpt doctor": "what works on this machine, and what is missing",
     "affectgpt pack clips/ shards/train": "your own clips as shards",
     "affectgpt score meld predictions.jsonl gold.csv": "score somebody's answers",
 }
 
 EXIT_CODES = {
     0: "done",
-    1: "your files, settings or system stand in the way: the line after error: says what and how to mend it",
+    1: "a problem with your files, settings or system: the line after error: says what, and how to fix it",
     2: "a wrong call: an unknown verb or option",
-    3: "a mistake of ours: please report it, with what --debug shows",
+    3: "a bug in affectgpt: please report it, with the output of --debug",
     130: "stopped by Ctrl-C",
-    141: "the reader of the output, such as head, went away",
+    141: "the reader of the output, such as head, closed it",
 }
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        argv: Arguments after the program's name; those of the process by default.
+        argv: Arguments after the program's name; by default those of the process.
 
     Returns:
         The exit code, see ``EXIT_CODES``.
@@ -90,7 +90,7 @@ def _run(args: Sequence[str], debug: bool) -> int:
         say(f"affectgpt {__version__}")
         return 0
     if args[0] not in VERBS:
-        return _complain(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
+        return _complain(f"unknown verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
     lines = logging.StreamHandler()
     lines.setFormatter(ShownFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[lines])
@@ -114,7 +114,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _flush_output() -> None:
-    """Write the last lines now: what a full disk or a closed pipe does to them is met here, not when Python ends."""
+    """Write the last lines now, so that a full disk or a closed pipe raises here and not when Python exits."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -127,7 +127,7 @@ def _flush_output() -> None:
 
 
 def _drop_output() -> None:
-    """Send what the output buffer still holds nowhere, or Python tries to write it again when it ends."""
+    """Discard the rest of the output buffer, because Python would try to write it again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -73,7 +73,7 @@ def write_new_part(kind: str, name: str, folder: str | Path | None = None) -> Pa
 
     Raises:
         ConfigError: If the kind is unknown, or the name is not fit or has an owner.
-        DataError: If the folder is there already.
+        DataError: If the folder exists already.
     """
     if kind not in KINDS:
         raise ConfigError(f"there is no kind of part {kind!r}.{did_you_mean(kind, KINDS)} Known: {', '.join(KINDS)}")
@@ -89,7 +89,7 @@ def write_new_part(kind: str, name: str, folder: str | Path | None = None) -> Pa
         raise ConfigError(f"a package {package!r} is installed already; choose another name than {name!r}")
     out = Path(folder) if folder is not None else Path(name)
     if out.exists():
-        raise DataError(f"{out} is there already; name another folder with --out, or remove it")
+        raise DataError(f"{out} exists already; name another folder with --out, or remove it")
     words = {
         "kind": kind,
         "name": name,

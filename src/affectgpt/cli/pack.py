@@ -39,7 +39,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     stored = "original files" if recipe is None else f"{recipe.profile.num_frames} JPEG frames and FLAC sound"
     with Progress("packing", "clips") as progress:
-        progress.say(f"packing {args.manifest} into {args.out}: {stored}; every clip is decoded, as a test")
+        progress.say(f"packing {args.manifest} into {args.out}: {stored}; every clip is decoded as a check")
         report = pack(
             args.manifest,
             args.out,
@@ -63,7 +63,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     for remark in report.remarks:
         say(remark)
     if report.num_resumed:
-        say(f"went on after {report.num_resumed} clips that an earlier run had done")
+        say(f"resumed after {report.num_resumed} clips of an earlier run")
     say(
         f"packed {index.samples} samples ({index.bytes / 1e6:.1f} MB, {index.duration_seconds / 3600:.2f} h) in "
         f"{len(index.shards)} shard(s) at {args.out}"
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt pack",
         description="Write clips as WebDataset shards with an index. A manifest has, for each clip, name, video, and "
         "optionally audio, subtitle, labels, description, faces, split; paths are relative to it. A folder is packed "
-        "with every media file in it. After an interruption the same command goes on where it stopped.",
+        "with every media file in it. After an interruption the same command resumes where it stopped.",
         epilog="example: affectgpt pack clips/manifest.jsonl shards/train --split train   |   "
         "affectgpt pack mer2025-dataset shards/plus --layout mer2025 --form frames --skip-bad   |   "
         "affectgpt pack mer2026-dataset shards/human --layout mer2026 --subset track2_train_human",
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--split", help="only the entries of this split")
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, listed in rejects.jsonl")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, and list them in rejects.jsonl")
     parser.add_argument(
         "--subtitle",
         metavar="LANGUAGE",
@@ -102,9 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default), chinese, or of mer2026 english,chinese",
     )
     layout = parser.add_argument_group("published layouts")
-    layout.add_argument(
-        "--layout", choices=list(_LAYOUTS), help="how the folder is laid out: as the authors publish it"
-    )
+    layout.add_argument("--layout", choices=list(_LAYOUTS), help="the published layout of the folder")
     layout.add_argument(
         "--subset",
         help="of mer2025: mercaptionplus (default), ovmerd, or of one's own; of mer2026: a table without .csv, such as "
@@ -118,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     overlap = parser.add_argument_group("clips of other sets")
     overlap.add_argument("--against", metavar="SET", help="refuse to pack clips of this set: shards, manifest, table")
     overlap.add_argument("--leave-out-overlap", action="store_true", help="leave the clips of that set out instead")
-    overlap.add_argument("--allow-overlap", action="store_true", help="pack them all the same")
+    overlap.add_argument("--allow-overlap", action="store_true", help="pack them nevertheless")
     form = parser.add_argument_group("form of a sample")
     form.add_argument(
         "--form", choices=["media", "frames"], default="media", help="original files, or frames and sound"
@@ -127,14 +125,16 @@ def _parser() -> argparse.ArgumentParser:
         "--media", metavar="PROFILE", help="of frames: a name (official) or JSON such as '{\"num_frames\": 4}'"
     )
     form.add_argument("--jpeg-qscale", type=int, metavar="Q", help="of frames: 1 (best) to 31, FFmpeg's scale (2)")
-    form.add_argument("--faces", action="store_true", help="find the main face where no face crops are given")
-    form.add_argument("--face-detector", default="centerface", metavar="NAME", help="what finds it (centerface)")
+    form.add_argument("--faces", action="store_true", help="find the main face of clips without face crops")
+    form.add_argument(
+        "--face-detector", default="centerface", metavar="NAME", help="the detector that finds it (centerface)"
+    )
     shards = parser.add_argument_group("shards")
     shards.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
     shards.add_argument("--shard-mb", type=float, default=256.0, help="size at which a tar ends, in MB (256)")
-    shards.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode (all cores)")
-    shards.add_argument("--overwrite", action="store_true", help="replace the shard folder if it is there")
-    shards.add_argument("--restart", action="store_true", help="begin anew where an unfinished packing would go on")
+    shards.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes for decoding (all cores)")
+    shards.add_argument("--overwrite", action="store_true", help="replace the shard folder if it exists")
+    shards.add_argument("--restart", action="store_true", help="discard an unfinished packing instead of resuming it")
     shards.add_argument(
         "--provenance", action="append", default=[], metavar="KEY=VALUE", help="a fact for the index: licence=CC-BY-4.0"
     )
@@ -178,7 +178,7 @@ def _layout(args: argparse.Namespace) -> Layout | None:
 
 
 def _unpack(args: argparse.Namespace) -> None:
-    """Unpack the archives of the subset, if that is asked for."""
+    """Unpack the archives of the subset if asked to."""
     if not args.unpack or args.layout != "mer2026":
         return
     from affectgpt.manifests.mer2026 import Mer2026
@@ -205,11 +205,11 @@ def _overlap(args: argparse.Namespace, layout: Layout | None) -> tuple[str, ...]
     """The clips to leave out because the set of ``--against`` has them.
 
     Raises:
-        DataError: If it has some, and nobody said what to do about it.
+        DataError: If they share clips, and no option says what to do with them.
     """
     if args.against is None:
         if args.leave_out_overlap or args.allow_overlap:
-            raise ConfigError("--leave-out-overlap and --allow-overlap need the set that is meant; give --against SET")
+            raise ConfigError("--leave-out-overlap and --allow-overlap need the other set; give --against SET")
         return ()
     from affectgpt.cli.check_leak import refuse_leak
     from affectgpt.shards.leak import find_leak, list_set
@@ -218,7 +218,7 @@ def _overlap(args: argparse.Namespace, layout: Layout | None) -> tuple[str, ...]
     if not (args.leave_out_overlap or args.allow_overlap):
         refuse_leak(found, "give --leave-out-overlap to pack the others, or --allow-overlap to pack all")
     if found.names:
-        say(f"{found.describe()}; {'they are left out' if args.leave_out_overlap else 'they are packed all the same'}")
+        say(f"{found.describe()}; {'they are left out' if args.leave_out_overlap else 'they are packed nevertheless'}")
     return found.names if args.leave_out_overlap else ()
 
 

@@ -1,4 +1,4 @@
-"""Says in one line what is wrong with a key or a value of a configuration, and what could stand there."""
+"""Explains in one line what is wrong with a key or a value of a configuration, and what is allowed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BAD_VALUE = re.compile(r"Parser key \"([^\"]+)\": Does not validate.*Given valu
 
 
 def explain(error: str, known: Iterable[str]) -> str:
-    """The message for a person.
+    """Turn an error of jsonargparse into a readable message.
 
     Args:
-        error: What jsonargparse says.
+        error: The message of jsonargparse.
         known: Every key of the configuration, with dots.
 
     Examples:
         >>> explain("unrecognized arguments: --model.llmm x", ["model.llm", "model.style"])
-        "there is no key 'model.llmm'. Did you mean 'model.llm'? model takes: llm, style"
+        "unknown key 'model.llmm'. Did you mean 'model.llm'? model takes: llm, style"
     """
     text = " ".join(error.partition("\nusage:")[0].split())
     if found := _UNKNOWN_FIELD.search(text):
@@ -60,7 +60,7 @@ def _unknown_key(key: str, known: list[str]) -> str:
             break
     near = did_you_mean(key, [f"{start}.{name}" if start else name for name in names])
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"there is no key {key!r}.{near} {start or 'a configuration'} takes: {', '.join(names[:MAX_NAMES])}{more}"
+    return f"unknown key {key!r}.{near} {start or 'a configuration'} takes: {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _arguments(path: str) -> list[str]:

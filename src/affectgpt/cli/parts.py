@@ -1,4 +1,4 @@
-"""The verb ``parts``: lists what the registry holds and what works here, and begins a new part."""
+"""The verb ``parts``: lists the registered modules and those that work here, and starts a new one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind i
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
-    """List the parts; with ``--check``, import each and exit with 1 if any is broken; with ``--new``, write one."""
+    """List the modules; with ``--check``, import each and exit with 1 if any is broken; with ``--new``, write one."""
     parser = VerbParser(
         prog="affectgpt parts",
-        description="List the registered parts: name, owner, class.",
-        epilog="example: affectgpt parts encoders --check; to begin a part: affectgpt parts --new encoder my-face",
+        description="List the registered modules (parts): name, owner, class.",
+        epilog="example: affectgpt parts encoders --check; to start a new one: affectgpt parts --new encoder my-face",
     )
     parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="only this kind")
-    parser.add_argument("--check", action="store_true", help="import each part (slow), and say what is usable here")
+    parser.add_argument(
+        "--check", action="store_true", help="import each module (slow), and show which are usable here"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--new",
@@ -32,7 +34,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         metavar=("KIND", "NAME"),
         help=f"write a distribution with a part of that name and its test; kinds: {', '.join(KINDS)}",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="where --new writes (a folder of the part's name)")
+    parser.add_argument("--out", metavar="FOLDER", help="folder that --new writes (by default named after the part)")
     args = parser.parse_args(argv)
     if args.new:
         kind, name = args.new

@@ -1,4 +1,4 @@
-"""Shows how far long work is: a bar on a terminal, a line now and then in a log."""
+"""Shows the progress of long work: a bar on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Speed and remaining time of some work, on the standard error stream.
+    """Speed and remaining time of a piece of work, on the standard error stream.
 
     Args:
-        title: What is done.
-        unit: What is counted.
+        title: Name of the work.
+        unit: Unit of the count.
     """
 
     def __init__(self, title: str, unit: str) -> None:
@@ -48,12 +48,12 @@ class Progress:
         self._console.print(shown_lines(text))
 
     def update(self, done: int, total: int, remark: str = "") -> None:
-        """Show how much is done; what was done at the first call does not count for the speed.
+        """Show the progress; work that is finished at the first call does not count for the speed.
 
         Args:
-            done: How much.
-            total: Of how much.
-            remark: What else there is to say, such as the cost so far.
+            done: Finished units.
+            total: All units.
+            remark: Additional text, such as the cost so far.
         """
         now = time.monotonic()
         if self._task is None:

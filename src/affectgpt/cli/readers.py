@@ -1,4 +1,4 @@
-"""The options that choose the wheel and what reads labels and sentiments, for the verbs that score."""
+"""The options for the wheel and the readers of labels and sentiments, for the verbs that score."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from affectgpt.bench.extract import LabelExtractor, SentimentReader
     from affectgpt.metrics import EmotionWheel
 
-# Arguments of the llm readers that are no texts.
+# Arguments of the llm readers that are not texts.
 _JSON = {"max_tokens": "a number, such as 256", "backend": """JSON, such as {"batch_size": 4}"""}
 
 
 def add_readers(parser: argparse.ArgumentParser) -> None:
     """Add ``--extractor``, ``--sentiment`` and ``--llm``."""
     add = parser.add_argument
-    add("--extractor", default="template", help="what reads labels out of answers: template, lexicon or llm")
-    add("--sentiment", default="lexicon", help="what reads sentiments off labels: lexicon, wheel or llm")
+    add("--extractor", default="template", help="extractor of labels from answers: template, lexicon or llm")
+    add("--sentiment", default="lexicon", help="reader of sentiments from labels: lexicon, wheel or llm")
     add(
         "--llm", action="append", default=[], metavar="KEY=VALUE", help="argument of the llm readers, such as model=..."
     )
@@ -30,7 +30,7 @@ def chosen_wheel(name: str) -> EmotionWheel:
     """The vocabulary that ``--wheel`` names: ``builtin``, ``official``, or the folder of the official tables.
 
     Raises:
-        ConfigError: If something that it needs is not installed.
+        ConfigError: If a required package is not installed.
         DataError: If the tables are missing, damaged or altered.
     """
     from affectgpt.metrics import EmotionWheel
@@ -41,16 +41,18 @@ def chosen_wheel(name: str) -> EmotionWheel:
 
 
 def make_readers(args: argparse.Namespace, wheel: EmotionWheel) -> tuple[LabelExtractor, SentimentReader]:
-    """The readers that the options name.
+    """Build the readers that the options name.
 
     Raises:
-        ConfigError: If there is none of that name, or an argument does not fit.
+        ConfigError: If a name is unknown, or an argument does not fit.
     """
     from affectgpt.bench.extract import get_extractor, get_sentiment_reader
 
     llm: dict[str, Any] = dict(map(_pair, args.llm))
     if llm and "llm" not in (args.extractor, args.sentiment):
-        raise ConfigError("--llm sets the reader llm, which is not asked for; add --extractor llm or --sentiment llm")
+        raise ConfigError(
+            "--llm configures the reader llm, which is not in use; add --extractor llm or --sentiment llm"
+        )
     own = {"llm": llm, "wheel": {"wheel": wheel}}
     extractor = get_extractor(args.extractor, **(llm if args.extractor == "llm" else {}))
     return extractor, get_sentiment_reader(args.sentiment, **own.get(args.sentiment, {}))

@@ -1,4 +1,4 @@
-"""The verb ``runs``: runs side by side, in a table and one picture."""
+"""The verb ``runs``: compares runs in a table and a plot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """Compare runs.
 
     Raises:
-        DataError: If a folder is not there, holds no run, or a file in it cannot be read.
-        ConfigError: If a picture is asked for and matplotlib is not installed.
+        DataError: If a folder does not exist or holds no runs, or a file in it cannot be read.
+        ConfigError: If ``--picture`` is given and matplotlib is not installed.
     """
     args = _parser().parse_args(argv)
     runs = read_runs(args.folders)
@@ -38,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt runs",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Compare runs of fit by what they logged (metrics.csv), the best validated first: steps, the\n"
-        "mean of the last losses, the best validation, speed, and the settings in which they differ.",
+        description="Compare runs of fit by their logs (metrics.csv), the best validation first: steps, the mean\n"
+        "of the last losses, the best validation, speed, and the settings in which they differ.",
         epilog="example: affectgpt runs runs/ --picture runs.png",
     )
     parser.add_argument("folders", nargs="+", help="folders of runs, searched at any depth")
-    parser.add_argument("--picture", type=Path, help="write a picture of the losses, a PNG file")
+    parser.add_argument("--picture", type=Path, help="write a plot of the losses, a PNG file")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser

@@ -22,7 +22,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If the data set, the mode, a reader or the wheel does not exist.
-        DataError: If a file is damaged, or the names of predictions and gold do not fit.
+        DataError: If a file is damaged, or the names of predictions and gold do not match.
     """
     from affectgpt.bench.external import OTHERS
 
@@ -85,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mode", default="official", help="official (as published) or strict")
     add_readers(parser)
-    parser.add_argument("--column", help="column of the predictions, where several could be the answer")
-    parser.add_argument("--gold-column", help="column of the gold labels, where a table has several")
-    parser.add_argument("--against-column", help="column of the predictions that --against names")
-    parser.add_argument("--against", help="predictions of another system: the difference, with its interval")
+    parser.add_argument("--column", help="column of the predictions, if several could be the answer")
+    parser.add_argument("--gold-column", help="column of the gold labels, if a table has several")
+    parser.add_argument("--against-column", help="column of the predictions of --against")
+    parser.add_argument("--against", help="predictions of another system; shows the difference with its interval")
     parser.add_argument("--report", help="write report.html, .md, .csv and .json into this folder")
-    parser.add_argument("--name", help="name of what is scored, for the report; by default that of the file")
+    parser.add_argument("--name", help="name of the system in the report; by default that of the file")
     parser.add_argument("--title", default="MER-UniBench", help="heading of the report")
     parser.add_argument("--out", help="write the result to this file, as JSON")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -1,4 +1,4 @@
-"""Lays the model arguments of a command line over those of a stored model, without the parser seeing the latter."""
+"""Lays the model arguments of a command line over those of a stored model, which the parser does not see."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import yaml
 from affectgpt.errors import ConfigError
 
 _BARE = {"media": "profile"}
-"""Arguments that may be a bare name, and the key that the name stands for; that of a part is ``name``."""
+"""Arguments that may be a bare name, with the key of that name; for registered modules it is ``name``."""
 
 
 def take_model(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take the model's arguments out of a command line.
+    """Extract the model's arguments from a command line.
 
     Args:
-        argv: Arguments of a verb of Lightning's.
+        argv: Arguments of one of Lightning's verbs.
 
     Returns:
-        The command line without them, configuration files as text; and the arguments, later ones laid over earlier.
+        The command line without them, with configuration files as text; and the arguments, in which later ones win.
 
     Raises:
         ConfigError: If a file cannot be read, or ``--model`` is given as a whole.
@@ -53,15 +53,15 @@ def take_model(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return rest, model
 
 
-def lay_over(below: Mapping[str, Any], above: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Model arguments, with others laid over them key by key.
+def lay_over(below: Mapping[str, Any], above: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Lay model arguments over others, key by key.
 
-    A part of another name keeps nothing of the arguments of the part that it replaces.
+    A registered module with another name keeps none of the arguments of the module that it replaces.
 
     Args:
         below: The arguments.
-        above: Those that win.
-        place: Where in the model's arguments the two stand.
+        above: The arguments that win.
+        path: The path of both in the model's arguments.
 
     Examples:
         >>> lay_over({"llm": {"name": "tiny", "args": {"dim": 8}}}, {"llm": {"args": {"heads": 1}}})
@@ -71,7 +71,7 @@ def lay_over(below: Mapping[str, Any], above: Mapping[str, Any], place: tuple[st
     """
     merged = dict(below)
     for key, value in above.items():
-        here = (*place, key)
+        here = (*path, key)
         old, new = _spelt_out(merged.get(key), here), _spelt_out(value, here)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             if "name" in new and "name" in old and new["name"] != old["name"]:
@@ -82,16 +82,16 @@ def lay_over(below: Mapping[str, Any], above: Mapping[str, Any], place: tuple[st
     return merged
 
 
-def _spelt_out(value: Any, place: tuple[str, ...]) -> Any:
-    """A bare name as the mapping that it stands for."""
+def _spelt_out(value: Any, path: tuple[str, ...]) -> Any:
+    """The mapping that a bare name stands for."""
     if not isinstance(value, str):
         return value
-    if len(place) == 1 and place[0] in _BARE:
-        return {_BARE[place[0]]: value}
-    if place[0] == "streams" and len(place) == 2:
+    if len(path) == 1 and path[0] in _BARE:
+        return {_BARE[path[0]]: value}
+    if path[0] == "streams" and len(path) == 2:
         return {"encoder": {"name": value}}
-    is_part = place in (("llm",), ("prefusion",), ("projector",)) or (
-        place[0] == "streams" and len(place) == 3 and place[2] in ("encoder", "pooling")
+    is_part = path in (("llm",), ("prefusion",), ("projector",)) or (
+        path[0] == "streams" and len(path) == 3 and path[2] in ("encoder", "pooling")
     )
     return {"name": value} if is_part else value
 
@@ -104,7 +104,7 @@ def _nested(names: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """The value of a flag: JSON, else YAML, which takes ``1e-4`` for a word."""
+    """The value of a flag, as JSON, else as YAML, which reads ``1e-4`` as a word."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The verb ``submit``: writes a checked answer for a track of MER2026, and scores it on a local split."""
+"""The verb ``submit``: writes a checked submission for a track of MER2026, and scores it on a local split."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If an argument does not fit.
-        DataError: If a file is damaged, a candidate has no answer, or candidates were trained on.
+        DataError: If a file is damaged, a candidate has no answer, or candidates were used for training.
     """
     args = _parser().parse_args(argv)
     if (args.local_gold is None) != (args.local_predictions is None):
-        raise ConfigError("a local split takes both: --local-gold TABLE, and --local-predictions FILE for its clips")
+        raise ConfigError("a local split needs both --local-gold TABLE, and --local-predictions FILE for its clips")
     if args.swapped is not None and args.track != 3:
         raise ConfigError("--swapped compares preferences of Track 3; leave it out, or give --track 3")
     from affectgpt.bench.submission import (
@@ -78,25 +78,29 @@ def _parser() -> argparse.ArgumentParser:
         "--wheel wheel_folder --out submission --local-gold track2_train_human.csv --local-predictions human.npz "
         "--trained-on shards/train",
     )
-    parser.add_argument("challenge", choices=["mer2026"], help="which challenge")
+    parser.add_argument("challenge", choices=["mer2026"], help="the challenge")
     parser.add_argument("predictions", help="answers: .npz, .jsonl or .csv")
     parser.add_argument("--track", type=int, required=True, metavar="N", help="1, 2 or 3")
     parser.add_argument("--candidates", required=True, metavar="TABLE", help="the list of candidates of the release")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where answer.csv and answer.zip go")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for answer.csv and answer.zip")
     parser.add_argument("--count", type=int, metavar="N", help="candidates that must be in the list; 0 for any number")
-    parser.add_argument("--fill", metavar="ANSWER", help="what stands where there is no usable answer; else refused")
-    parser.add_argument("--column", help="column of the answers, where several could be")
-    parser.add_argument("--extractor", default="template", help="what reads words out of whole answers (template)")
-    parser.add_argument("--wheel", default="builtin", help="of Track 2: builtin; official; or a folder of tables")
-    parser.add_argument("--swapped", metavar="FILE", help="of Track 3: answers with a1 and a2 in each other's place")
+    parser.add_argument(
+        "--fill", metavar="ANSWER", help="value for rows without a usable answer; without it they are refused"
+    )
+    parser.add_argument("--column", help="column of the answers, if several are possible")
+    parser.add_argument("--extractor", default="template", help="extractor of words from whole answers (template)")
+    parser.add_argument("--wheel", default="builtin", help="for Track 2: builtin; official; or a folder of tables")
+    parser.add_argument(
+        "--swapped", metavar="FILE", help="for Track 3: answers to the same pairs with a1 and a2 swapped"
+    )
     parser.add_argument(
         "--trained-on",
         action="append",
         default=[],
         metavar="SET",
-        help="what the system was trained on: shards, manifest or table; its clips are left out of the local score",
+        help="training set of the system (shards, manifest or table); its clips are left out of the local score",
     )
-    parser.add_argument("--allow-overlap", action="store_true", help="candidates may be in what was trained on")
+    parser.add_argument("--allow-overlap", action="store_true", help="allow candidates in the training set")
     parser.add_argument("--local-gold", metavar="TABLE", help="labelled table of the release to score on")
     parser.add_argument("--local-predictions", metavar="FILE", help="the system's answers to that table")
     parser.add_argument("--json", action="store_true", help="print submission.json")
@@ -107,7 +111,9 @@ def _refuse_trained(candidates: str, trained_on: Sequence[str]) -> None:
     from affectgpt.shards.leak import find_leak
 
     for location in trained_on:
-        refuse_leak(find_leak(candidates, location), "give --allow-overlap if candidates were trained on knowingly")
+        refuse_leak(
+            find_leak(candidates, location), "give --allow-overlap if candidates were used for training on purpose"
+        )
 
 
 def _swap(track: Track, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, float]:
@@ -115,7 +121,7 @@ def _swap(track: Track, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
 
     both = [key for key in first if key in second]
     if not both:
-        raise ConfigError("--swapped answers none of the pairs that were answered; give the answers to the same pairs")
+        raise ConfigError("--swapped has none of the answered pairs; give the answers to the same pairs")
     found = swap_consistency([first[key] for key in both], [second[key] for key in both], mode="strict")
     return {name: value.item() for name, value in found.items()}
 
@@ -123,7 +129,7 @@ def _swap(track: Track, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
 def _show(track: Track, record: Mapping[str, Any]) -> None:
     say(f"MER2026 Track {track.number} ({track.title}): {record['rows']} answers to {record['clips']} clips")
     if record["filled"]:
-        say(f"  {record['filled']} rows had no usable answer; {shown(record['fill'])!r} stands there")
+        say(f"  {record['filled']} rows had no usable answer and are filled with {shown(record['fill'])!r}")
     for note in record["notes"]:
         say(f"  note: {shown(note)}")
     if track.number == 2:
@@ -135,9 +141,9 @@ def _show(track: Track, record: Mapping[str, Any]) -> None:
         if unknown:
             say(f"  not in the wheel: {unknown}")
         if record["clips_without_a_known_word"]:
-            say(f"  {record['clips_without_a_known_word']} clips have no word that the wheel has: they score 0")
+            say(f"  {record['clips_without_a_known_word']} clips have no word in the wheel and score 0")
         if not record["wheel_of_the_challenge"]:
-            say("  the challenge counts with wheel_mapping.npz of MER2026; give its folder as --wheel")
+            say("  the challenge uses wheel_mapping.npz of MER2026; give its folder as --wheel")
     else:
         say("  " + ", ".join(f"{shown(answer)} {times}" for answer, times in record["answers"].items()))
         if track.number == 3 and record["answers"].get("same"):
@@ -161,7 +167,7 @@ def _show_local(found: LocalScore, gold: str) -> None:
     for name, value in found.figures.items():
         say(f"  {name:<18} {f'{100 * value:6.2f}' if isinstance(value, float) else f'{value:6d}'}")
     if found.left_out:
-        say(f"  {len(found.left_out)} clips of the split were trained on, and are left out of the score")
+        say(f"  {len(found.left_out)} clips of the split were used for training, and are left out of the score")
     if not found.told:
-        say("  warning: nobody said what the system was trained on, so this may be a score on training clips; give")
+        say("  warning: the training sets are unknown, so this may be a score on training clips; give")
         say("  --trained-on SET for each training set")

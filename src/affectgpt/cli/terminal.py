@@ -1,4 +1,4 @@
-"""What the verbs share about the terminal: text that cannot command it, quiet libraries, and the choice of a device."""
+"""Helpers of the verbs for the terminal: escaped text, quiet libraries, and the choice of a device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What a terminal obeys or what hides from a reader: control characters (ESC begins a command, U+009B does too), line
-# and paragraph separators, characters that turn the direction of text around or take no room, tags, and halves of
-# surrogate pairs. The joiners U+200C and U+200D stay: Persian words and many emoji are written with them.
+# Characters that control a terminal or are invisible: control characters (ESC and U+009B start a command), line and
+# paragraph separators, characters that change the direction of text or have no width, tags, and halves of surrogate
+# pairs. The joiners U+200C and U+200D are kept: Persian words and many emoji need them.
 _UNSHOWABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
@@ -37,17 +37,17 @@ def shown(value: object) -> str:
 
 
 def shown_lines(text: object) -> str:
-    """The same for text of several lines: line breaks and tabs stay."""
+    """Like ``shown`` for text of several lines: line breaks and tabs are kept."""
     return _UNSHOWABLE_IN_LINES.sub(_escape, str(text))
 
 
 def say(text: object = "", *, err: bool = False, end: str = "\n") -> None:
-    """Print text that may hold anything; line breaks in it stay.
+    """Print any text; its line breaks are kept.
 
     Args:
-        text: What to print.
+        text: The text.
         err: ``True`` for the standard error stream.
-        end: What follows it.
+        end: The text after it.
     """
     try:
         print(shown_lines(text), end=end, file=sys.stderr if err else sys.stdout, flush=err)
@@ -57,9 +57,9 @@ def say(text: object = "", *, err: bool = False, end: str = "\n") -> None:
 
 
 def make_console(*, err: bool = False) -> Console:
-    """A console for tables and bars that takes ``[brackets]`` and ``:colons:`` of a text for what they are.
+    """A console for tables and bars that prints ``[brackets]`` and ``:colons:`` unchanged.
 
-    Colours are off where the stream is no terminal. Cells still go through ``shown``.
+    Colours are off if the stream is not a terminal. Cells must still go through ``shown``.
 
     Args:
         err: ``True`` for the standard error stream.
@@ -70,7 +70,7 @@ def make_console(*, err: bool = False) -> Console:
 
 
 class ShownFormatter(logging.Formatter):
-    """Formats the lines of a log so that nothing in them commands the terminal."""
+    """Formats log lines so that nothing in them can control the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, escaped."""
@@ -78,7 +78,7 @@ class ShownFormatter(logging.Formatter):
 
 
 def take_every_character() -> None:
-    """Let the standard streams escape what their encoding lacks, where they would raise ``UnicodeEncodeError``."""
+    """Let the standard streams escape characters that their encoding lacks, instead of ``UnicodeEncodeError``."""
     codecs.register_error(_ERRORS, _escape_unencodable)
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
@@ -87,7 +87,7 @@ def take_every_character() -> None:
 
 
 def quiet() -> None:
-    """Silence notes and progress bars that tell a user of the command line nothing; errors still come through."""
+    """Silence notes and progress bars that are useless on the command line; errors still appear."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -106,7 +106,7 @@ def quiet() -> None:
 
 
 def pick_device(name: str) -> str:
-    """The device of that name; ``auto`` is the first GPU, or else the processor."""
+    """The device with a name; ``auto`` is the first GPU, or else the processor."""
     if name != "auto":
         return name
     import torch

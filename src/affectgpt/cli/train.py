@@ -47,7 +47,7 @@ from affectgpt.web import strip_secrets
 
 
 class CleanConfigFile(SaveConfigCallback):
-    """Writes ``config.yaml`` without passwords and signatures of addresses; whoever runs it again gives them again."""
+    """Writes ``config.yaml`` without the passwords and signatures of URLs, which the next run must be given again."""
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, **options: Any) -> None:
         clean = config.clone()
@@ -60,9 +60,9 @@ class AffectCLI(LightningCLI):
     """Lightning's command line, with ``data`` as a registered name and its arguments.
 
     Args:
-        stop: What takes note of SIGTERM.
-        held: Gives back what the run holds, such as locks, when it is closed.
-        start: The model's arguments where training starts from a stored model; the parser does not see them.
+        stop: The handler of SIGTERM.
+        held: Resources of the run, such as locks, released when it is closed.
+        start: The model's arguments if training starts from a stored model; the parser does not see them.
         options: See ``LightningCLI``.
     """
 
@@ -92,7 +92,7 @@ class AffectCLI(LightningCLI):
             "--rank_timeout", type=float, default=300.0, help="fit: seconds after which a silent rank ends the run"
         )
         parser.add_argument(
-            "--dry_run", action="store_true", help="fit: say what the run would be and take of memory, and stop"
+            "--dry_run", action="store_true", help="fit: show the plan and the memory of the run, and stop"
         )
         parser.add_argument(
             "--profile", action="store_true", help="fit: end after 13 steps, and tell where the time of ten went"
@@ -102,7 +102,9 @@ class AffectCLI(LightningCLI):
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
         )
         parser.add_argument(
-            "--allow_import", action="store_true", help="import parts that the model of --start names as code"
+            "--allow_import",
+            action="store_true",
+            help="import registered modules that the model of --start names as code",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -118,7 +120,7 @@ class AffectCLI(LightningCLI):
             raise ConfigError(explain(str(error), known.keys())) from error
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to answer or score with a model that has no trained weights.
+        """Reject models without trained weights for answering and scoring.
 
         Raises:
             ConfigError: If neither a checkpoint nor a stored model is named.
@@ -129,19 +131,19 @@ class AffectCLI(LightningCLI):
                 str(self.subcommand),
                 "the configuration describes a model, but no trained weights are named",
                 "Name them with --ckpt_path runs/.../last.ckpt, or --start FOLDER for a shared model; --untrained "
-                "if it is meant",
+                "if this is intended",
                 allowed=config.untrained,
             )
 
     def _parse_ckpt_path(self) -> None:
-        """Keep the configuration as it was given.
+        """Keep the given configuration.
 
-        Lightning would overwrite it with the checkpoint's without a word; here a checkpoint of another configuration
-        is refused when it is loaded.
+        Lightning would silently overwrite it with the checkpoint's; here a checkpoint with another configuration is
+        refused when it is loaded.
         """
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, with what keeps a run from losing anything in silence."""
+        """Build the trainer, with the callbacks that keep a run from losing anything silently."""
         self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit":
@@ -179,7 +181,7 @@ class AffectCLI(LightningCLI):
             raise
 
     def after_fit(self) -> None:
-        """Say what was written and what comes next, or that a resumed run had nothing left to do."""
+        """Print what was written and the next step, or that a resumed run had nothing left to do."""
         if not self.trainer.is_global_zero or self.config.fit.dry_run:
             return
         if self.given["profile"]:
@@ -198,11 +200,11 @@ class AffectCLI(LightningCLI):
             say(f"next: affectgpt predict clip.mp4 --checkpoint {written[0]}")
 
     def after_validate(self) -> None:
-        """Leave the figures in a file."""
+        """Write the figures to a file."""
         self._write_figures("validate")
 
     def after_test(self) -> None:
-        """Leave the figures in a file."""
+        """Write the figures to a file."""
         self._write_figures("test")
 
     def _write_figures(self, verb: str) -> None:
@@ -296,13 +298,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
                     **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
                 },
             )
-    except SIGTERMException:  # Lightning would end as if all were well
+    except SIGTERMException:  # Lightning would exit with 0
         return 128 + signal.SIGTERM
     return 0
 
 
 def _end_process(message: str) -> None:
-    """End at once: the main thread waits for a rank that will not answer."""
+    """End the process at once: the main thread waits for a rank that will not answer."""
     say(f"error: {message}", err=True)
     os._exit(1)
 
@@ -317,14 +319,14 @@ def _start_of(argv: Sequence[str], flags: Sequence[str]) -> tuple[Sequence[str],
 
 
 def _check_media(flags: Sequence[str]) -> None:
-    """Refuse a single field over a profile's bare name, which the parser would replace by the default profile."""
+    """Reject a single field over a profile's bare name, which the parser would replace by the default profile."""
     fields = [flag for flag in flags if flag.startswith("--model.media.")]
     files = [Path(path) for flag, path in pairwise(flags) if flag in ("--config", "-c")] if fields else []
     for path in reversed(files):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except yaml.YAMLError:
-            return  # the parser says what is wrong with it
+            return  # the parser reports what is wrong
         model = content.get("model") if isinstance(content, dict) else None
         media = model.get("media") if isinstance(model, dict) else None
         if isinstance(media, str):

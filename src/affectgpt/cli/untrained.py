@@ -1,14 +1,14 @@
-"""Refuses to answer, score or encode with weights that nobody has trained."""
+"""Refuses to answer, score or encode with untrained weights."""
 
 from __future__ import annotations
 
 from affectgpt.errors import ConfigError
 
-UNTRAINED_HELP = "use random weights all the same, such as to try a configuration out"
+UNTRAINED_HELP = "use random weights nevertheless, for example to try a configuration"
 
 
 def refuse_untrained(verb: str, what: str, how: str, *, allowed: bool) -> None:
-    """Stop before random weights are taken for a model.
+    """Stop before random weights are used as a model.
 
     Args:
         verb: The verb of the command line.
@@ -20,4 +20,4 @@ def refuse_untrained(verb: str, what: str, how: str, *, allowed: bool) -> None:
         ConfigError: Unless it is allowed.
     """
     if not allowed:
-        raise ConfigError(f"{verb}: {what}; what comes out would be made of random numbers. {how}")
+        raise ConfigError(f"{verb}: {what}; the result would be random. {how}")

@@ -1,4 +1,4 @@
-"""The verb ``vote``: combines the predictions of several systems, and says what the result is worth."""
+"""The verb ``vote``: combines the predictions of several systems, and scores the result."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If an argument does not fit, or constants are to be scored on the set that they were fitted on.
-        DataError: If a file is missing or damaged, or its names do not fit.
+        DataError: If a file is missing or damaged, or its names do not match.
     """
     args = _parser().parse_args(argv)
     if args.fit is not None:
         if args.gold is None or args.out is not None or args.constants is not None:
-            raise ConfigError("--fit FILE writes constants, fitted on --gold; give no --out and no --constants with it")
+            raise ConfigError("--fit FILE writes constants, fitted on --gold; leave out --out and --constants")
     elif args.out is None:
-        raise ConfigError("say where the answers go with --out FILE (.npz, .jsonl or .csv)")
+        raise ConfigError("name the file for the answers with --out FILE (.npz, .jsonl or .csv)")
     if args.report is not None and args.gold is None:
         raise ConfigError("--report shows scores, which need the true labels; give --gold FILE too")
     from affectgpt.bench.voting.ballots import read_ballots
@@ -88,16 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         "affectgpt vote a.npz b.jsonl --gold gold.csv --wheel official --out answers.npz   |   "
         "affectgpt vote dev_a.npz dev_b.npz --gold dev.csv --fit constants.json",
     )
-    parser.add_argument("predictions", nargs="+", metavar="FILE", help="one file a system: .npz, .jsonl or .csv")
-    parser.add_argument(
-        "--out", metavar="FILE", help="answers to write; FILE.vote.json beside it says what they are of"
-    )
+    parser.add_argument("predictions", nargs="+", metavar="FILE", help="one file per system: .npz, .jsonl or .csv")
+    parser.add_argument("--out", metavar="FILE", help="answers to write; FILE.vote.json beside it records their origin")
     parser.add_argument("--rule", default="rank-decay", help=f"{', '.join(RULES)} (rank-decay)")
     parser.add_argument("--names", metavar="FILE", help="table with all samples (column name), in the order to write")
-    parser.add_argument("--near-words", action="store_true", help="replace words that the wheel lacks by near ones")
+    parser.add_argument("--near-words", action="store_true", help="replace words outside the wheel by similar ones")
     parser.add_argument("--wheel", default="builtin", help="builtin; official; or the folder of the official tables")
-    parser.add_argument("--extractor", default="template", help="what reads labels out of whole answers (template)")
-    parser.add_argument("--column", help="column of the answers, where several could be")
+    parser.add_argument("--extractor", default="template", help="extractor of labels from whole answers (template)")
+    parser.add_argument("--column", help="column of the answers, if several are possible")
     constants = parser.add_argument_group("constants of the rule")
     constants.add_argument("--constants", metavar="FILE", help="constants that --fit wrote")
     for name in _CONSTANTS:
@@ -106,11 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     constants.add_argument("--fit", metavar="FILE", help="fit the constants on --gold and write them to this file")
     scores = parser.add_argument_group("scores")
     scores.add_argument("--gold", metavar="FILE", help="true labels of every sample: score all systems and the vote")
-    scores.add_argument("--gold-column", help="column of the gold labels, where a table has several")
-    scores.add_argument("--dataset", default="ovmerdplus", help="what is scored (ovmerdplus: wheel F1 of label lists)")
+    scores.add_argument("--gold-column", help="column of the gold labels, if a table has several")
+    scores.add_argument("--dataset", default="ovmerdplus", help="the test set (ovmerdplus: wheel F1 of label lists)")
     scores.add_argument("--mode", default="official", help="official (as published) or strict")
     scores.add_argument("--report", metavar="FOLDER", help="write report.html, .md, .csv and .json of all systems")
-    parser.add_argument("--json", action="store_true", help="print what is written beside the answers")
+    parser.add_argument("--json", action="store_true", help="print the record that is written beside the answers")
     return parser
 
 
@@ -132,11 +130,11 @@ def _names(path: str) -> list[str]:
 
     table = read_table(Path(path))
     if "name" not in table.columns:
-        raise DataError(f"{path} has the columns {', '.join(table.columns)}; expected one that is called name")
+        raise DataError(f"{path} has the columns {', '.join(table.columns)}; expected one named name")
     names = [clean_name(row["name"]) for row in table.dicts()]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
     if twice:
-        raise DataError(f"{path} repeats {len(twice)} names: {first_few(twice)}; each sample may stand in it once")
+        raise DataError(f"{path} repeats {len(twice)} names: {first_few(twice)}; each sample may occur once")
     return names
 
 
@@ -154,7 +152,7 @@ def _fit(args: argparse.Namespace, ballots: Ballots, wheel: EmotionWheel) -> int
         ("score_of_published_constants", "the published constants"),
     ):
         say(f"  {100 * found.fitted[name]:6.2f}  {text}")
-    say(f"wrote {shown(args.fit)}; with --constants it serves other sets, and is refused on this one")
+    say(f"wrote {shown(args.fit)}; use it with --constants on other sets; on this one it is refused")
     return 0
 
 
@@ -240,7 +238,7 @@ def _show_scores(found: SystemScores) -> None:
             f"  {shown(one.name):<{width}} {100 * one.score.value:6.2f}  {ends:>15} {one.words_per_clip:6.2f} "
             f"{100 * one.coverage:6.1f} {100 * one.constant_score:8.2f}  {gain}"
         )
-    say("  words: a clip. known: share of them in the wheel, in %. constant: the best answer of as many words that is")
-    say("  the same for every clip, found by looking at the gold.")
+    say("  words: per clip. known: share of them in the wheel, in %. constant: the best answer of as many words")
+    say("  that is the same for every clip, found with the gold labels.")
     for warning in found.warnings:
         say(f"warning: {shown(warning)}")

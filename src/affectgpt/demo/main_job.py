@@ -40,20 +40,20 @@ CONDITIONS: Mapping[str, tuple[str, ...]] = {
     "audio+text": ("frame",),
     "no-prefusion": ("multi",),
 }
-"""What is hidden from the trained model in each condition."""
+"""The inputs that each condition hides from the trained model."""
 
 Labels = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much the demo makes and trains.
+    """The size of the demo: clips and training steps.
 
     Attributes:
         num_train: Clips to train on.
         num_test: Clips held out.
-        pretraining_steps: Steps of the encoders alone.
-        steps: Steps of the whole model, its encoders frozen.
+        pretraining_steps: Training steps of the encoders alone.
+        steps: Training steps of the whole model with frozen encoders.
     """
 
     num_train: int = 320
@@ -63,13 +63,13 @@ class DemoSize:
 
 
 class Stages:
-    """Called as the demo goes on; this one does nothing, and a caller overrides it to show progress."""
+    """The progress of the demo; this class does nothing, and callers override it to show progress."""
 
     def start(self, name: str, total: int) -> None:
         """A stage begins."""
 
     def advance(self, done: int) -> None:
-        """``done`` parts of the stage are done."""
+        """``done`` more units of the stage are finished."""
 
 
 def run_demo(
@@ -79,17 +79,17 @@ def run_demo(
     seed: int = 42,
     stages: Stages | None = None,
 ) -> dict[str, Any]:
-    """Do the whole job and write ``report.json`` and ``report.html``.
+    """Run the whole pipeline and write ``report.json`` and ``report.html``.
 
-    The corpus is synthetic (see ``affectgpt.demo.corpus``): the scores show that every part of the road
-    works and that the model joins its inputs, and say nothing about real people.
+    The corpus is synthetic (see ``affectgpt.demo.corpus``): the scores show that every step of the pipeline works and
+    that the model combines its inputs, and say nothing about real people.
 
     Args:
-        out: Folder for everything that is made; an earlier demo in it is replaced.
-        size: How much to make and train.
+        out: Folder for all output; an earlier demo in it is replaced.
+        size: Number of clips and of training steps.
         config: ``model`` and ``data`` settings; those of ``demo.yaml`` by default.
         seed: Seed of corpus, order, weights and dropout.
-        stages: Called as the demo goes on.
+        stages: Called on progress.
 
     Returns:
         The report, as written to ``report.json``.
@@ -141,7 +141,7 @@ def run_demo(
 
 
 class _History(Callback):
-    """Notes the loss of every step."""
+    """Records the loss of every step."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self.advance = advance
@@ -155,7 +155,7 @@ class _History(Callback):
 def _train(
     out: Path, size: DemoSize, settings: Mapping[str, Any], seed: int, stages: Stages
 ) -> tuple[AffectGPT, list[dict[str, float]], dict[str, Any]]:
-    """Train the encoders, then the model; save, and come back with the model that the checkpoint gives."""
+    """Train the encoders, then the model; save it, and return the model loaded from the checkpoint."""
     stages.start("loading the model", 1)
     options = dict(settings["model"])
     options["optim"] = {**options.get("optim", {}), "total_steps": size.steps}
@@ -209,7 +209,7 @@ def _fit(
 
 
 def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:
-    """Mean loss of the last steps."""
+    """The mean loss of the last steps."""
     last = [row["loss"] for row in rows[-most:]]
     return round(sum(last) / len(last), 4)
 
@@ -237,7 +237,7 @@ def _score(preds: Labels, gold: Labels, wheel: EmotionWheel) -> dict[str, Any]:
 
 
 def _intervals(answers: Mapping[str, Labels], gold: Labels, wheel: EmotionWheel) -> dict[str, Any]:
-    """95 % intervals of each wheel F1, and of what each condition loses against all inputs on the same resamples."""
+    """95 % intervals of each wheel F1, and of the loss of each condition against all inputs on the same resamples."""
     rows = {name: wheel_f1_summands(preds, gold, wheel, zero_division=0.0) for name, preds in answers.items()}
     intervals = {name: _ends(bootstrap_interval(one)) for name, one in rows.items()}
     lost = {
@@ -251,7 +251,7 @@ def _ends(found: Interval) -> list[float]:
 
 
 def _chance(gold: Labels, wheel: EmotionWheel, seed: int, repeats: int = 20) -> dict[str, Any]:
-    """Score of answers that were dealt to the wrong clips: true label sets in random order, averaged."""
+    """The mean score of random answers: the true label sets in random order."""
     rng = random.Random(seed)
     scores = [_score(rng.sample(list(gold), len(gold)), gold, wheel) for _ in range(repeats)]
     return {name: round(sum(s[name] for s in scores) / repeats, 4) for name in ("f1", "hit_rate")}
@@ -260,7 +260,7 @@ def _chance(gold: Labels, wheel: EmotionWheel, seed: int, repeats: int = 20) -> 
 def _examples(
     batches: Sequence[Batch], answers: Mapping[str, Sequence[Prediction]], most: int = 8
 ) -> list[dict[str, Any]]:
-    """Some clips with different true labels, each with its answers."""
+    """A few clips with different true labels, with their answers."""
     examples: list[dict[str, Any]] = []
     seen: set[tuple[str, ...]] = set()
     position = 0
@@ -283,7 +283,7 @@ def _examples(
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier demo left; anything else is not ours to remove."""
+    """Remove the files of an earlier demo; other files are refused."""
     ours = {
         "corpus",
         "shards",

@@ -37,10 +37,10 @@ clips that it had never seen feel. The answers are open-vocabulary emotion words
 <section><h2>What this run shows</h2>
 <ul class="findings">$findings</ul>
 <p class="note"><b>The clips are synthetic.</b> affectgpt drew the faces, synthesised the voices and wrote the
-sentences from templates. The run shows that the whole road works, from files to scores, and how far the model joins
-its senses. It says nothing about how well a model reads real people.</p></section>
+sentences from templates. The run shows that the whole pipeline works, from files to scores, and how well the model
+combines its inputs. It says nothing about how well a model reads real people.</p></section>
 <div class="pair">
-<section><h2>Modalities</h2><p>Wheel F1 on the held-out clips with inputs taken away$whiskers.</p>
+<section><h2>Modalities</h2><p>Wheel F1 on the held-out clips with inputs removed$whiskers.</p>
 <img alt="Bar chart of wheel F1 by modalities" src="$modalities"></section>
 <section><h2>Training</h2><p>$training</p>
 <img alt="Training loss over the steps" src="$loss"></section>
@@ -82,7 +82,7 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` with ``loss.png`` and ``modalities.png`` beside it.
 
-    The page holds its style and pictures itself and loads nothing from elsewhere.
+    The page includes its style and plots, and loads nothing from elsewhere.
 
     Args:
         report: The content of ``report.json``: ``scores`` (set of modalities to ``f1``, ``precision``, ``recall``,
@@ -94,7 +94,7 @@ def write_report(
         history: One mapping a training step, with ``step`` and ``loss``.
         examples: Clips to show: ``frames`` (uint8 ``[T, 3, H, W]``, RGB), ``subtitle``, ``labels`` (the target),
             ``answers`` (set of modalities to the labels that the model gave) and, where known, ``key`` and ``state``.
-        out: Folder; made if missing.
+        out: Folder; created if it is missing.
 
     Returns:
         The path of the page.
@@ -168,7 +168,7 @@ def _steps(train: Mapping[str, Any]) -> str:
 
 
 def _training(train: Mapping[str, Any]) -> str:
-    """What the loss curve shows."""
+    """The text about the loss curve."""
     steps = int(train["steps"])
     if not train.get("pretraining_steps"):
         return f"Loss of the answer's words, {steps} steps."
@@ -184,7 +184,7 @@ def _findings(
     intervals: Mapping[str, Sequence[float]],
     lost: Mapping[str, Sequence[float]],
 ) -> list[str]:
-    """What the figures say, whichever way they turned out."""
+    """The findings in words, for any outcome."""
     full = scores["full"]["f1"]
     lines = [
         f"With face, voice and words the model reaches a wheel F1 of <b>{_percent(full)}</b>"

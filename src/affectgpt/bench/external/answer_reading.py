@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 
 
 def match_label(text: str, labels: Sequence[str]) -> str | None:
-    """The label that a text is; else the only one that it names.
+    """The label that equals a text, else the only label that the text names.
 
     Examples:
         >>> match_label("**apologize**", ["Apologise", "Thank"]), match_label("I would say: thank.", ["Thank", "Joke"])
@@ -39,7 +39,7 @@ def match_label(text: str, labels: Sequence[str]) -> str | None:
 
 
 def final_answer(text: str) -> str:
-    """What stands in the last pair of answer tags, else all but the thoughts.
+    """The content of the last pair of answer tags, else the text without the thoughts.
 
     Examples:
         >>> final_answer("<think>A or B?</think><answer>Valence: 0.7</answer>")
@@ -136,7 +136,7 @@ def option_of(text: str, options: Mapping[str, str], *, last: bool = False) -> s
     Args:
         text: The answer.
         options: Letter to words.
-        last: Whether the last counts where several letters are named; else none does.
+        last: Whether the last letter counts if the answer names several; otherwise none does.
 
     Examples:
         >>> options = {"A": "Yes.", "B": "No."}
@@ -158,14 +158,14 @@ def option_of(text: str, options: Mapping[str, str], *, last: bool = False) -> s
 
 
 def ranking_of(text: str, labels: Sequence[str]) -> list[str] | None:
-    """The emotions that an answer lists, in order, at most three; ``None`` where it names none."""
+    """The emotions that an answer lists, in order, at most three; ``None`` if it names none."""
     said = final_answer(text).lower()
     starts = {label: found.start() for label in labels if (found := re.search(rf"\b{label}\b", said))}
     return sorted(starts, key=lambda label: starts[label])[:3] or None
 
 
 def number_of(value: Any) -> float | None:
-    """A number: given as such, the last one behind a colon of the final answer, or else its first.
+    """Parse a number: the value itself, or the last number after a colon in the final answer, or else the first number.
 
     Examples:
         >>> number_of("Valence: 0.7 (on a scale from 0 to 1)"), number_of("0.7 of 1")

@@ -1,4 +1,4 @@
-"""Reads the answer files of other benchmarks, and brings answers and gold together."""
+"""Reads the answer files of other benchmarks, and joins answers and gold."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def key_of(row: Row, number: int) -> str:
-    """The name of a row: an ``id`` or the like; of MIntRec's table season, episode and clip; else its number."""
+    """The name of a row: an ``id`` or similar; in MIntRec's table season, episode and clip; else its number."""
     if all(name in row for name in ("season", "episode", "clip")):
         return "_".join(str(row[name]) for name in ("season", "episode", "clip"))
     return next((str(row[name]) for name in ID_COLUMNS if name in row), str(number))
@@ -55,11 +55,11 @@ def key_of(row: Row, number: int) -> str:
 
 @dataclass(frozen=True)
 class AnswerSource:
-    """Where in a row the answer stands.
+    """Where the answer is in a row.
 
     Attributes:
-        column: The column, where answers have one of their own.
-        system: Name of the system, where a row holds the answers of several: ``response(NAME)``, ``NAME(judge)``.
+        column: The column, if answers have their own.
+        system: Name of the system, if a row holds the answers of several: ``response(NAME)``, ``NAME(judge)``.
     """
 
     column: str | None = None
@@ -69,10 +69,11 @@ class AnswerSource:
 def choose_source(
     rows: Sequence[Row], where: str, *, column: str | None = None, system: str | None = None
 ) -> AnswerSource:
-    """Say where the answers stand: in the column that was named, or the only one that is called as answers are.
+    """Find the answers: in the named column, or the only one with a name that answers usually have.
 
     Raises:
-        DataError: If the column does not exist, there are several, or a system is called as gold labels are.
+        DataError: If the column does not exist, several columns fit, or the name of the system is that of a gold
+            column.
     """
     if system in GOLD_COLUMNS:
         raise DataError(f"{system!r} is a column of gold labels, not the name of a system; name another one")
@@ -88,10 +89,10 @@ def choose_source(
 
 
 def check_source(rows: Sequence[Row], where: str, source: AnswerSource) -> None:
-    """Refuse rows in which no answer can stand.
+    """Reject rows that cannot hold an answer.
 
     Raises:
-        DataError: If there is no column of answers, and none of a named system.
+        DataError: If there is no column of answers, and no column of a named system.
     """
     several = any(re.fullmatch(r"response\(.+\)", key) or key == source.system for row in rows for key in row)
     if source.column is None and not several:
@@ -102,15 +103,15 @@ def check_source(rows: Sequence[Row], where: str, source: AnswerSource) -> None:
 
 
 def answer_of(row: Row, source: AnswerSource, part: str = "") -> Any:
-    """The answer in a row, ``None`` where there is none.
+    """The answer in a row, ``None`` if there is none.
 
     Args:
         row: The row.
-        source: Where it stands.
-        part: Which of several answers of a system: ``judge``, ``choose`` or ``ranking``.
+        source: Where the answer is.
+        part: The kind of answer, if a system has several: ``judge``, ``choose`` or ``ranking``.
 
     Raises:
-        DataError: If the row holds answers of several systems, and none was named, or of others than the named one.
+        DataError: If the row holds answers of several systems and the source names none, or only of other systems.
     """
     system = source.system
     pattern = rf"(.+)\({part}\)" if part else r"response\((.+)\)"
@@ -129,7 +130,7 @@ def answer_of(row: Row, source: AnswerSource, part: str = "") -> Any:
 
 
 def gold_of(row: Row) -> Any:
-    """The gold value in a row: a column of its own, or the last turn of HitEmotion's conversations."""
+    """The gold value in a row: its own column, or the last turn of HitEmotion's conversations."""
     turns = row.get("conversations")
     if isinstance(turns, list) and turns and isinstance(turns[-1], dict) and "value" in turns[-1]:
         return turns[-1]["value"]
@@ -137,11 +138,11 @@ def gold_of(row: Row) -> Any:
 
 
 def join_gold(answers: Sequence[Row], gold: Sequence[Row] | None, where: str) -> list[tuple[str, Row | None, Row]]:
-    """Name, row of the answer (``None`` where it is missing) and row of the gold, in the order of the gold.
+    """Join rows by name: (name, answer or ``None``, gold), in the order of the gold.
 
     Args:
         answers: Rows with answers.
-        gold: Rows with gold labels; ``None`` where they stand beside the answers.
+        gold: Rows with gold labels; ``None`` if the rows of the answers include them.
         where: The file of answers, for messages.
 
     Raises:

@@ -38,7 +38,7 @@ class _Question:
 
 
 def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
-    """Accuracy; an answer that names no option is wrong; in mode strict, so is one that names several."""
+    """Accuracy; an answer that names no option is wrong, and in mode strict so is one that names several."""
     questions = [one for key, answer, gold_row in rows for one in _questions(key, answer, gold_row, source)]
     if not questions:
         raise DataError("no row has a question with options; expected EEmo-Bench's question files")
@@ -60,7 +60,7 @@ def _perception(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
 
 
 def _questions(key: str, answer: Row | None, gold_row: Row, source: AnswerSource) -> Iterator[_Question]:
-    """The one question of a row of the leaderboard's files, or the two of a row of the label files."""
+    """The one question in a row of the leaderboard's files, or the two in a row of the label files."""
     pair = any(name in gold_row for name in ("image2_url", "image2"))
     carrier = "pair" if pair else "single"
     if "correct_answer" in gold_row and "options" in gold_row:
@@ -90,7 +90,7 @@ def _options(value: Any, key: str) -> Mapping[str, str]:
 
 
 def _ranking(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource) -> TaskFigures:
-    """Credit for ranks; official leaves out answers that name no emotion, strict gives them no credit."""
+    """Credit for ranks; official leaves out answers without an emotion, strict gives them no credit."""
     credit, exact, first, shared, unreadable = [], [], [], [], []
     for key, answer, gold_row in rows:
         gold = [str(pair[0]).lower() for pair in gold_row.get("emotion_list") or []]
@@ -149,7 +149,7 @@ def _assessment(task: OtherTask, rows: Joined, mode: Mode, source: AnswerSource)
 
 
 def _gold_level(gold_row: Row, dimension: str, key: str) -> float:
-    """Read the mean over annotators, the first of mean, deviation and range."""
+    """Read the mean over annotators, which comes first in the list of mean, deviation and range."""
     value = gold_row.get(dimension.capitalize())
     level = number_of(value[0] if isinstance(value, list) and value else value)
     if level is None:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 def class_figures(gold: Sequence[str], predicted: Sequence[str | None]) -> dict[str, float]:
     """Accuracy, weighted F1 and precision (by the classes' shares of the gold), and macro F1.
 
-    ``None`` is a prediction of no class: wrong, and nobody's false positive. Macro F1 is over every class of gold and
-    predictions. Without samples all are NaN.
+    ``None`` predicts no class: it is wrong, but it is not a false positive of any class. Macro F1 is over every class
+    of gold and predictions. Without samples all are NaN.
 
     Examples:
         >>> class_figures(["a", "a", "b"], ["a", "b", "b"])["accuracy"]
@@ -58,7 +58,7 @@ def set_figures(
 
 
 def pearson(first: Sequence[float], second: Sequence[float]) -> float:
-    """Linear correlation (PLCC); NaN for fewer than two samples, or where one side never changes.
+    """Linear correlation (PLCC); NaN for fewer than two samples, or if one side is constant.
 
     Examples:
         >>> round(pearson([1, 2, 3], [2, 4, 7]), 4)
@@ -72,7 +72,7 @@ def pearson(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Correlation of ranks (SRCC), equal values sharing the mean of their ranks."""
+    """Rank correlation (SRCC); equal values share the mean of their ranks."""
     return pearson(_ranks(first).tolist(), _ranks(second).tolist())
 
 

@@ -54,15 +54,15 @@ class OtherTask:
     """One task of another benchmark.
 
     Attributes:
-        name: As ``affectgpt score`` takes it.
+        name: Name for ``affectgpt score``.
         title: As papers print it.
         metric: The figure that is reported.
         num_samples: Size of the published test split.
-        question: What the model is asked, as published; fields in braces are filled by ``question_of``.
-        source: Where the data are to be had.
-        labels: Every label, where there is a fixed set.
-        formula: What the figure is, where the publication leaves it open.
-        listed: The figure under which AffectGPT is listed publicly, as a fraction, and by whom.
+        question: The published question; ``question_of`` fills the fields in braces.
+        source: Where the data are available.
+        labels: All labels, if there is a fixed set.
+        formula: Definition of the figure, if the publication leaves it open.
+        listed: The publicly listed figure of AffectGPT, as a fraction, and its publisher.
     """
 
     name: str
@@ -182,10 +182,10 @@ OTHERS: Mapping[str, OtherTask] = {
 
 
 def get_other(name: str) -> OtherTask:
-    """The task of that name.
+    """Find a task by name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the name is unknown.
     """
     if name in OTHERS:
         return OTHERS[name]
@@ -194,15 +194,15 @@ def get_other(name: str) -> OtherTask:
 
 
 def question_of(name: str, **fields: str) -> str:
-    """The question of a task, as published, to ask a model.
+    """The published question of a task, for a model.
 
     Args:
         name: The task.
-        fields: What the question has in braces, besides the labels: ``words``, ``question``, ``options`` (such as
+        fields: Values for the braces in the question, besides the labels: ``words``, ``question``, ``options`` (such as
             "A:Yes B:No"), ``dimension``.
 
     Raises:
-        ConfigError: If there is no such task, or a field is missing.
+        ConfigError: If the task is unknown, or a field is missing.
 
     Examples:
         >>> question_of("eemo-assessment", dimension="valence")[-32:]

@@ -1,4 +1,4 @@
-"""What every extractor of labels, and every reader of sentiments, has in common."""
+"""The base classes of label extractors and sentiment readers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from affectgpt.errors import ConfigError
 from affectgpt.metrics.final_answer import read_answer
 
 UNKNOWN = "unknown"
-"""The sentiment of an answer that could not be read; both scoring modes take it for none of the three."""
+"""The sentiment of an answer that could not be read; in both scoring modes it equals none of the three sentiments."""
 
 _MAX_WORDS = 4
 
 
 class Reader(ABC):
-    """A step that turns answers into something to score, and can say how it did so.
+    """A step that turns answers into labels or sentiments, and can describe how it did so.
 
     Attributes:
-        name: What it is chosen by.
-        version: Raised whenever the same input may give another output.
+        name: The name to choose it by.
+        version: Version, raised whenever the same input may give a different output.
     """
 
     name: ClassVar[str]
@@ -32,14 +32,14 @@ class Reader(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Every argument that changes the output, as plain JSON, without secrets."""
+        """Every argument that changes the output, as plain JSON without secrets."""
 
     @abstractmethod
     def digest(self) -> str:
         """Sha256 of the data (word lists, prompts) that the output depends on, in hex."""
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON for a report: ``name``, ``version``, ``settings``, ``digest`` and ``counts`` so far."""
+        """A record for reports, as plain JSON: name, version, settings, digest and the counts so far."""
         return {
             "name": self.name,
             "version": self.version,
@@ -50,9 +50,9 @@ class Reader(ABC):
 
 
 class LabelExtractor(Reader):
-    """Reads emotion labels out of answers.
+    """Reads emotion labels from answers.
 
-    Whoever reads, thoughts (``<think>``) are taken off before, and tags, fences and JSON around the answer opened; see
+    Before any extractor reads an answer, thoughts (``<think>``) and surrounding tags, fences and JSON are removed; see
     ``affectgpt.metrics.final_answer``.
     """
 
@@ -62,7 +62,7 @@ class LabelExtractor(Reader):
         """The labels of every answer, lower-case, without repeats.
 
         Args:
-            answers: Per sample a text, a list of labels, ``None`` or NaN; the last two have no labels.
+            answers: For each sample a text, a list of labels, ``None`` or NaN; the last two have no labels.
 
         Raises:
             ConfigError: If a single text was passed.
@@ -73,7 +73,7 @@ class LabelExtractor(Reader):
         return found
 
     def _final(self, answer: Any) -> Any:
-        """An answer without the thoughts before it; a list, where it is written as JSON."""
+        """An answer without the thoughts before it; a list if it is written as JSON."""
         if not isinstance(answer, str):
             return answer
         reply = read_answer(answer)
@@ -81,24 +81,24 @@ class LabelExtractor(Reader):
             self._counts["with_thoughts"] += 1
         if reply.items is None:
             return reply.text if reply.is_wrapped else answer
-        # One long text in JSON is an answer to be read; anything else is labels.
+        # One long text in JSON is an answer that still has to be read; anything else is labels.
         is_text = len(reply.items) == 1 and len(reply.items[0].split()) > _MAX_WORDS
         return reply.items[0] if is_text else list(reply.items)
 
     @abstractmethod
     def _extract(self, answers: Sequence[Any]) -> list[list[str]]:
-        """The labels of every answer; counting is done by ``extract``."""
+        """The labels of every answer; ``extract`` does the counting."""
 
 
 class SentimentReader(Reader):
-    """Reads the sentiment off lists of labels."""
+    """Derives the sentiment from lists of labels."""
 
     def read(self, labels: Sequence[Sequence[str]]) -> list[str]:
         """The sentiment of every list of labels: positive, negative, neutral or unknown; an empty list is neutral.
 
         Raises:
             ConfigError: If a single text was passed.
-            DataError: If an item is no list of texts.
+            DataError: If an item is not a list of strings.
         """
         found = self._read(_as_samples(labels))
         self._counts.update(answers=len(found), **{name: found.count(name) for name in sorted(set(found))})
@@ -106,7 +106,7 @@ class SentimentReader(Reader):
 
     @abstractmethod
     def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:
-        """The sentiment of every list; counting is done by ``read``."""
+        """The sentiment of every list; ``read`` does the counting."""
 
 
 def _as_samples(values: Sequence[Any]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""Read what a chat model answered to the label and the sentiment prompt, however it is wrapped."""
+"""Reads a chat model's answers to the label and the sentiment prompt, with or without wrapping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from affectgpt.metrics.labels import parse_labels
 
 _LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]*)[\]\u3011]")
 _CUT_LIST = re.compile(r"[\[\u3010]([^\[\]\u3010\u3011]+)$")
-# What small models like to answer instead: "The main character is happy and excited."
+# A form that small models often answer in: "The main character is happy and excited."
 _SENTENCE = re.compile(r"^(?:the )?(?:main )?(?:character|person|speaker|he|she|they)\s+(?:is|are|feels?)\s+(.+)", re.I)
 _SENTIMENT = re.compile(r"\b(positive|negative|neutral)\b")
 _BRACKETS = frozenset("[]{}() \u3010\u3011")
@@ -18,11 +18,11 @@ _MAX_LABELS = 30
 
 
 def read_label_answer(text: str) -> list[str] | None:
-    """The labels of an answer; ``None`` where it is no list of labels.
+    """Parse the labels of an answer; ``None`` if it is not a list of labels.
 
-    The first list in square brackets counts, whatever stands around it; of a list that was cut off the last word is
-    dropped. Without brackets, the first line counts if all of its pieces are as short as labels are; "The character
-    is" before them is taken off.
+    The first list in square brackets counts, whatever is around it; if it was cut off, its last word is dropped.
+    Without brackets, the first line counts if all of its items are as short as labels; a leading "The character is" is
+    removed.
 
     Examples:
         >>> read_label_answer("Sure! Output: [Happy, 'a bit sad']. The clues are ..."), read_label_answer("[]")
@@ -47,12 +47,12 @@ def read_label_answer(text: str) -> list[str] | None:
     first_line = text.rpartition("Output:")[2].strip().split("\n")[0]
     sentence = _SENTENCE.match(first_line)
     first_line = first_line if sentence is None else sentence.group(1)
-    # A model that repeats itself may end in nothing but brackets.
+    # The answer of a model that repeats itself may end in a run of brackets.
     return _if_labels(parse_labels(first_line)) if first_line and not set(first_line) <= _BRACKETS else None
 
 
 def read_sentiment_answer(text: str) -> str | None:
-    """The one sentiment that an answer names; ``None`` where it names none, or several in its first line.
+    """Parse the one sentiment that an answer names; ``None`` if it names none, or several in its first line.
 
     Examples:
         >>> read_sentiment_answer("Output: **Positive**."), read_sentiment_answer("positive or negative") is None

@@ -1,4 +1,4 @@
-"""Choose an extractor or a sentiment reader by name."""
+"""Chooses an extractor or a sentiment reader by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXTRACTORS: Mapping[str, str] = {
     "lexicon": f"{_ROOM}.lexicon:LexiconExtractor",
     "llm": f"{_ROOM}.llm:LLMExtractor",
 }
-"""Name to ``module:class`` of the label extractors; nothing is imported before one is asked for."""
+"""Name to ``module:class`` of the label extractors; a class is imported when it is first used."""
 
 SENTIMENT_READERS: Mapping[str, str] = {
     "lexicon": f"{_ROOM}.valence_reader:LexiconSentiment",
@@ -28,11 +28,11 @@ SENTIMENT_READERS: Mapping[str, str] = {
 
 
 def get_extractor(name: str, **args: Any) -> LabelExtractor:
-    """The label extractor of that name.
+    """Build a label extractor by name.
 
     Args:
         name: One of ``EXTRACTORS``.
-        args: What its class takes.
+        args: Arguments of its class.
 
     Raises:
         ConfigError: If the name is unknown, or an argument does not fit.
@@ -45,11 +45,11 @@ def get_extractor(name: str, **args: Any) -> LabelExtractor:
 
 
 def get_sentiment_reader(name: str, **args: Any) -> SentimentReader:
-    """The sentiment reader of that name.
+    """Build a sentiment reader by name.
 
     Args:
         name: One of ``SENTIMENT_READERS``.
-        args: What its class takes.
+        args: Arguments of its class.
 
     Raises:
         ConfigError: If the name is unknown, or an argument does not fit.

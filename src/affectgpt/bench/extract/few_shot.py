@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Of the published prompts (Lian et al. 2025, appendix E, and the authors' code) these follow the task, the examples
-# and the sentence on the main character; the rest of the wording is our own. There is no system prompt, as published.
+# These follow the published prompts (Lian et al. 2025, appendix E, and the authors' code) in the task, the examples and
+# the sentence on the main character; the rest of the wording is our own. There is no system prompt, as published.
 LABELS_PROMPT = """\
 You are an expert in emotions. From the text below, pick the words that name an emotional state of the main character.
 The main character is the one with the most detailed clues. Separate the words by commas, and answer with nothing but

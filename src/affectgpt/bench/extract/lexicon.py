@@ -1,4 +1,4 @@
-"""Find emotion words in English free text, such as a description of a clip."""
+"""Finds emotion words in English free text, such as a description of a clip."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Mention:
     """One emotion word in a text.
 
     Attributes:
-        label: The word, as the vocabulary writes it.
+        label: The word, as spelt in the vocabulary.
         sentence: Number of the sentence.
         negated: Whether a negation in the same clause governs it.
-        hedged: Whether it stands in a guess ("may", "possibly").
-        claimed: Whether the sentence sums up, or the word follows "it can be inferred that" or the like.
+        hedged: Whether it is part of a guess ("may", "possibly").
+        claimed: Whether the sentence is a summary, or the word follows a phrase such as "it can be inferred that".
     """
 
     label: str
@@ -36,19 +36,19 @@ class Mention:
 
 
 class LexiconExtractor(LabelExtractor):
-    """Emotion words of a vocabulary in free text: the longest match, weighed by where and how it is said.
+    """Finds the emotion words of a vocabulary in free text, by longest match, with weights for claims and guesses.
 
-    Quoted speech is left out. Words that only announce an emotion ("mood") or whose everyday sense is another ("open",
-    "direct") do not count, nor do negated ones. Every mention weighs 1, in a guess ``hedge_weight``, in what the text
-    concludes ``claim_weight`` times as much. The weights are added up per family of words; families with less than
-    ``min_share`` of the heaviest one are left out. docs/extraction.md has the figures.
+    Quoted speech is left out. Words that only announce an emotion ("mood") or usually mean something else ("open",
+    "direct") do not count, and neither do negated words. Every mention weighs 1, times ``hedge_weight`` in a guess and
+    times ``claim_weight`` in a conclusion. The weights are summed over each family of words; families with less than
+    ``min_share`` of the largest sum are left out. docs/extraction.md has the figures.
 
     Args:
-        wheel: The vocabulary; by default the built-in one, which holds the fewest words of general language.
+        wheel: The vocabulary; by default the built-in one, which has the fewest words of general language.
         claim_weight: Factor for words in conclusions.
         hedge_weight: Factor for words in guesses.
         min_share: Smallest share of the heaviest family's weight, in [0, 1].
-        max_labels: At most so many labels, the heaviest first; ``None`` for all.
+        max_labels: Largest number of labels, the heaviest first; ``None`` for all.
 
     Raises:
         ConfigError: If a weight is not positive, or ``min_share`` or ``max_labels`` is out of range.
@@ -80,7 +80,7 @@ class LexiconExtractor(LabelExtractor):
         self.claim_weight, self.hedge_weight = claim_weight, hedge_weight
         self.min_share, self.max_labels = min_share, max_labels
         skipped = cues.FRAME_WORDS | cues.ORDINARY_WORDS
-        # Of several spellings the first in the list stays: "fed up" before "fed-up".
+        # If a word has several spellings, the first in the list is kept: "fed up" before "fed-up".
         self._vocabulary = {
             folded: label
             for label in (NEUTRAL, *reversed(self.wheel.labels))
@@ -89,7 +89,7 @@ class LexiconExtractor(LabelExtractor):
         self._longest = max(len(words.split()) for words in self._vocabulary)
 
     def settings(self) -> dict[str, Any]:
-        """Vocabulary and weights."""
+        """The vocabulary and the weights."""
         return {
             "wheel": self.wheel.name,
             "claim_weight": self.claim_weight,
@@ -99,19 +99,19 @@ class LexiconExtractor(LabelExtractor):
         }
 
     def digest(self) -> str:
-        """Of the vocabulary in use, its families, and the cue words."""
+        """The digest of the vocabulary in use, its families, and the cue words."""
         words = [[folded, label, self._family(label)] for folded, label in sorted(self._vocabulary.items())]
         patterns = [p.pattern for p in (cues.CONCLUSION, cues.INFERENCE, cues.QUOTATION, cues.SENTENCE_END)]
         return digest_of([words, sorted(cues.NEGATORS), sorted(cues.HEDGES), sorted(cues.CONTRASTS), patterns])
 
     def mentions(self, text: str) -> list[Mention]:
-        """Every emotion word of a text, in order, negated ones too."""
+        """Every emotion word of a text, in order, including negated ones."""
         text = cues.QUOTATION.sub(lambda match: " " * len(match.group()), text)
         sentences = [part for part in cues.SENTENCE_END.split(text) if part.strip()]
         return [found for number, part in enumerate(sentences) for found in self._in_sentence(part.lower(), number)]
 
     def weigh(self, text: str) -> dict[str, float]:
-        """The labels of a text with the weight of their family, heaviest family first; nothing is left out yet."""
+        """The labels of a text with the weight of their family, heaviest family first, before any are left out."""
         of_family: dict[int, float] = defaultdict(float)
         of_label: dict[str, float] = defaultdict(float)
         for mention in self.mentions(text):
@@ -152,7 +152,7 @@ class LexiconExtractor(LabelExtractor):
         scope, hedged, position = 0, False, 0
         while position < len(tokens):
             word = tokens[position].group()
-            # A negation ends with its clause; a guess runs on over the commas of an enumeration.
+            # A negation ends with its clause; a guess continues across the commas of an enumeration.
             if word in {",", ":", "(", ")"} or word in cues.CONTRASTS:
                 scope, hedged = 0, hedged and word == ","
             if word in cues.NEGATORS:
@@ -166,7 +166,7 @@ class LexiconExtractor(LabelExtractor):
             scope = max(0, scope - length)
 
     def _longest_at(self, tokens: Sequence[re.Match[str]], position: int) -> tuple[int, str | None]:
-        """How many tokens the longest vocabulary entry here has, and its label; 1 and ``None`` if there is none."""
+        """The number of tokens and the label of the longest entry here; 1 and ``None`` without one."""
         words = [token.group() for token in tokens[position : position + self._longest]]
         for length in range(len(words), 0, -1):
             label = self._vocabulary.get(" ".join(words[:length]))

@@ -17,9 +17,9 @@ FRAME_WORDS = _words(
     """
 )
 
-# Words of the vocabularies whose everyday sense in a description of a scene is not an emotion: what is seen and heard
+# Words of the vocabularies that usually do not mean an emotion in a description of a scene: what is seen and heard
 # (posture, light, voice), acts of speech and of reasoning, function words. Smiles and tears are here as well: they are
-# evidence, and the description says itself what they are evidence of.
+# evidence, and the description itself states the emotion that they are evidence of.
 ORDINARY_WORDS = _words(
     """
     action actions open opens opened opening close closes closed left right direct directed direction low lower
@@ -35,7 +35,7 @@ ORDINARY_WORDS = _words(
     """
 )
 
-# Forward to the end of the clause, but no further than SCOPE_WORDS.
+# They govern the words up to the end of the clause, but at most SCOPE_WORDS words.
 NEGATORS = _words(
     """
     not no never without neither nor hardly cannot lack lacks lacking absence isn't aren't wasn't weren't doesn't don't
@@ -51,7 +51,7 @@ JOINED = (
     ("no doubt", "surely"),
 )
 
-# What follows, up to the end of the clause, is a guess.
+# The words that follow them, up to the end of the clause, are a guess.
 HEDGES = _words(
     """
     may might could possibly perhaps maybe possible probably likely seem seems seemingly suggest suggests suggesting
@@ -60,7 +60,7 @@ HEDGES = _words(
 )
 CONTRASTS = _words("but however although while yet")
 
-# Sentences that sum up, and phrases after which a sentence states what was concluded.
+# Sentences that are summaries, and phrases that introduce a conclusion.
 CONCLUSION = re.compile(
     r"\b(?:therefore|thus|hence|in conclusion|in summary|to sum up|overall|in short|consequently|all in all)\b"
 )
@@ -71,7 +71,7 @@ INFERENCE = re.compile(
     r"|(?:infer|inferred|conclude|concluded|deduce|deduced|speculate|speculated) that)\b"
 )
 
-# What a character says is not what the description says of the character.
+# The words of a character are not the description's words about the character.
 QUOTATION = re.compile(r'"[^"\n]{0,600}"|“[^”\n]{0,600}”|「[^」\n]{0,600}」')
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s*(?=[A-Z\"“\s])|[\u3002\uff1b\uff01\uff1f\n]")
 TOKEN = re.compile(r"[a-z_]+(?:['\u2019][a-z]+)*|[,:()]")

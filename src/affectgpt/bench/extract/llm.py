@@ -1,4 +1,4 @@
-"""Labels and sentiments read by a chat model, as the benchmark was published."""
+"""Labels and sentiments read by a chat model, as in the published benchmark."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from affectgpt.metrics.labels import is_missing, parse_labels
 class LLMExtractor(LabelExtractor):
     """Asks a chat model for the labels in every text.
 
-    A list of labels is taken as it is. Answers that are no list of labels leave the sample without labels, and are
-    counted as ``failed``.
+    A list of labels is used unchanged. A reply that is not a list of labels leaves the sample without labels, and
+    counts as ``failed``.
 
     Args:
         model: The model's name on the server, or on the Hugging Face hub, or its folder.
-        base_url: Address of an OpenAI-compatible server; without one the model runs here, with ``transformers``.
+        base_url: URL of an OpenAI-compatible server; without one the model runs in this process, with ``transformers``.
         api_key_env: Environment variable with the server's key.
-        revision: Commit of the model on the hub, or whatever tells versions apart on a server.
+        revision: Commit of the model on the hub, or any text that tells versions on a server apart.
         sampling: ``greedy``, or ``published`` (temperature 0.7, top_p 0.8, repetition penalty 1.05).
-        max_tokens: Longest answer; published with 512.
+        max_tokens: Longest reply in tokens; 512 in the publication.
         cache: File of stored answers; see ``AnswerCache``.
         backend: Further arguments of ``ServerModel`` or ``LocalModel``.
 
@@ -55,11 +55,11 @@ class LLMExtractor(LabelExtractor):
         self._asker = Asker(chat, LABELS_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
 
     def settings(self) -> dict[str, Any]:
-        """Model, revision, where it runs, and sampling."""
+        """The model, its revision, where it runs, and the sampling."""
         return _settings(self._asker)
 
     def digest(self) -> str:
-        """Of the prompt."""
+        """The digest of the prompt."""
         return digest_of(self._asker.template)
 
     def _extract(self, answers: Sequence[Any]) -> list[list[str]]:
@@ -84,11 +84,11 @@ class LLMExtractor(LabelExtractor):
 class LLMSentiment(SentimentReader):
     """Asks a chat model for the sentiment of every list of labels.
 
-    An empty list is neutral without asking. Answers that do not name one sentiment give "unknown", and are counted as
-    ``failed``.
+    An empty list is neutral without asking. A reply that does not name exactly one sentiment gives "unknown", and
+    counts as ``failed``.
 
     Args:
-        model: See ``LLMExtractor``, as all the others.
+        model: See ``LLMExtractor``, also for the other arguments.
         base_url: See there.
         api_key_env: See there.
         revision: See there.
@@ -119,11 +119,11 @@ class LLMSentiment(SentimentReader):
         self._asker = Asker(chat, SENTIMENT_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
 
     def settings(self) -> dict[str, Any]:
-        """Model, revision, where it runs, and sampling."""
+        """The model, its revision, where it runs, and the sampling."""
         return _settings(self._asker)
 
     def digest(self) -> str:
-        """Of the prompt."""
+        """The digest of the prompt."""
         return digest_of(self._asker.template)
 
     def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:
@@ -148,7 +148,7 @@ def build_chat_model(
     revision: str | None = None,
     backend: Mapping[str, Any] | None = None,
 ) -> ChatModel:
-    """A model on a server if there is a ``base_url``, else one in this process.
+    """A chat model, on a server if ``base_url`` is given, else in this process.
 
     Raises:
         ConfigError: If an argument is wrong.
@@ -178,7 +178,7 @@ def _settings(asker: Asker) -> dict[str, Any]:
 
 
 def _ask(asker: Asker, counts: Any, texts: list[str]) -> list[str]:
-    """The replies; how many were asked for and how many were stored goes into the counts, after a failure too."""
+    """The replies; the counts of asked and of stored replies are updated even after a failure."""
     before = asker.num_asked, asker.num_cached
     try:
         return asker.ask(texts)

@@ -1,4 +1,4 @@
-"""Read labels out of the answer that the model is trained to give."""
+"""Reads labels from the answer that the model is trained to give."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from affectgpt.metrics.labels import parse_labels
 
 
 class TemplateExtractor(LabelExtractor):
-    """Labels of "The character's emotional state is happy, sad.", and of plain lists, by ``metrics.parse_labels``.
+    """Reads "The character's emotional state is happy, sad." and plain lists, with ``metrics.parse_labels``.
 
     Examples:
         >>> TemplateExtractor().extract(["The character's emotional state is happy and a bit tired.", "[calm]", None])
@@ -22,11 +22,11 @@ class TemplateExtractor(LabelExtractor):
     name = "template"
 
     def settings(self) -> dict[str, Any]:
-        """None: there is nothing to set."""
+        """No settings."""
         return {}
 
     def digest(self) -> str:
-        """Of nothing but the name: the rules are code, and ``version`` stands for them."""
+        """The digest of the name alone: the rules are code, which ``version`` identifies."""
         return digest_of(self.name)
 
     def _extract(self, answers: Sequence[Any]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Read the sentiment of a list of emotion labels off the valence of the words, or of their groups."""
+"""Derives the sentiment of a list of emotion labels from the valence of the words, or of their groups."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from affectgpt.errors import DataError
 from affectgpt.files import digest_of
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel, check_wheel
 
-# How pleasant each word family of the built-in wheel is, from -3 to 3. The sign is where Russell's circumplex (1980)
-# and the studies behind the Geneva wheel put it; mild states (calm, worry, boredom) weigh 1, outright ones 2, intense
-# ones 3. How the grades were settled, and on what: docs/extraction.md.
+# How pleasant each word family of the built-in wheel is, from -3 to 3. The sign follows Russell's circumplex (1980) and
+# the studies behind the Geneva wheel; mild states (calm, worry, boredom) have grade 1, outright ones 2, intense ones 3.
+# docs/extraction.md explains how the grades were set, and on which data.
 GRADES: Mapping[int, str] = {
     3: "joy pleasure love gratitude hope confidence energy",
     2: "positive satisfaction amusement humor excitement pride respected respect trust friendliness passion relief "
@@ -26,11 +26,11 @@ GRADES: Mapping[int, str] = {
 
 
 class LexiconSentiment(SentimentReader):
-    """Positive or negative by the sum of the labels' grades, see ``GRADES``.
+    """Decides by the sign of the sum of the labels' grades, see ``GRADES``.
 
-    Of a label that is not in the built-in vocabulary the first known word counts ("a bit sad"). Where pleasant and
-    unpleasant labels balance, the answer is negative: bad weighs more than good (Rozin & Royzman 2001), and the
-    benchmark takes whatever is not positive for negative. It is neutral where no label has a grade.
+    If a label is not in the built-in vocabulary, its first known word counts ("a bit sad"). If the grades sum to 0, the
+    sentiment is negative: bad weighs more than good (Rozin & Royzman 2001), and the benchmark counts everything that is
+    not positive as negative. If no label has a grade, the sentiment is neutral.
 
     Examples:
         >>> LexiconSentiment().read([["happy", "nervous"], ["calm", "bored"], ["serious"], []])
@@ -42,7 +42,7 @@ class LexiconSentiment(SentimentReader):
     def __init__(self) -> None:
         super().__init__()
         self._wheel = EmotionWheel.builtin()
-        # A family goes by the name of one of its words.
+        # A family is named after one of its words.
         self._grade_of_family = {
             self._wheel.kin[found]: grade
             for grade, families in GRADES.items()
@@ -51,16 +51,16 @@ class LexiconSentiment(SentimentReader):
         }
 
     def settings(self) -> dict[str, Any]:
-        """The vocabulary; there is nothing to set."""
+        """The vocabulary; there are no other settings."""
         return {"wheel": self._wheel.name}
 
     def digest(self) -> str:
-        """Of the vocabulary with the grade of every word."""
+        """The digest of the vocabulary with the grade of every word."""
         grades = [int(self._grade_of_family.get(kin, 0)) for kin in self._wheel.kin]
         return digest_of([list(self._wheel.labels), grades])
 
     def grade(self, label: str) -> int:
-        """How pleasant a label is, -3 to 3; 0 if it is neither, or unknown."""
+        """The grade of a label, from -3 (unpleasant) to 3 (pleasant); 0 if it is neither, or unknown."""
         found = self._wheel.find(label, fold=True)
         if found is None:
             words = label.lower().replace("-", " ").split()
@@ -78,9 +78,9 @@ class LexiconSentiment(SentimentReader):
 
 
 class WheelSentiment(SentimentReader):
-    """Positive or negative by the majority of the labels, each by the groups that the wheels put it in.
+    """Decides by the majority of the labels; the valence of a label is that of its groups in the wheels.
 
-    Neutral where pleasant and unpleasant labels balance, or none has a group.
+    The sentiment is neutral if pleasant and unpleasant labels balance, or no label has a group.
 
     Args:
         wheel: The vocabulary; by default the built-in one.
@@ -101,7 +101,7 @@ class WheelSentiment(SentimentReader):
         return {"wheel": self.wheel.name}
 
     def digest(self) -> str:
-        """Of the vocabulary with the valence of every word."""
+        """The digest of the vocabulary with the valence of every word."""
         return digest_of([[label, self.wheel.valence(label)] for label in self.wheel.labels])
 
     def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:

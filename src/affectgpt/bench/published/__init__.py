@@ -15,12 +15,12 @@ _ABSENT = "-"
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from.
+    """The source of published rows.
 
     Attributes:
         citation: The publication.
-        place: Table, or how the figures reached us.
-        note: What to keep in mind when comparing with them.
+        place: The table in the publication, or how we obtained the figures.
+        note: Caveats for comparisons.
     """
 
     citation: str
@@ -36,9 +36,9 @@ class PublishedRow:
         system: The model, as printed.
         inputs: Modalities, such as ``AVT`` (audio, video, text); empty where the source does not say.
         scores: Fractions by name of the figure: a test set (its own figure), or ``mosi.accuracy`` and the like in the
-            secondary table. What the source does not give is left out.
-        mean: Mean of the nine sets as printed, a fraction; ``None`` where it is not given.
-        source: Where it stands.
+            secondary table. Figures that the source does not give are left out.
+        mean: Mean of the nine sets as printed, a fraction; ``None`` if the source does not give it.
+        source: The source of the row.
     """
 
     system: str
@@ -49,19 +49,19 @@ class PublishedRow:
 
     @property
     def title(self) -> str:
-        """System and inputs."""
+        """The system with its inputs."""
         return f"{self.system} ({self.inputs})" if self.inputs else self.system
 
 
 @dataclass(frozen=True)
 class PublishedViews:
-    """What one system scores on one set by the modalities that it is shown.
+    """The published scores of one system on one set by shown modalities.
 
     Attributes:
         title: The model, as printed.
         dataset: The test set (its own figure), or ``mean`` of the nine.
-        scores: Fractions by view, such as ``AT``; what the source does not give is left out.
-        source: Where it stands.
+        scores: Fractions by view, such as ``AT``; views that the source does not give are left out.
+        source: The source of the row.
     """
 
     title: str
@@ -72,7 +72,7 @@ class PublishedViews:
 
 @lru_cache(maxsize=1)
 def published_rows() -> tuple[PublishedRow, ...]:
-    """The sets' own figures and their mean: table 2 of the AffectGPT paper, and later papers.
+    """The sets' own figures and their mean, from table 2 of the AffectGPT paper and from later papers.
 
     Examples:
         >>> best = next(row for row in published_rows() if row.title == "AffectGPT (AVT)")
@@ -84,13 +84,13 @@ def published_rows() -> tuple[PublishedRow, ...]:
 
 @lru_cache(maxsize=1)
 def secondary_rows() -> tuple[PublishedRow, ...]:
-    """Accuracy of the sentiment sets, precision and recall of OV-MERD+: table 12 of the AffectGPT paper."""
+    """Accuracy of the sentiment sets, and precision and recall of OV-MERD+, from table 12 of the AffectGPT paper."""
     return _read("secondary.tsv")
 
 
 @lru_cache(maxsize=1)
 def published_views() -> tuple[PublishedViews, ...]:
-    """What a system scores when it is shown some modalities: table 6 of the AffectGPT paper, and later papers.
+    """The scores of systems by shown modalities, from table 6 of the AffectGPT paper and from later papers.
 
     Examples:
         >>> text_alone = {row.title: row.scores["T"] for row in published_views() if row.dataset == "ovmerdplus"}
@@ -116,7 +116,7 @@ def _sources() -> dict[str, Source]:
 
 
 def _cells(name: str) -> list[dict[str, str]]:
-    """The rows of a table, each without the cells that say that there is nothing."""
+    """The rows of a table, without their empty cells."""
     with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [{column: cell for column, cell in row.items() if cell != _ABSENT} for row in rows]

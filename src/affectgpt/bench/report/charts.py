@@ -1,4 +1,4 @@
-"""The pictures of the benchmark's report: the sets beside published rows, and the classes."""
+"""Draws the plots of the HTML report: the sets beside a published row, and the classes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _LEAST_SPAN = 30.0
 
 
 def draw_sets(report: Report, reference: PublishedLine | None) -> bytes:
-    """Every system's honest score with its interval on every set, and one published row as a mark.
+    """Plot the honest score of every system on every set with its interval, and one published row.
 
-    A figure that test labels had a part in is a hollow dot beside it.
+    A figure of a checkpoint that was chosen with test labels is a hollow dot beside it.
 
     Args:
-        report: What the page shows.
-        reference: One of its published rows.
+        report: The report to plot.
+        reference: The published row to plot.
 
     Returns:
-        A PNG file.
+        The bytes of a PNG file.
 
     Raises:
         ConfigError: If matplotlib is not installed.
@@ -76,15 +76,15 @@ def _draw_cell(axes: Any, cell: Cell, at: float, color: str) -> None:
 
 
 def draw_classes(classes: Sequence[ClassFigures], figure_name: str, title: str) -> bytes:
-    """The score of every true class as a bar, with its number of samples.
+    """Plot the score of every true class as a bar, with its number of samples.
 
     Args:
-        classes: Each with the figure; for a class without a value there is an empty place.
-        figure_name: The figure, a fraction.
-        title: What it is called.
+        classes: The classes with their figures; a class without a value has no bar.
+        figure_name: Name of the figure, which is a fraction.
+        title: Title of the figure.
 
     Returns:
-        A PNG file.
+        The bytes of a PNG file.
 
     Raises:
         ConfigError: If matplotlib is not installed.
@@ -105,5 +105,5 @@ def draw_classes(classes: Sequence[ClassFigures], figure_name: str, title: str) 
 
 
 def _text(label: object) -> str:
-    # A dollar sign would begin a formula.
+    # Matplotlib reads a dollar sign as the start of a formula.
     return shown(label, 24).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Bring the results of one or several systems into one table, with what a reader must know to judge it."""
+"""Collects the results of one or several systems in one table, with the caveats."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from affectgpt.files import digest_of
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of the main table; ``None`` where there is none.
+    """One figure of the main table; attributes that do not apply are ``None``.
 
     Attributes:
-        score: The set's own figure, a fraction; and the ends of its interval.
+        score: The set's own figure, a fraction; ``low`` and ``high`` are the ends of its interval.
         rule: How the checkpoint was chosen, if there were several.
-        optimistic: Whether test labels had a part in the choice.
-        honest: The figure without such a choice: that of an honest rule, or the score itself; and its interval.
-        spread: Standard deviation over several runs, whose mean the score is; ``None`` for one run.
-        runs: Their number.
+        optimistic: Whether the choice used test labels.
+        honest: The figure by an honest rule, or the score itself if no choice used test labels; then its interval.
+        spread: Standard deviation over several runs, if the score is their mean; ``None`` for one run.
+        runs: Number of runs.
     """
 
     score: float | None
@@ -51,12 +51,12 @@ class SystemRow:
     """One system in the main table.
 
     Attributes:
-        system: Its name.
-        cells: By name of the set.
-        mean: Over all sets; ``None`` where one is missing.
-        honest_mean: That of the honest figures.
-        optimistic: Whether a figure is.
-        one_checkpoint: Mean by checkpoint, if one of them is used for all sets.
+        system: Name of the system.
+        cells: The figures by name of the set.
+        mean: Mean over all sets; ``None`` if one is missing.
+        honest_mean: Mean of the honest figures.
+        optimistic: Whether any figure is optimistic.
+        one_checkpoint: Checkpoint to the mean over all sets with this checkpoint alone.
     """
 
     system: str
@@ -69,13 +69,13 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class PublishedLine:
-    """One published row, as far as it is about the same sets.
+    """One published row, restricted to the sets of the report.
 
     Attributes:
         system: The model.
-        inputs: Its modalities.
-        scores: By name of the set.
-        mean: Of the nine sets as printed; of fewer the mean of the same sets as the systems'.
+        inputs: Its input modalities.
+        scores: The figures by name of the set.
+        mean: Mean of the nine sets as printed; in a report of fewer sets, the mean of these.
         source: The publication.
     """
 
@@ -88,19 +88,19 @@ class PublishedLine:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the files of a report are written from.
+    """The content of a report, from which its files are written.
 
     Attributes:
-        title: Heading.
-        made: Date.
-        version: Of this library.
+        title: Heading of the report.
+        made: Date of the report.
+        version: Version of this library.
         sets: The test sets, in the order of the benchmark.
         systems: Rows of the main table.
-        published: Published rows beside them.
-        sources: Where those come from.
-        doubts: What a reader must know to judge the figures.
-        views: The systems that were asked by views.
-        results: The results in full.
+        published: Published rows for comparison.
+        sources: Sources of the published rows.
+        doubts: Caveats for the reader of the figures.
+        views: Tables of the systems that were asked by views.
+        results: The complete results.
         settings: Everything that changes figures, see ``settings_of``.
     """
 
@@ -118,16 +118,16 @@ class Report:
 
     @property
     def settings_hash(self) -> str:
-        """One hash of all settings: reports of one hash are comparable."""
+        """One hash of all settings: reports with the same hash are comparable."""
         return digest_of(self.settings)
 
     def cell_of(self, result: SystemResult) -> Cell:
-        """What stands in the main table for a result."""
+        """The cell of the main table for a result."""
         row = next(row for row in self.systems if row.system == result.system)
         return row.cells[result.result.dataset]
 
     def to_json(self) -> dict[str, Any]:
-        """What ``report.json`` holds."""
+        """The content of ``report.json``."""
         return {
             "title": self.title,
             "made": self.made,
@@ -145,7 +145,7 @@ class Report:
 
 
 def build_report(results: Sequence[SystemResult | SetResult], title: str) -> Report:
-    """The report of some results.
+    """Build a report from results.
 
     Args:
         results: See ``write_report``.
@@ -153,10 +153,10 @@ def build_report(results: Sequence[SystemResult | SetResult], title: str) -> Rep
 
     Raises:
         ConfigError: If a set or a selection rule does not exist.
-        DataError: If there is no result, one is something else, or a system has two results for one set.
+        DataError: If there are no results, one has the wrong type, or a system has two results for one set.
     """
     if not results:
-        raise DataError("there is no result to report; pass at least one, as affectgpt.bench.score returns it")
+        raise DataError("there are no results to report; pass at least one, as returned by affectgpt.bench.score")
     checked = tuple(_checked(result, number) for number, result in enumerate(results))
     named = {get_test_set(one.result.dataset).name for one in checked}
     sets = tuple(test_set for name, test_set in TEST_SETS.items() if name in named)
@@ -190,7 +190,7 @@ def mean_title(report: Report) -> str:
 
 
 def mean_of(scores: Iterable[float | None]) -> float | None:
-    """The plain mean; ``None`` where a score is missing."""
+    """The plain mean; ``None`` if a score is missing."""
     listed = list(scores)
     known = [score for score in listed if score is not None]
     return sum(known) / len(known) if known and len(known) == len(listed) else None

@@ -1,4 +1,4 @@
-"""Write the report as CSV, one row a figure."""
+"""Writes the report as CSV, one row per figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CSV_COLUMNS = (
 
 
 def to_csv(report: Report) -> str:
-    """One row for every system (ours and published ones) and set, and for its mean; figures in percent."""
+    """The report as CSV: one row per system (ours and published) and set, and one for the mean; figures in percent."""
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

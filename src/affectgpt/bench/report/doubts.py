@@ -1,4 +1,4 @@
-"""What keeps the figures of a report from standing beside the published ones, in sentences."""
+"""Lists the caveats of a report: reasons why its figures are not comparable with the published ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COUNTED: Mapping[str, str] = {
 
 
 def doubts_of(results: Sequence[SystemResult]) -> Iterable[str]:
-    """What a reader must know to judge the figures."""
+    """The caveats of results, as sentences."""
     own = [one.result for one in results]
     wheels = sorted({r.wheel for r in own if r.wheel != PUBLISHED_WHEEL and r.metric != "weighted_f1"})
     if wheels:
@@ -27,13 +27,13 @@ def doubts_of(results: Sequence[SystemResult]) -> Iterable[str]:
             f"{PUBLISHED_WHEEL}; figures of the two differ by some points and must not be compared."
         )
     if any(r.mode != "official" for r in own):
-        yield "Some figures are of mode strict. The published rows are of mode official."
+        yield "Some figures are from mode strict. The published rows are from mode official."
     optimistic = sum(one.selection is not None and one.selection.optimistic for one in results)
     if optimistic:
         yield (
             f"For {optimistic} of {len(results)} figures the checkpoint was chosen that is best on the test set (rule "
-            "official, as AffectGPT's published row). These figures are optimistic and marked with a dagger; the "
-            "honest ones stand before them."
+            "official, as in AffectGPT's published row). These figures are optimistic and marked with a dagger; the "
+            "honest ones come before them."
         )
     for one in results:
         yield from _of_one(one)
@@ -54,9 +54,9 @@ def _of_one(one: SystemResult) -> Iterable[str]:
             have = "sample has" if len(samples) == 1 else "samples have"
             yield f"{where}: {len(samples):,} {have} {what}, and no labels. {failures_in_words(samples, 1)[0]}"
     if result.other_error is not None:
-        yield f"{where}: no figures of mode {result.other_mode}, because {result.other_error}."
+        yield f"{where}: no figures for mode {result.other_mode}, because {result.other_error}."
     if one.passed_over:
-        yield f"{where}: {len(one.passed_over):,} files hold gold labels and were not taken for predictions."
+        yield f"{where}: {len(one.passed_over):,} files hold gold labels and were not used as predictions."
     for message in [d["message"] for d in one.data.get("differences", ()) if d["kind"] != "count"]:
         yield f"{where}: {message}."
     for note in one.data.get("notes", ()):

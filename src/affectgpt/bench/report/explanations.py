@@ -1,4 +1,4 @@
-"""What page and Markdown say in the same words: how a figure was made, and which checkpoint it is of."""
+"""Explains how a figure was made and which checkpoint it belongs to, for the HTML page and Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from affectgpt.bench.system_result import SystemResult
 
 
 def how_made(one: SystemResult) -> list[str]:
-    """Checkpoint, wheel, mode, columns and readers of a result, as phrases."""
+    """The checkpoint, wheel, mode, columns and readers of a result, as phrases."""
     result, phrases = one.result, []
     if one.selection is not None:
         choice = f"checkpoint {one.selection.chosen}, {RULES[one.selection.rule]}"
@@ -24,7 +24,7 @@ def how_made(one: SystemResult) -> list[str]:
     if result.metric != "weighted_f1":
         phrases.append(f"wheel {result.wheel}")
     elif not result.sentiment_reader:
-        phrases.append("sentiments as the file has them")
+        phrases.append("sentiments from the file")
     if result.answers:
         phrases.append(f"answers in column {result.answers}")
     for record, what in ((result.extractor, "labels read by"), (result.sentiment_reader, "sentiment read by")):
@@ -36,7 +36,7 @@ def how_made(one: SystemResult) -> list[str]:
 
 
 def comparison_of(one: SystemResult) -> str:
-    """The difference to another system on the same resamples, in words; empty if none was compared."""
+    """The difference to another system on the same resamples, in words; empty without a comparison."""
     found = one.comparison
     if found is None:
         return ""
@@ -47,12 +47,12 @@ def comparison_of(one: SystemResult) -> str:
 
 
 def selection_head() -> list[str]:
-    """Headings for ``selection_rows``."""
+    """The headings for ``selection_rows``."""
     return ["system", "set", "honest figure", "by", "all candidates", "chosen", "score", "gain by the choice"]
 
 
 def selection_rows(report: Report) -> list[list[str]]:
-    """Per result that was selected: the honest figure and its rule, and what a choice on the test set adds to it."""
+    """One row per selected result: the honest figure and its rule, and the gain of a choice on the test set."""
     rows = []
     for one in report.results:
         selection = one.selection
@@ -75,7 +75,7 @@ def selection_rows(report: Report) -> list[list[str]]:
 
 
 def single_checkpoints(report: Report) -> list[str]:
-    """Per system with several checkpoints on all sets, what the mean is if one of them is used for all."""
+    """One line per system with several checkpoints on all sets: the means with one checkpoint for all sets."""
     lines = []
     for row in report.systems:
         means = {name: mean for name, mean in row.one_checkpoint.items() if math.isfinite(mean)}
@@ -87,7 +87,7 @@ def single_checkpoints(report: Report) -> list[str]:
 
 
 def settings_rows(report: Report) -> list[list[str]]:
-    """Group, name and value of every setting that changes figures."""
+    """The group, name and value of every setting that changes figures."""
     rows = []
     for group, words in GROUPS.items():
         listed = list(flat(report.settings.get(group, {})))

@@ -1,4 +1,4 @@
-"""What the figures of a result are called, and which of them a report shows, as data."""
+"""The titles of the figures of a result, and the figures that a report shows, as data."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ COUNTS: Mapping[str, str] = {
     "labels": "labels predicted",
     "dropped": "left out, true score 0",
     "neutral_answers": "neutral answers",
-    "unknown_answers": "answers that are no sentiment",
+    "unknown_answers": "answers that are not a sentiment",
 }
 ABSENT = "-"
-"""What stands for a figure that there is not."""
+"""The mark for a missing figure."""
 
 WHEEL_SCORE: Mapping[str, str] = {"discrete": "hit_rate", "open": "f1"}
-"""Task to the figure that is formed per wheel."""
+"""Task to the figure that each wheel has."""
 
 
 def counts_of(one: SystemResult) -> list[tuple[str, int]]:
-    """Title and number of what was counted; names by how many there are."""
+    """The title and value of every count; lists of names are counted."""
     found = []
     for key, title in COUNTS.items():
         value = getattr(one if key in ("failed_answers", "refused_answers") else one.result, key)
@@ -63,7 +63,7 @@ def counts_of(one: SystemResult) -> list[tuple[str, int]]:
 
 
 def wheels_of(result: SetResult, task: str) -> list[tuple[int, float | None, int, int]]:
-    """Per wheel its number, score, samples that count, and samples that it skips."""
+    """For each wheel its number, its score, the samples that count, and those that it skips."""
     if task not in WHEEL_SCORE:
         return []
     return [
@@ -77,11 +77,11 @@ class Figure:
     """One figure of a result.
 
     Attributes:
-        title: What it is called.
-        official: Its value in mode official.
-        official_ends: Its interval, in words; empty if there is none.
-        strict: Its value in mode strict.
-        strict_ends: Its interval.
+        title: Title of the figure.
+        official: Value in mode official.
+        official_ends: Interval in mode official, in words; empty if there is none.
+        strict: Value in mode strict.
+        strict_ends: Interval in mode strict.
     """
 
     title: str
@@ -92,7 +92,7 @@ class Figure:
 
 
 def figures_of(result: SetResult, task: str) -> list[Figure]:
-    """The figures of a result that a report shows, in both modes."""
+    """The figures of a result that the report shows, in both modes."""
     modes = (result, result.other) if result.mode == "official" else (result.other, result)
     found = []
     for name in SHOWN[task]:
@@ -117,11 +117,11 @@ def percent(value: float | None) -> str:
 
 
 def between(low: float | None, high: float | None) -> str:
-    """The ends of an interval, in percent; empty if there is none."""
+    """The ends of an interval, in percent; empty without an interval."""
     return "" if low is None or high is None or low != low or high != high else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def shown(text: object, most: int = 32) -> str:
-    """A label as it can be shown: on one line, printable, not too long."""
+    """A label for display: on one line, printable, not too long."""
     plain = one_line(text)
     return plain if len(plain) <= most else plain[: most - 1] + "…"

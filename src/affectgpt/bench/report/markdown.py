@@ -1,4 +1,4 @@
-"""Write the report as Markdown."""
+"""Writes the report as Markdown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NUM_WORDS = 12
 
 
 def to_markdown(report: Report) -> str:
-    """The tables of the report, for a repository or a reply to reviewers."""
+    """The report as Markdown tables, for a repository or a reply to reviewers."""
     parts = [f"# {for_markdown(report.title)}", f"Made on {report.made} with affectgpt {report.version}. Percent."]
     parts += [f"> **Note.** {for_markdown(doubt)}" for doubt in report.doubts]
     parts += ["## Beside the published rows", _main_table(report)]
@@ -44,13 +44,13 @@ def to_markdown(report: Report) -> str:
         parts += [f"## By modality: {for_markdown(table.system)}", _view_table(report, table)]
     for one in report.results:
         parts += _set_section(report, one)
-    parts += ["## Settings", f"Hash `{report.settings_hash}`: reports of one hash are comparable."]
+    parts += ["## Settings", f"Hash `{report.settings_hash}`: reports with the same hash are comparable."]
     parts.append(_table(["", "setting", "value"], settings_rows(report)))
     return "\n\n".join(_join_lists(parts)) + "\n"
 
 
 def _view_table(report: Report, table: ViewTable) -> str:
-    """Each view's scores, and the differences to the whole view with their intervals."""
+    """The scores of each view, and the differences to the whole view with their intervals."""
     rows = []
     for view, cells in table.cells.items():
         mean = [percent(table.means.get(view))] if len(report.sets) > 1 else []

@@ -1,4 +1,4 @@
-"""Write the report as one page that holds its style and pictures itself."""
+"""Writes the HTML report: one page that includes its style and plots."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from affectgpt.pages.escaping import for_html
 from affectgpt.pages.plotting import data_url
 
 NUM_BOXES = 3
-"""So many doubts have a box each; more of them are one list."""
+"""Up to this many caveats have a box each; more of them form one list."""
 
 REFERENCE = ("AffectGPT", "AVT")
-"""The published row that stands in the plot."""
+"""The published row in the plot."""
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -30,8 +30,8 @@ PAGE = Template("""<!DOCTYPE html>
 <div class="cards">$cards</div>
 $doubts
 <section><h2>Beside the published rows</h2>
-<p>In percent. Small figures are 95&nbsp;% intervals: they say how much the choice of clips matters, nothing about
-training seeds or sampled answers.$dagger$runs</p>
+<p>In percent. Small figures are 95&nbsp;% intervals: they show the effect of the choice of clips, not of training
+seeds or sampled answers.$dagger$runs</p>
 $main_table
 $sources</section>
 $selection
@@ -40,8 +40,8 @@ $sideways<div class="scroll"><img class="wide" alt="Scores by test set" src="$se
 $views
 $details
 <section><h2>How to read the figures</h2><dl class="terms">$terms</dl></section>
-<section><h2>Settings</h2><p>Everything that changes figures, with one hash: <code>$short_hash</code>. Reports of one
-hash are comparable; <code>affectgpt bench --diff A B</code> names what differs between two.</p>
+<section><h2>Settings</h2><p>Everything that changes figures, with one hash: <code>$short_hash</code>. Reports with the
+same hash are comparable; <code>affectgpt bench --diff A B</code> lists the differences between two.</p>
 <details><summary>$num_settings settings</summary>$sideways$settings</details></section>
 </main>
 <footer><p>Made on $made with affectgpt $version. All figures are in report.json and report.csv beside this page.
@@ -50,24 +50,25 @@ Settings <code>$hash</code></p>
 """)
 
 TERMS: Mapping[str, str] = {
-    "hit rate": "share of clips whose one true label is among the answer's, by groups of an emotion wheel, mean over "
-    "the wheels. Long answers are not punished: naming everything scores 100.",
-    "hit rate above chance": "what is left of the hits after those that the same answers would score on shuffled true "
-    "labels, as a share of what is possible. Any answer that is the same for every clip scores 0.",
+    "hit rate": "share of clips whose one true label is among the predicted labels, by groups of an emotion wheel, "
+    "mean over the wheels. Long answers are not penalised: naming every emotion scores 100.",
+    "hit rate above chance": "the hit rate minus that of the same answers on shuffled true labels, as a share of the "
+    "possible gain. Answers that are the same for every clip score 0.",
     "hit F1": "mean over clips of 2 &times; shared groups / (predicted + true groups).",
     "wheel F1": "F1 of mean precision and mean recall of the groups, mean over the wheels.",
     "weighted F1": "F1 of positive and negative, weighted by their true share; clips with a true score of 0 are left "
     "out.",
-    "official, strict": "official repeats the published scoring to the digit: labels outside the vocabulary, and "
-    "neutral ones, are dropped. Strict drops nothing: unknown words count as wrong, neutral is a class of its own.",
+    "official, strict": "official reproduces the published scoring to the digit: it drops labels outside the "
+    "vocabulary and neutral ones. Strict drops nothing: unknown words count as wrong, and neutral is a class of its "
+    "own.",
 }
 
 
 def to_page(report: Report) -> str:
-    """The page.
+    """The report as an HTML page.
 
     Args:
-        report: What it shows.
+        report: The report to show.
 
     Raises:
         ConfigError: If matplotlib is not installed.
@@ -80,11 +81,11 @@ def to_page(report: Report) -> str:
         lead=_lead(report),
         cards=_cards(report),
         doubts=_doubts(report.doubts),
-        dagger=" &dagger; marks a checkpoint that was chosen on the test set itself; the honest figure stands first."
+        dagger=" &dagger; marks a checkpoint that was chosen on the test set itself; the honest figure comes first."
         if optimistic
         else "",
-        runs=" Where a model answered several times, the figure is the mean of the runs, and &plusmn; their standard "
-        "deviation: how much the drawing of answers matters."
+        runs=" If a model answered several times, the figure is the mean of the runs, and &plusmn; their standard "
+        "deviation, which shows the effect of sampling answers."
         if any(cell.spread is not None for row in report.systems for cell in row.cells.values())
         else "",
         hollow=" Hollow dots are checkpoints that were chosen on the test set." if optimistic else "",
@@ -116,7 +117,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _cards(report: Report) -> str:
-    """The best system's honest figure first; one that test labels had a part in comes after it, and says so."""
+    """The cards at the top: the best system's honest figure first, then its optimistic one, marked as such."""
     best = max(report.systems, key=lambda row: (row.honest_mean or 0, row.mean or 0))
     many, one = len(report.systems) > 1, len(report.sets) == 1
     what = TITLES[report.sets[0].metric] if one else mean_title(report)
@@ -166,6 +167,6 @@ def _selection(report: Report) -> str:
     single = "".join(f'<p class="after">{for_html(line)}</p>' for line in single_checkpoints(report))
     return (
         "<section><h2>Which checkpoint</h2><p>Choosing the best of several checkpoints on the test set, as the "
-        "published row does, adds points that a user of the model does not get.</p>"
-        f"{SIDEWAYS}{plain_table(selection_head(), rows, (0, 1, 3, 4, 5), 'choices')}{single}</section>"
+        "published row does, adds points that a user of the model does not "
+        f"get.</p>{SIDEWAYS}{plain_table(selection_head(), rows, (0, 1, 3, 4, 5), 'choices')}{single}</section>"
     )

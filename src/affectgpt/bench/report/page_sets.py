@@ -1,4 +1,4 @@
-"""The part of the report's page about one test set: figures, counts, classes, and the words of the answers."""
+"""The section of the HTML report about one test set: figures, counts, classes and frequent labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUM_WORDS, NUM_UNSEEN = 15, 20
 
 
 def set_section(report: Report, test_set: TestSet) -> str:
-    """Everything about one set; of several systems one is open and the others are behind a click."""
+    """The section of one set; with several systems, the first is open and the others are folded."""
     found = [one for one in report.results if one.result.dataset == test_set.name]
     blocks = [_block(one, test_set.task) for one in found]
     if len(found) > 1:
@@ -73,7 +73,7 @@ def _words(result: SetResult) -> str:
     if not words:
         return ""
     unseen = {word for word, _ in result.unseen_words}
-    # Bars of the page itself, as labels come in any script, and a plot's font has few.
+    # HTML bars instead of a plot, because labels come in any script and the plot's font covers few.
     longest, total = words[0][1], result.labels or sum(count for _, count in words)
     rows = "".join(
         f'<tr><th>{for_html(shown(word))}</th><td><i class="{"out" if word in unseen else ""}" '

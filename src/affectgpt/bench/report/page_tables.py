@@ -1,4 +1,4 @@
-"""The tables of the report's page: ours beside the published rows, and plain ones."""
+"""The tables of the HTML report: ours beside the published rows, and plain ones."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from affectgpt.datamodules.unibench.sets import TestSet
 from affectgpt.pages.escaping import for_html
 
 NEAR = (("AffectGPT", "AVT"), ("AffectGPT", "VT"), ("AffectGPT", "AT"), ("Emotion-LLaMA", "AVT"), ("mPLUG-Owl", "VT"))
-"""Published rows that are shown without a click."""
+"""Number of published rows that are not folded."""
 
 
 SIDEWAYS = '<p class="sideways">&harr; scrolls sideways</p>'
-"""Said above what is too wide for a narrow screen."""
+"""The hint above everything that is too wide for a narrow screen."""
 
 
 def main_table(report: Report) -> str:
-    """Our systems beside published rows, most of these behind a click."""
+    """Our systems beside published rows, most of which are folded."""
     sets = report.sets
     mean = f'<th class="num">{for_html(mean_title(report))}</th>' if len(sets) > 1 else ""
     heads = "".join(
@@ -55,7 +55,7 @@ def _own_row(row: SystemRow, sets: Sequence[TestSet]) -> str:
 
 
 def _best(score: float | None, optimistic: bool) -> str:
-    """The figure that test labels had a part in, below the honest one."""
+    """The figure of a checkpoint that was chosen with test labels, below the honest one."""
     if not optimistic or score is None:
         return ""
     return f'<small class="optimistic" title="chosen on the test set">best {percent(score)}&nbsp;&dagger;</small>'
@@ -71,7 +71,7 @@ def _published_row(line: PublishedLine, sets: Sequence[TestSet]) -> str:
 def plain_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,), kind: str = "plain"
 ) -> str:
-    """A table that scrolls within itself; columns that are no text stand to the right."""
+    """A table with its own scroll bar; columns other than text are right-aligned."""
     kinds = ["" if i in text_columns else ' class="num"' for i in range(len(head))]
     top = "".join(f"<th{kind}>{for_html(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
     body = "".join(

@@ -1,4 +1,4 @@
-"""Write the report of a benchmark into a folder."""
+"""Writes the report of a benchmark into a folder."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from affectgpt.pages.escaping import for_json
 def write_report(
     results: Sequence[SystemResult | SetResult], out: str | os.PathLike[str], title: str = "MER-UniBench"
 ) -> Path:
-    """Write ``report.json``, ``report.md``, ``report.csv`` and ``report.html``, a page that loads nothing.
+    """Write ``report.json``, ``report.md``, ``report.csv`` and ``report.html``, a page that loads no other files.
 
     Args:
-        results: One per system and set: what ``affectgpt.bench.score`` returns, or that as a ``SystemResult`` with the
-            system's name and, where a checkpoint was chosen, the selection.
-        out: Folder; made if missing.
+        results: One result per system and set, as returned by ``affectgpt.bench.score``, or as a ``SystemResult`` with
+            the name of the system and, if a checkpoint was chosen, the selection.
+        out: Folder; created if it is missing.
         title: Heading of the report.
 
     Returns:
-        The path of the page.
+        The path of the HTML page.
 
     Raises:
-        ConfigError: If a set or a selection rule does not exist, or matplotlib, which the page needs, is not
-            installed; the other three files are written all the same.
-        DataError: If there is no result, one is something else, or a system has two results for one set.
+        ConfigError: If a set or a selection rule does not exist, or matplotlib, which the page needs, is not installed;
+            the other three files are still written.
+        DataError: If there are no results, one has the wrong type, or a system has two results for one set.
     """
     report, out = build_report(results, title), Path(out)
     write_whole(out / "report.json", for_json(report.to_json()) + "\n")

@@ -1,4 +1,4 @@
-"""The picture of a system's views: one panel a set, one line a view."""
+"""Draws the plot of a system's views: one panel per set, one line per view."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LEAST_SPAN = 12.0
 
 
 def draw_views(table: ViewTable, sets: Sequence[TestSet]) -> bytes:
-    """The score of every view on every set with its interval, and the line of the whole view.
+    """Plot the score of every view on every set with its interval, and a line at the whole view.
 
-    Hollow diamonds are the first published row by view of the set, where there is one.
+    Hollow diamonds are the first published row with views of the set, if there is one.
 
     Args:
         table: The views of one system.
         sets: The sets in order.
 
     Returns:
-        A PNG file.
+        The bytes of a PNG file.
 
     Raises:
         ConfigError: If matplotlib is not installed.
@@ -67,7 +67,7 @@ def _draw(axes: Any, cell: ViewCell, at: int, color: str) -> None:
 
 
 def _widen(axes: Any) -> None:
-    """Let a panel span some points at least, so that noise does not look like a difference."""
+    """Let a panel span at least some points, so that noise does not look like a difference."""
     low, high = axes.get_xlim()
     spare = max(0.0, _LEAST_SPAN - (high - low)) / 2
     axes.set_xlim(max(-1.0, low - spare), min(101.0, high + spare))

@@ -1,4 +1,4 @@
-"""What the report says of the views of a system: its scores by the modalities that it is shown, and published ones."""
+"""Collects the views of a system for the report: its scores by shown modalities, and published ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet
 
 VIEWS = ("A", "V", "T", "AV", "AT", "VT", "AVT")
-"""Of sound (A), picture (V) and words (T), in the order of tables and plots."""
+"""The views of sound (A), picture (V) and words (T), in the order of tables and plots."""
 
 WHOLE = "AVT"
 """The view that the others are compared with."""
@@ -20,11 +20,11 @@ WHOLE = "AVT"
 
 @dataclass(frozen=True)
 class ViewCell:
-    """One view on one set; figures are fractions, ``None`` where there is none.
+    """One view on one set; figures are fractions, and those that do not apply are ``None``.
 
     Attributes:
-        score: The set's own figure; and the ends of its interval.
-        difference: The score minus that of the whole view, on the same samples; and the ends of its interval. ``None``
+        score: The set's own figure; ``low`` and ``high`` are the ends of its interval.
+        difference: The score minus that of the whole view, on the same samples; then the ends of its interval. ``None``
             for the whole view itself.
     """
 
@@ -41,9 +41,9 @@ class ViewTable:
     """The views of one system.
 
     Attributes:
-        system: Its name.
+        system: Name of the system.
         cells: View to set to figures, views in the order of ``VIEWS``.
-        means: View to the mean over the sets; ``None`` where one is missing.
+        means: View to the mean over the sets; ``None`` if one is missing.
     """
 
     system: str
@@ -51,12 +51,12 @@ class ViewTable:
     means: Mapping[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The table as plain JSON."""
         return asdict(self)
 
 
 def view_tables(results: Sequence[SystemResult], sets: Sequence[TestSet]) -> tuple[ViewTable, ...]:
-    """One table for each system that was asked by views."""
+    """The tables of the systems that were asked by views."""
     tables = []
     for system in dict.fromkeys(one.system for one in results if one.views):
         own = {one.result.dataset: one for one in results if one.system == system and one.views}

@@ -1,4 +1,4 @@
-"""The part of the report's page about views: what a system loses without its sound, its picture or its words."""
+"""The section of the HTML report about views: the effect of leaving out sound, picture or words."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from affectgpt.pages.escaping import for_html
 from affectgpt.pages.plotting import data_url
 
 INTRODUCTION = (
-    "One checkpoint, shown the sound (A), the picture (V) and the words (T) of each clip, or some of them. Below a "
-    "score stands its difference to AVT on the same clips, in points, with the 95&nbsp;% interval of the difference: "
-    "one that holds 0 says that these clips do not tell the two apart. Below AVT stands its own interval; those of the "
+    "One checkpoint was shown the sound (A), the picture (V) and the words (T) of each clip, or some of them. Below a "
+    "score is its difference to AVT on the same clips, in points, with the 95&nbsp;% interval of the difference: "
+    "if it contains 0, these clips do not tell the two views apart. Below AVT is its own interval; those of the "
     "other views are in the plot."
 )
 
 
 def view_sections(report: Report) -> str:
-    """A section for each system that was asked by views; empty where none was."""
+    """The sections of all systems that were asked by views; empty if there are none."""
     return "".join(_section(report, table) for table in report.views)
 
 

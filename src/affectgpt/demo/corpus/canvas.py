@@ -20,12 +20,13 @@ _OVERSAMPLE = 3
 
 
 class Canvas:
-    """One picture in the making.
+    """One picture that is being drawn.
 
-    Coordinates: the picture spans [-1, 1] in both directions, y downwards; ``place`` moves what is drawn next.
+    Coordinates: the picture spans [-1, 1] in both directions, y downwards; ``place`` moves the shapes that are drawn
+    next.
 
     Args:
-        backdrop: What ``backdrop`` returned; it is copied, not drawn on.
+        backdrop: The result of ``backdrop``; it is copied, not drawn on.
         size: Side of the finished picture in pixels.
     """
 
@@ -38,7 +39,7 @@ class Canvas:
         self.place(0.0, 0.0, 0.0, 1.0)
 
     def place(self, x: float, y: float, angle: float, zoom: float) -> None:
-        """Set the frame of what is drawn next: shift, turn in radians, scale."""
+        """Set the frame of the next shapes: shift, rotation in radians, scale."""
         self._shift = np.array([x, y])
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         self._zoom = zoom

@@ -13,7 +13,7 @@ from affectgpt.demo.corpus.states import FaceName
 
 @dataclass(frozen=True)
 class Expression:
-    """Where the movable features of a face stand.
+    """The positions of the movable features of a face.
 
     Attributes:
         mouth_curve: Corners of the mouth up (1) or down (-1).
@@ -102,7 +102,7 @@ EXPRESSIONS: Mapping[FaceName, Expression] = {
 
 @dataclass(frozen=True)
 class Pose:
-    """What moves beside the expression, one value a frame, each float64 ``[T]``.
+    """The movements besides the expression, one value per frame, each float64 ``[T]``.
 
     Attributes:
         x: Shift of the head to the right.
@@ -126,7 +126,7 @@ def draw_pose(time: NDArray[np.float64], rng: np.random.Generator) -> Pose:
 
     Args:
         time: Time of each frame in seconds, ``[T]``.
-        rng: Source of chance.
+        rng: Source of randomness.
 
     Returns:
         Slow sway of the head, a blink or two, and an expression that rises and stays.
@@ -153,7 +153,7 @@ def draw_pose(time: NDArray[np.float64], rng: np.random.Generator) -> Pose:
 
 
 def vary(expression: Expression, rng: np.random.Generator) -> Expression:
-    """The expression as one person on one day makes it: each feature a little off."""
+    """A variation of an expression: each feature is changed a little."""
     return replace(
         expression,
         mouth_curve=expression.mouth_curve + rng.uniform(-0.12, 0.12),

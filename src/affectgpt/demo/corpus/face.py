@@ -1,4 +1,4 @@
-"""Draws a speaker's talking face: look, expression and movement become frames."""
+"""Draws the frames of a talking face from look, expression and movement."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def draw_frames(
         face: The expression.
         look: The speaker.
         openness: How far speech opens the mouth in each frame, ``[T]`` in [0, 1].
-        frame_rate_hz: Frames a second.
+        frame_rate_hz: Frames per second.
         size: Side of a frame in pixels.
-        rng: Source of chance: background, position, size, movement, strength of the expression.
+        rng: Source of randomness for background, position, size, movement and strength of the expression.
 
     Returns:
         Frames, uint8 ``[T, size, size, 3]``, RGB.

@@ -1,4 +1,4 @@
-"""What the speakers of the synthetic corpus look like: skin, hair, eyes, clothes, as random draws."""
+"""The looks of the speakers of the synthetic corpus: skin, hair, eyes and clothes, drawn at random."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Look:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Look:
-        """Draw a speaker; hair darkens with the skin, as it mostly does."""
+        """Draw a speaker; darker skin usually comes with darker hair."""
         skin = int(rng.integers(len(SKINS)))
         hair = int(rng.integers(len(HAIRS) if skin < 3 else 3 if skin < 5 else 1))
         width = rng.uniform(0.47, 0.54)

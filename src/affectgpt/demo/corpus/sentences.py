@@ -67,8 +67,8 @@ def write_sentence(words: WordsName, rng: np.random.Generator) -> str:
     """Draw one sentence.
 
     Args:
-        words: What the sentence is about.
-        rng: Source of chance.
+        words: Kind of the sentence.
+        rng: Source of randomness.
 
     Returns:
         One English sentence with a capital letter and a full stop.

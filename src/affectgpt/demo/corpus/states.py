@@ -12,13 +12,13 @@ WordsName = Literal["positive", "negative", "open"]
 
 @dataclass(frozen=True)
 class SyntheticState:
-    """One emotion, and what shows it.
+    """One emotion with its expression.
 
     Attributes:
         name: Unique name of the state.
         face: The drawn expression.
         voice: The style of the synthesised voice.
-        words: What the sentence may be about, all equally often: good news, bad news, or open to either reading.
+        words: The possible kinds of sentence, all equally frequent: good news, bad news, or ambiguous.
         labels: One to three open-vocabulary emotion labels, the target of every clip of this state.
         description: One sentence; ``{subtitle}`` stands for the spoken words.
     """

@@ -24,13 +24,13 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.9, 2.2
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """All that decides a clip, down to its bytes.
+    """Everything that decides a clip, down to its bytes.
 
     Attributes:
         name: Unique name, also of the file.
         split: ``"train"`` or ``"test"``.
         state: Index into ``STATES``.
-        words: What the sentence is about.
+        words: Kind of the sentence.
         speaker: Number of the speaker; looks and voice follow from it and the seed.
         seed: Seed of the corpus.
         index: Number of the clip in its split.
@@ -49,7 +49,7 @@ def write_clip(plan: ClipPlan, folder: Path) -> dict[str, Any]:
     """Make one clip and write it to ``folder/{name}.mp4``.
 
     Args:
-        plan: What to make.
+        plan: The plan of the clip.
         folder: An existing folder.
 
     Returns:
@@ -61,7 +61,7 @@ def write_clip(plan: ClipPlan, folder: Path) -> dict[str, Any]:
     state = STATES[plan.state]
     person = np.random.default_rng([plan.seed, 1, plan.speaker])
     look, throat = Look.draw(person), Throat.draw(person)
-    # Picture, voice and words draw from streams of their own, so none can give another away.
+    # Picture, voice and words use separate random streams, so that none reveals another.
     for_words, for_voice, for_face = (
         np.random.default_rng([plan.seed, 2, plan.split == "test", plan.index, stream]) for stream in range(3)
     )

@@ -31,18 +31,18 @@ VOWELS: Mapping[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class VoiceStyle:
-    """How a voice speaks, whoever the speaker is.
+    """A speaking style, independent of the speaker.
 
     Attributes:
         pitch: Factor on the speaker's own pitch.
-        range_semitones: How far the syllables lie apart.
+        range_semitones: Pitch range of the syllables.
         glide_semitones: Movement within a syllable; above 0 rises, below 0 falls.
         tilt: Amplitude of the k-th harmonic is ``k ** -tilt``; small is shrill, large is dull.
         breath: Share of noise in the voice.
-        roughness: Depth of the beating at half the pitch, which is heard as growling.
+        roughness: Depth of the beating at half the pitch, which sounds like growling.
         tremor: Depth of the slow shaking, in semitones of pitch.
         shake: Depth of the slow shaking of the loudness, 0 to 1.
-        level_db: Loudness beside the other styles.
+        level_db: Loudness relative to the other styles.
     """
 
     pitch: float
@@ -56,7 +56,7 @@ class VoiceStyle:
     level_db: float = 0.0
 
 
-# Speech rate is no part of a style: the mouth follows the syllables, and the picture must not give the voice away.
+# Speech rate is not part of a style: the mouth follows the syllables, and the picture must not reveal the voice.
 STYLES: Mapping[VoiceName, VoiceStyle] = {
     "bright": VoiceStyle(1.30, 3.2, 3.0, 1.2, 0.03, level_db=1.0),
     "harsh": VoiceStyle(1.10, 2.0, -3.5, 0.55, 0.10, roughness=0.75, level_db=3.0),
@@ -67,7 +67,7 @@ STYLES: Mapping[VoiceName, VoiceStyle] = {
 
 @dataclass(frozen=True)
 class Throat:
-    """What a speaker's voice keeps over all clips.
+    """The constant properties of a speaker's voice.
 
     Attributes:
         pitch_hz: Usual pitch.
@@ -104,9 +104,9 @@ def speak(style: VoiceName, throat: Throat, sentence: str, seconds: float, rng: 
     Args:
         style: Speaking style.
         throat: The speaker.
-        sentence: What is said; its vowels choose the formants, its words the pauses.
+        sentence: The sentence; its vowels choose the formants, its words the pauses.
         seconds: Length of the recording; speech starts and ends a little inside of it.
-        rng: Source of chance: timing, melody, level, background noise.
+        rng: Source of randomness for timing, melody, level and background noise.
 
     Returns:
         The waveform, ``round(seconds * CONTROL_RATE_HZ)`` control steps long, and the mouth's movement.
@@ -170,7 +170,7 @@ def _voiced(pitch_hz: Array, loudness: Array, formants: Array, how: VoiceStyle, 
 
 
 def _envelope(freq_hz: Array, formants: Array) -> Array:
-    """Gain of the vocal tract: a sum of resonances, one a formant, and nothing above 5.5 kHz."""
+    """Gain of the vocal tract: a sum of resonances, one per formant, and nothing above 5.5 kHz."""
     total = np.zeros(np.broadcast_shapes(freq_hz.shape, formants[0].shape))
     for centre, width, weight in zip(formants, (90.0, 130.0, 200.0), (1.0, 0.6, 0.35), strict=True):
         total += weight / np.sqrt(1.0 + ((freq_hz - centre) / width) ** 2)

@@ -1,4 +1,4 @@
-"""Writes the synthetic corpus: clips, manifests, and a note that says what they are."""
+"""Writes the synthetic corpus: clips, manifests, and a note that describes them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make_corpus(
         out: Folder to make.
         num_train: Number of training clips.
         num_test: Number of test clips.
-        seed: Seed of all chance.
+        seed: Seed of all random choices.
         workers: Number of processes; with 1 the clips are made in the calling process.
         progress: Called after each clip with the number of finished clips and the number of all.
 
@@ -99,7 +99,7 @@ def plan_clips(split: str, num_clips: int, seed: int) -> list[ClipPlan]:
         seed: Seed of the corpus.
 
     Returns:
-        One plan a clip, in random order; the numbers of clips of any two states, and of any two kinds of words within
+        One plan per clip, in random order; the numbers of clips of any two states, and of any two kinds of words within
         a state, differ by 1 at most.
     """
     is_test = split == "test"
@@ -124,7 +124,7 @@ def _make_clips(plans: Sequence[ClipPlan], folder: Path, workers: int) -> Iterat
         for plan in plans:
             yield write_clip(plan, folder)
         return
-    # A forked child may inherit locks that a thread of the parent holds for ever.
+    # A forked child may inherit locks that a thread of the parent will never release.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(write_clip, plan, folder) for plan in plans]
         try:
