@@ -68,7 +68,7 @@ def test_track_2_writes_the_words_in_the_order_of_the_list(
     [
         ([{"name": CANDIDATES[0], "labels": ["calm"]}], f"1 rows without an answer: '{CANDIDATES[1]}'"),
         ([{"name": n, "labels": []} for n in CANDIDATES], "2 answers without a word"),
-        ([{"name": n, "labels": ["sad"]} for n in [*CANDIDATES, "x"]], "1 names that nobody asked about: 'x'"),
+        ([{"name": n, "labels": ["sad"]} for n in [*CANDIDATES, "x"]], "1 names that are not in the list: 'x'"),
     ],
 )
 def test_answers_that_do_not_fit_the_list_are_refused_and_nothing_is_written(
@@ -106,7 +106,7 @@ def test_track_1_takes_one_of_six_emotions(release: Path, tmp_path: Path, capsys
     )
     assert submit(release, answers, 1) == 0
     assert written(release)[1:] == [[CANDIDATES[0], "sad"], [CANDIDATES[1], "happy"]]
-    assert "1 answers were spelt otherwise" in capsys.readouterr().out
+    assert "1 answers used another spelling" in capsys.readouterr().out
     bad = write_lines(tmp_path / "b.jsonl", [{"name": n, "labels": ["happy", "sad"]} for n in CANDIDATES])
     assert submit(release, bad, 1) == 1
     assert "2 answers that are not one of neutral, angry" in capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_track_3_answers_every_pair_of_a_clip_that_comes_again(
     assert submit(release, other, 3) == 1
     error = capsys.readouterr().err
     assert "4 rows without an answer" in error
-    assert "1 names that nobody asked about: 'samplenew_1 | ? | ?'" in error
+    assert "1 names that are not in the list: 'samplenew_1 | ? | ?'" in error
     rows[1]["text"] = "Both are fine by me, a1 and a2."
     assert submit(release, write_lines(answers, rows), 3) == 1
     assert "1 answers that name neither a1, a2 nor same: 'samplenew3_4'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Writes ``answer.csv`` and ``answer.zip`` of a track, if every candidate has an answer that may be handed in."""
+"""Writes ``answer.csv`` and ``answer.zip`` of a track, if every candidate has a valid answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from affectgpt import __version__
 from affectgpt.bench.submission.candidates import AskedRow
 from affectgpt.bench.submission.challenge_tracks import Track
-from affectgpt.bench.submission.track_answers import TrackAnswers
+from affectgpt.bench.submission.track_answers import UNKNOWN_NAMES, TrackAnswers
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.files import digest_of_file, write_whole
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
@@ -23,17 +23,17 @@ from affectgpt.pages.escaping import for_json
 
 ANSWER = "answer.csv"
 _WHEEL_OF_THE_CHALLENGE = "official-2026"
-_FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # equal answers make equal archives
+_FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal answers give equal archives
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written.
+    """A written submission.
 
     Attributes:
         archive: ``answer.zip``.
-        record: What is in it, as plain JSON, also beside it as ``submission.json``.
+        record: Description of its content, as plain JSON; also written as ``submission.json``.
     """
 
     archive: Path
@@ -53,25 +53,25 @@ def write_submission(
     """Write the answers to all rows, in their order.
 
     Args:
-        out: Folder for ``answer.csv``, ``answer.zip`` and ``submission.json``; made if missing.
+        out: Folder for ``answer.csv``, ``answer.zip`` and ``submission.json``; created if it is missing.
         track: The track.
         rows: The candidates.
-        answers: What a system answered.
-        wheel: The vocabulary whose coverage is told (Track 2); by default the built-in one.
-        fill: The answer for rows without a usable one: an emotion, words with commas between, or a preference. By
-            default such rows are refused.
+        answers: The answers of a system.
+        wheel: The vocabulary for the coverage in the record (Track 2); by default the built-in one.
+        fill: The answer for rows without a valid one: an emotion, comma-separated words, or a preference. By default
+            such rows are refused.
         more: Further facts for the record, such as the score on a local split.
 
     Raises:
-        ConfigError: If ``fill`` is no answer of the track.
-        DataError: If a row lacks an answer, or an answer belongs to no row.
+        ConfigError: If ``fill`` is not a valid answer for the track.
+        DataError: If a row has no valid answer, or an answer has no row.
     """
     filled = _filled(track, rows, answers, fill)
-    problems = {what: keys for what, keys in answers.problems.items() if fill is None or what.startswith("names")}
+    problems = {what: keys for what, keys in answers.problems.items() if fill is None or what == UNKNOWN_NAMES}
     if problems:
         told = "; ".join(f"{len(keys)} {what}: {first_few(keys)}" for what, keys in problems.items())
-        advice = "" if any(what.startswith("names") for what in problems) else ", or say what stands there with --fill"
-        raise DataError(f"{answers.source}: {told}. Nothing was written; mend the answers{advice}")
+        advice = "" if UNKNOWN_NAMES in problems else ", or give an answer for such rows with --fill"
+        raise DataError(f"{answers.source}: {told}. Nothing was written; correct the answers{advice}")
     out = Path(out)
     text = _table(track, rows, filled)
     write_whole(out / ANSWER, text)
@@ -112,7 +112,7 @@ def _filled(track: Track, rows: Sequence[AskedRow], answers: TrackAnswers, fill:
     legal = {1: MER_CLASSES, 3: PREFERENCES}.get(track.number)
     value: Any = parse_labels(fill) if track.number == 2 else fill
     if not value or (legal is not None and value not in legal):
-        expected = f"one of {', '.join(legal)}" if legal else "words with commas between"
+        expected = f"one of {', '.join(legal)}" if legal else "comma-separated words"
         raise ConfigError(f"--fill is {fill!r}; expected {expected}")
     return {row.key: answers.values.get(row.key, value) for row in rows}
 
@@ -129,7 +129,7 @@ def _table(track: Track, rows: Sequence[AskedRow], values: Mapping[str, Any]) ->
 
 
 def _contents(track: Track, values: Mapping[str, Any], wheel: EmotionWheel) -> dict[str, Any]:
-    """What is in the answers: how often each was given, and of words their number and coverage."""
+    """Statistics of the answers: the count of each, or the number and coverage of words."""
     if track.number != 2:
         return {"answers": dict(Counter(values.values()).most_common())}
     words = Counter(word for said in values.values() for word in said)

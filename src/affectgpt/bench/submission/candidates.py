@@ -1,4 +1,4 @@
-"""Reads the rows that a track asks about: the list of candidates, or a labelled table of the same shape."""
+"""Reads the rows of a track: the list of candidates, or a labelled table in the same format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from affectgpt.manifests.record import SampleError
 
 @dataclass(frozen=True)
 class AskedRow:
-    """One row.
+    """One row of a track's table.
 
     Attributes:
-        key: Of the sample: the clip's name, with a number after it where the clip comes again in another pair.
+        key: Key of the sample: the clip's name, followed by a number if the clip occurs again in another pair.
         cells: Column to text.
     """
 
@@ -27,7 +27,7 @@ class AskedRow:
     cells: Mapping[str, str]
 
     def identity(self, track: Track) -> tuple[str, ...]:
-        """What names the row in an answer; white space apart, as programs write line breaks differently."""
+        """The cells that identify the row, without white space, because programs write line breaks differently."""
         return tuple(" ".join(self.cells.get(column, "").split()) for column in track.keys)
 
 
@@ -36,11 +36,12 @@ def read_candidates(path: str | os.PathLike[str], track: Track, count: int | Non
 
     Args:
         path: The table.
-        track: Whose candidates they are.
-        count: How many there must be; by default that of the track, and any number if it is 0.
+        track: The track of the candidates.
+        count: Required number of candidates; by default that of the track; 0 allows any number.
 
     Raises:
-        DataError: If a row is damaged, a column is missing, a name comes twice where it may not, or the number differs.
+        DataError: If a row is damaged, a column is missing, a name is repeated although it must be unique, or the
+            number differs.
     """
     rows = read_asked_rows(path, track)
     expected = track.count if count is None else count
@@ -53,18 +54,22 @@ def read_candidates(path: str | os.PathLike[str], track: Track, count: int | Non
 
 
 def read_asked_rows(path: str | os.PathLike[str], track: Track) -> list[AskedRow]:
-    """Read the rows of a table whatever their number; see ``read_candidates``."""
+    """Read the rows of a table with any number of rows; see ``read_candidates``."""
     rows = []
     for location, key, row in keyed_rows(Path(path)):
         if isinstance(row, SampleError):
             raise row
         lacking = [column for column in track.keys if not row.get(column)]
         if lacking:
-            raise DataError(f"{location} has no {' and no '.join(lacking)}, which Track {track.number} needs in a row")
+            raise DataError(
+                f"{location} has no {' and no '.join(lacking)}, which Track {track.number} needs in every row"
+            )
         rows.append(AskedRow(key, row))
     twice = [key for key, times in Counter(row.key for row in rows).items() if times > 1]
     if twice:
-        raise DataError(f"{path} repeats {len(twice)} names: {first_few(twice)}; Track {track.number} asks once a clip")
+        raise DataError(
+            f"{path} repeats {len(twice)} names: {first_few(twice)}; Track {track.number} asks once per clip"
+        )
     if not rows:
-        raise DataError(f"{path} has no row")
+        raise DataError(f"{path} has no rows")
     return rows

@@ -1,4 +1,4 @@
-"""The tracks of MER2026 that take answers about clips, as data."""
+"""The tracks of MER2026 about clips, as data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Track:
     """One track of the challenge.
 
     Attributes:
-        number: Of the track.
-        title: Its name.
+        number: Number of the track.
+        title: Title of the track.
         table: The list of candidates.
-        count: How many it has.
-        keys: Columns that name a row of the list; a clip may come again in another pair.
-        column: Column of the answer.
-        metric: What the track is ranked by.
+        count: Number of candidates.
+        keys: Columns that identify a row of the list; a clip may occur again in another pair.
+        column: Column of the answers.
+        metric: Figure that ranks the track.
     """
 
     number: int
@@ -47,16 +47,16 @@ TRACKS: Mapping[int, Track] = {
 
 
 def get_track(number: int) -> Track:
-    """The track of that number.
+    """The track with a number.
 
     Raises:
-        ConfigError: If there is none; Track 4 is not about the picture and sound of people.
+        ConfigError: If the track is unknown, or is Track 4, which is not about the picture and sound of people.
     """
     if number == 4:
         raise ConfigError(
             "Track 4 (MER-PS) asks for valence and arousal over time from EEG and fNIRS; affectgpt reads pictures, "
-            "sounds and words, and has nothing for it"
+            "sounds and words, and does not support it"
         )
     if number not in TRACKS:
-        raise ConfigError(f"there is no track {number}; choose 1, 2 or 3")
+        raise ConfigError(f"unknown track {number}; choose 1, 2 or 3")
     return TRACKS[number]

@@ -1,4 +1,4 @@
-"""Scores answers on labelled clips of one's own, without those that the system was trained on."""
+"""Scores answers on local labelled clips, without those that the system was trained on."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class LocalScore:
     """The score on a local split.
 
     Attributes:
-        metric: The figure that the track is ranked by.
-        score: Its value, with its interval, in mode ``official``.
+        metric: The figure that ranks the track.
+        score: Value of that figure with its interval, in mode ``official``.
         strict: The same figure in mode ``strict``.
         figures: Other figures, in mode ``official``.
-        samples: Rows that were scored.
-        left_out: Names of clips that the system was trained on, and which are left out.
-        told: Whether anybody said what it was trained on.
+        samples: Number of scored rows.
+        left_out: Names of the training clips of the system, which are left out.
+        told: Whether the training sets of the system are known.
         wheel: Name of the vocabulary (Track 2).
     """
 
@@ -59,7 +59,7 @@ class LocalScore:
     wheel: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """The score as plain JSON."""
         return {
             "metric": self.metric,
             "score": self.score.value,
@@ -85,7 +85,7 @@ def score_local_split(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> LocalScore:
-    """Score answers to a labelled table as the track does, on the clips that the system was not trained on.
+    """Score answers to a labelled table as the track does, on clips that the system was not trained on.
 
     Args:
         track: The track.
@@ -95,12 +95,12 @@ def score_local_split(
         wheel: The vocabulary of Track 2; by default the built-in one.
         trained_on: Sets that the system was trained on, see ``affectgpt.shards.leak.list_set``.
         column: The column of the answers.
-        extractor: What reads words out of whole answers (Track 2).
-        resamples: How many resamples the interval is made of.
-        seed: Of the resamples.
+        extractor: The extractor that reads words from whole answers (Track 2).
+        resamples: Number of resamples for the interval.
+        seed: Seed of the resamples.
 
     Raises:
-        DataError: If a file is damaged, a row lacks an answer or its label, or every clip was trained on.
+        DataError: If a file is damaged, a row lacks its answer or its label, or every clip is a training clip.
     """
     wheel = wheel or EmotionWheel.builtin()
     rows = read_asked_rows(gold, track)
@@ -110,7 +110,7 @@ def score_local_split(
     seen = {clip.name for location in trained_on for clip in list_set(os.fspath(location)).clips}
     kept = [row for row in rows if row.cells["name"] not in seen]
     if not kept:
-        raise DataError(f"all {len(rows)} rows of {gold} are in what the system was trained on; none is left to score")
+        raise DataError(f"all {len(rows)} rows of {gold} are training clips of the system; none is left to score")
     answers = read_track_answers(predictions, track, rows, column=column, extractor=extractor)
     lacking = {what: keys for what, keys in answers.problems.items() if not what.startswith("answers")}
     if lacking:
@@ -136,15 +136,15 @@ def score_local_split(
 def _score(
     track: Track, given: Sequence[Any], target: Sequence[str], wheel: EmotionWheel, mode: str
 ) -> tuple[Mapping[str, Any], Summands]:
-    """All figures of the track, and what each row adds to the one it is ranked by."""
+    """All figures of the track, and each row's contribution to the one that ranks it."""
     if track.number == 2:
         labels = [words or [] for words in given]
-        # where nothing is right, the published code of 2026 says 0
+        # if no answer is correct, the published code of 2026 returns 0
         figures = emotion_wheel_score(labels, target, wheel, mode=mode, zero_division=0.0)
         return figures, wheel_f1_summands(labels, target, wheel, mode=mode, zero_division=0.0)
     make: Callable[..., Summands] = emotion_class_summands if track.number == 1 else preference_summands
     if track.number == 3:
         return preference_score(given, target, mode=mode), make(given, target, mode=mode)
-    # an answer that is none of the six stops the published code; it is one that is wrong
+    # an answer other than the six emotions stops the published code; here it counts as wrong
     reading = "official" if mode == "official" and all(given) else "strict"
     return emotion_class_score(given, target, mode=reading), make(given, target, mode=reading)

@@ -1,4 +1,4 @@
-"""Reads a system's answers to the rows of a track, and finds those that are missing or cannot be handed in."""
+"""Reads a system's answers to the rows of a track, and finds those that are missing or invalid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from affectgpt.metrics.npz import read_npz
 from affectgpt.text import clean_name
 
 PROBABILITIES = "emo_probs"
-"""The array that the baseline of Track 1 writes: one row a clip, one column for each of the six emotions."""
+"""The array that the baseline of Track 1 writes: one row per clip, one column for each of the six emotions."""
+
+UNKNOWN_NAMES = "names that are not in the list"
+"""The problem of answers without a row; ``fill`` cannot repair it."""
 
 SPELLINGS: Mapping[str, str] = {
     "anger": "angry",
@@ -45,9 +48,9 @@ class TrackAnswers:
     Attributes:
         source: The file.
         values: Key of a row to its answer: one of the six emotions, a list of words, or a preference. Rows without a
-            usable answer are not in it.
-        problems: What is wrong, in words, to the keys it is wrong with.
-        notes: What was taken otherwise than it is written.
+            valid answer are left out.
+        problems: Problem, in words, to the keys that have it.
+        notes: Notes on answers that were interpreted.
     """
 
     source: str
@@ -70,9 +73,9 @@ def read_track_answers(
         path: Predictions, see ``affectgpt.bench.read_predictions``, keyed as ``affectgpt pack`` keys the samples. Also
             an ``answer.csv``; and for Track 1 an ``.npz`` with ``emo_probs``.
         track: The track.
-        rows: What is asked.
-        column: The column of the answers; by default the track's own, or that which is called as answers are.
-        extractor: What reads words out of whole answers (Track 2).
+        rows: The rows to answer.
+        column: The column of the answers; by default the track's own, or one with a name that answers usually have.
+        extractor: The extractor that reads words from whole answers (Track 2).
 
     Raises:
         DataError: If the file cannot be read.
@@ -80,28 +83,43 @@ def read_track_answers(
     path = Path(path)
     given, notes = _by_key(path, track, rows, column)
     asked = {row.key for row in rows}
-    problems: dict[str, list[str]] = {
+    problems: dict[str, Sequence[str]] = {
         "rows without an answer": [row.key for row in rows if row.key not in given],
-        "names that nobody asked about": [key for key in given if key not in asked],
+        UNKNOWN_NAMES: [key for key in given if key not in asked],
     }
     kept = {row.key: given[row.key] for row in rows if row.key in given}
     if track.number == 1:
-        values, odd, more = _emotions(kept)
+        read = _emotions(kept)
     elif track.number == 2:
-        values, odd, more = _words(kept, path, column, extractor)
+        read = _words(kept, path, column, extractor)
     else:
-        values, odd, more = _preferences(kept)
-    problems |= odd
-    return TrackAnswers(str(path), values, {what: keys for what, keys in problems.items() if keys}, (*notes, *more))
+        read = _preferences(kept)
+    problems[read.problem] = read.invalid
+    found = {what: keys for what, keys in problems.items() if keys}
+    return TrackAnswers(str(path), read.values, found, (*notes, *read.notes))
 
 
-Read = tuple[dict[str, Any], dict[str, list[str]], list[str]]
+@dataclass(frozen=True)
+class _Read:
+    """The answers as the track takes them.
+
+    Attributes:
+        values: Key of a row to its valid answer.
+        problem: What is wrong with the other answers, in words.
+        invalid: Keys of these rows.
+        notes: Notes on answers that were interpreted.
+    """
+
+    values: Mapping[str, Any]
+    problem: str
+    invalid: Sequence[str]
+    notes: tuple[str, ...] = ()
 
 
 def _by_key(
     path: Path, track: Track, rows: Sequence[AskedRow], column: str | None
 ) -> tuple[Mapping[str, Any], list[str]]:
-    """The raw answers by the key of the row."""
+    """The raw answers by the key of the row, with notes."""
     columns = {plain_name(name) for name in column_names(path)}
     if track.number == 1 and path.suffix == ".npz" and PROBABILITIES in columns:
         return _from_probabilities(path, rows)
@@ -109,7 +127,7 @@ def _by_key(
         return _from_pairs(path, track, rows, column), []
     if column is None and track.column in columns:
         column = track.column
-    elif column is None and track.number == 3:  # a file of ours has labels too, which say nothing here
+    elif column is None and track.number == 3:  # our own files also have labels, which are irrelevant here
         column = next((name for name in TEXT_COLUMNS if name in columns), None)
     return read_predictions(path, column=column).values, []
 
@@ -124,17 +142,17 @@ def _from_probabilities(path: Path, rows: Sequence[AskedRow]) -> tuple[Mapping[s
         )
     if np.isnan(table).any():
         raise DataError(f"{path}: {PROBABILITIES} holds NaN in row {int(np.isnan(table).any(1).argmax())}")
-    said = [MER_CLASSES[place] for place in table.argmax(1).tolist()]
+    said = [MER_CLASSES[column] for column in table.argmax(1).tolist()]
     named = next((name for name in NAME_COLUMNS if name in arrays), None)
     names = [row.key for row in rows] if named is None else [clean_name(str(name)) for name in arrays[named]]
     if len(names) != len(said) or len(set(names)) != len(names):
         raise DataError(f"{path} has {len(said)} rows of {PROBABILITIES} for {len(set(names))} different names")
-    note = f"{path} names no clips: its rows were taken in the order of the list of candidates"
+    note = f"{path} does not name the clips: its rows were taken in the order of the list of candidates"
     return dict(zip(names, said, strict=True)), [note] if named is None else []
 
 
 def _from_pairs(path: Path, track: Track, rows: Sequence[AskedRow], column: str | None) -> Mapping[str, Any]:
-    """Answers that name the two descriptions too; equal rows have equal answers, or none that counts."""
+    """The answers of a file with both descriptions; equal rows must have equal answers, or their answer is invalid."""
     by_identity: dict[tuple[str, ...], set[str | None]] = {}
     for row in read_asked_rows(path, track):
         by_identity.setdefault(row.identity(track), set()).add(row.cells.get(column or track.column))
@@ -144,9 +162,9 @@ def _from_pairs(path: Path, track: Track, rows: Sequence[AskedRow], column: str 
     return strangers | {key: next(iter(said)) if len(said) == 1 else None for key, said in found.items()}
 
 
-def _emotions(given: Mapping[str, Any]) -> Read:
+def _emotions(given: Mapping[str, Any]) -> _Read:
     values: dict[str, Any] = {}
-    odd: list[str] = []
+    invalid: list[str] = []
     respelt = 0
     for key, value in given.items():
         labels = _labels(value)
@@ -155,12 +173,12 @@ def _emotions(given: Mapping[str, Any]) -> Read:
             values[key] = found.pop()
             respelt += values[key] not in labels
         else:
-            odd.append(key)
-    notes = [f"{respelt} answers were spelt otherwise, such as sadness for sad"] if respelt else []
-    return values, {f"answers that are not one of {', '.join(MER_CLASSES)}": odd}, notes
+            invalid.append(key)
+    notes = (f"{respelt} answers used another spelling, such as sadness for sad",) if respelt else ()
+    return _Read(values, f"answers that are not one of {', '.join(MER_CLASSES)}", invalid, notes)
 
 
-def _words(given: Mapping[str, Any], path: Path, column: str | None, extractor: str | LabelExtractor) -> Read:
+def _words(given: Mapping[str, Any], path: Path, column: str | None, extractor: str | LabelExtractor) -> _Read:
     if read_predictions(path, column=column).is_free_text:
         reader = get_extractor(extractor) if isinstance(extractor, str) else extractor
         texts = [value if isinstance(value, str) else "" for value in given.values()]
@@ -168,17 +186,17 @@ def _words(given: Mapping[str, Any], path: Path, column: str | None, extractor: 
     else:
         lists = {key: _labels(value) for key, value in given.items()}
     values = {key: words for key, words in lists.items() if words}
-    return dict(values), {"answers without a word": [key for key in lists if key not in values]}, []
+    return _Read(values, "answers without a word", [key for key in lists if key not in values])
 
 
-def _preferences(given: Mapping[str, Any]) -> Read:
+def _preferences(given: Mapping[str, Any]) -> _Read:
     read = {key: parse_preference(value if isinstance(value, str) else None) for key, value in given.items()}
-    values: dict[str, Any] = {key: answer for key, answer in read.items() if answer is not None}
-    return values, {"answers that name neither a1, a2 nor same": [k for k in read if k not in values]}, []
+    values = {key: answer for key, answer in read.items() if answer is not None}
+    return _Read(values, "answers that name neither a1, a2 nor same", [key for key in read if key not in values])
 
 
 def _labels(value: Any) -> list[str]:
-    """The words of an answer; none where it is no answer."""
+    """The words of an answer; empty if it is not an answer."""
     if isinstance(value, str) and (reply := read_answer(value)).is_wrapped:
         value = reply.text if reply.items is None else list(reply.items)
     if not isinstance(value, (str, list, tuple)) or is_missing(value):
