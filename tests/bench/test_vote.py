@@ -146,6 +146,15 @@ def test_what_cannot_vote_is_refused(tmp_path: Path, systems: tuple[list[Path], 
     sentiments.write_text(json.dumps({"name": "clip_00", "sentiment": "positive"}), "utf-8")
     with pytest.raises(DataError, match="holds sentiments"):
         vote([files[0], sentiments])
+    number = tmp_path / "y.jsonl"
+    number.write_text(json.dumps({"name": "clip_00", "labels": 3}), "utf-8")
+    with pytest.raises(DataError, match=r"y\.jsonl, sample 'clip_00': labels are 3"):
+        vote([files[0], number])
+    number.write_text(
+        json.dumps({"name": "clip_00", "text": 3}) + "\n" + json.dumps({"name": "b", "text": "sad"}), "utf-8"
+    )
+    with pytest.raises(DataError, match="sample 'clip_00': the answer is 3; expected a text"):
+        vote([files[0], number])
     with pytest.raises(ConfigError, match="1 <= lo <= hi"):
         Constants(lo=7)
     with pytest.raises(ConfigError, match=r"answers are written as \.npz, \.jsonl, \.csv"):
@@ -176,7 +185,15 @@ def test_lists_that_are_read_word_by_word_are_read_as_whole_ones() -> None:
     words = _Words()
     for _ in range(300):
         labels = draw.choices(pieces, k=draw.randint(0, 5))
-        for value in (labels, f"[{','.join(labels)}]", f"[{', '.join(labels)}]", ", ".join(labels), str(labels)):
+        wrapped = f"<think>sad or calm?</think><answer>{', '.join(labels)}</answer>"
+        for value in (
+            labels,
+            wrapped,
+            f"[{','.join(labels)}]",
+            f"[{', '.join(labels)}]",
+            ", ".join(labels),
+            str(labels),
+        ):
             found = words.of_answer(value)
             numbers = {number: word for word, number in words.numbers.items()}
             assert [numbers[number] for number in found] == parse_labels(value), value

@@ -16,8 +16,7 @@ from affectgpt.bench.extract import LabelExtractor, get_extractor
 from affectgpt.bench.predictions import Answers, read_predictions
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.files import digest_of_file
-from affectgpt.metrics.final_answer import read_answer
-from affectgpt.metrics.labels import parse_labels
+from affectgpt.metrics.labels import is_missing, parse_labels
 
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 50
 
@@ -78,19 +77,16 @@ class _Words:
             return [self._number(label) for label in parse_labels(value, mode="strict")]
         if _PLAIN_LIST.fullmatch(value) and not _SENTENCE.search(value):
             return self._of_texts(value[1:-1].split(","))
-        return self._of_text(value, is_answer=True)
+        return self._of_text(value)
 
     def _of_texts(self, texts: Iterable[str]) -> list[int]:
         """The words of texts that are read one by one."""
         return list(dict.fromkeys(number for text in texts for number in self._of_text(text)))
 
-    def _of_text(self, text: str, *, is_answer: bool = False) -> list[int]:
+    def _of_text(self, text: str) -> list[int]:
         found = self._read.get(text)
         if found is None:
-            value: Any = text
-            if is_answer and (reply := read_answer(text)).is_wrapped:
-                value = reply.text if reply.items is None else list(reply.items)
-            found = self._read[text] = [self._number(label) for label in parse_labels(value, mode="strict")]
+            found = self._read[text] = [self._number(label) for label in parse_labels(text, mode="strict")]
         return found
 
     def _number(self, word: str) -> int:
@@ -163,7 +159,12 @@ def _read(
                 f"{answers.source}: {len(strangers)} names are not in the list of samples: {first_few(strangers)}"
             )
     numbers = np.fromiter((places.setdefault(n, len(places)) for n in answers.values), np.int32, len(answers.values))
-    lists = [words.of_answer(value) for value in _labels(answers, extractor)]
+    lists = []
+    for name, value in zip(answers.values, _labels(answers, extractor), strict=True):
+        try:
+            lists.append(words.of_answer(value))
+        except DataError as error:
+            raise DataError(f"{answers.source}, sample {name!r}: {error}") from None
     sizes = np.fromiter(map(len, lists), np.int64, len(lists))
     flat = np.fromiter((word for one in lists for word in one), np.int32, int(sizes.sum()))
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -185,8 +186,10 @@ def _labels(answers: Answers, extractor: LabelExtractor) -> Iterable[Any]:
     """What each answer says, to be read by ``parse_labels``."""
     if not answers.is_free_text:
         return answers.values.values()
-    texts = [value if isinstance(value, str) else "" for value in answers.values.values()]
-    return extractor.extract(texts)
+    for name, value in answers.values.items():
+        if not isinstance(value, str) and not is_missing(value):
+            raise DataError(f"{answers.source}, sample {name!r}: the answer is {value!r}; expected a text")
+    return extractor.extract(list(answers.values.values()))
 
 
 def _ballot(read: dict[str, Any], renumbered: Ints, num_samples: int) -> Ballot:
