@@ -111,6 +111,7 @@ def test_a_server_is_sent_the_frames_the_sound_and_the_words_of_each_clip(sets: 
     assert list(result["failed_answers"]) == ["test_dia0_utt3"]
     assert result["answered_by"]["shown"]["modalities"] == ["video", "audio", "text"]
     assert result["taken"] == {"prompt_tokens": 700, "answer_tokens": 70}
+    assert result["answered_by"]["settings"]["base_url"] == url
     with np.load(next(tmp_path.glob("answers/results-meld/*/*-openset.npz"))) as arrays:
         assert arrays["filenames"].tolist() == [f"test_dia0_utt{i}" for i in range(8)]
         assert arrays["fileitems"].tolist() == [f"[{'' if i == 3 else 'happy, relieved'}]" for i in range(8)]
@@ -120,7 +121,7 @@ def test_modalities_and_the_form_of_media_are_settings_that_are_recorded(sets: P
     kinds = {}
     for name, options in {
         "text": ["--modalities", "text"],
-        "audio": ["--modalities", "audio"],
+        "audio": ["--modalities", "audio", "--arg", 'extra_body={"max_tokens": null, "max_completion_tokens": 9}'],
         "fast": ["--modalities", "video,text", "--frames", "3"],
         "file": ["--modalities", "video,text", "--arg", "video_as=file"],
     }.items():
@@ -134,6 +135,8 @@ def test_modalities_and_the_form_of_media_are_settings_that_are_recorded(sets: P
         if name == "fast":
             assert contents(seen.bodies[0])[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
         if name == "audio":
+            assert "max_tokens" not in seen.bodies[0]
+            assert seen.bodies[0]["max_completion_tokens"] == 9
             assert "Subtitle" not in contents(seen.bodies[0])[-1]["text"]
     assert kinds == {
         "text": ["text"],
@@ -257,6 +260,7 @@ def test_the_bound_on_the_cost_counts_what_earlier_runs_paid(sets: Path, tmp_pat
             assert len(seen.bodies) == 3
         assert bench(sets, tmp_path, url, *money, "--arg", "max_cost=0.9") == 0
     assert results_of(tmp_path)[0]["taken"] == {"prompt_tokens": 720, "answer_tokens": 80, "cost": pytest.approx(0.8)}
+    assert "720 tokens read; 80 tokens written; cost 0.8" in (tmp_path / "report.md").read_text()
 
 
 PROGRAM = """
@@ -378,7 +382,7 @@ def test_options_that_do_not_fit_are_refused(sets: Path, tmp_path: Path, monkeyp
     argv = ["bench", "--data", str(sets), "--out", str(tmp_path), "--allow-partial"]
     server = ["--answerer", "openai:http://x/v1", "--model", "a"]
     for options, message in (
-        (["--answerer", "openia:http://x/v1"], "no answerer is called 'openia"),
+        (["--answerer", "openia:http://x/v1"], "unknown answerer 'openia'. Did you mean 'openai'?"),
         (["--answerer", "openai:http://x/v1"], "missing a required argument: 'model'"),
         ([*server, "b"], "answers with one model, but --model names 2"),
         (
@@ -394,6 +398,8 @@ def test_options_that_do_not_fit_are_refused(sets: Path, tmp_path: Path, monkeyp
     ):
         assert main([*argv, *options]) == 1
         assert message in capsys.readouterr().err
+    assert main([*argv, "--answerer", "no_such_module_here:Mine"]) == 1
+    assert "needs the module 'no_such_module_here'" in capsys.readouterr().err
     monkeypatch.setenv("MY_KEY", "top-secret")
     answerer = ANSWERERS.build(Spec("openai", {"base_url": "http://x/v1", "model": "a", "api_key_env": "MY_KEY"}))
     assert "top-secret" not in json.dumps([answerer.identity(), answerer.settings(), answerer.record()])

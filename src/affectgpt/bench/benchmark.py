@@ -270,7 +270,7 @@ def _told(scored: SystemResult, answered: Answered, answerer: Answerer) -> Syste
     return replace(
         scored,
         result=result,
-        answered_by=dict(answered.identity),
+        answered_by={**answered.identity, "settings": dict(answerer.settings())},
         failed_answers=dict(answered.failed),
         refused_answers=dict(answered.refused) or None,
         answering=dict(answerer.shown_and_drawn()) or None,

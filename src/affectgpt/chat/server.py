@@ -47,7 +47,8 @@ class ServerModel(ChatModel):
         answer_price: See there.
         max_cost: No request begins that could pass this cost.
         max_failures: So many failures one after the other, with no answer between them, end the run.
-        extra_body: Further fields of every request, as plain JSON, such as ``{"chat_template_kwargs": {...}}``.
+        extra_body: Further fields of every request, as plain JSON, such as ``{"chat_template_kwargs": {...}}``; one
+            that is null is left out, for servers that refuse it.
 
     Raises:
         ConfigError: If the address is none, holds a password, the environment variable is not set, or a limit is wrong.
@@ -200,7 +201,7 @@ class ServerModel(ChatModel):
         if sampling.repetition_penalty != 1.0:
             # vLLM's name and llama.cpp's; servers that know neither refuse or ignore it.
             body |= {"repetition_penalty": sampling.repetition_penalty, "repeat_penalty": sampling.repetition_penalty}
-        body |= self.extra_body
+        body = {name: value for name, value in (body | self.extra_body).items() if value is not None}
         patience = Patience(self.timeout_seconds, self.num_retries + 1, self.backoff_seconds)
         tokens = self.budget.estimate(prompt)
         try:

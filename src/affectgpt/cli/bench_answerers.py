@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from affectgpt.cli.terminal import pick_device
 from affectgpt.errors import ConfigError
@@ -28,7 +27,7 @@ def add_answerers(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:TARGET]",
         help="affectgpt (default), openai:URL, transformers:FOLDER, command:PROGRAM, files:PATH, or a registered name",
     )
-    add("--arg", action="append", default=[], metavar="NAME=VALUE", help="argument of the answerer, the value as YAML")
+    add("--arg", action="append", default=[], metavar="NAME=VALUE", help="argument of the answerer: JSON, or a text")
     add("--profile", default="fast", help="fast (greedy, repeats) or published (temperature 1, top-p 0.9)")
     add("--modalities", metavar="A,B", help="modalities of a clip to show: video,audio,text (default)")
     add("--frames", type=int, metavar="N", help="number of frames of a video to show other models (8)")
@@ -114,7 +113,7 @@ def _split(text: str) -> tuple[str, str | None]:
     from affectgpt.registry import ANSWERERS
 
     name, colon, target = text.partition(":")
-    if not colon or (name not in ANSWERERS and "." in name):
+    if not colon or (name not in ANSWERERS and target.isidentifier()):
         return text, None
     return name, target
 
@@ -124,6 +123,6 @@ def _pair(text: str) -> tuple[str, Any]:
     if not found:
         raise ConfigError(f"--arg takes NAME=VALUE, such as num_parallel=8, but got {text!r}")
     try:
-        return key.replace("-", "_"), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--arg {key}: {value!r} is not a YAML value ({error}); quote it") from error
+        return key.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return key.replace("-", "_"), value

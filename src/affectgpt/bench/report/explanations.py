@@ -30,6 +30,10 @@ def how_made(one: SystemResult) -> list[str]:
     for record, what in ((result.extractor, "labels read by"), (result.sentiment_reader, "sentiment read by")):
         if record:
             phrases.append(f"{what} {record['name']} (version {record.get('version', '?')})")
+    if one.taken:
+        counts = {"prompt_tokens": "tokens read", "answer_tokens": "tokens written"}
+        phrases += [f"{one.taken[name]:,} {words}" for name, words in counts.items() if name in one.taken]
+        phrases += [f"cost {one.taken['cost']:.4g}"] if "cost" in one.taken else []
     if result.interval is not None:
         phrases.append(f"interval of {result.interval.resamples:,} resamples, seed {result.seed}")
     return phrases
