@@ -18,6 +18,19 @@ from affectgpt.types import Batch
 
 LLM = {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.0}, "trainable": False}}
 OPTIM = {"lr": 3e-3, "warmup_steps": 0}
+SMALL: dict[str, Any] = {
+    "streams": {
+        "audio": {"encoder": {"name": "tiny-audio", "args": {"dim": 8, "num_mels": 8, "channels": 4}}},
+        "frame": {"encoder": {"name": "tiny-vision", "args": {"size": 32, "dim": 8, "channels": 2}}},
+    },
+    "llm": {"name": "tiny", "args": {"dim": 16, "layers": 1, "heads": 2}},
+    "style": "brief",
+    "media": {"num_frames": 1, "frame_height": 16, "frame_width": 16, "num_segments": 1, "segment_seconds": 0.1},
+    "max_new_tokens": 3,
+    "max_tokens": 256,
+    "optim": {"lr": 1e-3, "warmup_steps": 0},
+}
+"""Arguments of a whole model that is built and stepped in a moment, for runs of the command line."""
 
 
 def place() -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.checkpoints.io import load_checkpoint
+from affectgpt.checkpoints.average import average_checkpoints
 from affectgpt.checkpoints.official.released_names import LAYOUTS
 from affectgpt.checkpoints.training_file import is_file
 from affectgpt.checkpoints.weights_file import SUFFIX, write_weights_file
@@ -34,12 +34,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
             f"{destination}: give a name that ends in {RELEASED} (the released format), in {TRAINED} or {SUFFIX} (one "
             "file for predict and fit), or a folder without an ending (to share)"
         )
+    if args.average and destination.suffix != SUFFIX:
+        raise ConfigError(f"--average writes one file: give a destination that ends in {SUFFIX}, not {destination}")
     if destination.exists() and not args.overwrite:
         raise ConfigError(f"{destination} exists already; give another name, or --overwrite")
     say(f"reading {source}", err=True)
     quiet()
     if destination.suffix == SUFFIX and is_file(args.source) and Path(args.source).suffix != RELEASED:
-        checkpoint = load_checkpoint(args.source, allow_import=args.allow_import)  # no need to build a model
+        # no model needs to be built
+        checkpoint = average_checkpoints([args.source, *args.average], allow_import=args.allow_import)
         write_weights_file(checkpoint, destination)
         weights = sum(tensor.numel() for tensor in checkpoint["state_dict"].values())
         facts = {
@@ -139,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
         help="a .pth, .ckpt or .safetensors file, a folder of shards, or a folder or hub id that save_pretrained wrote",
     )
     parser.add_argument("destination", help="a .pth, .ckpt or .safetensors file, or a folder to make")
+    parser.add_argument(
+        "--average",
+        nargs="+",
+        default=[],
+        metavar="CHECKPOINT",
+        help="further checkpoints of the run: write the mean of their weights and the source's into a .safetensors",
+    )
     parser.add_argument("--clip", help="folder or hub id of CLIP ViT-L/14, for a .pth")
     parser.add_argument("--hubert", help="folder or hub id of Chinese HuBERT-large, for a .pth")
     parser.add_argument("--llm", help="folder or hub id of Qwen2.5-7B-Instruct, for a .pth")

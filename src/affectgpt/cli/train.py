@@ -34,6 +34,7 @@ from affectgpt.features.feeding import feature_folders
 from affectgpt.files import write_whole
 from affectgpt.model import AffectGPT
 from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.training.out_of_memory import MemoryNotes, ran_out_of_memory
 from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
 from affectgpt.training.run_folder import RunFolder
@@ -150,6 +151,8 @@ class AffectCLI(LightningCLI):
             config = self.given
             folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
             self.report = ResumeReport(config, lambda line: say(line, err=True))
+            self.memory = MemoryNotes()
+            trainer.callbacks.insert(0, self.memory)  # type: ignore[attr-defined]
             self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
             add_watching(trainer, config["trainer"]["logger"], lambda line: say(line, err=True))
@@ -167,6 +170,7 @@ class AffectCLI(LightningCLI):
         """Train; an error that came from another rank names it.
 
         Raises:
+            ConfigError: If the memory does not hold a batch.
             RankError: If another rank is gone.
         """
         if self.config.fit.dry_run:
@@ -176,6 +180,8 @@ class AffectCLI(LightningCLI):
         try:
             self.trainer.fit(model, **options)
         except Exception as error:
+            if ran_out_of_memory(error):
+                raise ConfigError(self.memory.explain(error)) from error
             if self.watch.lost is not None:
                 raise RankError(self.watch.lost) from error
             raise

@@ -24,6 +24,7 @@ from affectgpt.llm.logprobs import AnswerLogProbs
 from affectgpt.llm.lora import LoraSpec, add_lora
 from affectgpt.llm.packed_attention import check_packing, packed_arguments, padded_mask, use_lengths
 from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
+from affectgpt.llm.quantized import check_quantize, keep_trainable_layout, quantized_options
 from affectgpt.llm.scatter import sent
 from affectgpt.llm.token_losses import has_plain_output, token_losses
 from affectgpt.llm.written_answers import WrittenAnswers
@@ -251,8 +252,11 @@ class CausalLM(HuggingFaceHead):
         tokens: Special tokens to use in place of the tokenizer's own: ``bos``, ``eos`` or ``pad`` to a token of its
             vocabulary, such as the published model's ``{"bos": "<|im_start|>", "pad": "<|im_end|>"}``.
 
+        quantize: ``nf4`` keeps the frozen weights of linear layers in 4 bits (QLoRA, arXiv 2305.14314), a quarter of
+            bfloat16; ``dtype`` is what they are computed in. It needs the extra ``quantized``.
+
     Raises:
-        ConfigError: If an argument is wrong.
+        ConfigError: If an argument is wrong, or bitsandbytes is needed and not installed.
         CheckpointError: If the folder or hub id cannot be read.
     """
 
@@ -266,8 +270,10 @@ class CausalLM(HuggingFaceHead):
         gradient_checkpointing: bool = False,
         revision: str | None = None,
         tokens: dict[str, str] | None = None,
+        quantize: str | None = None,
     ) -> None:
         super().__init__()
+        check_quantize(quantize, trainable=trainable)
         if dtype not in DTYPES:
             raise ConfigError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
         from safetensors import SafetensorError
@@ -284,12 +290,13 @@ class CausalLM(HuggingFaceHead):
                 network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options)
             else:
                 network = None
-                if not adapters_read_weights:
+                if quantize is None and not adapters_read_weights:
                     network = network_without_weights(
                         lambda: AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, **source), **options),
                         *(path, revision),
                     )
                 if network is None:
+                    options |= quantized_options(quantize, DTYPES[dtype])
                     network = AutoModelForCausalLM.from_pretrained(
                         path, revision=revision, weights_only=True, **options
                     )
@@ -307,6 +314,7 @@ class CausalLM(HuggingFaceHead):
                 f"the tokenizer in {path!r} has {needed} tokens, but the network's embedding has {rows} rows: they do "
                 "not belong together; take both from the same model"
             )
+        keep_trainable_layout(network)
         if gradient_checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.attach(network, tokenizer, lora, trainable)

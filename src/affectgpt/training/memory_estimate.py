@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 ADAM_MOMENTS = 2
 """AdamW keeps the means of the gradients and of their squares, each in the type of the weight."""
 
@@ -73,30 +71,30 @@ def step_memory(
     units = [sum(p.numel() * p.element_size() for p in unit.parameters()) for unit in model.network.shard_units()]
     gathered = 2 * max(units, default=0) if shares > 1 else 0  # the layer that runs, and the next
     config = llm_config(model)
-    activations = batch_size * tokens * activation_bytes(config, _llm_bytes(model), **_llm_use(model))
+    activations = (
+        batch_size * tokens * activation_bytes(config, _llm_bytes(model), checkpointed=_is_checkpointed(model))
+    )
     logits = 2 * 4 * batch_size * answer_tokens * int(config.vocab_size) if config is not None else 0
     on_host = weights + gradients + moments if offload else 0
     return StepMemory(weights, gradients, moments, gathered, activations, logits, on_host)
 
 
-def activation_bytes(config: Any, width: int, *, adapters: bool, trained: bool, checkpointed: bool) -> int:
+def activation_bytes(config: Any, width: int, *, checkpointed: bool) -> int:
     """Bytes that a Llama-like language model keeps for the backward pass, a token.
 
-    A layer keeps, in units of ``h`` hidden, ``k`` key-value and ``f`` feed-forward widths:
+    A layer keeps, of its hidden width h, key-value width k and feed-forward width f:
 
-    - the input of each norm and its output in float32 and in the layer's type (two norms: 2 x (h x 4 + 2 h));
-    - the queries, keys and values, rotated and not, and what attention gives (2 (h + 2 k) + h);
-    - the feed-forward's gate, its activation, the other branch and their product (4 f).
+    - of its two norms, what went in, in float32, and what came out, before and after scaling: 2 x (4 h + 2 h w);
+    - the queries, keys and values, before and after rotation, and what attention gives: w (3 h + 4 k);
+    - of the feed-forward, both branches, the activated one and their product: w (4 f).
 
-    Frozen linear layers keep no input; with adapters or trained weights they keep theirs, which are the tensors above,
-    and adapters a copy in float32 of each (about 2 h + h + f floats). With gradient checkpointing a layer keeps its
-    input alone, and one layer at a time keeps all.
+    Here w is the width of a number. Inputs of linear layers are among these, so adapters and trained weights keep no
+    more, and what adapters have inside is small. With gradient checkpointing a layer keeps its input alone, and one
+    layer at a time keeps all.
 
     Args:
         config: Of the transformers model; ``None`` where the language model has none, which counts as nothing.
         width: Bytes of a number in its layers.
-        adapters: Whether its layers have adapters.
-        trained: Whether its own weights are trained.
         checkpointed: Whether it runs with gradient checkpointing.
     """
     if config is None:
@@ -105,8 +103,6 @@ def activation_bytes(config: Any, width: int, *, adapters: bool, trained: bool, 
     heads = int(config.num_attention_heads)
     k = h * int(getattr(config, "num_key_value_heads", None) or heads) // heads
     layer = 2 * (4 * h + 2 * h * width) + width * (3 * h + 4 * k + 4 * f)
-    if adapters and width < 4:
-        layer += 4 * (3 * h + f)
     return width * h * layers + layer if checkpointed else layer * layers
 
 
@@ -134,11 +130,5 @@ def _llm_bytes(model: Any) -> int:
     return max((p.element_size() for p in model.llm.parameters() if not p.requires_grad), default=4)
 
 
-def _llm_use(model: Any) -> dict[str, bool]:
-    named = list(model.llm.named_parameters())
-    network: nn.Module = model.llm
-    return {
-        "adapters": any("lora_" in name for name, _ in named),
-        "trained": any(p.requires_grad and "lora_" not in name for name, p in named),
-        "checkpointed": any(getattr(module, "gradient_checkpointing", False) for module in network.modules()),
-    }
+def _is_checkpointed(model: Any) -> bool:
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.llm.modules())

@@ -173,13 +173,19 @@ def shard_model(root: nn.Module, units: Iterable[nn.Module], strategy: Any) -> N
         strategy: A ``ModelParallelStrategy`` of the trainer, whose ranks share the weights.
 
     Raises:
-        ConfigError: If the strategy asks for tensor parallelism.
+        ConfigError: If the strategy asks for tensor parallelism, or weights are in 4 bits.
     """
     mesh = strategy.device_mesh
     if mesh["tensor_parallel"].size() > 1:
         raise ConfigError(
             f"the strategy asks for tensor parallelism over {mesh['tensor_parallel'].size()} devices, which the model "
             "does not have; use the strategy fsdp2, which shares the weights over all devices"
+        )
+    packed = [name for name, parameter in root.named_parameters() if not parameter.is_floating_point()]
+    if packed:
+        raise ConfigError(
+            f"{packed[0]} and {len(packed) - 1} more weights are in 4 bits (quantize), which ranks cannot share; use "
+            "ddp, or leave quantize out"
         )
     offload = OffloadPolicy()
     if getattr(strategy, "cpu_offload", False):

@@ -1,0 +1,107 @@
+"""What a run tells of itself: its start, its speed and gradients, its answers, and what did not fit into memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from affectgpt.cli.main import main
+from affectgpt.model.steps import Steps
+from affectgpt.training.meters import gradient_norms, operations_a_token
+from tinytrain import SMALL
+
+
+@pytest.fixture
+def config(shards: Path, tmp_path: Path) -> Path:
+    data = {"train": str(shards), "val": str(shards), "batch_size": 2, "num_workers": 0, "task": "labels"}
+    trainer = {
+        "max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 2, "gradient_clip_val": 0.1,
+        "accumulate_grad_batches": 2, "default_root_dir": str(tmp_path), "enable_progress_bar": False,
+        "enable_model_summary": False, "num_sanity_val_steps": 0,
+    }  # fmt: skip
+    path = tmp_path / "fit.yaml"
+    path.write_text(yaml.safe_dump({"model": SMALL, "data": {"name": "mercaption", "args": data}, "trainer": trainer}))
+    return path
+
+
+def test_a_run_logs_what_it_is_and_how_it_goes(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "--config", str(config)]) == 0
+    told = capsys.readouterr().err
+    assert "run: 1 rank on 1 node, one device, precision 32-true, on cpu" in told
+    assert "attention of the language model: " in told
+    assert "llm  " in told
+    assert "effective batch: 2 x 2 accumulated x 1 rank = 4" in told
+    assert "data: 10 samples in 4 shards; each rank reads 10 an epoch, in 5 batches of 2" in told
+    (file,) = tmp_path.rglob("metrics.csv")
+    assert list(file.parent.glob("events.out.tfevents*")), "tensorboard is the default, beside the table"
+    found: dict[str, list[float]] = {}
+    for row in csv.DictReader(file.open()):
+        for name, value in row.items():
+            if value:
+                found.setdefault(name, []).append(float(value))
+    assert set(found) >= {
+        "train/loss", "train/lr", "train/grad_norm", "train/grad_norm/llm", "train/grad_norm/projectors",
+        "speed/samples_per_s", "speed/tokens_per_s", "speed/data_wait", "memory/gb", "data/bad_samples", "val/loss",
+        "val/f1", "val/hit_rate",
+    }  # fmt: skip
+    assert found["train/lr"] == [pytest.approx(1e-3)]
+    assert found["train/grad_norm"][0] > 0.1, "before it is clipped"
+    parts = [values[0] for name, values in found.items() if name.startswith("train/grad_norm/")]
+    assert sum(value**2 for value in parts) ** 0.5 == pytest.approx(found["train/grad_norm"][0], rel=1e-4)
+    assert 0 <= found["speed/data_wait"][0] <= 1
+    assert found["speed/tokens_per_s"][0] > found["speed/samples_per_s"][0] > 0
+    examples = [json.loads(line) for line in (file.parent / "examples.jsonl").read_text().splitlines()]
+    assert [example["key"] for example in examples] == [f"clip{number}" for number in range(8)]
+    assert examples[1]["labels"] == ["sad", "tired"]
+
+
+def test_a_dry_run_tells_and_trains_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", str(config), "--dry-run", "--trainer.strategy", "fsdp2"]) == 0
+    told = capsys.readouterr().out
+    assert "weights shared by FSDP2" in told
+    assert "memory a device, estimated for 2 x 256 tokens" in told
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("metrics.csv"))
+
+
+def test_a_batch_that_does_not_fit_is_described(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Steps, "train", full)
+    assert main(["fit", "--config", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert "training ran out of memory (CUDA out of memory" in told
+    assert "with a batch of 2 samples (" in told
+    assert "frame [2, 1, 3, 16, 16]" in told
+    assert "lower data.args.batch_size" in told
+
+
+def test_norms_of_parts_are_those_of_their_gradients() -> None:
+    module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(2, 1)})
+    module["a"](torch.ones(1, 2)).sum().backward()
+    norms = gradient_norms(module)
+    assert list(norms) == ["a"]
+    assert float(norms["a"]) == pytest.approx(3**0.5)
+
+
+def test_operations_of_a_token_follow_from_the_weights() -> None:
+    from affectgpt.llm import TinyLM
+
+    class Model:
+        llm = TinyLM(dim=16, layers=2, heads=2)
+
+    weights = sum(p.numel() for layer in Model.llm.network.model.layers for p in layer.parameters())
+    assert operations_a_token(Model, 10) == 6 * weights + 6 * 10 * 16 * 2
+    Model.llm.freeze()
+    assert operations_a_token(Model, 10) == 4 * weights + 6 * 10 * 16 * 2
