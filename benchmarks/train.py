@@ -318,7 +318,7 @@ def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Itera
     )
 
 
-def measure(way: Way, clips: Clips, steps: int) -> dict[str, float]:
+def measure(way: Way, clips: Clips, steps: int, largest: int) -> dict[str, float]:
     """Seconds a clip, tokens a second and peak memory of one row."""
     model = way.model()
     device, question = model.device, model.style.label_question
@@ -327,12 +327,14 @@ def measure(way: Way, clips: Clips, steps: int) -> dict[str, float]:
     scaler = torch.amp.GradScaler(device.type, enabled=way.half == "fp16")
     features = encode(model, clips) if way.cached else None
     taken, tokens = [], []
-    for step in range(steps + 1):
-        batch = clips.batch(step * way.size, way.size, question, features)
+    num_steps = steps * (largest // way.size)  # every row learns from the same clips, after a batch to warm up
+    for step in range(num_steps + 1):
+        start = largest - way.size + step * way.size
+        batch = clips.batch(start, way.size, question, features)
         if device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        start, clock = time.perf_counter(), time.process_time()
+        began, clock = time.perf_counter(), time.process_time()
         with casting(way.half, device):
             loss = way.loss(model, batch)
         scaler.scale(loss).backward()
@@ -341,14 +343,14 @@ def measure(way: Way, clips: Clips, steps: int) -> dict[str, float]:
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
-            taken.append(time.perf_counter() - start)
+            taken.append(time.perf_counter() - began)
         else:
             taken.append(time.process_time() - clock)
         tokens.append(sum(len(words) for words in (*batch.subtitles, *(batch.answers or ())) if words))
     seconds = sum(taken[1:])
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
     return {
-        "samples": way.size * steps / seconds,
+        "samples": way.size * num_steps / seconds,
         "tokens": sum(tokens[1:]) / seconds,
         "step": statistics.median(taken[1:]),
         "memory": peak,
@@ -383,8 +385,8 @@ def report(rows: Sequence[tuple[str, dict[str, float]]], args: argparse.Namespac
         f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; `python "
         f"benchmarks/train.py --steps {args.steps}`. {args.note}".rstrip(),
         "",
-        f"Sizes: {sizes.name} ({count}), random weights. {'Wall-clock' if on_gpu else 'Processor'} time of "
-        f"{args.steps} steps after one to warm up. "
+        f"Sizes: {sizes.name} ({count}), random weights. {'Wall-clock' if on_gpu else 'Processor'} time for "
+        f"{args.steps * args.batch} clips, the same for every row, after a batch to warm up. "
         f"{'' if on_gpu else 'float32 stands for fp16 with a scaler in the first row.'}",
         "",
         "| setting | samples/s | text tokens/s | seconds a step | ratio | peak GiB |",
@@ -431,7 +433,7 @@ def main() -> None:
         for way in ways(folders, args.rank, args.batch):
             if args.only and not any(part in way.name for part in args.only):
                 continue
-            rows.append((way.name, measure(way, clips, args.steps)))
+            rows.append((way.name, measure(way, clips, args.steps, args.batch)))
             print(json.dumps({"setting": way.name, **rows[-1][1]}), flush=True)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

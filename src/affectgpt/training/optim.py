@@ -43,6 +43,7 @@ class OptimSpec:
     schedule: str = "constant"
     total_steps: int | None = None
     end_lr_factor: float = 0.1
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -120,7 +121,10 @@ def build_optimizer(
         lr = spec.lr_of[max(fitting, key=len)] if fitting else spec.lr
         decay = 0.0 if parameter.ndim < 2 or name.endswith("bias") else spec.weight_decay
         groups.setdefault((lr, decay), []).append(parameter)
+    on_gpu = all(parameter.is_cuda for _, parameter in trainable)
     optimizer = torch.optim.AdamW(
-        [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()], betas=spec.betas
+        [{"params": ps, "lr": lr, "weight_decay": decay} for (lr, decay), ps in groups.items()],
+        betas=spec.betas,
+        fused=True if spec.fused or (spec.fused is None and on_gpu) else None,
     )
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, spec.factor)
