@@ -9,6 +9,7 @@ import lightning
 
 from affectgpt.training.memory_estimate import parameters_of, step_memory
 from affectgpt.training.sharding import ShardedStrategy
+from affectgpt.training.validation_overlap import validation_overlap
 
 ANSWER_SHARE = 0.25
 """Of a sequence, the share that is taken for the answer in the estimate of the logits."""
@@ -44,7 +45,8 @@ def describe_run(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
              f"precision {trainer.precision}, on {trainer.strategy.root_device.type}"]  # fmt: skip
     lines += _model_lines(trainer, model, data) if hasattr(model, "network") else []
     lines += _data_lines(trainer, data, ranks)
-    return lines
+    overlap = validation_overlap(data)
+    return lines if overlap is None else [*lines, overlap]
 
 
 def _strategy(trainer: lightning.Trainer) -> str:

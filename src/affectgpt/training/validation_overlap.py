@@ -1,0 +1,38 @@
+"""Tells whether a run validates on clips that it trains on, whose scores say little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from affectgpt.errors import DataError, first_few
+from affectgpt.shards.leak import list_set
+
+MOST_SAMPLES = 200_000
+"""Sets with more samples are not compared: their headers would take longer to read than a start should."""
+
+
+def validation_overlap(data: Any) -> str | None:
+    """A warning where validation clips, by their names, are in the training sets; ``None`` if none is.
+
+    The headers of the shards are read, not the clips. Sets at a URL are not compared.
+
+    Args:
+        data: A datamodule; only one of shard folders is looked at.
+    """
+    if not hasattr(data, "indexes") or not getattr(data, "sets", {}).get("val"):
+        return None
+    train, val = data.indexes("train"), data.indexes("val")
+    if any(index.url for index in (*train, *val)) or sum(index.samples for index in (*train, *val)) > MOST_SAMPLES:
+        return None
+    try:
+        seen = {clip.name for index in train for clip in list_set(index.folder).clips}
+        names = [clip.name for index in val for clip in list_set(index.folder).clips]
+    except DataError:  # whoever reads the shards tells it better
+        return None
+    shared = [name for name in names if name in seen]
+    if not shared:
+        return None
+    return (
+        f"warning: {len(shared):,} of {len(names):,} validation clips are in the training set too "
+        f"({first_few(shared, 3)}); the scores on them say little. affectgpt check VAL --against TRAIN lists them"
+    )
