@@ -245,7 +245,7 @@ def test_a_budget_is_not_passed_also_over_several_runs(tmp_path, budget):
     clips = small_set(tmp_path / "clips", 6)
     with serve(lambda _: Step(text="He is sad.", usage=(900, 100))) as (url, seen):
         for _ in range(3):
-            with pytest.raises(CostBoundError, match="what was answered is kept"):
+            with pytest.raises(CostBoundError, match="the answers so far are kept"):
                 annotate(server_pipeline(url, budget, num_parallel=1), clips, tmp_path / "out")
         asked = len(seen.bodies)
         assert 0 < asked < 12

@@ -150,7 +150,7 @@ def test_modalities_and_the_form_of_media_are_settings_that_are_recorded(sets: P
     }  # fmt: skip
     assert shown["file"]["video_as"] == "file"
     assert bench(sets, tmp_path, "http://localhost:9/v1", "--modalities", "vidoe") == 1
-    assert "no modality is called 'vidoe'. Did you mean 'video'" in capsys.readouterr().err
+    assert "unknown modality 'vidoe'. Did you mean 'video'" in capsys.readouterr().err
 
 
 def test_refusals_and_failures_are_counted_and_are_never_neutral(sets: Path, tmp_path: Path, capsys) -> None:

@@ -64,7 +64,7 @@ def test_trouble_of_one_prompt_is_its_own_reply():
     assert reasons["fine"] is None
     assert "too large" in reasons["large"]
     assert "spent before it began" in reasons["empty"]
-    assert "is no chat completion: '<html>'" in reasons["html"]
+    assert "is not a chat completion: '<html>'" in reasons["html"]
     assert (
         "no answer in 2 tries; the last error was: HTTP 500 Internal Server Error: out of memory" in reasons["broken"]
     )

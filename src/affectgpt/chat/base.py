@@ -15,11 +15,11 @@ from affectgpt.text import clean_text
 
 
 class ChatModel(ABC):
-    """Answers prompts, each in a conversation of its own."""
+    """Answers prompts, each in a separate conversation."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """``model``, ``revision`` and whatever else decides the answers, and so belongs into the cache's key."""
+        """``model``, ``revision`` and everything else that decides the answers, for the cache's key."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -27,7 +27,7 @@ class ChatModel(ABC):
 
     @abstractmethod
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
-        """Position and answer of every prompt, as the answers come in; one that cannot be had ends the run.
+        """Yield the position and answer of every prompt as the answers arrive; a missing answer ends the run.
 
         Raises:
             ConfigError: If the model or the server does not exist, or refuses.
@@ -42,7 +42,7 @@ class Asker:
         model: The chat model.
         template: The prompt, with ``{input}`` where the text goes.
         sampling: How the model draws its answer.
-        cache: Where answers are kept.
+        cache: The store of the answers.
     """
 
     def __init__(self, model: ChatModel, template: str, sampling: Sampling, cache: AnswerCache) -> None:
@@ -75,12 +75,12 @@ class Asker:
 
 
 def fill(template: str, text: str) -> str:
-    """Put a text into a prompt; braces in the text stay as they are."""
+    """Put a text into a prompt; braces in the text are kept."""
     return template.replace("{input}", text)
 
 
 def seed_of(prompt: Prompt, start: int = 0) -> int:
-    """A seed that depends on the prompt and a start alone, so that sampling repeats where the model heeds seeds."""
+    """A seed that depends only on the prompt and a start, so that sampling repeats if the model uses seeds."""
     content = prompt if isinstance(prompt, str) else digest_of(prompt_record(prompt))
     found = int.from_bytes(hashlib.sha256(clean_text(content).encode()).digest()[:4], "big") >> 1
     return (found + start) % 2**31

@@ -1,4 +1,4 @@
-"""Reads what a server answers to a request for a chat completion."""
+"""Reads a server's answer to a request for a chat completion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectgpt.files import parse_json
 from affectgpt.web import TryAgainError, refusal
 
 SHOWN = 300
-"""Characters of a server's words that a message repeats."""
+"""Number of characters of a server's text that a message repeats."""
 
 _OF_THE_PROMPT = frozenset({400, 413, 415, 422})
 """Statuses that may be about this prompt alone, such as a picture that is too large."""
@@ -22,11 +22,11 @@ _PAYMENT = ("insufficient_quota", "billing", "credit balance", "insufficient bal
 
 
 class PromptRefusedError(ConfigError):
-    """A server does not take this prompt; it may take others.
+    """A server rejects this prompt, but may accept others.
 
     Args:
-        message: For a run that this ends.
-        reason: For a run that goes on, as the reason of one sample.
+        message: Message for a run that ends here.
+        reason: Reason of one sample, for a run that continues.
         by_policy: Whether the server says that the content is not allowed.
     """
 
@@ -39,7 +39,7 @@ def read_completion(text: str) -> Reply:
     """The reply in the body of a successful answer.
 
     Raises:
-        TryAgainError: If it is no chat completion.
+        TryAgainError: If it is not a chat completion.
     """
     try:
         answer = parse_json(text, "it")
@@ -49,7 +49,7 @@ def read_completion(text: str) -> Reply:
         declined = message.get("refusal")
         finish = choice.get("finish_reason")
     except (DataError, LookupError, TypeError, AttributeError) as error:
-        raise TryAgainError(f"its answer is no chat completion: {text[:SHOWN]!r}") from error
+        raise TryAgainError(f"its answer is not a chat completion: {text[:SHOWN]!r}") from error
     if content is None:
         raise TryAgainError(f"its answer holds no text: {message.get('content')!r:.{SHOWN}}")
     prompt_tokens, answer_tokens = _usage(answer.get("usage"))
@@ -67,7 +67,7 @@ def read_completion(text: str) -> Reply:
 
 
 def error_of(response: httpx2.Response, said: str, model: str, url: str) -> Exception:
-    """What to raise for an answer that is no success: to try again, to leave this prompt, or to end."""
+    """The error for an unsuccessful answer: to try again, to skip this prompt, or to end the run."""
     reason = f"HTTP {response.status_code} {response.reason_phrase}: {said}"
     advice = {
         401: "set the key: api_key_env names the environment variable that holds it",
@@ -87,7 +87,7 @@ def error_of(response: httpx2.Response, said: str, model: str, url: str) -> Exce
 
 
 def _joined(content: Any) -> str | None:
-    """The text of a message, which some servers send in parts; ``None`` for anything else."""
+    """The text of a message, which some servers send in pieces; ``None`` for anything else."""
     if content is None:
         return ""
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""What the tokens of a run cost, and a bound that it never passes."""
+"""Counts the cost of a run's tokens, and enforces a bound on it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BYTES_A_SOUND_TOKEN = 640  # 50 tokens for a second of 16-bit sound at 16 kHz
 
 @dataclass(frozen=True)
 class Prices:
-    """What a server asks for, in any currency.
+    """The prices of a server, in any currency.
 
     Attributes:
-        prompt: For a million tokens that are read.
-        answer: For a million tokens that are written.
+        prompt: Price of a million prompt tokens.
+        answer: Price of a million answer tokens.
 
     Raises:
-        ConfigError: If a price is negative or no number.
+        ConfigError: If a price is negative or not a number.
     """
 
     prompt: float
@@ -42,27 +42,27 @@ class Prices:
 
 
 class CostBoundError(DataError):
-    """The next request could cost more than is left."""
+    """The next request could cost more than the rest of the budget."""
 
 
 class Reserved(float):
-    """The most that a request can cost, in money.
+    """The largest possible cost of a request, in money.
 
     Attributes:
-        tokens: The most tokens that it can take.
+        tokens: The largest possible number of tokens.
     """
 
     tokens: int = 0
 
 
 class Budget:
-    """Counts what requests cost, and lets none begin that could pass the bound.
+    """Counts the cost of requests, and starts none that could exceed the bound.
 
-    A request that is under way counts as the most that it can cost. A request whose tokens nobody tells (it was cut
-    off, or the server does not say) stays counted as that.
+    A running request counts with its largest possible cost. If its tokens remain unknown (it was cut off, or the server
+    does not report them), that count stays.
 
     Args:
-        prices: What tokens cost; ``None`` counts tokens only.
+        prices: Prices of tokens; ``None`` counts tokens only.
         most: The bound; ``None`` for none.
         most_tokens: The bound on tokens, read and written together; ``None`` for none.
 
@@ -86,35 +86,35 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """What finished requests cost."""
+        """The cost of finished requests."""
         return self._spent
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON: tokens, cost, and how many requests were only estimated."""
+        """The budget as plain JSON: tokens, cost, and the number of requests that were only estimated."""
         found: dict[str, Any] = {"prompt_tokens": self.prompt_tokens, "answer_tokens": self.answer_tokens}
         if self.num_estimated:
             found["estimated_requests"] = self.num_estimated
         return found if self.prices is None else found | {"cost": self._spent}
 
     def estimate(self, prompt: Prompt) -> int:
-        """Tokens of a prompt, rather too many than too few."""
+        """An upper estimate of the tokens of a prompt."""
         return max(_tokens_of(prompt), self._largest_prompt)
 
     def reserve(self, prompt_tokens: int, answer_tokens: int) -> Reserved:
-        """Set aside the most that a request can cost; waits where requests under way decide whether there is enough.
+        """Reserve the largest possible cost of a request; wait if running requests decide whether it fits.
 
         Raises:
-            CostBoundError: If there is not.
+            CostBoundError: If the rest of the budget is too small.
         """
         wanted = Reserved(0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens))
         wanted.tokens = prompt_tokens + answer_tokens
         with self._changed:
             while self._lacks(wanted, self._spent + self._reserved, self._tokens + self._reserved_tokens):
                 lack = self._lacks(wanted, self._spent, self._tokens)
-                if lack is not None:  # whatever the requests under way take
+                if lack is not None:  # whatever the running requests cost
                     raise CostBoundError(
-                        f"the next request can {lack} is spent; what was answered is kept: raise the bound and run "
-                        "again to go on from there"
+                        f"the next request can {lack} is spent; the answers so far are kept: raise the bound and run "
+                        "again to resume"
                     )
                 self._changed.wait(1.0)
             self._reserved += wanted
@@ -122,7 +122,7 @@ class Budget:
         return wanted
 
     def settle(self, reserved: Reserved, prompt_tokens: int | None, answer_tokens: int | None) -> None:
-        """Count a request that is over; tokens that nobody told cost what was set aside."""
+        """Count a finished request; unknown tokens cost the reserved amount."""
         with self._changed:
             self._free(reserved)
             if prompt_tokens is None or answer_tokens is None:
@@ -134,7 +134,7 @@ class Budget:
             self._changed.notify_all()
 
     def give_back(self, reserved: Reserved) -> None:
-        """Free what was set aside for a request that the server did not take."""
+        """Free the reserved amount of a request that the server rejected."""
         with self._changed:
             self._free(reserved)
             self._changed.notify_all()
@@ -144,7 +144,7 @@ class Budget:
         self._reserved_tokens = max(0, self._reserved_tokens - reserved.tokens)
 
     def _lacks(self, wanted: Reserved, cost: float, tokens: int) -> str | None:
-        """What a request would take beyond a bound, in words; ``None`` where there is enough."""
+        """By how much a request would exceed a bound, in words; ``None`` if it fits."""
         if self.most is not None and cost + wanted > self.most:
             return f"cost {wanted:.4f}, and of the bound of {self.most:g} {cost:.4f}"
         if self.most_tokens is not None and tokens + wanted.tokens > self.most_tokens:
@@ -152,7 +152,7 @@ class Budget:
         return None
 
     def count(self, prompt_tokens: int, answer_tokens: int) -> None:
-        """Count tokens that were paid for, such as those of an earlier run."""
+        """Count paid tokens, such as those of an earlier run."""
         self._largest_prompt = max(self._largest_prompt, prompt_tokens)
         self.prompt_tokens += prompt_tokens
         self.answer_tokens += answer_tokens

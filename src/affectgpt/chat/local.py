@@ -50,7 +50,7 @@ class LocalModel(ChatModel):
         self._loaded: tuple[Any, Any] | None = None
 
     def identity(self) -> dict[str, str | None]:
-        """The name and the commit that it stands for; for a folder, a digest of its files replaces the commit.
+        """The name with its commit; for a folder, a digest of its files replaces the commit.
 
         Raises:
             CheckpointError: If the model does not exist.

@@ -1,4 +1,4 @@
-"""What a chat model is shown: messages of text, pictures, sound and video, and how they travel to a server."""
+"""Prompts for chat models: messages of text, pictures, sound and video, and their form for servers."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        contents: What it holds, in order.
-        role: Who speaks.
+        contents: The contents in order.
+        role: Role of the speaker.
     """
 
     contents: tuple[Content, ...]
@@ -80,11 +80,11 @@ class Message:
 
 
 Prompt = str | Sequence[Message]
-"""What is asked: a text, which is one message of the user, or a conversation."""
+"""A prompt: a text, which is one message of the user, or a conversation."""
 
 
 def as_messages(prompt: Prompt) -> tuple[Message, ...]:
-    """The conversation that a prompt stands for."""
+    """A prompt as a conversation."""
     return (Message((Text(prompt),)),) if isinstance(prompt, str) else tuple(prompt)
 
 
@@ -118,7 +118,7 @@ def prompt_record(prompt: Prompt) -> list[dict[str, Any]]:
 def _wire_contents(contents: Iterable[Content]) -> str | list[dict[str, Any]]:
     listed = list(contents)
     if all(isinstance(one, Text) for one in listed):
-        # the one form that every server takes
+        # the one form that every server accepts
         return "\n".join(clean_text(one.text) for one in listed if isinstance(one, Text))
     return [_wire(one) for one in listed]
 

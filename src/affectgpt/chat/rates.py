@@ -1,4 +1,4 @@
-"""Holds requests to a server back: so many a minute, so many tokens a minute, none while it wants a pause."""
+"""Limits requests to a server: requests and tokens per minute, and pauses that the server asks for."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from affectgpt.errors import ConfigError
 
 WINDOW_SECONDS = 60.0
-_LONGEST_NAP_SECONDS = 0.5  # so that a run that is stopped ends soon
+_LONGEST_NAP_SECONDS = 0.5  # so that a stopped run ends soon
 
 
 class Ticket:
-    """One request that was let through.
+    """One admitted request.
 
     Attributes:
-        time: When.
-        tokens: How many tokens it counts for; first an estimate, later what the server told.
+        time: Time of admission.
+        tokens: Number of tokens; first an estimate, later the server's count.
     """
 
     def __init__(self, when: float, tokens: int) -> None:
@@ -26,13 +26,13 @@ class Ticket:
 
 
 class RateLimit:
-    """Lets requests of several threads through as fast as the limits allow.
+    """Admits requests of several threads as fast as the limits allow.
 
     Args:
         requests: Most requests in any ``window_seconds``; ``None`` for no limit.
-        tokens: Most tokens in any ``window_seconds``. A single request with more goes through alone.
+        tokens: Most tokens in any ``window_seconds``. A single request with more tokens is admitted alone.
         window_seconds: A minute, as servers count.
-        clock: Seconds that only grow.
+        clock: A monotonic clock in seconds.
 
     Raises:
         ConfigError: If a limit is below 1.
@@ -56,19 +56,19 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
-        """Let nothing through for so long: one request was told to wait, and the others would be told the same."""
+        """Admit nothing for some seconds: one request was told to wait, and the others would be told the same."""
         with self._lock:
             self._not_before = max(self._not_before, self._clock() + seconds)
 
     def wait(self, tokens: int, stop: threading.Event) -> Ticket | None:
-        """Wait for one's turn.
+        """Wait until a request is admitted.
 
         Args:
-            tokens: How many the request will take, as far as can be told.
+            tokens: Estimated number of tokens of the request.
             stop: Ends the wait.
 
         Returns:
-            What to correct when the tokens are known; ``None`` if the wait was ended.
+            A ticket to correct when the tokens are known; ``None`` if the wait was ended.
         """
         while not stop.is_set():
             with self._lock:
@@ -82,7 +82,7 @@ class RateLimit:
         return None
 
     def _pause(self, now: float, tokens: int) -> float:
-        """Seconds until a request could go through; 0 or less for now."""
+        """Seconds until a request can be admitted; 0 or less for now."""
         while self._passed and self._passed[0].time <= now - self._window:
             self._passed.popleft()
         pause = self._not_before - now

@@ -1,4 +1,4 @@
-"""What comes back from a chat model: an answer, a refusal or a failure, each with its reason and its tokens."""
+"""The reply of a chat model: an answer, a refusal or a failure, with its reason and its tokens."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ ReplyKind = Literal["answered", "refused", "failed"]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model made of one prompt.
+    """The reply of a model to one prompt.
 
     Attributes:
-        kind: ``answered``; ``refused``, where the model or its server declines; or ``failed``, where nothing came.
+        kind: ``answered``; ``refused`` if the model or its server declines; or ``failed`` if there was no reply.
         text: The answer, or the words of the refusal.
-        reason: Why there is no answer; ``None`` where there is one.
-        prompt_tokens: Tokens that were read, where the model tells.
-        answer_tokens: Tokens that were written, where the model tells.
+        reason: Why there is no answer; ``None`` if there is one.
+        prompt_tokens: Number of prompt tokens, if known.
+        answer_tokens: Number of answer tokens, if known.
         seconds: From the request to the reply, without earlier tries.
     """
 
@@ -30,7 +30,7 @@ class Reply:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, without what is not known."""
+        """The reply as plain JSON, without unknown values."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -48,7 +48,7 @@ def is_refusal(text: str) -> bool:
     """Whether an answer is one of the stock sentences with which chat models decline.
 
     Only the beginning counts, and only the model's own inability: an answer about somebody who cannot help crying is
-    none.
+    not a refusal.
 
     Examples:
         >>> is_refusal("I'm sorry, but I can't assist with identifying emotions."), is_refusal("抱歉，我无法识别。")

@@ -27,7 +27,7 @@ class Sampling:
     seed: int = 0
 
     def to_json(self) -> dict[str, float]:
-        """Plain JSON; the seed only where it is not 0."""
+        """The sampling as plain JSON; the seed only if it is not 0."""
         found = asdict(self)
         return found if self.seed else {name: value for name, value in found.items() if name != "seed"}
 
@@ -40,7 +40,7 @@ SAMPLINGS: Mapping[str, Sampling] = {
 
 
 def get_sampling(name: str, max_tokens: int) -> Sampling:
-    """Get the sampling of that name, with answers of at most ``max_tokens``.
+    """Get a sampling by name, with answers of at most ``max_tokens``.
 
     Raises:
         ConfigError: If the name is unknown, or ``max_tokens`` is not a whole number from 1.

@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
-        ConfigError: If the words or the sound of one clip are given for several.
+        ConfigError: If ``--subtitle`` or ``--audio`` is given for several clips.
         DataError: If a file cannot be decoded, after the others have been answered.
     """
     if any(arg in ("--config", "-c") or arg.startswith("--config=") for arg in argv):
@@ -50,7 +50,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         Progress("answering", "files") as bar,
     ):
         bar.say(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
-        reading.submit(None)  # the process gets ready while the model is loaded
+        reading.submit(None)  # the process starts while the model is loaded
         model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
         asr = build_asr(args.asr) if args.asr else None
         speech = asr is not None and not (args.subtitle and args.subtitle.strip())
@@ -59,7 +59,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         for done, (clip, read) in enumerate(zip(args.clip, reading.map(requests), strict=True), start=1):
             try:
                 if read.sources is None:
-                    raise read.problem or DataError(f"{clip!r} gave nothing")
+                    raise read.problem or DataError(f"{clip!r} has no usable stream")
                 with in_eval_mode(model):
                     answer = answer_sources(
                         model,
@@ -98,10 +98,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
 
 class _AnswerFile:
-    """A file of answers, one JSON object a line, each of them written as it comes.
+    """A file of answers, one JSON object per line, each written as soon as it is known.
 
     Args:
-        path: The file, or ``None`` for no file. What is in it stays until the first answer.
+        path: The file, or ``None`` for no file. Earlier content stays until the first answer.
 
     Raises:
         DataError: If it cannot be written.
@@ -114,7 +114,7 @@ class _AnswerFile:
         if path is not None:
             try:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                # half a character, as in a file name of another encoding, becomes an escape of JSON
+                # half a character, as in a file name in another encoding, becomes a JSON escape
                 self._file = Path(path).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             except OSError as error:
                 raise DataError(
@@ -139,13 +139,13 @@ class _AnswerFile:
             self._file.flush()
         except OSError as error:
             raise ConfigError(
-                f"{self.path!r} cannot be written any more ({error.strerror}); {self._num_written} answers are in it"
+                f"{self.path!r} can no longer be written ({error.strerror}); it has {self._num_written} answers"
             ) from error
         self._num_written += 1
 
 
 def _tell_next(path: str | None, num_answers: int) -> None:
-    """What was written, and what to do with it."""
+    """Say what was written, and the next step."""
     if path is None:
         say("nothing was written; --out FILE keeps the answers", err=True)
         return
@@ -164,18 +164,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, a saved folder, or a hub id")
     parser.add_argument("--subtitle", help="the spoken words, if known")
     parser.add_argument("--audio", help="a separate sound file, instead of the clip's own track")
-    parser.add_argument("--question", help="what to ask; by default for all possible emotional states")
+    parser.add_argument("--question", help="the question; by default the one about all possible emotional states")
     parser.add_argument("--max-new-tokens", type=int, help="longest answer, in tokens")
+    parser.add_argument("--face-detector", default="centerface", help="face detector, if the model uses faces")
     parser.add_argument(
-        "--face-detector", default="centerface", help="what finds the face, if the model looks at faces"
-    )
-    parser.add_argument(
-        "--asr", metavar="NAME[:MODEL]", help="hear the words of clips without subtitle, e.g. faster-whisper:small"
+        "--asr", metavar="NAME[:MODEL]", help="speech recogniser for clips without subtitle, e.g. faster-whisper:small"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    parser.add_argument("--out", help="write the answers to this file, one JSON object a line")
-    parser.add_argument("--allow-import", action="store_true", help="import parts that the checkpoint names as code")
+    parser.add_argument("--out", help="write the answers to this file, one JSON object per line")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="import registered modules that the checkpoint names as code"
+    )
     return parser
 
 

@@ -19,16 +19,16 @@ example: affectgpt fit --config experiments/real_clips_smollm2.yaml
          affectgpt fit --config FILE --model.llm.name tiny --trainer.max_steps 20 --print_config
 """
 OWN = {
-    "--config FILE": "a configuration in YAML; a second one is laid over the first",
+    "--config FILE": "a configuration in YAML; a second one overrides the first",
     "--print_config": "print the whole configuration, and stop",
-    "--ckpt_path FILE": "fit: go on from this checkpoint; validate, test, predict: the trained model",
+    "--ckpt_path FILE": "fit: resume from this checkpoint; validate, test, predict: the trained model",
     "--start MODEL": "a saved folder, .ckpt or hub id: the model to train on from",
     "--seed_everything N": "seed of everything random (42)",
-    "--dry-run": "fit: say what the run would be and take of memory, and stop",
+    "--dry-run": "fit: show the plan and the memory of the run, and stop",
     "--overwrite": "fit: replace the checkpoints of another configuration in the folder",
     "--rank_timeout S": "fit: seconds after which a silent rank ends the run (300)",
     "--profile": "fit: end after 13 steps, and tell where the time of ten went",
-    "--untrained": "validate, test, predict: use random weights all the same",
+    "--untrained": "validate, test, predict: use random weights nevertheless",
 }
 OF_TRAINER = {
     "max_epochs, max_steps": "how long",
@@ -41,7 +41,7 @@ OF_TRAINER = {
 
 
 def short_help(verb: str) -> str:
-    """What a verb takes, ours first; the hundred arguments of the trainer are a further call away."""
+    """The arguments of a verb, ours first; ``--help-all`` lists the hundred arguments of the trainer."""
     from affectgpt.datamodules import MERCaptionDataModule
     from affectgpt.model import AffectGPT
     from affectgpt.training.optim import OptimSpec

@@ -16,7 +16,7 @@ from affectgpt.metrics.labels import check_mode
 class EmotionClassScore(ScoreMetric):
     """Weighted F1 and accuracy of one emotion per sample, such as Track 1 of MER2026.
 
-    What is computed, what the modes mean and what ``compute`` returns: ``functional.emotion_class_score``.
+    See ``functional.emotion_class_score`` for the figures, the modes and the result of ``compute``.
 
     Args:
         classes: The emotions.
@@ -24,7 +24,7 @@ class EmotionClassScore(ScoreMetric):
         kwargs: For ``torchmetrics.Metric``.
 
     Raises:
-        ConfigError: If the mode is unknown, or there are no different classes.
+        ConfigError: If the mode is unknown, or ``classes`` has fewer than two different words.
 
     Examples:
         >>> score = EmotionClassScore()
@@ -39,9 +39,9 @@ class EmotionClassScore(ScoreMetric):
         super().__init__(**kwargs)
         self.mode = check_mode(mode)
         self.classes = tuple(classes)
-        emotion_class_counts([], [], self.classes, self.mode)  # refuses classes that are none
+        emotion_class_counts([], [], self.classes, self.mode)  # rejects invalid classes
         size = len(self.classes)
-        # the name carries the setting, so that a state of another one is refused
+        # the name contains the setting, so that a state with another setting is refused
         self._state = f"answers_{size}_{mode}"
         self.add_state(self._state, torch.zeros(size, size + 1, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -53,17 +53,17 @@ class EmotionClassScore(ScoreMetric):
             target: One of the classes per sample.
 
         Raises:
-            DataError: If lengths differ, a target is no class, or (``official``) an answer is none.
+            DataError: If lengths differ, a target is not a class, or (``official``) an answer is not.
         """
         counts = emotion_class_counts(preds, target, self.classes, self.mode)
         setattr(self, self._state, self.counts + counts.to(self.counts.device))
 
     @property
     def counts(self) -> Tensor:
-        """What was summed so far, int64 ``[C, C + 1]``."""
+        """The summed counts, int64 ``[C, C + 1]``."""
         total: Tensor = getattr(self, self._state)
         return total
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores of everything that was added; see ``functional.emotion_class_score``."""
+        """The scores of all added samples; see ``functional.emotion_class_score``."""
         return emotion_class_score_of(self.counts, self.classes)

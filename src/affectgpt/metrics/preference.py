@@ -16,7 +16,7 @@ from affectgpt.metrics.labels import check_mode
 class PreferenceScore(ScoreMetric):
     """Weighted F1 and accuracy of preferences between two descriptions: Track 3 of MER2026.
 
-    What is computed, what the modes mean and what ``compute`` returns: ``functional.preference_score``.
+    See ``functional.preference_score`` for the figures, the modes and the result of ``compute``.
 
     Args:
         mode: ``official`` or ``strict``.
@@ -42,7 +42,7 @@ class PreferenceScore(ScoreMetric):
 
     @property
     def counts(self) -> Tensor:
-        """What was summed so far, int64 ``[3, 4]``: samples by true preference and answer."""
+        """The summed counts, int64 ``[3, 4]``: samples by true preference and answer."""
         total: Tensor = getattr(self, self._state)
         return total
 
@@ -54,11 +54,11 @@ class PreferenceScore(ScoreMetric):
             target: ``a1``, ``a2`` or ``same`` per sample.
 
         Raises:
-            DataError: If lengths differ, an answer is no text, or a target is no preference.
+            DataError: If lengths differ, an answer is not a string, or a target is not a preference.
         """
         counts = preference_counts(preds, target, self.mode)
         setattr(self, self._state, self.counts + counts.to(self.counts.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores of everything that was added; see ``functional.preference_score``."""
+        """The scores of all added samples; see ``functional.preference_score``."""
         return preference_score_of(self.counts, self.mode)

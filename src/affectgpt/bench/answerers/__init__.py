@@ -1,4 +1,4 @@
-"""Who sits the exam: our checkpoints, models behind servers, models of transformers, programs, and files of answers."""
+"""The answerers: our checkpoints, models behind servers, models of transformers, programs, and files of answers."""
 
 import lazy_loader
 

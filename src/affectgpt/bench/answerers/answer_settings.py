@@ -10,26 +10,27 @@ from affectgpt.chat.sampling import Sampling
 from affectgpt.errors import ConfigError, did_you_mean
 
 MODALITIES = ("video", "audio", "text")
-"""What of a clip can be shown: its frames, its sound, and its subtitle."""
+"""The modalities of a clip that can be shown: its frames, its sound, and its subtitle."""
 
 
 @dataclass(frozen=True)
 class AnswerSettings:
     """How clips are shown to a model, and how its answers are drawn.
 
-    A checkpoint of ours is shown clips as it was trained (its own media profile), whatever the fields about frames say.
+    Our checkpoints are shown clips as in their training (with their own media profile); the fields about frames do not
+    apply to them.
 
     Attributes:
-        profile: The name that the settings were chosen by.
-        modalities: What of a clip is shown, of ``MODALITIES``.
+        profile: Name of the profile of these settings.
+        modalities: The modalities to show, from ``MODALITIES``.
         sampling: How answers are drawn; ``max_tokens`` 0 takes a checkpoint's own limit.
         num_frames: Frames of a video, those in the middle of as many equal intervals of time.
-        longest_side: Frames with a longer side are scaled down to this many pixels; 0 keeps their own size.
+        longest_side: Frames with a longer side are scaled down to this many pixels; 0 keeps their size.
         picture_form: How frames are sent: ``png``, or ``jpeg``.
-        sample_rate_hz: Samples a second of the sound.
+        sample_rate_hz: Sample rate of the sound.
 
     Raises:
-        ConfigError: If a value is none of those that there are, or out of range.
+        ConfigError: If a value is unknown or out of range.
     """
 
     profile: str
@@ -44,7 +45,7 @@ class AnswerSettings:
         for name in self.modalities:
             if name not in MODALITIES:
                 hint = did_you_mean(name, MODALITIES)
-                raise ConfigError(f"no modality is called {name!r}.{hint} Known: {', '.join(MODALITIES)}")
+                raise ConfigError(f"unknown modality {name!r}.{hint} Known: {', '.join(MODALITIES)}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"modalities are {', '.join(self.modalities) or 'none'}; name at least one, each once")
         object.__setattr__(self, "modalities", tuple(one for one in MODALITIES if one in self.modalities))
@@ -62,7 +63,7 @@ class AnswerSettings:
         max_tokens: int | None = None,
         **fields: Any,
     ) -> Self:
-        """The settings with what is not ``None`` put in their place.
+        """A copy of the settings with every argument that is not ``None``.
 
         Raises:
             ConfigError: If a value does not fit.
@@ -84,11 +85,11 @@ class AnswerSettings:
         return replace(self, sampling=sampling, modalities=shown, **given)
 
     def for_run(self, run: int) -> Sampling:
-        """The sampling of one repetition, which draws other answers than the others do."""
+        """The sampling of one repetition; each repetition draws different answers."""
         return replace(self.sampling, seed=self.sampling.seed + run)
 
     def shown(self) -> dict[str, Any]:
-        """How clips are shown, as plain JSON, as far as it matters for the modalities."""
+        """How clips are shown, as plain JSON, with the settings that matter for the modalities."""
         found: dict[str, Any] = {"modalities": list(self.modalities)}
         if "video" in self.modalities:
             found |= {name: getattr(self, name) for name in ("num_frames", "longest_side", "picture_form")}
@@ -111,16 +112,16 @@ PROFILES: Mapping[str, AnswerSettings] = {
 """``fast`` repeats exactly and sends small pictures; ``published`` draws answers as the published figures were made."""
 
 LONGEST_ANSWER = 256
-"""Tokens of an answer where a profile leaves the limit to the model, and the model has none."""
+"""Largest number of tokens if a profile leaves the limit to the model, and the model has none."""
 
 
 def get_profile(name: str) -> AnswerSettings:
     """The settings of a profile.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If the name is unknown.
     """
     if name not in PROFILES:
         hint = did_you_mean(name, PROFILES)
-        raise ConfigError(f"no profile of the benchmark is called {name!r}.{hint} Known: {', '.join(PROFILES)}")
+        raise ConfigError(f"unknown profile of the benchmark {name!r}.{hint} Known: {', '.join(PROFILES)}")
     return PROFILES[name]

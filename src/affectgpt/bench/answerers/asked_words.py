@@ -1,4 +1,4 @@
-"""The words of the prompt for models that were not trained on ours: the subtitle and the question, as published."""
+"""The text of the prompt for other models than ours: the subtitle and the question, as published."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LABEL_QUESTION = OFFICIAL.label_question
 def words_for(asked: Asked, modalities: tuple[str, ...]) -> str:
     """The text that follows the media of a clip.
 
-    The subtitle stands in the published words, and is left out where ``text`` is not shown or the clip has none.
+    The subtitle has the published wording, and is left out if ``text`` is not shown or the clip has none.
 
     Args:
         asked: The clip and the question.
-        modalities: What is shown.
+        modalities: The modalities to show.
 
     Examples:
         >>> words_for(Asked("a", "How is she?", subtitle="I won!"), ("video", "text"))
@@ -29,5 +29,5 @@ def words_for(asked: Asked, modalities: tuple[str, ...]) -> str:
 
 
 def wording_record() -> list[str]:
-    """The words around subtitle and question, for the record of what decides an answer."""
+    """The wording around subtitle and question, for the identity of an answer."""
     return [*OFFICIAL.subtitle, OFFICIAL.closing[0]]

@@ -1,4 +1,4 @@
-"""What the benchmark asks, what it gets back, and what it needs of whoever answers."""
+"""The questions of the benchmark, the answers, and the base class of answerers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KINDS: tuple[str, ...] = get_args(AnswerKind)
 
 @dataclass(frozen=True)
 class Asked:
-    """A clip with its question; the true label is not in it.
+    """A clip with its question, without the true label.
 
     Attributes:
         key: Name of the sample.
-        question: What is asked.
+        question: The question.
         set_name: The test set.
-        subtitle: Spoken words, or ``None`` where none are known.
+        subtitle: Spoken words, or ``None`` if unknown.
         video: The clip, or ``None``.
-        audio: A separate sound file, or ``None``: then the clip's own track is heard.
+        audio: A separate sound file, or ``None`` to use the clip's own track.
         faces: Face crops, or ``None``.
     """
 
@@ -40,18 +40,18 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one clip.
+    """The answer to one clip.
 
     Attributes:
         key: Name of the sample.
-        kind: ``answered``; ``refused``, where the model declines; or ``failed``, where there is no answer for another
-            reason. Only the first has labels.
+        kind: ``answered``; ``refused`` if the model declines; or ``failed`` if there is no answer for another reason.
+            Only the first has labels.
         text: The answer, or the words of the refusal.
-        reason: Why there is no answer; ``None`` where there is one.
-        prompt_tokens: Tokens that were read, where they are known.
-        answer_tokens: Tokens that were written, where they are known.
-        seconds: How long the answer took, where it is known.
-        extra: What else is to be kept, as plain JSON.
+        reason: Why there is no answer; ``None`` if there is one.
+        prompt_tokens: Number of prompt tokens, if known.
+        answer_tokens: Number of answer tokens, if known.
+        seconds: Duration of the answer, if known.
+        extra: Further facts to keep, as plain JSON.
     """
 
     key: str
@@ -70,12 +70,12 @@ class Answer:
 
     @classmethod
     def of_reply(cls, key: str, reply: Reply, **extra: Any) -> Self:
-        """What a chat model replied."""
+        """The answer in a chat model's reply."""
         tokens = reply.prompt_tokens, reply.answer_tokens
         return cls(key, reply.kind, reply.text, reply.reason, *tokens, reply.seconds, extra)
 
     def to_json(self) -> dict[str, Any]:
-        """A line of the answer log, without what is not known."""
+        """The answer as a line of the answer log, without unknown values."""
         found: dict[str, Any] = {"key": self.key, "kind": self.kind}
         if self.kind != "failed" or self.text:
             found["text"] = clean_text(self.text)
@@ -90,7 +90,7 @@ class Answer:
 
         Raises:
             KeyError: If it has no key.
-            ValueError: If it has another kind.
+            ValueError: If its kind is unknown.
         """
         kind = row.get("kind", "answered")
         if kind not in KINDS:
@@ -109,7 +109,7 @@ class Answerer(ABC):
     """Answers questions about clips.
 
     Attributes:
-        name: What it is chosen by.
+        name: The name to choose it by.
         target: The argument that ``--answerer NAME:TARGET`` gives; ``None`` for none.
     """
 
@@ -118,11 +118,11 @@ class Answerer(ABC):
 
     @abstractmethod
     def title(self) -> str:
-        """What the system is called in a report, such as the model's name."""
+        """The name of the system in a report, such as the model's name."""
 
     @property
     def question(self) -> str:
-        """What it is asked where nobody says otherwise: the published question about all emotional states."""
+        """The default question: the published one about all emotional states."""
         from affectgpt.prompts.wordings import OFFICIAL
 
         return OFFICIAL.label_question
@@ -131,40 +131,40 @@ class Answerer(ABC):
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides the answers, as plain JSON without secrets.
 
-        Its digest marks the lines of the answer log: answers of another identity are never taken for this one's.
+        Its digest marks the lines of the answer log, so that answers of another identity are never used for this one.
         """
 
     def shown_and_drawn(self) -> Mapping[str, Any]:
-        """How clips are shown and answers drawn: what of ``identity`` is a setting, and not the model itself."""
+        """How clips are shown and answers drawn: the part of ``identity`` that is not the model itself."""
         return {}
 
     def settings(self) -> Mapping[str, Any]:
-        """How it is run, as far as this decides no answer: address, device, processes; plain JSON without secrets."""
+        """How it runs, without influence on the answers: URL, device, processes; plain JSON without secrets."""
         return {}
 
     @abstractmethod
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
-        """Answer every question, in any order, each as soon as it is there; a clip that cannot be answered says why.
+        """Yield an answer to every question, in any order, as soon as it is known; failed ones have the reason.
 
         The caller writes each answer to the disk before it asks for the next one.
 
         Args:
-            asked: What is asked.
-            run: Number of the repetition, from 0; another one draws other answers where answers are drawn.
+            asked: The questions.
+            run: Number of the repetition, from 0; each repetition samples different answers.
 
         Raises:
             ConfigError: If it cannot answer at all, such as for a wrong name or key.
-            DataError: If it cannot go on; what was answered before is kept.
+            DataError: If it cannot continue; earlier answers are kept.
         """
 
     def recall(self, answers: Iterable[Answer]) -> None:
-        """Be told what was answered in earlier runs, such as to count what it cost; most need not know."""
+        """Receive the answers of earlier runs, for example to count their cost; does nothing by default."""
         del answers
 
     def inputs(self) -> Mapping[str, Any]:
-        """Facts about what is shown that are known once answering has begun, as plain JSON."""
+        """Facts about the shown inputs that are known once answering has started, as plain JSON."""
         return {}
 
     def record(self) -> Mapping[str, Any]:
-        """What the run took so far, as plain JSON, such as tokens and cost."""
+        """The cost of the run so far, as plain JSON, such as tokens."""
         return {}

@@ -1,4 +1,4 @@
-"""Reads of a clip what a foreign model is shown: its frames at a size, and the whole waveform."""
+"""Reads the media of a clip for other models than ours: its frames at a size, and the whole waveform."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShownMedia:
-    """The media of a clip as a model is shown them.
+    """The media of a clip, as shown to a model.
 
     Attributes:
-        frames: uint8 ``[T, 3, H, W]``, RGB; ``None`` where there are none, or nobody asked.
-        waveform: float32 ``[N]``; ``None`` where there is none, or nobody asked.
+        frames: uint8 ``[T, 3, H, W]``, RGB; ``None`` if there are none or they are not shown.
+        waveform: float32 ``[N]``; ``None`` if there is none or it is not shown.
         missing: ``"video"`` or ``"audio"`` to the reason why the clip lacks it.
-        problem: Why the clip cannot be read at all; ``None`` where it can.
+        problem: Why the clip cannot be read at all; ``None`` if it can.
     """
 
     frames: Tensor | None = None
@@ -37,17 +37,17 @@ class ShownMedia:
 
 
 class ReadMedia:
-    """Reads the media of a clip; an object, so that it can be sent to a process.
+    """Reads the media of a clip; a class, so that it can be sent to a process.
 
     Args:
-        settings: What is shown, and how.
+        settings: What to show, and how.
     """
 
     def __init__(self, settings: AnswerSettings) -> None:
         self.settings = settings
 
     def __call__(self, asked: Asked) -> ShownMedia:
-        """The media of one clip, or why it cannot be read."""
+        """The media of one clip, or the reason why it cannot be read."""
         import torch
 
         torch.set_num_threads(1)
@@ -103,12 +103,12 @@ class ReadMedia:
 
 
 def read_media(asked: Sequence[Asked], settings: AnswerSettings, num_workers: int) -> Iterator[ShownMedia]:
-    """The media of every clip, in order, each read in a process of its own; only a few are read ahead.
+    """The media of every clip, in order, read in separate processes; only a few are read ahead.
 
     Args:
         asked: The clips.
-        settings: What is shown, and how.
-        num_workers: Processes that decode; 0 decodes here.
+        settings: What to show, and how.
+        num_workers: Processes for decoding; 0 decodes in this process.
     """
     return map_in_order(ReadMedia(settings), asked, num_workers, _crashed)
 
@@ -119,7 +119,7 @@ def _crashed(asked: Asked, how: str) -> ShownMedia:
 
 
 def _scaled(frames: Tensor | None, longest_side: int) -> Tensor | None:
-    """Frames whose longer side is at most so many pixels, with their own shape."""
+    """Scale frames down to a longest side in pixels, and keep their shape."""
     if frames is None or not longest_side or max(frames.shape[-2:]) <= longest_side:
         return frames
     import torch

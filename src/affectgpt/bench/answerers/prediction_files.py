@@ -1,4 +1,4 @@
-"""Takes the answers from prediction files that exist."""
+"""Takes the answers from existing prediction files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FileAnswerer(Answerer):
 
     Args:
         file: A ``.npz``, ``.jsonl`` or ``.csv`` file; ``{set}`` in it stands for the name of the test set.
-        column: The column with the answers; by default the only one that is called as answers are.
+        column: The column with the answers; by default the only one with a name that answers usually have.
 
     Raises:
         DataError: If there is no such file.
@@ -34,18 +34,18 @@ class FileAnswerer(Answerer):
             raise DataError(f"answerer files: there is no file {file!r}; give a .npz, .jsonl or .csv file")
 
     def title(self) -> str:
-        """The name of the file, or of its folder where the file is called as the set."""
+        """The name of the file, or of its folder if the file is named after the set."""
         path = Path(self.path)
         return path.stem.replace("{set}", "").strip("-_. ") or path.resolve().parent.name
 
     def identity(self) -> Mapping[str, Any]:
-        """Digest of the file, or of those that there are."""
+        """The digest of the file, or of all existing ones."""
         paths = [Path(self.path.replace("{set}", name)) for name in TEST_SETS] if "{set}" in self.path else [self.path]
         digests = {Path(one).name: digest_of_file(one) for one in paths if Path(one).is_file()}
         return {"answerer": self.name, "files": digests, "column": self.column}
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
-        """The answer of every clip; those that a file lacks have failed.
+        """The answers of all clips; clips that are missing in the file have failed.
 
         Raises:
             DataError: If a file is missing or damaged.
@@ -58,7 +58,7 @@ class FileAnswerer(Answerer):
             answers = read_predictions(path, column=self.column)
             if answers.is_sentiment:
                 raise DataError(
-                    f"{path} holds sentiments, which are no answers; score it with --predictions and --gold"
+                    f"{path} holds sentiments, which are not answers; score it with --predictions and --gold"
                 )
             for one in clips:
                 value = answers.values.get(one.key)
@@ -71,5 +71,5 @@ class FileAnswerer(Answerer):
 
 
 def _text_of(value: Any) -> str:
-    """Labels as the text of a list, and texts as they are."""
+    """Labels as the text of a list; texts unchanged."""
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -14,18 +14,18 @@ _TOLERANCE = 1e-12
 
 
 def count_wins(first: Sequence[str], second: Sequence[str], preferred: Sequence[str]) -> tuple[list[str], Tensor]:
-    """Count who was preferred to whom.
+    """Count how often each system was preferred to each other one.
 
     Args:
-        first: Name of the system that wrote a1, one a pair.
-        second: Name of the one that wrote a2.
+        first: Name of the system that wrote a1, one per pair.
+        second: Name of the system that wrote a2.
         preferred: ``a1``, ``a2`` or ``same`` (half a win for each).
 
     Returns:
         The systems in alphabetical order, and float64 ``[M, M]``: how often row i was preferred to column j.
 
     Raises:
-        DataError: If lengths differ, or a preference is none of the three.
+        DataError: If lengths differ, or a preference is unknown.
 
     Examples:
         >>> names, wins = count_wins(["x", "y"], ["y", "x"], ["a1", "same"])
@@ -41,28 +41,28 @@ def count_wins(first: Sequence[str], second: Sequence[str], preferred: Sequence[
     for one, other, answer in zip(first, second, preferred, strict=True):
         if answer not in shares:
             raise DataError(f"a preference is {answer!r}, but must be one of {first_few(shares)}")
-        if one != other:  # a system against itself says nothing
+        if one != other:  # a system against itself is no evidence
             wins[place[one], place[other]] += shares[answer][0]
             wins[place[other], place[one]] += shares[answer][1]
     return names, wins
 
 
 def bradley_terry(wins: Tensor, prior: float = 0.0) -> Tensor:
-    """The strengths for which the preferences are most likely: P(i is preferred to j) = s_i / (s_i + s_j).
+    """The maximum-likelihood strengths s, with P(i is preferred to j) = s_i / (s_i + s_j).
 
-    Found by the iteration of Hunter (2004, "MM algorithms for generalized Bradley-Terry models", eq. 3).
+    They are computed by the iteration of Hunter (2004, "MM algorithms for generalized Bradley-Terry models", eq. 3).
 
     Args:
         wins: float ``[M, M]``: how often i was preferred to j; the diagonal does not count.
-        prior: Wins and losses that every two systems are given in addition, each way. Without it strengths are
-            infinite where some systems were never preferred to any of the others.
+        prior: Number of wins added for each system of every pair. Without a prior, strengths are infinite if some
+            systems were never preferred to any of the others.
 
     Returns:
         float64 ``[M]``: natural logarithms of the strengths, with mean 0.
 
     Raises:
         ConfigError: If ``prior`` is negative.
-        DataError: If ``wins`` is no such table, or (``prior=0``) does not bind all systems together.
+        DataError: If ``wins`` is not such a table, or (``prior=0``) does not connect all systems.
 
     Examples:
         >>> strengths = bradley_terry(torch.tensor([[0.0, 3.0], [1.0, 0.0]]))
@@ -91,7 +91,7 @@ def bradley_terry(wins: Tensor, prior: float = 0.0) -> Tensor:
 
 
 def _check_bound(table: Tensor) -> None:
-    """Refuse a table in which some systems were never preferred to the others (Ford 1957): no strengths fit it."""
+    """Reject a table in which some systems were never preferred to the rest (Ford 1957): no strengths fit it."""
     reach = (table > 0) | torch.eye(len(table), dtype=torch.bool)
     for _ in range(len(table)):
         reach = (reach.double() @ reach.double()) > 0
@@ -99,5 +99,5 @@ def _check_bound(table: Tensor) -> None:
         stuck = [number for number, row in enumerate(reach.tolist()) if not all(row)]
         raise DataError(
             f"the systems number {', '.join(map(str, stuck))} were never preferred, directly or through others, to "
-            "some of the rest, so that no finite strengths fit; pass prior, such as 0.5"
+            "some of the rest, so no finite strengths fit; pass prior, such as 0.5"
         )

@@ -32,9 +32,8 @@ def emotion_class_score(
         preds: One of the classes per sample.
         target: One of the classes per sample.
         classes: The emotions.
-        mode: ``official`` takes the words letter by letter and stops at any other, as the published code does.
-            ``strict`` reads them without regard to case and outer spaces, and counts any other answer, and a missing
-            one, as wrong.
+        mode: ``official`` compares the words exactly and rejects any other answer, as the published code does.
+            ``strict`` ignores case and surrounding spaces, and counts any other answer, and a missing one, as wrong.
 
     Returns:
         float64 ``weighted_f1`` (F1 of the classes, weighted by their true share), ``accuracy``, ``macro_f1`` (mean F1
@@ -42,8 +41,8 @@ def emotion_class_score(
         ``unknown_answers``.
 
     Raises:
-        ConfigError: If the mode is unknown, or there are no different classes.
-        DataError: If lengths differ, a target is no class, or (``official``) an answer is none.
+        ConfigError: If the mode is unknown, or ``classes`` has fewer than two different words.
+        DataError: If lengths differ, a target is not a class, or (``official``) an answer is not.
 
     Examples:
         >>> score = emotion_class_score(["happy", "sad", "sad"], ["happy", "sad", "worried"])
@@ -60,7 +59,7 @@ def emotion_class_summands(
     classes: Sequence[str] = MER_CLASSES,
     mode: str = "official",
 ) -> Summands:
-    """Per sample the one cell of the table of true class and answer that it falls into; the figure is ``weighted_f1``.
+    """Each sample as one cell of the table of true class by answer; the figure is ``weighted_f1``.
 
     Arguments and errors: ``emotion_class_score``.
     """
@@ -80,8 +79,8 @@ def emotion_class_counts(
     """Samples by true class and answer, int64 ``[C, C + 1]`` on the CPU; the last column is any other answer.
 
     Raises:
-        ConfigError: If there are no different classes.
-        DataError: If lengths differ, a target is no class, or (``official``) an answer is none.
+        ConfigError: If ``classes`` has fewer than two different words.
+        DataError: If lengths differ, a target is not a class, or (``official``) an answer is not.
     """
     num_classes = len(classes)
     cells = _cells(preds, target, classes, mode)

@@ -19,10 +19,10 @@ from affectgpt.metrics.wheel.emotion_wheel import as_samples
 from affectgpt.text import clean_label
 
 PREFERENCES = ("a1", "a2", "same")
-"""The first description, the second one, or neither; what an answer can be beside them is ``None``."""
+"""The first description, the second, or neither; an answer without a preference is ``None``."""
 
 MIRRORED = {"a1": "a2", "a2": "a1", "same": "same"}
-"""What an answer means when the two descriptions change places."""
+"""The meaning of an answer after the two descriptions are swapped."""
 
 _A1, _A2, _SAME, _OTHER = range(4)
 _TIES = frozenset(("same", "tie", "equal", "equally", "both", "neither"))
@@ -34,14 +34,15 @@ def parse_preference(text: Any, mode: str = "strict") -> str | None:
 
     Args:
         text: The answer, or ``None``.
-        mode: ``official`` is the rule of the published code: lower case; what the text begins with, or else the first
-            of ``a1``, ``a2`` and ``same`` that occurs anywhere in it, within words too, or else ``same``. ``strict``
-            reads whole words in the final answer (without thoughts and tags), takes ``tie``, ``equal``, ``both`` and
-            ``neither`` for ``same``, and gives ``None`` where none is named, or two different ones are.
+        mode: ``official`` is the rule of the published code: in lower case, the preference at the start of the text, or
+            else the first of ``a1``, ``a2`` and ``same`` that occurs anywhere, even within words, or else ``same``.
+            ``strict`` reads whole words in the final answer (without thoughts and tags), reads ``tie``, ``equal``,
+            ``both`` and ``neither`` as ``same``, and returns ``None`` if the answer names no preference or two
+            different ones.
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If it is no text.
+        DataError: If the answer is not a string.
 
     Examples:
         >>> parse_preference("A2 is closer."), parse_preference("<think>a1?</think>a2"), parse_preference("Hm.")
@@ -75,11 +76,11 @@ def preference_score(preds: Sequence[Any], target: Sequence[str], mode: str = "o
     Samples whose true preference is ``same`` are left out of the two-class figures.
 
     Args:
-        preds: An answer per sample, see ``parse_preference``; ``None`` where there is none.
+        preds: An answer per sample, see ``parse_preference``; ``None`` for a missing one.
         target: ``a1``, ``a2`` or ``same`` per sample.
-        mode: ``official`` as the published code: an answer of ``same``, or none that can be read, counts as ``a1``;
-            a true ``tie`` is refused, as the published code stops there. ``strict`` counts such answers as wrong,
-            whichever description comes first, and reads a true ``tie`` as ``same``.
+        mode: ``official`` follows the published code: an answer of ``same``, or one that cannot be read, counts as
+            ``a1``; a true ``tie`` is rejected, because the published code stops there. ``strict`` counts such answers
+            as wrong, whichever description comes first, and reads a true ``tie`` as ``same``.
 
     Returns:
         float64 ``weighted_f1``, ``accuracy``, ``weighted_f1_3way``, ``accuracy_3way`` (true ``same`` kept, as a
@@ -87,7 +88,7 @@ def preference_score(preds: Sequence[Any], target: Sequence[str], mode: str = "o
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If lengths differ, an answer is no text, or a target is no preference.
+        DataError: If lengths differ, an answer is not a string, or a target is not a preference.
 
     Examples:
         >>> answers, gold = ["a1", "same", "a2"], ["a1", "a1", "a2"]
@@ -101,7 +102,7 @@ def preference_score(preds: Sequence[Any], target: Sequence[str], mode: str = "o
 
 
 def preference_summands(preds: Sequence[Any], target: Sequence[str], mode: str = "official") -> Summands:
-    """Per sample the one cell of the table of true preference and answer; the figure is ``weighted_f1``.
+    """Each sample as one cell of the table of true preference by answer; the figure is ``weighted_f1``.
 
     Arguments and errors: ``preference_score``.
     """
@@ -120,7 +121,7 @@ def preference_counts(preds: Sequence[Any], target: Sequence[str], mode: Mode) -
     """Samples by true preference (a1, a2, same) and answer (these, or another), int64 ``[3, 4]`` on the CPU.
 
     Raises:
-        DataError: If lengths differ, an answer is no text, or a target is no preference.
+        DataError: If lengths differ, an answer is not a string, or a target is not a preference.
     """
     return torch.bincount(_cells(preds, target, mode), minlength=12).reshape(3, 4)
 
@@ -129,7 +130,7 @@ def preference_score_of(counts: Tensor, mode: Mode) -> dict[str, Tensor]:
     """The scores that follow from summed counts; see ``preference_score``."""
     table = counts.double()
     weighted_f1, accuracy = _two_class(table, mode)
-    # Three classes as published: what cannot be read is "same" there, and already counted so.
+    # Three classes as published: an answer that cannot be read is "same" there, and already counted as such.
     weighted_f1_3way, accuracy_3way = table_scores(table)
     return {
         "weighted_f1": weighted_f1,
@@ -167,7 +168,7 @@ def read_target(value: Any, mode: Mode) -> int:
     """The position of a true preference in ``PREFERENCES``.
 
     Raises:
-        DataError: If it is none; ``official`` refuses a ``tie`` too, on which the published code stops.
+        DataError: If it is not a preference; ``official`` also rejects ``tie``, on which the published code stops.
     """
     plain = value if mode == "official" or not isinstance(value, str) else clean_label(value).lower()
     if mode == "strict" and plain in _TIES:

@@ -1,4 +1,4 @@
-"""Whether preferences stay the same when the two descriptions change places."""
+"""Measures whether preferences stay the same when the two descriptions are swapped."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def swap_consistency(preds: Sequence[Any], swapped: Sequence[Any], mode: str = "
 
     Args:
         preds: An answer per pair, see ``parse_preference``.
-        swapped: The answers of the same pairs with the two descriptions in each other's place.
+        swapped: The answers to the same pairs with the two descriptions swapped.
         mode: How answers are read; ``strict`` counts a pair with an answer that cannot be read as inconsistent.
 
     Returns:
         float64 ``consistency`` (share of pairs whose second answer is the mirror of the first) and ``first_share``
-        (share of all answers for a1 or a2, in both orders, that are for a1: 0.5 without a bias to a place; NaN where
-        there is no such answer); int64 ``samples``.
+        (share of a1 among all answers of a1 or a2, in both orders: 0.5 without a position bias; NaN without such
+        answers); int64 ``samples``.
 
     Raises:
         ConfigError: If the mode is unknown.
-        DataError: If there is no pair, lengths differ or an answer is no text.
+        DataError: If there are no pairs, lengths differ, or an answer is not a string.
 
     Examples:
         >>> found = swap_consistency(["a1", "a2", "a1"], ["a2", "a1", "a1"])
