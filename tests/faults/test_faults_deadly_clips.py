@@ -39,9 +39,9 @@ def report(path: Path) -> dict[str, dict]:
 
 
 def test_training_goes_on_without_them_and_names_them(shards: Path, tmp_path: Path) -> None:
-    options = {"train": str(shards), "max_epochs": 2, "num_workers": 2, "default_root_dir": tmp_path}
+    options = {"train": str(shards), "max_epochs": 3, "num_workers": 2, "default_root_dir": tmp_path}
     seen = fit(**options, data={"bad_sample_budget": 0.2, "drop_last": True})
-    for epoch in range(2):
+    for epoch in range(3):
         keys = [key for number, batch, _ in seen if number == epoch for key in batch]
         assert len(keys) == len(set(keys)) == 8
         assert set(keys) == ALL - {"clip2", "clip5"}
@@ -58,9 +58,11 @@ def test_beyond_the_budget_it_ends_by_name(shards: Path, tmp_path: Path) -> None
 
 def test_the_order_is_that_of_one_process_without_them(shards: Path) -> None:
     def batches(workers: int) -> list[tuple[str, ...]]:
-        stream = DeadlyStream(shards, MediaProfile.of(MEDIA), block=3, tolerant=True, shuffle=True, seed=4)
+        stream = DeadlyStream(shards, MediaProfile.of(MEDIA), block=5, tolerant=True, shuffle=True, seed=4)
         asked = QuestionStream(stream, "labels", answered=True)
-        loader = StreamLoader(asked, None, BadSampleBudget(0.5), batch_size=3, num_workers=workers)
+        budget = BadSampleBudget(0.5)
+        budget.num_samples = 10
+        loader = StreamLoader(asked, None, budget, batch_size=5, num_workers=workers)
         return [batch.keys for batch in loader]
 
     expected = [

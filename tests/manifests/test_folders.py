@@ -37,6 +37,7 @@ def test_subtitles_are_found_by_the_names_that_programs_give_them(tmp_path: Path
         "u4.srt": SRT,
         "u5.ass": ASS,
         "u6.pt-BR.forced.srt": SRT,
+        "u7.EN.srt": SRT,
     }
     put(tmp_path, **names, **{"u7.mp4.txt": "I am fine.", "U8.SRT": SRT})
     put(tmp_path, **{f"u{n}.mp4": "x" for n in range(1, 8)}, **{"U8.MP4": "x"})

@@ -23,9 +23,9 @@ _MOVING = VIDEO_SUFFIXES - PICTURE_SUFFIXES
 _SIDE_FILES = SUBTITLE_SUFFIXES | {"json", "txt", FACES_SUFFIX}
 # u1.en.srt, u1.pt-BR.srt, u1.en.forced.srt, u1.mp4.srt: tags that recognisers and downloaders put between name and
 # suffix
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][a-z0-9]{2,8})*", re.IGNORECASE)
 _NO_LANGUAGE = ("forced", "auto", "orig", "default", "sdh", "cc")
-_ADDED = re.compile(rf"{_LANGUAGE.pattern}|{'|'.join((*_NO_LANGUAGE, *sorted(_MEDIA)))}")
+_ADDED = re.compile(rf"{_LANGUAGE.pattern}|{'|'.join((*_NO_LANGUAGE, *sorted(_MEDIA)))}", re.IGNORECASE)
 _FOUND_BY_PATH = ("name", "file", "video", "audio", "faces")
 
 NO_CLIP = "they belong to no clip"
@@ -147,7 +147,8 @@ def _entry(
 def _languages(path: Path, stem: str) -> tuple[str, ...]:
     """The languages that the name of a side file says, such as ``pt-BR`` of ``u1.pt-BR.forced.srt``."""
     added = _stem(path)[len(stem) :].strip(".").split(".")
-    return tuple(tag for tag in added if _LANGUAGE.fullmatch(tag) and tag not in _MEDIA and tag not in _NO_LANGUAGE)
+    others = {*_MEDIA, *_NO_LANGUAGE}
+    return tuple(tag for tag in added if _LANGUAGE.fullmatch(tag) and tag.lower() not in others)
 
 
 def _in_language(
