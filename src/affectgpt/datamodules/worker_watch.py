@@ -71,21 +71,26 @@ class WorkerWatch:
 
 
 def _take_over_signal() -> None:
-    """Stand in front of torch's handler of SIGCHLD; it sets it once, when the first loader with workers begins."""
+    """Stand in front of torch's handler of SIGCHLD, or in its place.
+
+    torch sets it once in a process, when the first loader with workers begins, and Lightning takes it away again at the
+    end of a run: in a second run nobody would be told of a dead worker.
+    """
     previous = signal.getsignal(signal.SIGCHLD)
     is_main = threading.current_thread() is threading.main_thread()  # no other may set handlers, and torch sets none
-    if is_main and callable(previous) and not isinstance(previous, _Handler):
-        signal.signal(signal.SIGCHLD, _Handler(previous))
+    if is_main and not isinstance(previous, _Handler):
+        signal.signal(signal.SIGCHLD, _Handler(previous if callable(previous) else None))
 
 
 class _Handler:
-    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
+    def __init__(self, previous: Callable[[int, FrameType | None], Any] | None) -> None:
         self._previous = previous
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         problem: RuntimeError | None = None
         try:
-            self._previous(signum, frame)
+            if self._previous is not None:
+                self._previous(signum, frame)
         except RuntimeError as error:
             problem = error
         for watch in list(_WATCHES):
