@@ -56,6 +56,7 @@ def test_beyond_the_budget_it_ends_by_name(shards: Path, tmp_path: Path) -> None
         fit(train=str(shards), num_workers=1, data={"bad_sample_budget": 0.0}, default_root_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_one_process_without_them(shards: Path) -> None:
     def batches(workers: int) -> list[tuple[str, ...]]:
         stream = DeadlyStream(shards, MediaProfile.of(MEDIA), block=5, tolerant=True, shuffle=True, seed=4)
@@ -121,6 +122,7 @@ def _command(stat: Path) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_encoding_goes_on_without_them(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode_shards, "_Samples", DeadlySamples)
     encoders = EncoderSet.from_config(tiny_config())
