@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from affectgpt import AffectGPT
 from affectgpt.errors import ConfigError
-from affectgpt.model.steps import learn_by
+from affectgpt.model.objective import learn_by
 from affectgpt.post_training import grpo as grpo_module
 from affectgpt.post_training.grpo import Grpo
 from affectgpt.post_training.reference import Reference

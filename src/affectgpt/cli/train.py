@@ -33,7 +33,8 @@ from affectgpt.errors import ConfigError, RankError
 from affectgpt.features.feeding import feature_folders
 from affectgpt.files import write_whole
 from affectgpt.model import AffectGPT
-from affectgpt.registry import DATAMODULES, Spec
+from affectgpt.model.objective import learn_by
+from affectgpt.registry import DATAMODULES, OBJECTIVES, Spec
 from affectgpt.training.out_of_memory import MemoryNotes, ran_out_of_memory
 from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
@@ -84,6 +85,7 @@ class AffectCLI(LightningCLI):
         else:
             parser.add_argument("--model", type=dict[str, Any], default={})
         parser.add_argument("--data", type=Spec, help="a registered datamodule: its name and its args")
+        parser.add_argument("--objective", type=Spec | None, help="fit: what to learn by in place of given answers")
         parser.add_argument(
             "--overwrite",
             action="store_true",
@@ -252,6 +254,8 @@ class AffectCLI(LightningCLI):
             )
         if config.start is not None:
             self.model.start_from(config.start)
+        if config.objective is not None and self.subcommand == "fit":
+            learn_by(self.model, OBJECTIVES.build(Spec(config.objective.name, config.objective.args)))
         media, style = self.model.media.to_json(), self.model.style.name
         self.datamodule = DATAMODULES.build(self.datamodule, media=media, style=style)
 

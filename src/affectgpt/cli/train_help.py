@@ -23,6 +23,7 @@ OWN = {
     "--print_config": "print the whole configuration, and stop",
     "--ckpt_path FILE": "fit: resume from this checkpoint; validate, test, predict: the trained model",
     "--start MODEL": "a saved folder, .ckpt or hub id: the model to train on from",
+    "--objective NAME": "fit: what to learn by in place of given answers, such as grpo",
     "--seed_everything N": "seed of everything random (42)",
     "--dry-run": "fit: show the plan and the memory of the run, and stop",
     "--overwrite": "fit: replace the checkpoints of another configuration in the folder",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from affectgpt.errors import ConfigError
 from affectgpt.model.answer import answer_batch
+from affectgpt.model.objective import Objective
 from affectgpt.model.preference_scores import StagePreferences, preference_targets
 from affectgpt.model.scores import StageScores
 from affectgpt.training.step_loss import DataRanks, LossMean, mean_of, scale_gradients
@@ -39,22 +40,6 @@ class Seen:
     def begin(self) -> None:
         """Begin anew."""
         self.samples = self.tokens = 0
-
-
-class Objective(Protocol):
-    """What a model learns by, in place of the cross-entropy of given answers.
-
-    Attributes:
-        is_automatic: Whether the trainer takes the optimiser's steps; ``False``: ``train`` does.
-    """
-
-    is_automatic: bool
-
-    def train(self, model: Any, batch: Batch) -> Tensor | None:
-        """Learn from one batch; see ``LightningModule.training_step``."""
-
-    def callbacks(self) -> Sequence[lightning.Callback]:
-        """What the trainer is to call besides, and to store."""
 
 
 class Steps:
@@ -187,14 +172,3 @@ def write_examples(trainer: Any, stage: str, examples: Sequence[Mapping[str, Any
     for logger in trainer.loggers:
         if hasattr(logger.experiment, "add_text"):  # tensorboard
             logger.experiment.add_text(f"{stage}/answers", text, trainer.global_step)
-
-
-def learn_by(model: Any, objective: Objective) -> None:
-    """Let a model learn from something other than given answers.
-
-    Args:
-        model: An ``AffectGPT``.
-        objective: Such as ``affectgpt.post_training.Grpo``.
-    """
-    model.steps.objective = objective
-    model.automatic_optimization = objective.is_automatic

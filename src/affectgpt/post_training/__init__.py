@@ -1,1 +1,5 @@
-"""What comes after supervised training: learning from rewards and from preferences."""
+"""What comes after supervised training: learning from rewards."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

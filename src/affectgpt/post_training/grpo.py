@@ -17,6 +17,7 @@ from torch import Tensor
 from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
+from affectgpt.model.objective import Objective
 from affectgpt.part import in_eval_mode
 from affectgpt.post_training.reference import REFERENCES, Reference
 from affectgpt.post_training.reward_watch import RewardWatch, answer_figures
@@ -29,7 +30,7 @@ from affectgpt.types import Batch
 log = logging.getLogger(__name__)
 
 
-class Grpo:
+class Grpo(Objective):
     """Learns from rewards; give it to ``learn_by``.
 
     For every clip a group of answers is drawn, each is rated, and what it earned above the mean of its group weighs

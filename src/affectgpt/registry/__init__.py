@@ -17,6 +17,7 @@ from affectgpt.registry.builtin_parts import (
     ENCODER_TABLE,
     FACE_DETECTOR_TABLE,
     LLM_TABLE,
+    OBJECTIVE_TABLE,
     POOLING_TABLE,
     PREFUSION_TABLE,
     PROJECTOR_TABLE,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from affectgpt.llm.base import LLMHead
     from affectgpt.media.faces.base import FaceDetector
     from affectgpt.media.speech.base import Asr
+    from affectgpt.model.objective import Objective
     from affectgpt.training.rewards.base import Reward
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "EXTRA_OF_MODULE",
     "FACE_DETECTORS",
     "LLMS",
+    "OBJECTIVES",
     "POOLINGS",
     "PREFUSIONS",
     "PROJECTORS",
@@ -75,6 +78,9 @@ FACE_DETECTORS: Registry[FaceDetector] = Registry(
     "face detector", "affectgpt.media.faces.base:FaceDetector", FACE_DETECTOR_TABLE, "affectgpt.face_detectors"
 )
 ASRS: Registry[Asr] = Registry("speech recogniser", "affectgpt.media.speech.base:Asr", ASR_TABLE, "affectgpt.asrs")
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective", "affectgpt.model.objective:Objective", OBJECTIVE_TABLE, "affectgpt.objectives"
+)
 REWARDS: Registry[Reward] = Registry(
     "reward", "affectgpt.training.rewards.base:Reward", REWARD_TABLE, "affectgpt.rewards"
 )

@@ -71,6 +71,9 @@ STAGE_TABLE: Mapping[str, str] = {
     "vote": "affectgpt.annotate.filters.vote:VoteStage",
     "agreement": "affectgpt.annotate.filters.agreement:AgreementStage",
 }
+OBJECTIVE_TABLE: Mapping[str, str] = {
+    "grpo": "affectgpt.post_training.grpo:Grpo",
+}
 REWARD_TABLE: Mapping[str, str] = {
     "wheel": "affectgpt.training.rewards.wheel:WheelReward",
     "hit": "affectgpt.training.rewards.wheel:HitReward",

@@ -1,0 +1,49 @@
+"""What a model learns by, if not by the cross-entropy of given answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+from torch import Tensor
+
+from affectgpt.types import Batch
+
+
+class Objective(ABC):
+    """Learns from batches; derive from it and register the class in ``affectgpt.registry.OBJECTIVES``.
+
+    Attributes:
+        is_automatic: Whether the trainer takes the optimiser's steps; ``False``: ``train`` takes them.
+    """
+
+    is_automatic: bool = True
+
+    @abstractmethod
+    def train(self, model: Any, batch: Batch) -> Tensor | None:
+        """Learn from one batch.
+
+        Args:
+            model: An ``AffectGPT`` in training.
+            batch: Clips on the model's device.
+
+        Returns:
+            The loss from which the trainer begins its backward pass; ``None`` where the objective took the steps.
+        """
+
+    def callbacks(self) -> Sequence[lightning.Callback]:
+        """What the trainer is to call besides, and to store in checkpoints."""
+        return ()
+
+
+def learn_by(model: Any, objective: Objective) -> None:
+    """Let a model learn by an objective from now on.
+
+    Args:
+        model: An ``AffectGPT``.
+        objective: Such as ``affectgpt.post_training.Grpo``.
+    """
+    model.steps.objective = objective
+    model.automatic_optimization = objective.is_automatic
