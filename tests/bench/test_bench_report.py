@@ -84,7 +84,7 @@ def test_doubts_are_named(written):
 
 def test_many_doubts_are_one_list(results, written, tmp_path):
     assert (written / "report.html").read_text().count('class="note"') == 1  # more than three
-    assert "<li>Some figures are of mode strict." in (written / "report.html").read_text()
+    assert "<li>Some figures are from mode strict." in (written / "report.html").read_text()
     write_report([replace(results[1], result=replace(results[1].result, gold_samples=686))], tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count('<p class="note">') == len(json.loads((tmp_path / "report.json").read_text())["warnings"]) <= 3
@@ -97,7 +97,7 @@ def test_odd_answers_and_gold_values_are_named(tmp_path):
     text = to_markdown(build_report(results, "Odd"))
     assert "1 samples have no gold value." in text
     assert "1 samples have a gold score outside the set's range." in text
-    assert "no figures of mode strict, because" in text
+    assert "no figures for mode strict, because" in text
 
 
 def test_the_page_stands_alone_and_is_safe(written):

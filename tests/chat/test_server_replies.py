@@ -80,21 +80,29 @@ def test_trouble_of_one_prompt_is_its_own_reply():
 
 @pytest.mark.parametrize("date", [False, True])
 def test_a_pause_that_the_server_asks_for_holds_all_requests(date):
-    until = format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2), usegmt=True)
-    busy = Step("slow down", status=429, headers={"Retry-After": until if date else "1"})
-    with serve(in_turn(busy, Step())) as (url, seen):
+    first = threading.Event()
+
+    def answer(_):
+        if first.is_set():
+            return Step()
+        first.set()
+        # a date has whole seconds, so that one in two seconds is at least one away
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
+        pause = format_datetime(until, usegmt=True) if date else "1"
+        return Step("slow down", status=429, headers={"Retry-After": pause})
+
+    with serve(answer) as (url, seen):
         found, _ = replies(url, ["a", "b", "c"], num_parallel=1)
     assert [reply.kind for reply in found] == ["answered"] * 3
-    assert 0.5 < seen.times[1] - seen.times[0] < 3
+    assert seen.times[1] - seen.times[0] > 0.9
     with serve(in_turn(Step("busy", status=429), Step("busy", status=429), Step())) as (url, seen):
         found, _ = replies(url, ["a"])
     assert (found[0].kind, len(seen.times)) == ("answered", 3)
-    assert seen.times[2] - seen.times[0] < 1
 
 
 def test_silence_and_a_cut_answer_are_tried_again():
-    with serve(in_turn(Step(seconds=1.0), Step(cut=True), Step("[glad]"))) as (url, seen):
-        found, model = replies(url, ["a"], timeout_seconds=0.3, max_cost=1.0, prompt_price=1.0, answer_price=1.0)
+    with serve(in_turn(Step(seconds=4.0), Step(cut=True), Step("[glad]"))) as (url, seen):
+        found, model = replies(url, ["a"], timeout_seconds=1.5, max_cost=1.0, prompt_price=1.0, answer_price=1.0)
     assert (found[0].text, len(seen.bodies)) == ("[glad]", 3)
     # What was cut off may have been paid for, and counts.
     assert model.budget.num_estimated == 2
