@@ -25,7 +25,7 @@ from affectgpt.errors import ConfigError, DataError, reason_of
 from affectgpt.web import LONGEST_WAIT_SECONDS, Patience, TryAgainError, again, open_client, requested
 
 MAX_ANSWER_BYTES = 16 * 2**20
-_READY = 2  # prompts that wait for a free request; each may hold the pictures of a clip
+_READY = 2  # prompts that wait for a free request; each may include the pictures of a clip
 
 
 class ServerModel(ChatModel):
@@ -38,20 +38,22 @@ class ServerModel(ChatModel):
         revision: Tells versions of the model apart in the cache and the report, if the name does not.
         timeout_seconds: Longest wait for one answer.
         num_retries: Further tries after a cut connection, a busy or failing server, or an answer that is not JSON.
-        backoff_seconds: Pause before the first further try; it doubles each time, up to a minute. Where the server
-            names a pause (``Retry-After``), all requests keep it.
+        backoff_seconds: Pause before the first further try; it doubles each time, up to a minute. If the server asks
+            for a pause (``Retry-After``), all requests pause.
         num_parallel: Number of parallel requests.
         requests_per_minute: Most requests in a minute.
         tokens_per_minute: Most tokens in a minute, read and written together.
-        prompt_price: Price of a million tokens that are read, in any currency; and ``answer_price`` of those written.
+        prompt_price: Price of a million prompt tokens, in any currency; ``answer_price`` is that of a million answer
+            tokens.
         answer_price: See there.
-        max_cost: No request begins that could pass this cost.
-        max_failures: So many failures one after the other, with no answer between them, end the run.
+        max_cost: Bound on the cost: no request starts that could exceed it.
+        max_failures: Number of failures in a row that end the run.
         extra_body: Further fields of every request, as plain JSON, such as ``{"chat_template_kwargs": {...}}``; one
             that is null is left out, for servers that refuse it.
 
     Raises:
-        ConfigError: If the address is none, holds a password, the environment variable is not set, or a limit is wrong.
+        ConfigError: If the URL is invalid or contains a password, the environment variable is not set, or a limit is
+            wrong.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ServerModel(ChatModel):
         self.budget = Budget(prices, max_cost)
 
     def identity(self) -> dict[str, Any]:
-        """The name on the server, the revision and the further fields as given; the address is not part of it."""
+        """The name on the server, the revision and the further fields as given; the URL is not part of it."""
         extra = {"extra_body": self.extra_body} if self.extra_body else {}
         return {"model": self.model, "revision": self.revision, **extra}
 
@@ -118,14 +120,15 @@ class ServerModel(ChatModel):
             yield position, reply.text
 
     def replies(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[tuple[int, Reply]]:
-        """Position and reply of every prompt, as they come in; a prompt without an answer does not end the run.
+        """Yield the position and reply of every prompt as they arrive; a prompt without an answer does not end the run.
 
-        Prompts are taken as they are needed, so that those of many clips are never in memory together.
+        Prompts are taken from the iterable only when they are needed, so that those of many clips are never in memory
+        together.
 
         Raises:
-            ConfigError: If the server does not exist, or takes no prompt at all.
-            CostBoundError: If the next request could pass the bound on the cost.
-            DataError: If ``max_failures`` prompts one after the other failed. Replies before it are handed on first.
+            ConfigError: If the server does not exist, or rejects every prompt.
+            CostBoundError: If the next request could exceed the bound on the cost.
+            DataError: If ``max_failures`` prompts in a row failed. Earlier replies are yielded first.
         """
         return self._run(prompts, sampling, forgiving=True)
 
@@ -133,7 +136,7 @@ class ServerModel(ChatModel):
         stop, reached = threading.Event(), threading.Event()
 
         def reply_to(prompt: Prompt) -> Reply | None:
-            # After a failure, waiting requests would fail as well; those under way are paid for, so their answers are
+            # After a failure, waiting requests would fail as well; running ones are paid for, so their answers are
             # used.
             if stop.is_set():
                 return None
@@ -144,7 +147,7 @@ class ServerModel(ChatModel):
             except _StoppedError:
                 return None
             except Exception as error:
-                # a server that nobody has reached yet will not be there for the next prompt either
+                # a server that was never reached will not answer the next prompt either
                 never_there = isinstance(error, _NoAnswerError) and error.unreachable and not reached.is_set()
                 if forgiving and isinstance(error, _NoAnswerError | PromptRefusedError) and not never_there:
                     reached.set()
@@ -180,7 +183,7 @@ class ServerModel(ChatModel):
                             stop.set()
                             failure = DataError(
                                 f"{self.base_url}: {self.max_failures} prompts one after the other failed, the last "
-                                f"with: {reply.reason}. What was answered is kept: run again when it is mended"
+                                f"with: {reply.reason}. The answers so far are kept: run again when the server works"
                             )
                         yield position, reply
             finally:
@@ -222,7 +225,7 @@ class ServerModel(ChatModel):
         most_tokens: int,
         stop: threading.Event,
     ) -> Reply:
-        """One request, when the limits let it through."""
+        """Send one request as soon as the limits allow."""
         ticket = self.limit.wait(prompt_tokens, stop)
         if ticket is None:
             raise _StoppedError
@@ -250,7 +253,7 @@ class ServerModel(ChatModel):
         return replace(reply, seconds=time.monotonic() - start)
 
     def _send(self, client: httpx2.Client, body: Mapping[str, Any]) -> tuple[Exception | None, str]:
-        """What an unsuccessful status means, and what the server said."""
+        """Send a request; return the error of an unsuccessful status, or ``None``, with the text of the reply."""
         # The key is not passed on to another host if the server redirects.
         key = {"Authorization": f"Bearer {os.environ.get(self.api_key_env, '')}"} if self.api_key_env else {}
         content = bytearray()
@@ -274,9 +277,9 @@ class _NoAnswerError(DataError):
     """All tries failed.
 
     Args:
-        message: For a run that this ends.
-        reason: For a run that goes on, as the reason of one sample.
-        unreachable: Whether nobody listens at the address.
+        message: Message for a run that ends here.
+        reason: Reason of one sample, for a run that continues.
+        unreachable: Whether the server cannot be reached at all.
     """
 
     def __init__(self, message: str, reason: str, *, unreachable: bool) -> None:
