@@ -53,6 +53,24 @@ class CountingStage(Stage):
         return Answer(fields=fields, usage=Usage(1, self.tokens, self.tokens) if self.tokens else Usage())
 
 
+class CrashingStage(Stage):
+    """Ends its process without a word where the clip is called so, as a broken decoder does."""
+
+    writes = ("description",)
+    isolated = True
+
+    def __init__(self, crashes_on):
+        self.crashes_on = crashes_on
+
+    def identity(self):
+        return {"crashes_on": self.crashes_on}
+
+    def answer(self, record):
+        if record.key == self.crashes_on:
+            os._exit(7)
+        return Answer(fields={"description": "She is happy."})
+
+
 def counting(**args):
     return {
         "name": "stagemaker:CountingStage",

@@ -161,6 +161,15 @@ def test_clips_that_cannot_be_read_are_listed_and_the_others_go_on(tmp_path):
     assert left["gone"]["outcome"] == "unreadable"
 
 
+def test_a_clip_that_kills_its_process_is_a_row_with_its_reason(corpus, tmp_path):
+    run = pipeline({"name": "stagemaker:CrashingStage", "args": {"crashes_on": "clip3"}})
+    report = annotate(run, corpus, tmp_path / "out", workers=1)
+    assert (report.outcomes["kept"], report.outcomes["failed"]) == (9, 1)
+    assert (
+        "killed its process (the process ended with exit code 7)" in outcome_lines(tmp_path / "out")["clip3"]["reason"]
+    )
+
+
 def test_people_decide_and_the_next_run_lets_it_count(corpus, tmp_path):
     run = pipeline(counting(person="clip0 clip1 clip2", drop="clip3"), LABELS)
     out = tmp_path / "out"

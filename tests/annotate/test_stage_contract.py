@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from affectgpt.annotate.pipeline import Pipeline, Step
+from affectgpt.annotate.pipeline import Step
 from affectgpt.annotate.source_files import LooseFiles
-from affectgpt.annotate.stage import GIVEN_FIELDS, STATUSES, ClipRecord, Stage
+from affectgpt.annotate.stage import STATUSES, ClipRecord, Stage
 from affectgpt.annotate.walk import _checked
 from affectgpt.classifier import EmotionClassifier
 from affectgpt.registry import STAGES, Spec
@@ -106,9 +105,3 @@ def test_a_stage_says_what_decides_its_answers_and_answers_in_plain_json(name, s
 @pytest.mark.parametrize("name", sorted(set(CASES) - NEEDS_WEIGHTS))
 def test_a_stage_is_asked_about_none(name, spec_of):
     assert list(STAGES.build(spec_of(name)).answers(iter([]))) == []
-
-
-def test_given_fields_are_those_of_a_manifest():
-    assert set(GIVEN_FIELDS) == {"subtitle", "description", "labels"}
-    assert Pipeline("x", ()).to_json()["stages"] == []
-    assert Path(__file__).name.startswith("test_stage")

@@ -28,7 +28,8 @@ td.bar i.pale { background: #b9c0ee; margin-bottom: 3px; }
 <div class="scroll"><img alt="Clips after each stage" src="$waterfall"></div>
 <div class="scroll">$stages</div>
 <p>Every clip that is not in the set stands in left_out.jsonl with its reason.</p></section>
-<section><h2>Why clips went</h2>$reasons</section>
+<section><h2>What the stages said</h2><p>The most frequent reasons of each; numbers in them stand as #.</p>$reasons
+</section>
 <section><h2>Emotions before and after</h2><p>Inner groups of the first wheel ($wheel) over the clips that were
 described (pale) and those that were kept. A clip counts once in each of its groups.</p>
 <div class="scroll">$groups</div></section>

@@ -33,7 +33,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     lines += ["", "## Stage by stage", ""]
     columns = ("stage", "asked", "went on", "dropped", "to a person", "failed", "model")
     lines += _table(columns, map(_stage_row, card["stages"]))
-    lines += ["", "### Why", ""]
+    lines += ["", "### What the stages said", ""]
     for row in card["stages"]:
         lines += [f"- **{for_markdown(row['as'])}**: {n} x {for_markdown(r)}" for r, n in row["reasons"].items()]
     lines += ["", "Every clip that is not in the set stands in `left_out.jsonl` with its reason.", ""]

@@ -37,11 +37,6 @@ class SourceClip:
     given: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
 
-    @property
-    def input_fields(self) -> dict[str, Any]:
-        """What a pipeline starts from."""
-        return dict(self.given)
-
 
 @dataclass(frozen=True)
 class SourceClips:

@@ -12,7 +12,6 @@ import yaml
 
 from affectgpt.annotate.stage import GIVEN_FIELDS, Stage
 from affectgpt.errors import ConfigError, did_you_mean, first_few
-from affectgpt.files import digest_of
 from affectgpt.registry import STAGES, Spec
 from affectgpt.text import clean_name
 
@@ -71,22 +70,6 @@ class Pipeline:
     licence: str | None = None
     partitions: int = 64
     spending: Spending = field(default_factory=Spending)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON: every stage with its arguments and its identity."""
-        return {
-            "name": self.name,
-            "source": self.source,
-            "licence": self.licence,
-            "stages": [
-                {"as": step.label, **step.spec.to_json(), "identity": dict(step.stage.identity())}
-                for step in self.steps
-            ],
-        }
-
-    def digest(self) -> str:
-        """Of all that decides the answers."""
-        return digest_of([[step.label, dict(step.stage.identity())] for step in self.steps])
 
 
 def read_pipeline(path: str | Path) -> Pipeline:
