@@ -13,7 +13,7 @@ from affectgpt.cli.main import main
 from affectgpt.datamodules.unibench import read_set
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.harness import GradedItem, Grading, grade, read_items, write_lmms_folder
-from affectgpt.harness.clusters import cluster_kind, cluster_of
+from affectgpt.harness.clusters import cluster_of
 from affectgpt.harness.grading import grade_one
 from affectgpt.harness.lmms_tasks import doc_to_visual, official, official_error, process_results, strict
 from affectgpt.metrics import EmotionWheel
@@ -66,8 +66,6 @@ def test_names_say_dialogue_or_video():
         "simsv2": "aqgy3",
         "ovmerdplus": None,
     }
-    assert cluster_kind("meld") == "dialogue"
-    assert cluster_kind("mer2024") is None
     assert cluster_of("meld", "something else") is None
 
 

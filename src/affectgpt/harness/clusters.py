@@ -9,15 +9,15 @@ _DIALOGUE = re.compile(r"(?:test_)?(dia\d+)_utt\d+")
 _IEMOCAP = re.compile(r"(Ses\d\d[FM]_\w+)_[FM]\w*\d+")
 _VIDEO = re.compile(r"(.+)_\d+")
 
-_RULES: Mapping[str, tuple[str, re.Pattern[str]]] = {
-    "meld": ("dialogue", _DIALOGUE),
-    "iemocap": ("dialogue", _IEMOCAP),
-    "mosi": ("video of one speaker", _VIDEO),
-    "mosei": ("video of one speaker", _VIDEO),
-    "sims": ("video", _VIDEO),
-    "simsv2": ("video", _VIDEO),
+_PATTERNS: Mapping[str, re.Pattern[str]] = {
+    "meld": _DIALOGUE,
+    "iemocap": _IEMOCAP,
+    "mosi": _VIDEO,
+    "mosei": _VIDEO,
+    "sims": _VIDEO,
+    "simsv2": _VIDEO,
 }
-"""What the names of a set say, and how. Those of MER2023, MER2024 and OV-MERD+ are bare numbers."""
+"""Where the dialogue or video stands in the names of a set. Those of MER2023, MER2024 and OV-MERD+ are bare numbers."""
 
 
 def cluster_of(set_name: str, key: str) -> str | None:
@@ -33,11 +33,6 @@ def cluster_of(set_name: str, key: str) -> str | None:
         >>> cluster_of("mosi", "03bSnISJMiM_7"), cluster_of("sims", "video_0001_0003"), cluster_of("mer2023", "s_1")
         ('03bSnISJMiM', 'video_0001', None)
     """
-    kind, pattern = _RULES.get(set_name, ("", _VIDEO))
-    found = pattern.fullmatch(key) if kind else None
+    pattern = _PATTERNS.get(set_name)
+    found = None if pattern is None else pattern.fullmatch(key)
     return found.group(1) if found else None
-
-
-def cluster_kind(set_name: str) -> str | None:
-    """What the clusters of a set are; ``None`` where its names do not say."""
-    return _RULES[set_name][0] if set_name in _RULES else None
