@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from affectgpt.annotate import read_pipeline
 from affectgpt.cli.main import main
 from affectgpt.prompts import LAYOUTS
 from affectgpt.registry import ENCODERS, LLMS
@@ -25,7 +26,8 @@ MAIN = ROOT / "experiments" / "affectgpt_mercaption_plus.yaml"
 ABLATIONS = sorted((ROOT / "experiments" / "ablations").glob("*.yaml"))
 CASES = {"main": [MAIN], **{path.stem: [MAIN, path] for path in ABLATIONS}}
 SLOTS = ("multi", "audio", "frame", "face")
-OTHERS = sorted(path for path in (ROOT / "experiments").glob("*.yaml") if path != MAIN)
+PIPELINES = sorted((ROOT / "experiments").glob("annotate*.yaml"))
+OTHERS = sorted(path for path in (ROOT / "experiments").glob("*.yaml") if path not in (MAIN, *PIPELINES))
 LAYOUT_OF = {
     "inputs_audio": "audioonly",
     "inputs_face": "faceonly",
@@ -136,6 +138,13 @@ def test_networks_of_timm_are_in_timm(path: Path) -> None:
     timm = pytest.importorskip("timm", reason="asks timm for its names")
     encoder = yaml.safe_load(path.read_text())["model"]["streams"]["face"]["encoder"]
     assert encoder["name"].removeprefix("timm/") in timm.list_pretrained()
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_every_pipeline_of_annotation_builds(path: Path) -> None:
+    pipeline = read_pipeline(path)
+    assert pipeline.steps
+    assert all(step.stage.identity() for step in pipeline.steps)
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)

@@ -10,8 +10,6 @@ from typing import Any
 from affectgpt.annotate.outcomes import ClipOutcome
 from affectgpt.annotate.review_log import Verdict
 
-ENGINE = "engine"
-
 
 def krippendorff_alpha(units: Iterable[Sequence[Hashable]]) -> float | None:
     """Krippendorff's alpha for nominal values, with any number of raters and missing values.
