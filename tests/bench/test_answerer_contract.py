@@ -101,7 +101,7 @@ def test_every_answerer_answers_each_clip_once_and_says_what_decides_it(name, bu
         assert one.text
         assert one.reason is None
         assert Answer.from_json(json.loads(json.dumps(one.to_json()))) == one
-    for record in (answerer.identity(), answerer.settings(), answerer.shown_and_drawn(), answerer.record()):
+    for record in (answerer.identity(), answerer.settings(), answerer.shown_and_drawn(), answerer.taken_by(found)):
         assert json.loads(json.dumps(record)) == record
     assert "label" in answerer.question or "emotional" in answerer.question
     assert list(answerer.answer([])) == []

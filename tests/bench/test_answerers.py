@@ -124,6 +124,7 @@ def test_modalities_and_the_form_of_media_are_settings_that_are_recorded(sets: P
         "audio": ["--modalities", "audio", "--arg", 'extra_body={"max_tokens": null, "max_completion_tokens": 9}'],
         "fast": ["--modalities", "video,text", "--frames", "3"],
         "file": ["--modalities", "video,text", "--arg", "video_as=file"],
+        "whole": ["--modalities", "video", "--arg", "video_as=file", "--arg", "max_video_bytes=9000000"],
     }.items():
         with serve(in_turn(Step("[happy]"))) as (url, seen):
             assert bench(sets, tmp_path / name, url, "--sets", "sims", *options) == 0
@@ -143,6 +144,7 @@ def test_modalities_and_the_form_of_media_are_settings_that_are_recorded(sets: P
         "audio": ["input_audio", "text"],
         "fast": ["image_url"] * 3 + ["text"],
         "file": ["video_url", "text"],
+        "whole": ["video_url", "text"],
     }
     shown = {name: results_of(tmp_path / name)[0]["answered_by"]["shown"] for name in kinds}
     assert shown["fast"] == {
@@ -402,7 +404,7 @@ def test_options_that_do_not_fit_are_refused(sets: Path, tmp_path: Path, monkeyp
     assert "needs the module 'no_such_module_here'" in capsys.readouterr().err
     monkeypatch.setenv("MY_KEY", "top-secret")
     answerer = ANSWERERS.build(Spec("openai", {"base_url": "http://x/v1", "model": "a", "api_key_env": "MY_KEY"}))
-    assert "top-secret" not in json.dumps([answerer.identity(), answerer.settings(), answerer.record()])
+    assert "top-secret" not in json.dumps([answerer.identity(), answerer.settings(), answerer.shown_and_drawn()])
 
 
 def test_sound_files_are_sent_and_what_a_clip_lacks_is_told(tmp_path: Path) -> None:

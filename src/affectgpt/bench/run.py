@@ -156,7 +156,7 @@ class AnswerRun:
             refused=refused,
             extractor=extractor.record(),
             sentiment_reader=sentiment,
-            record=_taken(found.values(), self.answerer),
+            record=self.answerer.taken_by(found.values()),
             labels=labels,
             texts={key: found[key].text for key in keys if key in found},
         )
@@ -228,14 +228,3 @@ def failures_in_words(failed: Mapping[str, str], most: int = 3) -> list[str]:
     listed = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     told = [f"{len(keys):,} ({first_few(keys, 2)}): {failed[keys[0]]}" for _, keys in listed[:most]]
     return [*told, *([f"{len(listed) - most} further reasons"] if len(listed) > most else [])]
-
-
-def _taken(answers: Any, answerer: Answerer) -> dict[str, Any]:
-    """Tokens and time of the answers, as far as they are known, and what the answerer counted."""
-    found: dict[str, Any] = {}
-    listed = list(answers)
-    for name in ("prompt_tokens", "answer_tokens"):
-        known = [getattr(one, name) for one in listed if getattr(one, name) is not None]
-        if known:
-            found[name] = sum(known)
-    return {**found, **{key: value for key, value in answerer.record().items() if key not in found}}

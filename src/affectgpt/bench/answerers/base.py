@@ -165,6 +165,12 @@ class Answerer(ABC):
         """Facts about the shown inputs that are known once answering has started, as plain JSON."""
         return {}
 
-    def record(self) -> Mapping[str, Any]:
-        """The cost of the run so far, as plain JSON, such as tokens."""
-        return {}
+    def taken_by(self, answers: Iterable[Answer]) -> Mapping[str, Any]:
+        """What some answers took, as plain JSON: tokens, as far as they are known."""
+        found: dict[str, Any] = {}
+        listed = list(answers)
+        for name in ("prompt_tokens", "answer_tokens"):
+            known = [getattr(one, name) for one in listed if getattr(one, name) is not None]
+            if known:
+                found[name] = sum(known)
+        return found

@@ -118,7 +118,8 @@ class OpenAIAnswerer(Answerer):
 
     def shown_and_drawn(self) -> Mapping[str, Any]:
         """Media, words and sampling."""
-        shown = self.answer_settings.shown() | ({"video_as": "file"} if self.video_as == "file" else {})
+        whole = {"video_as": "file", "max_video_bytes": self.max_video_bytes} if self.video_as == "file" else {}
+        shown = self.answer_settings.shown() | whole
         words = {"wording": wording_record(), "system": self.system}
         return {"shown": shown, **words, "sampling": self.answer_settings.sampling.to_json()}
 
@@ -126,9 +127,12 @@ class OpenAIAnswerer(Answerer):
         """Address and name of the key's environment variable."""
         return self.server.settings()
 
-    def record(self) -> Mapping[str, Any]:
-        """Tokens, and cost where prices are known."""
-        return self.server.budget.record()
+    def taken_by(self, answers: Iterable[Answer]) -> Mapping[str, Any]:
+        """Tokens, and their cost where prices are known."""
+        found, prices = dict(super().taken_by(answers)), self.server.budget.prices
+        if prices is not None:
+            found["cost"] = prices.of(found.get("prompt_tokens", 0), found.get("answer_tokens", 0))
+        return found
 
     def recall(self, answers: Iterable[Answer]) -> None:
         """Count what earlier runs cost against the bound."""
@@ -146,11 +150,12 @@ class OpenAIAnswerer(Answerer):
         sent: list[tuple[Asked, dict[str, str]]] = []
         unread: deque[Answer] = deque()
         settings = self.answer_settings
-        shown = replace(settings, modalities=tuple(one for one in settings.modalities if one != "video"))
-        read = settings if self.video_as == "frames" else shown
+        decoded = set(settings.modalities) - {"text", *(["video"] if self.video_as == "file" else [])}
 
         def prompts() -> Iterator[Prompt]:
-            media = read_media(asked, read, self.num_workers) if set(read.modalities) - {"text"} else None
+            media = None
+            if decoded:
+                media = read_media(asked, replace(settings, modalities=tuple(decoded)), self.num_workers)
             for one in asked:
                 found = next(media) if media is not None else ShownMedia()
                 contents, missing = self._contents(one, found)
