@@ -21,9 +21,11 @@ from affectgpt.registry import (
     ENCODERS,
     FACE_DETECTORS,
     LLMS,
+    OBJECTIVES,
     POOLINGS,
     PREFUSIONS,
     PROJECTORS,
+    REWARDS,
     STAGES,
     Registry,
 )
@@ -57,6 +59,8 @@ KINDS: Mapping[str, PartKind] = {
     "asr": PartKind(ASRS, "asrs", "asr"),
     "answerer": PartKind(ANSWERERS, "answerers", "answerer"),
     "stage": PartKind(STAGES, "stages", "stage"),
+    "reward": PartKind(REWARDS, "rewards", "reward"),
+    "objective": PartKind(OBJECTIVES, "objectives", "objective"),
 }
 
 
