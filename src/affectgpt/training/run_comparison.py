@@ -14,7 +14,7 @@ import yaml
 
 from affectgpt.errors import DataError, did_you_mean
 from affectgpt.pages.plotting import SOFT, STRONG, STRONG_HIT, new_figure, to_png
-from affectgpt.training.run_settings import changed_settings
+from affectgpt.training.run_settings import ELSEWHERE, changed_settings
 
 FIGURES, SETTINGS = "metrics.csv", "config.yaml"
 MOST_BYTES = 2**28
@@ -85,7 +85,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     runs = []
     for name, (folder, figures, settings) in zip(names, found, strict=True):
         changes = changed_settings(first, settings) if first and settings else []
-        differs = tuple(f"{change.name}: {change.now}" for change in changes if "default_root_dir" not in change.name)
+        differs = tuple(f"{change.name}: {change.now}" for change in changes if not _is_elsewhere(change.name))
         runs.append(Run(name, folder, figures, settings, differs))
     return runs
 
@@ -172,6 +172,12 @@ def _settings(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Whether a setting says where a run is made and what is shown of it, not what is learnt."""
+    trainer, _, setting = name.partition(".")
+    return trainer == "trainer" and setting.partition(".")[0] in ELSEWHERE
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
