@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 from affectgpt.chat.messages import Picture, Prompt, Sound, Text, Video, as_messages
 from affectgpt.errors import ConfigError, DataError
@@ -88,13 +87,6 @@ class Budget:
     def spent(self) -> float:
         """The cost of finished requests."""
         return self._spent
-
-    def record(self) -> dict[str, Any]:
-        """The budget as plain JSON: tokens, cost, and the number of requests that were only estimated."""
-        found: dict[str, Any] = {"prompt_tokens": self.prompt_tokens, "answer_tokens": self.answer_tokens}
-        if self.num_estimated:
-            found["estimated_requests"] = self.num_estimated
-        return found if self.prices is None else found | {"cost": self._spent}
 
     def estimate(self, prompt: Prompt) -> int:
         """An upper estimate of the tokens of a prompt."""
