@@ -77,7 +77,7 @@ def as_published(model: AffectGPT, clips: Batch, questions: Sequence[str]) -> li
     texts = []
     for i in range(len(clips)):
         for question in questions:
-            texts += plainly(model, clips.part(i, i + 1), question)
+            texts += plainly(model, clips.rows([i]), question)
     return texts
 
 
@@ -86,7 +86,7 @@ def in_batches(model: AffectGPT, clips: Batch, questions: Sequence[str], size: i
     texts: dict[tuple[int, str], str] = {}
     for question in questions:
         for start in range(0, len(clips), size):
-            for i, text in enumerate(plainly(model, clips.part(start, min(start + size, len(clips))), question)):
+            for i, text in enumerate(plainly(model, clips.rows(range(start, min(start + size, len(clips)))), question)):
                 texts[start + i, question] = text
     return [texts[i, question] for i in range(len(clips)) for question in questions]
 
@@ -105,7 +105,7 @@ def plainly(model: AffectGPT, batch: Batch, question: str) -> list[str]:
 
 def of_a_set(model: AffectGPT, clips: Batch, questions: Sequence[str], plan: AnsweringPlan) -> list[str]:
     """The library's way."""
-    parts = [clips.part(start, min(start + 40, len(clips))) for start in range(0, len(clips), 40)]
+    parts = [clips.rows(range(start, min(start + 40, len(clips)))) for start in range(0, len(clips), 40)]
     return [answer.text for window in answer_set(model, parts, plan, questions) for answer in window]
 
 
@@ -130,7 +130,7 @@ def measure(model: AffectGPT, num_clips: int, batch_tokens: int | None) -> list[
     rows: list[tuple[str, ...]] = []
     for questions in (asked[:1], asked):
         clips = make_clips(model, num_clips, questions).to(model.device)
-        few = clips.part(0, 2)
+        few = clips.rows([0, 1])
         for warm in (as_published, in_batches):
             warm(model, few, questions)
         of_a_set(model, few, questions, plan)
