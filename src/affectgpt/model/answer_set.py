@@ -21,7 +21,7 @@ from affectgpt.model.slot_content import SlotContent
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Batch, Prediction
 
-BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 """Tokens of a batch by device; on a CPU larger batches are no quicker, and have more padding."""
 
 
