@@ -125,7 +125,8 @@ def test_a_payload_is_refused_by_every_reader(change, value, form, honest, traps
     readers += [AffectGPT.from_pretrained] if form == "folder" else []
     for reader in readers:
         with pytest.raises(
-            CheckpointError, match=r"instruction to import|names code to import|names a location|features|trust"
+            CheckpointError,
+            match=r"instruction to import|names code to import|names a location|features|sets allow_import itself",
         ):
             reader(source)
 
