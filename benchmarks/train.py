@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,6 @@ class Sizes:
         frame_size: Rows and columns of a frame as decoded.
         windows: Windows of sound of a clip.
         window_samples: Samples of a window.
-        dtype: Of the frozen weights in the library's rows.
     """
 
     name: str
@@ -260,7 +259,7 @@ class Way:
         model: What is trained.
         size: Clips in a batch.
         half: Autocast in half precision: ``None``, ``"fp16"`` or ``"bf16"``.
-        features: Feature vectors that stand for media.
+        cached: Whether stored feature vectors stand for media.
         fused: Whether AdamW runs as one kernel.
     """
 
@@ -271,7 +270,6 @@ class Way:
     half: str | None = None
     cached: bool = False
     fused: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 def of_library(model: AffectGPT, batch: Batch) -> Tensor:
