@@ -225,7 +225,7 @@ def test_validation_scores_are_read_from_checkpoints(folder: Path, tmp_path: Pat
     assert main([*argv, "--select", "best-on-validation"]) == 0
     assert "epoch=2, best-on-validation of 3 checkpoints" in capsys.readouterr().out
     assert main([*argv, "--select", "official"]) == 0
-    assert "best-on-validation, epoch=2:" in capsys.readouterr().out
+    assert "epoch=2, best-on-validation of 3 checkpoints; optimistic: " in capsys.readouterr().out
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_answered_in_halves(folder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -58,34 +58,34 @@ def pass_gate(config: Any, source: object, *, allow_import: bool) -> dict[str, A
             f"{source} names feature shards to read, features={plain['features']!r}; {_remedy('leave it out')}"
         )
     for name in _PART_ARGUMENTS:
-        for place, text in _strings(plain.get(name), name):
-            if _CODE.fullmatch(text) or (":" in text and _PART.fullmatch(place)):
+        for key_path, text in _strings(plain.get(name), name):
+            if _CODE.fullmatch(text) or (":" in text and _PART.fullmatch(key_path)):
                 raise CheckpointError(
-                    f"{source} names code to import, {text!r}, as one of its parts ({place}); "
+                    f"{source} names code to import, {text!r}, as one of its parts ({key_path}); "
                     f"{_remedy('use a registered part')}"
                 )
     for name, value in plain.items():
-        for place, text in _strings(value, name) if name != "official" else ():
+        for key_path, text in _strings(value, name) if name != "official" else ():
             if _REMOTE.match(text):
                 raise CheckpointError(
-                    f"{source} names a location to read from, {text!r} ({place}); {_remedy('give your own')}"
+                    f"{source} names a location to read from, {text!r} ({key_path}); {_remedy('give your own')}"
                 )
     return plain
 
 
-def _plain(value: Any, source: object, place: str, depth: int) -> Any:
+def _plain(value: Any, source: object, key_path: str, depth: int) -> Any:
     """A copy of a value, if it is JSON and has no key that is an instruction."""
     if depth == 0:
-        raise CheckpointError(f"{source}: the model's arguments are nested too deeply ({place[:80]}...)")
+        raise CheckpointError(f"{source}: the model's arguments are nested too deeply ({key_path[:80]}...)")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [_plain(inner, source, f"{place}[{index}]", depth - 1) for index, inner in enumerate(value)]
+        return [_plain(inner, source, f"{key_path}[{index}]", depth - 1) for index, inner in enumerate(value)]
     if not isinstance(value, Mapping):
-        raise CheckpointError(f"{source}: {place} is a {type(value).__name__}, which is not plain JSON")
+        raise CheckpointError(f"{source}: {key_path} is a {type(value).__name__}, which is not plain JSON")
     copied: dict[str, Any] = {}
     for key, inner in value.items():
-        inside = f"{place}.{key}" if place else str(key)
+        inside = f"{key_path}.{key}" if key_path else str(key)
         if not isinstance(key, str):
             raise CheckpointError(f"{source}: {inside} has a key that is a {type(key).__name__}, not a name")
         if key in _EXECUTED:
@@ -97,16 +97,16 @@ def _plain(value: Any, source: object, place: str, depth: int) -> Any:
     return copied
 
 
-def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _strings(value: Any, key_path: str) -> Iterator[tuple[str, str]]:
     """Every text in a plain value, with its path."""
     if isinstance(value, str):
-        yield place, value
+        yield key_path, value
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _strings(inner, f"{place}.{key}")
+            yield from _strings(inner, f"{key_path}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _strings(inner, f"{place}[{index}]")
+            yield from _strings(inner, f"{key_path}[{index}]")
 
 
 def _remedy(otherwise: str) -> str:

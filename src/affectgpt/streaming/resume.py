@@ -74,7 +74,7 @@ class _Saved:
             or len(used) != plan.world_size
         ):
             raise CheckpointError(
-                f"the checkpoint's position in the data is no such thing: {str(state)[:200]}; another version wrote "
+                f"the checkpoint's position in the data is invalid: {str(state)[:200]}; another version wrote "
                 "it, or the file was changed"
             )
         return cls(Leg(epoch, plan, offset), definition, tuple(used), bad)

@@ -151,5 +151,5 @@ class UniBenchDataModule(lightning.LightningDataModule):
 
     def _rank_and_world(self) -> tuple[int, int]:
         """Rank and number of ranks that read different data."""
-        place = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        return (0, 1) if place is None else (int(place["rank"]), int(place["num_replicas"]))
+        ranks = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return (0, 1) if ranks is None else (int(ranks["rank"]), int(ranks["num_replicas"]))

@@ -79,8 +79,8 @@ def follow_main_face(frames: Sequence[Faces]) -> tuple[NDArray[np.float32], NDAr
     main = max(tracks, key=lambda track: track.weight)  # the first one if several are equal
     for number, box in main.boxes.items():
         boxes[number], found[number] = box, True
-    places = sorted(main.boxes)
-    for left, right in pairwise(places):
+    numbers = sorted(main.boxes)
+    for left, right in pairwise(numbers):
         gap = range(left + 1, right)
         if not any(len(frames[number]) for number in gap):
             for number in gap:

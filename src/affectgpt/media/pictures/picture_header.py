@@ -78,28 +78,28 @@ def _color_bytes(flags: int) -> int:
 def _marks(content: bytes) -> list[tuple[int, int, int]]:
     """The markers of a JPEG up to its end, with width and height where they state a size (ITU-T T.81, annex B)."""
     found = []
-    place = content.find(b"\xff\xd8")
-    while place >= 0 and place + 1 < len(content):
-        if content[place] != 0xFF:
+    offset = content.find(b"\xff\xd8")
+    while offset >= 0 and offset + 1 < len(content):
+        if content[offset] != 0xFF:
             break  # a segment with a wrong length
-        mark = content[place + 1]
+        mark = content[offset + 1]
         if mark == 0xFF:
-            place += 1
+            offset += 1
             continue
         width = height = 0
-        if mark in _SIZES and place + 9 <= len(content):
-            height, width = struct.unpack(">HH", content[place + 5 : place + 9])
+        if mark in _SIZES and offset + 9 <= len(content):
+            height, width = struct.unpack(">HH", content[offset + 5 : offset + 9])
         found.append((mark, width, height))
         if mark == _END:
             break
-        place += 2
+        offset += 2
         if mark not in _WITHOUT_LENGTH:
-            if place + 2 > len(content):
+            if offset + 2 > len(content):
                 break
-            place += int.from_bytes(content[place : place + 2], "big")
+            offset += int.from_bytes(content[offset : offset + 2], "big")
         if mark == _SCAN:
-            end = _NEXT_MARK.search(content, place)
-            place = end.start() if end else -1
+            end = _NEXT_MARK.search(content, offset)
+            offset = end.start() if end else -1
     return found
 
 

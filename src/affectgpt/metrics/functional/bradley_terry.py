@@ -35,15 +35,15 @@ def count_wins(first: Sequence[str], second: Sequence[str], preferred: Sequence[
     if not len(first) == len(second) == len(preferred):
         raise DataError(f"{len(first)}, {len(second)} and {len(preferred)} values; give one of each per pair")
     names = sorted({*first, *second})
-    place = {name: i for i, name in enumerate(names)}
+    index = {name: i for i, name in enumerate(names)}
     wins = torch.zeros(len(names), len(names), dtype=torch.float64)
     shares = {"a1": (1.0, 0.0), "a2": (0.0, 1.0), "same": (0.5, 0.5)}
     for one, other, answer in zip(first, second, preferred, strict=True):
         if answer not in shares:
             raise DataError(f"a preference is {answer!r}, but must be one of {first_few(shares)}")
         if one != other:  # a system against itself is no evidence
-            wins[place[one], place[other]] += shares[answer][0]
-            wins[place[other], place[one]] += shares[answer][1]
+            wins[index[one], index[other]] += shares[answer][0]
+            wins[index[other], index[one]] += shares[answer][1]
     return names, wins
 
 

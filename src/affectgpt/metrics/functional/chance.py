@@ -108,8 +108,8 @@ def group_columns(groups: Groups, keep: Keep, wheel: int) -> tuple[Columns, Colu
         found = np.zeros((len(keep), len(occurring) + len(words)))
         found[:, : len(occurring)] = sets.placed_in(wheel)[:, occurring]
         chosen = sets.owned_in(wheel) & np.isin(sets.own_words, words)
-        place = np.searchsorted(words, sets.own_words[chosen])
-        found[sets.own_samples[chosen], len(occurring) + place] = 1
+        column = np.searchsorted(words, sets.own_words[chosen])
+        found[sets.own_samples[chosen], len(occurring) + column] = 1
         return found * keep[:, wheel, None]
 
     return columns(groups.preds), columns(groups.target)

@@ -58,8 +58,8 @@ def parse_preference(text: Any, mode: str = "strict") -> str | None:
     if known_mode == "official":
         plain = text.lower()
         started = next((name for name in PREFERENCES if plain.startswith(name)), None)
-        places = {name: place for name in PREFERENCES if (place := plain.find(name)) >= 0}
-        return started or min(places, key=lambda name: places[name], default="same")
+        positions = {name: position for name in PREFERENCES if (position := plain.find(name)) >= 0}
+        return started or min(positions, key=lambda name: positions[name], default="same")
     plain = clean_label(read_answer(text).text).lower()
     if plain.strip(" .'\"[]") in PREFERENCES:
         return plain.strip(" .'\"[]")
