@@ -324,8 +324,7 @@ class AffectGPT(Part):
         Raises:
             CheckpointError: If it cannot be read, computes something else than this model, or has other tensors.
         """
-        form = training_file if training_file.is_file(source) else model_folder
-        form.start_from(self, source)
+        (training_file if training_file.is_file(source) else model_folder).start_from(self, source)
 
     @classmethod
     def from_official(cls, checkpoint: str | Path, *, layout: str | None = None, **networks: Any) -> Self:
@@ -338,8 +337,7 @@ class AffectGPT(Part):
             CheckpointError: If the file cannot be read, or does not fit the folders; every difference is listed.
             ConfigError: If the layout is neither given nor named by the file.
         """
-        model: Self = convert.from_official(cls, checkpoint, layout, **networks)
-        return model.eval()
+        return convert.from_official(cls, checkpoint, layout, **networks).eval()
 
     def save_official(self, path: str | Path) -> None:
         """Write the trained weights in the released format, for the authors' own code; see ``convert.save_official``.
