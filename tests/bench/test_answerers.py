@@ -457,3 +457,9 @@ def test_a_list_without_gold_is_answered_and_written_in_its_order(tmp_path: Path
     assert [row["name"] for row in rows] == keys
     assert (rows[2]["kind"], rows[2]["reason"], rows[2]["labels"]) == ("refused", "no faces", [])
     assert rows[0]["text"] == "[happy] I am sad, c7"
+
+
+def test_a_program_given_as_text_may_be_longer_than_a_file_name() -> None:
+    answerer = ANSWERERS.build(Spec("command", {"command": f"python -c 'pass  # {'x' * 5000}'"}))
+    assert answerer.title() == "python"
+    assert answerer.identity()["files"] == {}
