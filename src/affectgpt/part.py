@@ -12,6 +12,7 @@ from typing import Any, Self
 import lightning
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from affectgpt.types import Features
 
@@ -51,6 +52,11 @@ class Part(lightning.LightningModule):
         # Lightning's save_hyperparameters collects arguments from the calling frames: if one module builds another in
         # its __init__, the inner one gets those of the outer one (tests/test_parts_contract.py shows it).
         self.hparams.update(copy.deepcopy(self._init_args))
+
+    @property
+    def class_name(self) -> str:
+        """Name of the part's class; FSDP2 puts a class of its own in front of it."""
+        return next(cls.__name__ for cls in type(self).__mro__ if not issubclass(cls, FSDPModule))
 
     @property
     def frozen(self) -> bool:

@@ -235,7 +235,7 @@ def test_a_torn_or_broken_line_of_the_journal_is_asked_for_again(corpus, tmp_pat
     [
         ([{"name": "labels", "as": "a"}, {"name": "labels", "as": "a"}], "two stages are called 'a'"),
         ([{"name": "agreement"}], r"reads the field 'sentiment', which no stage before it writes"),
-        ([{"name": "label"}], r"no stage is called 'label'. Did you mean 'labels'"),
+        ([{"name": "label"}], r"unknown stage 'label'. Did you mean 'labels'"),
         ([{"name": "labels", "arg": {}}], "unknown key 'arg'. Did you mean 'args'"),
         ([], "list the stages"),
     ],

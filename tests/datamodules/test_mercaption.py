@@ -113,7 +113,7 @@ def test_batches_hold_what_the_clips_offer(shards):
     [
         ({}, "no data"),
         ({"train": "x", "batch_size": 0}, "batch_size=0"),
-        ({"train": "x", "num_workers": 1, "cache_decoded": True}, "0 where"),
+        ({"train": "x", "num_workers": 1, "cache_decoded": True}, "and 0 if decoded clips are kept"),
         ({"train": "x", "task": "labls"}, "unknown task 'labls'"),
         ({"train": "x", "media": {"frames": 3}}, "unknown key 'frames'"),
     ],

@@ -117,7 +117,7 @@ ODD: dict[str, tuple[Harm, str]] = {
             ("name", "english", "chinese"),
             [(name, f"words {i}", "") for i, name in enumerate([*names, names[0]])],
         ),
-        "has other words for 1 names a second time",
+        "has 1 names twice with different words",
     ),
 }
 

@@ -300,5 +300,7 @@ def test_sets_that_are_mixed_must_hold_the_same_streams(config, uneven, shards, 
         {str(both): 1.0, str(alone): 1.0}, media=model.media.to_json(), style="brief", batch_size=4, num_workers=0
     )
     trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
-    with pytest.raises(ConfigError, match=r"both' has features of frame, audio, and .*alone' of frame; sets that are"):
+    with pytest.raises(
+        ConfigError, match=r"both' has features of frame, audio, and .*alone' of frame; mixed sets must"
+    ):
         trainer.fit(model, data)

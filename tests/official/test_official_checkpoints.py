@@ -95,7 +95,7 @@ SWITCHES = [
     ("audio_fusion_type", "transformer", "audio_fusion_type: 'transformer'"),
     ("image_fusion_type", "qformer", "image_fusion_type: 'qformer'"),
     ("num_audio_query_token", None, "num_audio_query_token: None, expected a number of tokens"),
-    ("acoustic_encoder", "WHISPER_LARGE", "'WHISPER_LARGE', which is not read here; known: HUBERT_LARGE"),
+    ("acoustic_encoder", "WHISPER_LARGE", "'WHISPER_LARGE', which is not supported; supported: HUBERT_LARGE"),
     ("llama_model", "vicuna", "'vicuna'"),
     ("lora_r", 8, r"the rank \[16\], its configuration says 8"),
 ]

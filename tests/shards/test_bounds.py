@@ -233,7 +233,7 @@ def test_a_member_that_no_memory_holds_is_the_fault_of_its_sample(tmp_path: Path
 
 def test_a_member_twice_in_a_sample_is_noticed(tmp_path: Path) -> None:
     tar_of(tmp_path / "x.tar", name="a.mp4")
-    with pytest.raises(DataError, match=r"'a\.mp4' occurs twice in it"):
+    with pytest.raises(DataError, match=r"'a\.mp4' is in it twice"):
         ShardReader(tmp_path / "x.tar", 1)
 
 

@@ -26,7 +26,10 @@ def score(answers: list[list[str]], labels: list[list[str]]) -> dict[str, float]
 
 
 def test_nothing_right_is_zero_and_nothing_scored_is_not_a_number():
-    assert score([["sad"]], [["happy"]]) == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "coverage": 1.0}
+    assert score([["sad"]], [["happy"]]) == {
+        **dict.fromkeys(("f1", "precision", "recall", "hit_rate"), 0.0),
+        "coverage": 1.0,
+    }
     assert score([[]], [["happy"]])["f1"] == 0.0
     right = score([["happy"]], [["happy"]])
     assert right["f1"] == right["precision"] == right["recall"] == 1.0

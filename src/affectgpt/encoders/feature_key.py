@@ -56,7 +56,7 @@ class EncoderFacts:
         """The facts of an encoder as it is now; reads every weight once."""
         args = {k: v for k, v in encoder.hparams.items() if k not in encoder.location_args}
         return cls(
-            kind=type(encoder).__name__,
+            kind=encoder.class_name,
             version=encoder.feature_version,
             args=_plain(args),
             input_spec=_plain(encoder.input_spec.to_json()),
