@@ -24,8 +24,9 @@ def checkpoint(tmp_path_factory) -> Path:
     media = {"num_frames": 2, "num_segments": 2, "frame_height": 32, "frame_width": 32}
     streams = {"frame": "tiny-vision", "audio": "tiny-audio"}
     model = AffectGPT.from_config({"streams": streams, "llm": "tiny", "media": media, "max_new_tokens": 4})
-    model.save_pretrained(tmp_path_factory.mktemp("model") / "m")
-    return tmp_path_factory.getbasetemp() / "model0" / "m"
+    folder: Path = tmp_path_factory.mktemp("model") / "m"
+    model.save_pretrained(folder)
+    return folder
 
 
 def test_what_kills_its_decoder_is_named_and_the_rest_is_answered_and_written(
