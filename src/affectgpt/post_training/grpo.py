@@ -133,8 +133,9 @@ class Grpo(Objective):
             return  # a step would only move the weights by their decay and the old moments
         with without_dropout(model):
             old_NA, reference_NA = self._before(model, rollouts)
+            num_tokens = _mean_over_ranks(model, int(rollouts.keep.sum()))
             for _ in range(self.num_updates):
-                self._update(model, rollouts, advantages_N, old_NA, reference_NA, longest)
+                self._update(model, rollouts, advantages_N, old_NA, reference_NA, num_tokens, longest)
 
     def _advantages(self, rated: Mapping[str, Tensor], rewards_PG: Tensor) -> Tensor:
         scales = self.variant.scales
@@ -168,12 +169,12 @@ class Grpo(Objective):
         advantages_N: Tensor,
         old_NA: Tensor | None,
         reference_NA: Tensor | None,
+        num_tokens: float,
         longest: int,
     ) -> None:
         """One optimiser step."""
         optimizer = model.optimizers()
         keep_NA = rollouts.keep.to(model.device)
-        num_tokens = _mean_over_ranks(model, int(rollouts.keep.sum()))
         clipped, kl = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
         for rows in self._pieces(rollouts):
             new_NA = answer_logprobs(model, rollouts, rows)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from affectgpt.annotate.stage import ClipRecord, failure_reason
 from affectgpt.chat.messages import Picture, Sound
 from affectgpt.errors import DataError
 from affectgpt.media.compact import encode_jpegs
+from affectgpt.media.pictures.longest_side import scale_down
+from affectgpt.media.sound.write_wav import write_wav
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ
 
 _JPEG_QSCALE = 4
@@ -64,22 +60,17 @@ class ShowClip:
         seen = record.media.see(record.key, num_frames=self.num_frames) if self.num_frames else None
         if seen is None or seen.frames is None:
             return []
-        return [Picture(jpeg, "image/jpeg") for jpeg in encode_jpegs(self._scaled(seen.frames), _JPEG_QSCALE)]
+        return [
+            Picture(jpeg, "image/jpeg")
+            for jpeg in encode_jpegs(scale_down(seen.frames, self.longest_side), _JPEG_QSCALE)
+        ]
 
     def _sounds(self, record: ClipRecord) -> list[Sound]:
         heard = record.media.hear(record.key) if self.sound else None
         if heard is None or heard.waveform is None:
             return []
-        return [Sound(to_wav(heard.waveform[: round(self.longest_seconds * SAMPLE_RATE_HZ)]), "wav")]
-
-    def _scaled(self, frames: Tensor) -> Tensor:
-        height, width = frames.shape[-2:]
-        scale = self.longest_side / max(height, width)
-        if scale >= 1:
-            return frames
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        scaled = functional.interpolate(frames.float(), size, mode="bilinear", antialias=True)
-        return scaled.round().clamp(0, 255).byte()
+        waveform = heard.waveform[: round(self.longest_seconds * SAMPLE_RATE_HZ)]
+        return [Sound(write_wav(waveform, SAMPLE_RATE_HZ), "wav")]
 
 
 def crashed(record: ClipRecord, how: str) -> ShownClip:
@@ -96,12 +87,3 @@ def check_shown(shown: ShownClip) -> tuple[Picture | Sound, ...]:
     if shown.problem is not None:
         raise DataError(shown.problem)
     return shown.contents
-
-
-def to_wav(waveform: Tensor) -> bytes:
-    """A 16-bit mono WAV file of a waveform ``[N]`` in [-1, 1], 16 kHz."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
-        out.writeframes((waveform.clamp(-1, 1) * 32767).round().to(torch.int16).numpy().tobytes())
-    return file.getvalue()

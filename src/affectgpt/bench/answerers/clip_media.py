@@ -59,6 +59,8 @@ class ReadMedia:
             return ShownMedia(problem=f"{error.filename!r} cannot be read: {error.strerror}")
 
     def _read(self, asked: Asked) -> ShownMedia:
+        from affectgpt.media.pictures.longest_side import scale_down
+
         settings = self.settings
         wanted = {"frame": "video" in settings.modalities, "audio": "audio" in settings.modalities}
         source = asked.video or asked.audio
@@ -73,7 +75,10 @@ class ReadMedia:
         if own:
             decoded = self._decode(source, own, asked.key)
             missing |= decoded.missing
-            found = replace(found, frames=_scaled(decoded.frames, settings.longest_side), waveform=decoded.waveform)
+            frames = decoded.frames
+            if frames is not None and settings.longest_side:
+                frames = scale_down(frames, settings.longest_side)
+            found = replace(found, frames=frames, waveform=decoded.waveform)
         if wanted["audio"] and separate and asked.audio is not None:
             decoded = self._decode(asked.audio, ["audio"], asked.key)
             missing |= decoded.missing
@@ -116,15 +121,3 @@ def read_media(asked: Sequence[Asked], settings: AnswerSettings, num_workers: in
 def _crashed(asked: Asked, how: str) -> ShownMedia:
     reason = f"clip {asked.key!r} crashes the process that decodes it ({how}); leave it out, or convert it"
     return ShownMedia(problem=reason)
-
-
-def _scaled(frames: Tensor | None, longest_side: int) -> Tensor | None:
-    """Scale frames down to a longest side in pixels, and keep their shape."""
-    if frames is None or not longest_side or max(frames.shape[-2:]) <= longest_side:
-        return frames
-    import torch
-
-    factor = longest_side / max(frames.shape[-2:])
-    size = [max(1, round(side * factor)) for side in frames.shape[-2:]]
-    scaled = torch.nn.functional.interpolate(frames.float(), size, mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
