@@ -172,16 +172,15 @@ class Network(nn.Module):
         used = tuple(content.used)
         if max_new_tokens is not None:
             written = self.write(prompt, content, max_new_tokens, sampling)
-            given = (None, None, None, written.texts, used, prompt.num_cut)
-            return Output(*given, written=written, features=features)
+            return Output(None, None, None, used, prompt.num_cut, written=written, features=features)
         if prompt.labels is None:
             embeds = self.place(prompt, content)
             logits = self.llm(embeds, sent(prompt.keep, embeds.device)).logits
-            return Output(None, None, logits, (), used, prompt.num_cut)
+            return Output(None, None, logits, used, prompt.num_cut)
         losses, learnt = self._learn(prompt, content)
         positions, padding = prompt.keep.numel(), int((~prompt.keep).sum())
         sums = (losses.sum(1), learnt.sum(1))
-        return Output(*sums, None, (), used, prompt.num_cut, positions, padding, losses, learnt)
+        return Output(*sums, None, used, prompt.num_cut, positions, padding, losses, learnt)
 
     def look(self, batch: Batch, hide: Sequence[str] = (), slot_dropout: float = 0.0) -> SlotContent:
         """Run the encoders, poolings, pre-fusion and projectors; the arguments are those of ``forward``."""

@@ -19,7 +19,6 @@ class Output(NamedTuple):
             without answers.
         sample_tokens: int64 ``[B]``, the number of tokens in each of these sums.
         logits: Float ``[B, L, V]`` if neither a loss nor an answer was asked for, else ``None``.
-        texts: The answers; empty when none were asked for.
         used: For each sample, the slots that were filled.
         num_cut: Samples whose subtitle was shortened to fit.
         num_positions: Positions of the prompts and answers that were learnt from, one sample a row: rows times the
@@ -34,7 +33,6 @@ class Output(NamedTuple):
     sample_losses: Tensor | None
     sample_tokens: Tensor | None
     logits: Tensor | None
-    texts: tuple[str, ...]
     used: tuple[tuple[str, ...], ...]
     num_cut: int
     num_positions: int = 0
@@ -43,6 +41,11 @@ class Output(NamedTuple):
     learnt: Tensor | None = None
     written: WrittenAnswers | None = None
     features: Mapping[str, Features] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the written answers; empty when none were asked for."""
+        return () if self.written is None else self.written.texts
 
     @property
     def loss(self) -> Tensor | None:

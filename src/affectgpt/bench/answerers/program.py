@@ -74,12 +74,13 @@ class ProgramAnswerer(Answerer):
 
     def title(self) -> str:
         """The name of the program, or of the first script among its arguments."""
-        script = next((word for word in self.words[1:] if _is_file(word)), self.words[0])
+        # os.path and not pathlib, which raises where a program given as text is longer than any name
+        script = next((word for word in self.words[1:] if os.path.isfile(word)), self.words[0])
         return Path(script).stem
 
     def identity(self) -> Mapping[str, Any]:
         """The command, digests of the files that it names, and what is shown and drawn."""
-        files = {word: digest_of_file(word) for word in self.words[1:] if _is_file(word)}
+        files = {word: digest_of_file(word) for word in self.words[1:] if os.path.isfile(word)}
         return {"answerer": self.name, "command": self.words, "files": files, **self.shown_and_drawn()}
 
     def shown_and_drawn(self) -> Mapping[str, Any]:
@@ -274,11 +275,3 @@ def _answer_of(row: Mapping[str, Any], under_way: Mapping[str, Asked]) -> Answer
     if kind != "answered" and not isinstance(row.get("reason"), str):
         row = {**row, "reason": f"the program says {kind}, without a reason"}
     return Answer.from_json({name: value for name, value in row.items() if name not in ("run", "error")})
-
-
-def _is_file(word: str) -> bool:
-    """Whether a word of a command names a file; a program given as text can be longer than any name."""
-    try:
-        return Path(word).is_file()
-    except OSError:
-        return False
