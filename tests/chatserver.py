@@ -101,6 +101,9 @@ def serve(script: Script) -> Iterator[tuple[str, Seen]]:
                 step = script(body)
                 time.sleep(step.seconds)
                 content = step.body().encode()
+            finally:
+                seen.end()  # before the client can see the answer, and ask the next question
+            try:
                 self.send_response(step.status)
                 self.send_header("Content-Length", str(len(content) + (100 if step.cut else 0)))
                 for name, value in step.headers.items():
@@ -109,8 +112,6 @@ def serve(script: Script) -> Iterator[tuple[str, Seen]]:
                 self.wfile.write(content)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the client gave up
-            finally:
-                seen.end()
 
         def log_message(self, *_: Any) -> None:
             pass
