@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint format setup clean
+.PHONY: demo test test-slow lint format docs setup clean
 
 setup: $(READY)
 
@@ -33,9 +33,12 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests docs benchmarks experiments tools README.md CHANGELOG.md
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf runs build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,7 +51,7 @@ class Block:
 
 def read_blocks() -> list[Block]:
     """Every block of the README and of the documentation that has a language."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [
         Block(
             str(page.relative_to(ROOT)),
@@ -77,7 +77,11 @@ RUN_ELSEWHERE = {
     "docs/streaming.md": "test_webdataset_pipeline.py",
 }
 """Pages whose Python runs in a test of their own, with what it needs."""
-RUN_PYTHON = sorted({b.page for b in BLOCKS if b.kind == "python" and b.reason is None} - {*RUN_ELSEWHERE})
+RUN_PYTHON = sorted(
+    {b.page for b in BLOCKS if b.kind == "python" and b.reason is None and "tutorials/" not in b.page} - {*RUN_ELSEWHERE}
+)
+TUTORIALS = sorted({b.page for b in BLOCKS if "tutorials/" in b.page})
+"""Pages of which every block runs, one after the other."""
 COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
 
 BEFORE = {
@@ -117,6 +121,25 @@ def test_python_blocks_run_in_the_order_of_the_page(page: str, desk: Path) -> No
     for name, block in NAMED.items():
         if block.page == page and block.kind == "python" and block.reason is None:
             exec(compile(block.text, name, "exec"), space)
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: Path(page).stem)
+def test_every_block_of_a_tutorial_runs_in_the_order_of_the_page(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"__name__": "page"}
+    for name, block in NAMED.items():
+        if block.page != page or block.reason is not None:
+            continue
+        if block.kind == "python":
+            exec(compile(block.text, name, "exec"), space)
+        elif block.kind == "bash":
+            for words in commands(block.text):
+                code = cli(words[1:])
+                assert not code, (words, code)
+        elif block.kind == "yaml" and (file := re.match(r"# (\S+\.yaml)\n", block.text)):
+            Path(file[1]).write_text(block.text, "utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name, block in NAMED.items() if block.kind == "python" and block.reason])

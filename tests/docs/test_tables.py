@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def cells(line: str) -> int:
@@ -16,7 +16,7 @@ def cells(line: str) -> int:
     return len(re.split(r"(?<!\\)\|", line.strip())) - 2
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: "-".join(page.relative_to(ROOT).parts))
 def test_rows_have_the_cells_of_their_header(page: Path) -> None:
     lines = page.read_text("utf-8").split("\n")
     wrong = []
