@@ -1,8 +1,8 @@
 """What the documentation site has beside the pages of ``docs/``: the API reference, and files that pages link to.
 
-MkDocs calls the functions below by their names. The reference has a page for each package that lists public names in its
-``__init__.pyi``; what stands there comes from the docstrings. Links of pages to files outside ``docs/`` (results of
-benchmarks, scripts, configurations) lead to copies in the site.
+MkDocs calls the functions below by their names. The reference has a page for each package with public names, which
+its ``__init__.pyi`` lists; what stands there comes from the docstrings. Links of pages to files outside ``docs/``
+(results of benchmarks, scripts, configurations) lead to copies in the site.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 from affectgpt import AffectGPT
 from affectgpt.cli.main import VERBS, main
+from affectgpt.cli.verb_parser import SCREEN_LINES
 from clipmaker import make_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +30,23 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
     assert stop.value.code == 0
-    assert "example: affectgpt" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"^examples?:(?: |\n  )affectgpt ", shown, re.MULTILINE)
+    assert shown.startswith("usage: affectgpt")
+    assert len(shown.splitlines()) <= SCREEN_LINES + 1
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("fit", "validate", "test")])
+def test_the_whole_help_explains_every_option_that_the_short_one_names(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            main([verb, asked])
+    short, _, whole = capsys.readouterr().out.rpartition("usage: affectgpt")
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", short)) - {"--help-all"}
+    assert named
+    assert [option for option in named if not re.search(rf"{option}\b", whole)] == []
 
 
 def test_unknown_verb_gets_a_near_match(capsys: pytest.CaptureFixture[str]) -> None:

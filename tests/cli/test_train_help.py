@@ -22,8 +22,15 @@ def test_help_is_short_and_shows_ours_first(verb, capsys):
     places = [shown.index(word) for word in ("--config", "slot_dropout", "warmup_steps", "batch_size", "max_epochs")]
     assert places == sorted(places)
     assert "example: affectgpt fit --config" in shown
-    assert len(shown.splitlines()) < 120
+    assert len(shown.splitlines()) <= 46
     assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_a_section_is_explained_when_asked_for(capsys):
+    assert main(["fit", "--help", "optim"]) == 0
+    assert "Learning rate after the warm-up." in capsys.readouterr().out
+    assert main(["fit", "--help", "models"]) == 1
+    assert "Did you mean 'model'?" in capsys.readouterr().err
 
 
 def test_all_arguments_are_a_call_away(capsys):

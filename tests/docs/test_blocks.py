@@ -78,11 +78,15 @@ RUN_ELSEWHERE = {
 }
 """Pages whose Python runs in a test of their own, with what it needs."""
 RUN_PYTHON = sorted(
-    {b.page for b in BLOCKS if b.kind == "python" and b.reason is None and "tutorials/" not in b.page} - {*RUN_ELSEWHERE}
+    {b.page for b in BLOCKS if b.kind == "python" and b.reason is None and "tutorials/" not in b.page}
+    - {*RUN_ELSEWHERE}
 )
 TUTORIALS = sorted({b.page for b in BLOCKS if "tutorials/" in b.page})
 """Pages of which every block runs, one after the other."""
 COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
+
+WORDS = ("review", "export", "import")
+"""What may stand after ``annotate`` and has options of its own."""
 
 BEFORE = {
     "docs/scoring.md": "from affectgpt.metrics import EmotionWheel\n"
@@ -166,7 +170,7 @@ def test_commands_are_verbs_with_options_that_exist(name: str, capsys: pytest.Ca
         assert verb in VERBS or verb.startswith("-"), words
         if verb in VERBS and verb not in ("fit", "validate", "test"):
             with pytest.raises(SystemExit):
-                cli([verb, "--help"])
+                cli([verb, *(words[2:3] if verb == "annotate" and words[2] in WORDS else []), "--help-all"])
             told = capsys.readouterr().out
             assert [option for option in options if not re.search(rf"{option}\b", told)] == [], words
 

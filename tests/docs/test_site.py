@@ -1,4 +1,4 @@
-"""The documentation site is built without a warning: every link and anchor leads somewhere, every page is in the menu."""
+"""The documentation site is built without a warning: every link leads somewhere, every page is in the menu."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from affectgpt.cli.main import EXIT_CODES, VERBS
 from conftest import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(
-        build, cwd=ROOT, capture_output=True, text=True, timeout=300, env={"NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin"}
+        build,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
@@ -50,3 +56,9 @@ def test_results_of_benchmarks_are_in_the_site(site: Path) -> None:
     linked = re.findall(r"\]\(\.\./(benchmarks/results/[^)#]+)\)", (ROOT / "docs" / "speed.md").read_text("utf-8"))
     assert linked
     assert [name for name in linked if not (site / name).with_suffix(".html").is_file()] == []
+
+
+def test_the_command_line_page_has_every_verb_and_exit_code() -> None:
+    page = (ROOT / "docs" / "command_line.md").read_text("utf-8")
+    assert [verb for verb in VERBS if f"`{verb}`" not in page] == []
+    assert [code for code in EXIT_CODES if f"\n| {code} | " not in page] == []

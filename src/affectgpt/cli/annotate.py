@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import say
+from affectgpt.cli.verb_parser import VerbParser
 
 if TYPE_CHECKING:
     from affectgpt.annotate.annotation_run import Estimate, RunReport
@@ -33,12 +34,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     }
     if argv and argv[0] in words:
         return words[argv[0]](argv[1:])
-    parser = _parser()
-    if any(word in ("-h", "--help") for word in argv):
-        others = (annotate_review.parser(), annotate_forms.export_parser(), annotate_forms.import_parser())
-        say("\n".join(p.format_help() for p in (parser, *others)))
-        parser.exit()
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     return _run(args)
 
 
@@ -124,8 +120,8 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> VerbParser:
+    parser = VerbParser(
         prog="affectgpt annotate",
         description="Describe, label and filter clips by the stages of a pipeline, and write what stays as shards with "
         "a manifest and a data card. Every answer is kept in OUT/work/journal, so that the same command goes on after "
@@ -133,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: affectgpt annotate experiments/annotate_offline.yaml clips annotated   |   "
         "affectgpt annotate review annotated   |   affectgpt annotate export annotated set.jsonl --form sharegpt",
     )
-    parser.add_argument("pipeline", help="YAML file with the stages; or the word review, export or import")
+    parser.add_argument(
+        "pipeline", help="YAML file with the stages; or review, export or import, each with its own --help"
+    )
     parser.add_argument("clips", help="folder of media, manifest (.jsonl, .csv, .tsv, .parquet), or shards")
     parser.add_argument("out", help="folder to make, or to go on with")
     parser.add_argument("--dry-run", action="store_true", help="annotate a sample, and tell what all clips would take")

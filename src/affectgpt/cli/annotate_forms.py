@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affectgpt.cli.terminal import say
+from affectgpt.cli.verb_parser import VerbParser
 
 _MOST_SHOWN = 5
 
@@ -42,7 +43,7 @@ def run_import(argv: Sequence[str]) -> int:
 
 def export_parser() -> argparse.ArgumentParser:
     """The options of ``export``."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt annotate export",
         description="Write an annotated set, or any manifest, in the JSON form of another project.",
         epilog="example: affectgpt annotate export annotated set.jsonl --form llama-factory",
@@ -56,7 +57,7 @@ def export_parser() -> argparse.ArgumentParser:
 
 def import_parser() -> argparse.ArgumentParser:
     """The options of ``import``."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt annotate import",
         description="Make a manifest of clips that others described, to filter, review or pack them.",
         epilog="example: affectgpt annotate import MERR_fine_grained.json merr.jsonl --form merr --media videos",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.terminal import make_console, say, shown
+from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _changes(args: argparse.Namespace) -> dict[str, object]:
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``review``."""
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="affectgpt annotate review",
         description="Show a sample of the engine's decisions, and write down what a person says of them. Decisions go "
         "into OUT/review.jsonl, to which lines are only added; the next run of annotate lets them count.",

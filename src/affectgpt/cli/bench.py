@@ -28,29 +28,15 @@ if TYPE_CHECKING:
     from affectgpt.metrics.functional import Interval
 
 EXAMPLES = """\
-The nine sets, their metrics, and where to get them:
-  example: affectgpt bench --list
-
-Score the authors' released files on MELD: 52.09 with the last checkpoint; the published 55.65 is optimistic:
-  example: affectgpt bench --predictions output/results-meld --gold MELD/test_sent_emo.csv \\
-             --wheel official --select official --out runs/meld
-
-Answer and score every set in a folder; after a kill the same command resumes where it stopped:
-  example: affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
-
-The effect of sound, picture and words on the answers; the encoders run once per clip: example: affectgpt bench --model
-  runs/last.ckpt --data /data/unibench --views all --out runs/views
-
-Choose the best of several checkpoints on validation data:
-  example: affectgpt bench --model runs/*.ckpt --data /data/unibench --sets meld,sims \\
-             --select best-on-validation --out runs/bench
-
-Any model behind an OpenAI-compatible server; --modalities says which of frames, sound and subtitle are sent: example:
-  affectgpt bench --answerer openai:http://localhost:8000/v1 --model Qwen2.5-Omni-7B \\ --data /data/unibench
-  --modalities video,audio,text --out runs/omni
-
-Check whether two reports are comparable, and list the settings that differ: example: affectgpt bench --diff runs/bench
-  runs/omni
+examples:
+  affectgpt bench --list --data /data/unibench
+  affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
+  affectgpt bench --model runs/*.ckpt --data /data/unibench --select best-on-validation --out runs/bench
+  affectgpt bench --model runs/last.ckpt --data /data/unibench --views all --out runs/views
+  affectgpt bench --answerer openai:http://localhost:8000/v1 --model NAME --data /data/unibench --out runs/name
+  affectgpt bench --predictions output/results-meld --gold MELD/test_sent_emo.csv --wheel official --out runs/meld
+  affectgpt bench --diff runs/bench runs/name
+After an interruption the same command goes on. Sets, metrics and where to get them: --list.
 """
 
 
@@ -92,9 +78,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
     console = make_console(err=True)
     benchmark = _benchmark(args)
     results = _answer(args, benchmark, console) if asks else _score(args, benchmark, console)
-    _show(results)
     page = write_report(results, args.out, title=args.title)
-    say(f"wrote {shown(page)} (and report.json, report.md, report.csv)")
+    if args.json:
+        say(page.with_suffix(".json").read_text("utf-8"), end="")
+    else:
+        _show(results)
+    say(f"wrote {shown(page)} (and report.json, report.md, report.csv)", err=args.json)
     say(
         f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B shows how two reports differ", err=True
     )
@@ -300,44 +289,41 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt bench",
         description="Answer and score the test sets of MER-UniBench with a trained model, or score prediction files.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--list", action="store_true", help="list the sets, and with --data also which of them were found")
     add("--diff", nargs=2, metavar="REPORT", help="show how the settings of two reports (report.json) differ")
     add("--model", nargs="+", metavar="CKPT", help="checkpoints: files, or folders to share; or another model's name")
     add("--data", nargs="+", metavar="FOLDER", help="folders of the test sets")
-    add(
-        "--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), instead of a model"
-    )
+    add("--predictions", nargs="+", metavar="PATH", help="prediction files or folders (or SET=FILE), not a model")
     add("--gold", nargs="+", metavar="PATH", help="folders of the sets, their label files, or tables of name and label")
-    add("--column", help="column of the predictions, if several could be the answer")
-    add("--gold-column", help="column of the gold labels, if a table has several")
     add("--out", metavar="FOLDER", help="folder for answers and report")
     add("--sets", metavar="A,B", help="only these sets; by default all that are found")
-    add("--name", help="name of the system in the report")
-    add("--title", default="MER-UniBench", help="title of the report")
     add("--wheel", default="builtin", help="builtin; official; or the folder of the official tables (score --help)")
-    add("--mode", default="official", help="official (as published) or strict")
-    add(
-        "--select",
-        default="last",
-        help="which of several checkpoints: last, best-on-validation, or official (best on test)",
-    )
-    add(
+    add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
+    add("--json", action="store_true", help="print the report as JSON")
+    add_answerers(parser.add_argument_group("who answers, and how"))
+    add_clips(parser.add_argument_group("clips without labels"))
+    choice = parser.add_argument_group("which checkpoint counts").add_argument
+    choice("--select", default="last", help="last, best-on-validation, or official (best on test)")
+    choice(
         "--validation",
         metavar="FILE",
         help="JSON of checkpoint to validation score; by default read from the checkpoints",
     )
-    add_clips(parser)
-    add_answerers(parser)
-    add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
-    add_readers(parser)
-    parser.set_defaults(extractor=None)
+    scoring = parser.add_argument_group("scoring and report")
+    add = scoring.add_argument
+    add("--mode", default="official", help="official (as published) or strict")
+    add("--column", help="column of the predictions, if several could be the answer")
+    add("--gold-column", help="column of the gold labels, if a table has several")
+    add_readers(scoring)
     add(
         "--allow-partial",
         action="store_true",
         help="accept sets that differ from the published split, and report the differences",
     )
     add("--resamples", type=int, default=10_000, help="bootstrap resamples for the intervals; 0 for none")
+    add("--name", help="name of the system in the report")
+    add("--title", default="MER-UniBench", help="title of the report")
+    parser.set_defaults(extractor=None)
     return parser

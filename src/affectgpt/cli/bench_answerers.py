@@ -18,7 +18,7 @@ OURS = "affectgpt"
 """The answerer for checkpoints, the only one that can be used several times at once."""
 
 
-def add_answerers(parser: argparse.ArgumentParser) -> None:
+def add_answerers(parser: argparse._ActionsContainer) -> None:
     """Add the options."""
     add = parser.add_argument
     add(

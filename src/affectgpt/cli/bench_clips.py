@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from affectgpt.manifests.record import Record
 
 
-def add_clips(parser: argparse.ArgumentParser) -> None:
+def add_clips(parser: argparse._ActionsContainer) -> None:
     """Add ``--clips``, ``--layout`` and ``--subset``."""
     add = parser.add_argument
     add("--clips", metavar="LIST", help="answer these clips, without scoring: a manifest, or a folder of media")

@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "
         "Prints a summary of their content, and every fault; the exit code is 1 if there are faults.",
-        epilog="example: affectgpt check shards/train; affectgpt check --media clips/ (see its --help); "
-        "affectgpt check shards/test --against shards/train (whether they share clips)",
+        epilog="example: affectgpt check shards/train   |   affectgpt check --media clips/   |   "
+        "affectgpt check shards/test --against shards/train",
     )
     parser.add_argument("folder", help="shard folder, or its URL: https, s3, gs or hf")
     parser.add_argument("--decode", action="store_true", help="also decode every sample, as training does")

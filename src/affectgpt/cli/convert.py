@@ -128,7 +128,6 @@ def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt convert",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Turn a released AffectGPT checkpoint (.pth) into ours, one of ours back, or a checkpoint in\n"
         "shards into one file. The endings of the two names say what is what: .pth the released format, .ckpt and\n"
         ".safetensors our one file, a folder of shards as training writes it, any other folder ours to share.",

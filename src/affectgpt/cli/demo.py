@@ -28,6 +28,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--train-clips", type=int, default=320, help="clips to train on (320)")
     parser.add_argument("--test-clips", type=int, default=80, help="clips held out (80)")
     parser.add_argument("--seed", type=int, default=42, help="seed of everything (42)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -36,7 +37,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.demo.main_job import DemoSize, Stages, run_demo
 
     quiet()
-    console = make_console()
+    console = make_console(err=args.json)
     cache = _cache_without_home(Path(args.out))
     console.print(f"demo in {shown(args.out)}: a synthetic corpus, SmolLM2-135M with LoRA, encoders from scratch")
 
@@ -83,6 +84,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     prefix = f"AFFECTGPT_CACHE={shlex.quote(shown(cache))} " if cache is not None else ""
     clip_name, model = (shlex.quote(shown(path)) for path in (clip, out / "model.ckpt"))
     console.print(f"next: {prefix}affectgpt predict {clip_name} --checkpoint {model}")
+    if args.json:
+        say((out / "report.json").read_text("utf-8"), end="")
     return 0
 
 
@@ -93,7 +96,7 @@ def _cache_without_home(out: Path) -> Path | None:
     except ConfigError:
         folder = out.absolute() / "cache"
         os.environ["AFFECTGPT_CACHE"] = str(folder)
-        say(f"this user has no home folder: the cache is {shown(folder)} (AFFECTGPT_CACHE)")
+        say(f"this user has no home folder: the cache is {shown(folder)} (AFFECTGPT_CACHE)", err=True)
         return folder
     return None
 

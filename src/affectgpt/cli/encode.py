@@ -148,7 +148,6 @@ def _parser() -> argparse.ArgumentParser:
         "neither run nor load the encoders. A killed run resumes where it stopped.",
         epilog="example: affectgpt encode experiments/FILE.yaml shards/train features/train --num-workers 4\n"
         "         torchrun --nproc-per-node 8 -m affectgpt.cli.main encode FILE.yaml shards/train features/train",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="configuration (YAML), checkpoint (.ckpt), or folder of save_pretrained")
     parser.add_argument("source", help="shard folder of clips")

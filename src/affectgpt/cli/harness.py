@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from importlib import metadata
@@ -32,11 +33,11 @@ a checkpoint of ours on any task of lmms-eval
   lmms-eval --model affectgpt --model_args checkpoint=runs/last.ckpt --tasks TASK"""
 
 EXAMPLES = """\
-How to run each, and what is installed:
-  example: affectgpt harness
-
-Write the tasks for lmms-eval; the folder is printed for use in its command: example: lmms-eval --model qwen2_5_omni
-  --tasks mer_unibench \\ --include_path $(affectgpt harness lmms-eval --data /data/unibench)
+examples:
+  affectgpt harness
+  affectgpt harness inspect
+  lmms-eval --model qwen2_5_omni --tasks mer_unibench \\
+      --include_path $(affectgpt harness lmms-eval --data /data/unibench)
 """
 
 
@@ -48,6 +49,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If a set is missing or damaged, or differs from the published split.
     """
     args = _parser().parse_args(argv)
+    if args.name is None and args.json:
+        installed = {name: {"title": title, "installed": _version(name)} for name, title in HARNESSES.items()}
+        say(json.dumps(installed, indent=2))
+        return 0
     if args.name is None:
         for name, title in HARNESSES.items():
             say(f"{name:<10} {title}: {_installed(name)}; affectgpt harness {name} says how to run it")
@@ -71,6 +76,13 @@ def _write_lmms(args: argparse.Namespace) -> int:
     modalities = _names(args.modalities)
     items = read_items(data, _names(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
     folder = write_lmms_folder(items, grading, modalities=modalities, out=args.out)
+    if args.json:
+        say(
+            json.dumps(
+                {"folder": str(folder), "clips": {name: len(listed) for name, listed in items.items()}}, indent=2
+            )
+        )
+        return 0
     # Only the folder goes to standard output, for use in another command.
     for name, listed in items.items():
         say(f"  {TEST_SETS[name].title:<11} {len(listed):>6,} clips", err=True)
@@ -80,11 +92,16 @@ def _write_lmms(args: argparse.Namespace) -> int:
 
 
 def _installed(name: str) -> str:
+    version = _version(name)
+    return "not installed here" if version is None else f"{version} is installed"
+
+
+def _version(name: str) -> str | None:
     package = {"inspect": "inspect-ai", "lmms-eval": "lmms-eval"}[name]
     try:
-        return f"{metadata.version(package)} is installed"
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed here"
+        return None
 
 
 def _names(text: str) -> list[str]:
@@ -96,7 +113,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt harness",
         description="Explain how to run MER-UniBench in an evaluation harness, and write the files that it needs.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("name", nargs="?", choices=sorted(HARNESSES), help="the harness; without a name, all are listed")
@@ -108,4 +124,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--sentiment", default="lexicon", help="reader of sentiments from labels: lexicon or wheel")
     add("--allow-partial", action="store_true", help="accept sets that differ from the published split")
     add("--out", metavar="FOLDER", help="folder for the tasks; by default one in the cache")
+    add("--json", action="store_true", help="print the list, or the folder and its sets, as JSON")
     return parser

@@ -31,6 +31,7 @@ VERBS = {
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "parts": ("affectgpt.cli.parts", "list the registered modules, and start a new one"),
     "doctor": ("affectgpt.cli.doctor", "report what works on this machine"),
+    "completion": ("affectgpt.cli.completion", "print a script that completes verbs and options in a shell"),
     "demo": ("affectgpt.cli.demo", "run the whole pipeline on a corpus that the library draws itself"),
 }
 

@@ -21,9 +21,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     parser = VerbParser(
         prog="affectgpt parts",
         description="List the registered modules (parts): name, owner, class.",
-        epilog="example: affectgpt parts encoders --check; to start a new one: affectgpt parts --new encoder my-face",
+        epilog="example: affectgpt parts encoders --check   |   affectgpt parts --new encoder my-face",
     )
-    parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="only this kind")
+    parser.add_argument(
+        "kind", nargs="?", choices=REGISTRIES, metavar="KIND", help=f"only this kind: {', '.join(REGISTRIES)}"
+    )
     parser.add_argument(
         "--check", action="store_true", help="import each module (slow), and show which are usable here"
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _JSON = {"max_tokens": "a number, such as 256", "backend": """JSON, such as {"batch_size": 4}"""}
 
 
-def add_readers(parser: argparse.ArgumentParser) -> None:
+def add_readers(parser: argparse._ActionsContainer) -> None:
     """Add ``--extractor``, ``--sentiment`` and ``--llm``."""
     add = parser.add_argument
     add("--extractor", default="template", help="extractor of labels from answers: template, lexicon or llm")

@@ -37,7 +37,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt runs",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Compare runs of fit by their logs (metrics.csv), the best validation first: steps, the mean\n"
         "of the last losses, the best validation, speed, and the settings in which they differ.",
         epilog="example: affectgpt runs runs/ --picture runs.png",

@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
-        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out. "
-        f"Other benchmarks have options of their own, see affectgpt score TASK --help: {', '.join(OTHERS)}",
+        epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out\n"
+        f"other benchmarks, with options of their own (affectgpt score NAME --help):\n  {', '.join(OTHERS)}",
     )
     parser.add_argument("dataset", help="mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus")
     parser.add_argument("predictions", help="file of predictions: name, and labels, text or sentiment")

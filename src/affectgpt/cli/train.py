@@ -25,7 +25,7 @@ from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.parser_errors import explain
 from affectgpt.cli.start import lay_over, take_model
 from affectgpt.cli.terminal import quiet, say
-from affectgpt.cli.train_help import EXAMPLE, short_help
+from affectgpt.cli.train_help import EXAMPLE, section_help, short_help
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.deferred_weights import deferring
 from affectgpt.encoders.precomputed import PrecomputedEncoder
@@ -266,8 +266,9 @@ def run(verb: str, argv: Sequence[str]) -> int:
     Raises:
         ConfigError: If the configuration or an argument is wrong.
     """
-    if {"-h", "--help"} & {*argv}:
-        say(short_help(verb))
+    if asked := {"-h", "--help"} & {*argv}:
+        sections = argv[[*argv].index(asked.pop()) + 1 :][:1]
+        say(section_help(verb, sections[0]) if sections and not sections[0].startswith("-") else short_help(verb))
         return 0
     spelt = {"--help-all": "--help", "--allow-import": "--allow_import", "--dry-run": "--dry_run"}
     argv = [spelt.get(arg, arg) for arg in argv]

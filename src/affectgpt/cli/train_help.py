@@ -7,6 +7,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 
+from affectgpt.errors import ConfigError, did_you_mean
+
 VERBS = {
     "fit": "Train a model from a configuration.",
     "validate": "Loss and wheel score of a trained model on the validation shards of a configuration.",
@@ -42,19 +44,44 @@ OF_TRAINER = {
 
 
 def short_help(verb: str) -> str:
-    """The arguments of a verb, ours first; ``--help-all`` lists the hundred arguments of the trainer."""
+    """The arguments of a verb on one screen: ours explained, those of model, data and trainer by their names."""
+    lines = [f"usage: affectgpt {verb} --config FILE [--KEY VALUE ...]", "", VERBS[verb], "", *_table(OWN)]
+    for how, arguments in _sections().values():
+        lines += ["", how, *textwrap.wrap(", ".join(arguments), 110, initial_indent="  ", subsequent_indent="  ")]
+    sections = "|".join(_sections())
+    lines += ["", f"explained: affectgpt {verb} --help {sections}; every argument: affectgpt {verb} --help-all", ""]
+    return "\n".join([*lines, EXAMPLE])
+
+
+def section_help(verb: str, section: str) -> str:
+    """The arguments of the model, the optimiser, the data or the trainer, each with a sentence.
+
+    Raises:
+        ConfigError: If there is no such section.
+    """
+    sections = _sections()
+    if section not in sections:
+        raise ConfigError(
+            f"--help {section}: there is no such section.{did_you_mean(section, sections)} "
+            f"affectgpt {verb} --help explains {', '.join(sections)}"
+        )
+    how, arguments = sections[section]
+    return "\n".join([how, *_table(arguments)])
+
+
+def _sections() -> dict[str, tuple[str, dict[str, str]]]:
+    """How the arguments of each section are written, and each with a sentence."""
     from affectgpt.datamodules import MERCaptionDataModule
     from affectgpt.model import AffectGPT
     from affectgpt.training.optim import OptimSpec
 
-    lines = [f"usage: affectgpt {verb} --config FILE [--KEY VALUE ...]", "", VERBS[verb], ""]
-    lines += _table("", OWN)
-    lines += ["", "model, as --model.NAME VALUE:", *_table("", arguments_of(AffectGPT))]
-    lines += ["", "optimiser, as --model.optim.NAME VALUE:", *_table("", arguments_of(OptimSpec))]
-    lines += ["", "data, as --data.name NAME and --data.args.NAME VALUE; for mercaption:"]
-    lines += _table("", arguments_of(MERCaptionDataModule))
-    lines += ["", "trainer, as --trainer.NAME VALUE; the most used:", *_table("", OF_TRAINER)]
-    return "\n".join([*lines, "", f"every argument: affectgpt {verb} --help-all", "", EXAMPLE])
+    data = "data, as --data.name NAME and --data.args.NAME VALUE; for mercaption:"
+    return {
+        "model": ("model, as --model.NAME VALUE:", arguments_of(AffectGPT)),
+        "optim": ("optimiser, as --model.optim.NAME VALUE:", arguments_of(OptimSpec)),
+        "data": (data, arguments_of(MERCaptionDataModule)),
+        "trainer": ("trainer, as --trainer.NAME VALUE; the most used:", OF_TRAINER),
+    }
 
 
 def arguments_of(cls: type) -> dict[str, str]:
@@ -74,8 +101,7 @@ def arguments_of(cls: type) -> dict[str, str]:
     return found
 
 
-def _table(indent: str, rows: dict[str, str]) -> Iterator[str]:
+def _table(rows: dict[str, str]) -> Iterator[str]:
     width = min(30, max(map(len, rows)))
     for name, text in rows.items():
-        start = f"{indent}  {name:<{width}}  "
-        yield from textwrap.wrap(start + text, 110, subsequent_indent=" " * (len(indent) + width + 4))
+        yield from textwrap.wrap(f"  {name:<{width}}  {text}", 110, subsequent_indent=" " * (width + 4))
