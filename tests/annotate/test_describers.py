@@ -26,6 +26,7 @@ from affectgpt.registry import STAGES
 from chatserver import Step, in_turn, serve
 from clipmaker import make_clip, make_wav, tone
 from conftest import write_manifest
+from stagemaker import counting
 from tinymodels import make_hearing_model, make_seeing_model
 
 RATE = 16_000
@@ -154,8 +155,8 @@ def test_a_program_answers_and_its_faults_are_rows(corpus, shards, tmp_path):
         report = annotate(make_pipeline({"stages": [stage, "labels"]}), clips, out)
         assert report.outcomes == {"kept": 6, "dropped": 1, "person": 0, "failed": 3, "unreadable": 0}
         left = {row["key"]: row["reason"] for row in map(json.loads, (out / "left_out.jsonl").read_text().splitlines())}
-        assert "ended before it answered" in left["clip1"]
-        assert "is not JSON" in left["clip2"]
+        assert "the program ended (exit code" in left["clip1"]
+        assert "is no JSON object" in left["clip2"]
         assert left["clip3"] == "too dark"
         assert "not in its 'writes'" in left["clip4"]
 
@@ -253,6 +254,32 @@ def test_a_budget_is_not_passed_also_over_several_runs(tmp_path, budget):
         assert asked <= min(most)
         annotate(server_pipeline(url), clips, tmp_path / "out")
         assert len(seen.bodies) == 12
+
+
+def test_what_readers_of_labels_ask_counts_and_is_bounded_too(tmp_path):
+    clips = small_set(tmp_path / "clips", 6)
+    backend = {"prompt_price": 1, "answer_price": 2, "num_parallel": 1}
+
+    def run(url, budget):
+        asked = {"model": "m", "base_url": url, "backend": backend, "cache": str(tmp_path / "answers")}
+        args = {"extractor": "llm", "sentiment": "llm", "extractor_args": asked, "sentiment_args": asked}
+        stages = [counting(), {"name": "labels", "args": args}]
+        return annotate(make_pipeline({"stages": stages, "budget": budget}), clips, tmp_path / "out")
+
+    def script(body):
+        return Step(text="negative" if "[sad]" in str(body) else "[sad]", usage=(200, 100))
+
+    with serve(script) as (url, seen):
+        asked = []
+        for _ in range(2):
+            with pytest.raises(CostBoundError, match="the answers so far are kept"):
+                run(url, {"tokens": 1800})
+            asked.append(len(seen.bodies))
+        assert 0 < asked[0] == asked[1] < 7
+        report = run(url, {})
+    assert report.outcomes["kept"] == 6
+    spent = report.card["spent"]["by_stage"]["labels"]
+    assert (len(seen.bodies), spent["input_tokens"]) == (7, 7 * 200)
 
 
 def test_a_budget_in_money_needs_prices(tmp_path):

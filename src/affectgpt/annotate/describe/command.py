@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from affectgpt.annotate.stage import Answer, ClipRecord, Stage, Status, Usage
-from affectgpt.errors import ConfigError, DataError, reason_of
-from affectgpt.files import digest_of_file, parse_json
+from affectgpt.bench.answerers.running_program import RunningProgram
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.files import digest_of_file
 
-MAX_ANSWER_BYTES = 4 * 2**20
 _TOLD_BY_PROGRAM: Mapping[str, Status] = {"done": "done", "drop": "dropped", "person": "person", "fail": "failed"}
 
 
@@ -26,8 +22,9 @@ class CommandStage(Stage):
 
     It reads lines ``{"key", "video", "audio", "fields"}`` (paths, or ``null``) from its standard input, and writes for
     each a line ``{"fields": {...}}`` to its standard output, with ``"verdict": "done" | "drop" | "person" | "fail"``
-    and ``"reason"`` where the clip does not simply go on. Its standard error is passed through. A program that ends or
-    answers too late is started anew for the next clip.
+    and ``"reason"`` where the clip does not simply go on. A ``"key"`` in it is compared with the one that was sent.
+    What it writes to its standard error stands in the reasons of failures. A program that ends, writes no JSON or stays
+    silent is started anew for the next clip.
 
     Args:
         program: The command with its arguments, as a list or as one text that is split like a shell does; no shell is
@@ -57,8 +54,7 @@ class CommandStage(Stage):
                 raise ConfigError(f"reads and writes are lists of names of fields, but got {names!r}")
         self.reads, self.writes = tuple(reads), tuple(writes)
         self._version, self._timeout = version, timeout_seconds
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lines: SimpleQueue[bytes] = SimpleQueue()
+        self._program: RunningProgram | None = None
 
     def identity(self) -> dict[str, Any]:
         """The command, the version, and digests of the files that the command names."""
@@ -74,76 +70,39 @@ class CommandStage(Stage):
                 "audio": _path(record.media.audio(), Path(folder) / "audio"),
                 "fields": dict(record.fields),
             }
-            return self._read(self._ask(json.dumps(told, ensure_ascii=False)))
+            return self._read(self._ask(told))
 
     def close(self) -> None:
         """End the program."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-        self._process = None
+        if self._program is not None:
+            self._program.__exit__()
+        self._program = None
 
     def __del__(self) -> None:
-        if getattr(self, "_process", None) is not None:
+        if getattr(self, "_program", None) is not None:
             self.close()
 
-    def _ask(self, line: str) -> bytes:
-        process = self._started()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(f"{line}\n".encode())
-            process.stdin.flush()
-            found = self._lines.get(timeout=self._timeout)
-        except Empty:
+    def _ask(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        if self._program is None:
+            self._program = RunningProgram(self._command)
+        found = self._program.write(told) or self._program.read(self._timeout)
+        if not isinstance(found, str) and found.get("key", told["key"]) != told["key"]:
+            found = f"the program answered about {found['key']!r:.80} and not about {told['key']!r}"
+        if isinstance(found, str):
+            reason = f"{found}{self._program.end()}; it is started anew"
             self.close()
-            raise DataError(f"{self._command[0]!r} gave no answer in {self._timeout:g} s; it is started anew") from None
-        except OSError as error:
-            code = process.poll()
-            self.close()
-            raise DataError(f"{self._command[0]!r} ended before it answered ({reason_of(error)}, {code})") from error
-        if not found.endswith(b"\n"):
-            code = process.poll()
-            self.close()
-            what = "ended before it answered" if len(found) < MAX_ANSWER_BYTES else "answers with too long a line"
-            raise DataError(f"{self._command[0]!r} {what} (exit code {code})")
+            raise DataError(reason)
         return found
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            try:
-                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            except OSError as error:
-                raise ConfigError(f"the program {self._command[0]!r} cannot be started: {error.strerror}") from error
-            self._lines = SimpleQueue()
-            threading.Thread(target=_listen, args=(self._process.stdout, self._lines), daemon=True).start()
-        return self._process
-
-    def _read(self, line: bytes) -> Answer:
-        told = parse_json(line, f"the answer of {self._command[0]!r}")
-        if not isinstance(told, dict) or not isinstance(told.get("fields", {}), dict):
-            raise DataError(f"{self._command[0]!r} answers {line[:80]!r}; expected an object with 'fields'")
+    def _read(self, told: Mapping[str, Any]) -> Answer:
+        if not isinstance(told.get("fields", {}), dict):
+            raise DataError(f"{self._command[0]!r} answers {dict(told)!r:.80}; expected an object with 'fields'")
         verdict, reason = told.get("verdict", "done"), told.get("reason")
         if verdict not in _TOLD_BY_PROGRAM or not (reason is None or isinstance(reason, str)):
             raise DataError(f"{self._command[0]!r} says {verdict!r}; expected {', '.join(_TOLD_BY_PROGRAM)}")
         if verdict != "done" and not reason:
             reason = f"so said {self._command[0]}"
         return Answer(_TOLD_BY_PROGRAM[verdict], told.get("fields", {}), reason, Usage(requests=1))
-
-
-def _listen(pipe: IO[bytes] | None, lines: SimpleQueue[bytes]) -> None:
-    assert pipe is not None
-    while True:
-        try:
-            line = pipe.readline(MAX_ANSWER_BYTES)
-        except (OSError, ValueError):  # it was closed here
-            line = b""
-        lines.put(line)
-        if not line.endswith(b"\n"):
-            return
 
 
 def _path(source: Path | bytes | None, spare: Path) -> str | None:

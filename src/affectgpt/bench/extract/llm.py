@@ -52,15 +52,15 @@ class LLMExtractor(LabelExtractor):
     ) -> None:
         super().__init__()
         chat = build_chat_model(model, base_url, api_key_env, revision, backend)
-        self._asker = Asker(chat, LABELS_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
+        self.asker = Asker(chat, LABELS_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
 
     def settings(self) -> dict[str, Any]:
         """The model, its revision, where it runs, and the sampling."""
-        return _settings(self._asker)
+        return _settings(self.asker)
 
     def digest(self) -> str:
         """The digest of the prompt."""
-        return digest_of(self._asker.template)
+        return digest_of(self.asker.template)
 
     def _extract(self, answers: Sequence[Any]) -> list[list[str]]:
         found: list[list[str]] = [[] for _ in answers]
@@ -74,7 +74,7 @@ class LLMExtractor(LabelExtractor):
                     found[number] = parse_labels(answer)
                 except DataError as error:
                     raise DataError(f"answer {number}: {error}") from None
-        for number, reply in zip(texts, _ask(self._asker, self._counts, list(texts.values())), strict=True):
+        for number, reply in zip(texts, _ask(self.asker, self._counts, list(texts.values())), strict=True):
             labels = read_label_answer(reply)
             self._counts["failed"] += labels is None
             found[number] = labels or []
@@ -116,15 +116,15 @@ class LLMSentiment(SentimentReader):
     ) -> None:
         super().__init__()
         chat = build_chat_model(model, base_url, api_key_env, revision, backend)
-        self._asker = Asker(chat, SENTIMENT_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
+        self.asker = Asker(chat, SENTIMENT_PROMPT, get_sampling(sampling, max_tokens), AnswerCache(cache))
 
     def settings(self) -> dict[str, Any]:
         """The model, its revision, where it runs, and the sampling."""
-        return _settings(self._asker)
+        return _settings(self.asker)
 
     def digest(self) -> str:
         """The digest of the prompt."""
-        return digest_of(self._asker.template)
+        return digest_of(self.asker.template)
 
     def _read(self, labels: Sequence[Sequence[str]]) -> list[str]:
         found = ["neutral"] * len(labels)
@@ -134,7 +134,7 @@ class LLMSentiment(SentimentReader):
                 raise DataError(f"sample {number} is {sample!r}; expected a list of labels, as an extractor returns it")
             if sample:
                 texts[number] = f"[{', '.join(sample)}]"
-        for number, reply in zip(texts, _ask(self._asker, self._counts, list(texts.values())), strict=True):
+        for number, reply in zip(texts, _ask(self.asker, self._counts, list(texts.values())), strict=True):
             sentiment = read_sentiment_answer(reply)
             self._counts["failed"] += sentiment is None
             found[number] = sentiment or UNKNOWN
