@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,14 @@ def serve_seeing_model(folder: Path) -> Iterator[str]:
 def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tuple[str, list[str]]]:
     """A server that hands requests on to ``target``; the n-th one meets the n-th fault, and those after it none.
 
-    A fault is an HTTP status, ``"cut"`` (half an answer), ``"garbage"`` (no JSON) or ``None``.
+    A fault is an HTTP status, or ``"cut"`` (half an answer), ``"garbage"`` (no JSON), ``"wrong"`` (JSON of another
+    shape), ``"hang up"`` (no answer), ``"silent"`` (none until the client gives up), ``"drip"`` (a byte now and then,
+    without an end), or ``None``.
 
     Yields:
         Its address, and what became of each request, in order.
     """
-    left, lock, log = list(faults), threading.Lock(), list[str]()
+    left, lock, log, over = list(faults), threading.Lock(), list[str](), threading.Event()
     root = target.removesuffix("/v1")
 
     class Handler(BaseHTTPRequestHandler):
@@ -147,6 +149,14 @@ def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tu
             if isinstance(fault, int):
                 self._send(fault, b'{"error": "told to fail"}', str(fault))
                 return
+            if fault in ("hang up", "silent", "drip"):
+                log.append(fault)
+                self.close_connection = True
+                if fault == "drip":
+                    self._drip()
+                elif fault == "silent":
+                    over.wait(60)
+                return
             answer = httpx2.post(
                 root + self.path, content=body, headers={"Content-Type": "application/json"}, timeout=120
             )
@@ -155,6 +165,8 @@ def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tu
                 self._send(200, content[: len(content) // 2], "cut", promised=len(content))
             elif fault == "garbage":
                 self._send(200, b"<html>proxy error</html>", "garbage")
+            elif fault == "wrong":
+                self._send(200, b'{"choices": [{"text": 1}]}', "wrong")
             else:
                 self._send(answer.status_code, content, str(answer.status_code))
 
@@ -167,6 +179,14 @@ def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tu
             if promised:
                 self.close_connection = True
 
+        def _drip(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            with suppress(OSError):  # the client gave up
+                while not over.wait(0.2):
+                    self.wfile.write(b" ")
+
         def log_message(self, *_: Any) -> None:
             pass
 
@@ -176,6 +196,7 @@ def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tu
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", log
     finally:
+        over.set()
         server.shutdown()
         thread.join()
         server.server_close()

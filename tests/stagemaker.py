@@ -10,7 +10,10 @@ from affectgpt.annotate import Answer, Stage, Usage
 
 
 class CountingStage(Stage):
-    """Writes ``out_field`` from its prompt and the fields it reads; each call appends a line to ``log``."""
+    """Writes ``out_field`` from its prompt and the fields it reads; each call appends a line to ``log``.
+
+    The number of the process that was asked goes to ``pids``; at the clip ``dies_at`` this process ends.
+    """
 
     def __init__(
         self,
@@ -24,10 +27,12 @@ class CountingStage(Stage):
         person="",
         raises="",
         tokens=0,
+        pids=None,
+        dies_at="",
     ):
         self.reads, self.writes = tuple(reads), (out_field,)
         self.args = (out_field, prompt)
-        self.log, self.seconds, self.tokens = log, seconds, tokens
+        self.log, self.seconds, self.tokens, self.pids, self.dies_at = log, seconds, tokens, pids, dies_at
         self.special = {"fail": fail, "drop": drop, "person": person, "raises": raises}
 
     def identity(self):
@@ -39,7 +44,12 @@ class CountingStage(Stage):
                 file.write(f"{self.args[0]} {record.key}\n")
                 file.flush()
                 os.fsync(file.fileno())
+        if self.pids:
+            with open(self.pids, "a") as file:
+                file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
+        if record.key == self.dies_at:
+            os._exit(7)
         if record.key in self.special["fail"].split():
             return Answer.fail("told to fail")
         if record.key in self.special["raises"].split():

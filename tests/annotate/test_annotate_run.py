@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ def test_clips_become_shards_with_what_the_stages_found(corpus, tmp_path):
     assert card["after"]["groups"] == {"happy": 7}
     page = (tmp_path / "out" / "card.html").read_text()
     assert "told to drop" in page
-    assert "data:image/png;base64," in page
+    (bar,) = re.findall(r"<b>stagemaker:CountingStage</b>.*?</div>", page)
+    assert "1 dropped" in bar
+    assert 'class="on" style="width:70.00%"' in bar
 
 
 def test_every_answer_is_asked_for_once_and_a_changed_prompt_redoes_what_depends_on_it(corpus, tmp_path):

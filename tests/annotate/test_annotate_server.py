@@ -13,7 +13,7 @@ from clipmaker import make_clip
 from conftest import write_manifest
 from seeingserver import faulty_proxy, serve_seeing_model
 
-FAULTS = [429, 500, "cut", "garbage", None, 503]
+FAULTS = [429, 500, "cut", "garbage", None, 503, "wrong", "hang up"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_real_server_sees_and_hears_through_every_fault(server, clips, tmp_pat
         report = annotate(pipeline(url), clips, tmp_path / "out")
         first = len(log)
         again = annotate(pipeline(url), clips, tmp_path / "out")
-    assert log[:6] == ["429", "500", "cut", "garbage", "200", "503"]
+    assert log[:8] == ["429", "500", "cut", "garbage", "200", "503", "wrong", "hang up"]
     assert log.count("200") == 9
     assert (again.num_answers, len(log)) == (0, first)
     assert report.outcomes == {"kept": 3, "dropped": 0, "person": 0, "failed": 1, "unreadable": 0}
@@ -90,3 +90,22 @@ def test_a_server_that_dies_ends_the_run_and_the_next_goes_on(server, clips, tmp
         report = annotate(run, clips, tmp_path / "out", retry_failed=True)
     assert report.outcomes["kept"] == 3
     assert len(log) == 8  # one was answered before
+
+
+def test_answers_that_come_too_late_or_never_end_are_asked_for_again(server, clips, tmp_path):
+    patient = {"backoff_seconds": 0.01, "num_retries": 12, "num_parallel": 2, "timeout_seconds": 6.0}
+    with faulty_proxy(server, ["silent", "drip"]) as (url, log):
+        report = annotate(pipeline(url, backend=patient), clips, tmp_path / "out")
+    assert sorted(log[:2]) == ["drip", "silent"]
+    assert report.outcomes["kept"] == 3
+
+
+def test_what_a_server_refuses_is_the_row_of_that_clip(server, clips, tmp_path):
+    """More pictures than the model's context holds: a refusal of the server, which does not end the run."""
+    with faulty_proxy(server, []) as (url, log):
+        report = annotate(pipeline(url, num_frames=140), clips, tmp_path / "out")
+    rows = map(json.loads, (tmp_path / "out" / "left_out.jsonl").read_text().splitlines())
+    reasons = {row["key"]: row["reason"] for row in rows}
+    assert report.outcomes["failed"] == 4
+    assert all("context" in reasons[f"c{number}"] for number in range(3)), reasons
+    assert log == ["400"] * 3

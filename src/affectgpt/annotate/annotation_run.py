@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from affectgpt.annotate.clip_source import SourceClip, SourceClips, list_clips
 from affectgpt.annotate.data_card import write_card
 from affectgpt.annotate.data_set import LEFT_OUT_FILE, WRITE, write_left_out, write_set
 from affectgpt.annotate.ledger import Ledger
+from affectgpt.annotate.on_ray import RayDealer, RayPlan
 from affectgpt.annotate.outcomes import ClipOutcome, OutcomeFile
 from affectgpt.annotate.people import decided
 from affectgpt.annotate.pipeline import Pipeline
@@ -94,6 +95,7 @@ def annotate(
     workers: int = 0,
     retry_failed: bool = False,
     samples_per_shard: int = 512,
+    on_ray: RayPlan | None = None,
     progress: Progress = lambda title, done, total, remark: None,
 ) -> RunReport:
     """Annotate clips, and write what is kept as a data set.
@@ -109,10 +111,12 @@ def annotate(
             module with ``if __name__ == "__main__"``.
         retry_failed: Ask stages again that failed before.
         samples_per_shard: Most samples in a tar.
+        on_ray: How the stages are spread over a Ray cluster; ``None`` asks them in this process. The data set is the
+            same, and is written here.
         progress: See ``Progress``.
 
     Raises:
-        ConfigError: If another process writes ``out``, or something about the pipeline is wrong.
+        ConfigError: If another process writes ``out``, Ray is not installed, or something about the pipeline is wrong.
         DataError: If there is no clip, or a stage has no answer for anything.
         CostBoundError: If the next request could pass the bound on the cost; what was answered is kept.
     """
@@ -120,10 +124,15 @@ def annotate(
     with _locked(out):
         found = _listed(clips, out, progress)
         journal = AnswerJournal(out / WORK_FOLDER / "journal", pipeline.partitions)
+        run = journal.begin_run()
         ledger = Ledger(pipeline, journal)
         count = _Count(len(found.clips) * len(pipeline.steps), ledger, progress)
         walk = Walk(pipeline, journal, workers, retry_failed, count, ledger.allow)
-        outcomes = OutcomeFile.write(out / OUTCOMES_FILE, walk.run(found.clips))
+        with ExitStack() as stack:
+            stack.enter_context(walk)
+            if on_ray is not None:
+                walk.ask_elsewhere = stack.enter_context(RayDealer(on_ray, run, ledger, count.tell))
+            outcomes = OutcomeFile.write(out / OUTCOMES_FILE, walk.run(found.clips))
         review = ReviewLog(out / REVIEW_FILE)
         people = review.latest()
 
@@ -150,7 +159,7 @@ def annotate(
         outcomes.close()
     return RunReport(
         outcomes=card["outcomes"],
-        num_answers=count.answers,
+        num_answers=ledger.answers,
         num_samples=written.num_samples,
         money=ledger.money,
         tokens=ledger.tokens,
@@ -191,8 +200,9 @@ def estimate(
         journal = AnswerJournal(out / WORK_FOLDER / "journal", pipeline.partitions)
         ledger = Ledger(pipeline, journal)
         count = _Count(len(chosen) * len(pipeline.steps), ledger, progress)
-        walk = Walk(pipeline, journal, workers, False, count, ledger.allow)
-        states = list(walk.run(chosen))
+        journal.begin_run()
+        with Walk(pipeline, journal, workers, False, count, ledger.allow) as walk:
+            states = list(walk.run(chosen))
         scale = len(found.clips) / max(1, len(chosen))
         sample = {clip.digest for clip in chosen}
         entries = [
@@ -258,11 +268,12 @@ class _Count:
     """Counts answers and tells how far the run is."""
 
     def __init__(self, most: int, ledger: Ledger, progress: Progress) -> None:
-        self.answers = 0
         self._most, self._ledger, self._progress = most, ledger, progress
 
-    def __call__(self, stage: str, answer: Answer | None, seconds: float) -> None:
-        if answer is not None:
-            self.answers += 1
-            self._ledger.count(stage, answer.usage, seconds)
-        self._progress("annotating", self.answers, self._most, f"{stage}{self._ledger.told()}")
+    def __call__(self, stage: str, answer: Answer, seconds: float) -> None:
+        self._ledger.count(stage, answer.usage, seconds)
+        self.tell(0, f"{stage}{self._ledger.told()}")
+
+    def tell(self, elsewhere: int, remark: str) -> None:
+        """Tell how far the run is, with the number of answers that the ledger does not know yet."""
+        self._progress("annotating", self._ledger.answers + elsewhere, self._most, remark)

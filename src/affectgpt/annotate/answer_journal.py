@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from filelock import FileLock, Timeout
+
 from affectgpt.annotate.stage import STATUSES, Answer, Status, Usage
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import digest_of, parse_json, read_json, write_whole
+from affectgpt.files import digest_of, new_file_mode, parse_json, read_json, write_whole
 from affectgpt.text import clean_text
 
 log = logging.getLogger(__name__)
 
-LAYOUT_FILE = "layout.json"
+LAYOUT_FILE, RUN_FILE = "layout.json", "run"
 MAX_LINE_BYTES = 4 * 2**20
 """A longer line is no answer: nothing that a stage writes comes near it."""
 _FORMAT = "affectgpt-answers"
@@ -138,15 +142,56 @@ class AnswerJournal:
             if begins:
                 _sync_folder(self.folder)
 
-    def spent(self) -> tuple[dict[str, Usage], dict[str, float]]:
-        """What all answers in the journal cost, by stage, those of earlier settings too; and their seconds."""
+    def begin_run(self, wait_seconds: float = 60.0) -> str:
+        """Make this the run whose processes may write, and wait for those of an earlier one to stop.
+
+        A driver that is killed leaves processes on other machines that write for some moments more.
+
+        Args:
+            wait_seconds: Longest wait for one file.
+
+        Returns:
+            The run's name, for ``writing``.
+
+        Raises:
+            ConfigError: If a process of an earlier run does not stop.
+        """
+        name = uuid.uuid4().hex
+        write_whole(self.folder / RUN_FILE, name)
+        for path in self.folder.glob("answers-*.lock"):  # whoever locks later sees the new name
+            with _locked(path, wait_seconds):
+                pass
+        return name
+
+    @contextmanager
+    def writing(self, partition: int, run: str, wait_seconds: float = 600.0) -> Iterator[None]:
+        """Be the only process of a run that reads and writes one file of the journal.
+
+        Args:
+            partition: The number of the file.
+            run: What ``begin_run`` returned, maybe on another machine.
+            wait_seconds: Longest wait for another process.
+
+        Raises:
+            ConfigError: If another process holds the file for too long.
+            DataError: If a later run has begun.
+        """
+        with _locked(self.path(partition).with_suffix(".lock"), wait_seconds):
+            if (self.folder / RUN_FILE).read_text("utf-8") != run:
+                raise DataError(f"a later run writes into {str(self.folder)!r}; this one ends")
+            yield
+
+    def spent(self) -> tuple[dict[str, Usage], dict[str, float], int]:
+        """What all answers in the journal cost, by stage, those of earlier settings too; their seconds and number."""
         usage: dict[str, Usage] = {}
         seconds: dict[str, float] = {}
+        number = 0
         for path in sorted(self.folder.glob("answers-*.jsonl")):
             for entry in _entries(path):
                 usage[entry.stage] = usage.get(entry.stage, Usage()) + entry.answer.usage
                 seconds[entry.stage] = seconds.get(entry.stage, 0.0) + entry.seconds
-        return usage, seconds
+                number += 1
+        return usage, seconds, number
 
 
 def _entries(path: Path) -> Iterator[JournalEntry]:
@@ -162,6 +207,18 @@ def _entries(path: Path) -> Iterator[JournalEntry]:
                 log.warning("%s:%d is no answer (%s); it is asked for again", path, number, error)
                 while line and not line.endswith(b"\n"):
                     line = file.readline(MAX_LINE_BYTES)
+
+
+@contextmanager
+def _locked(path: Path, wait_seconds: float) -> Iterator[None]:
+    try:
+        with FileLock(path, timeout=wait_seconds, mode=new_file_mode()):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"another process has held {str(path)!r} for {wait_seconds:g} s: a process of an earlier run still writes "
+            "there; end it, or choose another OUT"
+        ) from None
 
 
 def _cut_torn_line(path: Path) -> None:

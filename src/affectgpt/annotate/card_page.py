@@ -6,32 +6,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
-from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, people_words, spent_words
+from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, spent_words
+from affectgpt.annotate.waterfall import STYLE as WATERFALL_STYLE
 from affectgpt.annotate.waterfall import draw_waterfall
 from affectgpt.pages import style_sheet
 from affectgpt.pages.escaping import for_html
-from affectgpt.pages.plotting import data_url
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Data card: $name</title><style>$style
 details pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--page); padding: 12px 14px;
   border-radius: 10px; font-size: 13.5px; } details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
-td.bar { width: 34%; } td.bar i { display: block; height: 12px; border-radius: 6px; background: #4657c9; }
-td.bar i.pale { background: #b9c0ee; margin-bottom: 3px; }
+td.bar { width: 34%; min-width: 110px; } td.bar i { display: block; height: 12px; border-radius: 6px; }
+td.bar i.ends { margin-bottom: 3px; } td { overflow-wrap: anywhere; } td.num { white-space: nowrap; }
+main > .cards + .note { margin-top: 16px; }
+$waterfall_style
+@media (max-width: 560px) { th, td { padding: 8px 7px; font-size: 14px; } th { font-size: 12.5px; } }
+@media (prefers-color-scheme: dark) { :root { color-scheme: dark; --ink: #e6e9f2; --soft: #a7afc4; --line: #323a4f;
+  --card: #1b2130; --page: #121724; --accent: #a3adff; }
+  header { background: linear-gradient(120deg, #2a2e6b, #4b4098 55%, #8a4c74); }
+  .note { background: #33290f; border-color: #5e4d1c; color: #f0d998; } }
 </style></head><body>
 <header><h1>Data card: $name</h1><p>$lead</p></header>
 <main>
 <div class="cards">$cards</div>
 <p class="note">$use</p>
 <section><h2>Stage by stage</h2><p>How many clips each stage let go on, sent to a person, dropped or failed on.</p>
-<div class="scroll"><img alt="Clips after each stage" src="$waterfall"></div>
-<div class="scroll">$stages</div>
-<p>Every clip that is not in the set stands in left_out.jsonl with its reason.</p></section>
-<section><h2>What the stages said</h2><p>The most frequent reasons of each; numbers in them stand as #.</p>$reasons
-</section>
-<section><h2>Emotions before and after</h2><p>Inner groups of the first wheel ($wheel) over the clips that were
-described (pale) and those that were kept. A clip counts once in each of its groups.</p>
+$waterfall
+<details><summary>The same as a table</summary><div class="scroll">$stages</div></details>
+<p class="after">Every clip that is not in the set is in left_out.jsonl with its reason.</p></section>
+<section><h2>What the stages said</h2><p>The most frequent reasons of each; numbers in them are written as #.</p>
+$reasons</section>
+<section><h2>Emotions before and after</h2><p>The share of each emotion among the clips that were described (upper bar)
+and among those that were kept (lower bar). Where the lower bar is shorter, the filters took more of this emotion than
+of others. The emotions are the inner groups of the first wheel ($wheel); a clip counts once in each of its groups.</p>
 <div class="scroll">$groups</div></section>
 $people
 <section><h2>Models and prompts</h2><p>What decided the answers; a change of any of it asks anew.</p>$models</section>
@@ -43,13 +51,8 @@ $remarks
 
 
 def to_page(card: Mapping[str, Any]) -> str:
-    """The page.
-
-    Raises:
-        ConfigError: If matplotlib is not installed.
-    """
+    """The page."""
     outcomes = card["outcomes"]
-    picture = draw_waterfall(card["stages"], card["clips"] - outcomes["unreadable"], outcomes["kept"])
     return PAGE.substitute(
         name=for_html(card["name"]),
         style=style_sheet(),
@@ -57,12 +60,13 @@ def to_page(card: Mapping[str, Any]) -> str:
         f"{for_html(card['source'] or 'not told')}. Licence of the clips: {for_html(card['licence'] or 'not told')}.",
         cards=_cards(card),
         use=for_html(card["use"]),
-        waterfall=data_url(picture, "image/png"),
+        waterfall=draw_waterfall(card["stages"], card["clips"] - outcomes["unreadable"], outcomes["kept"]),
+        waterfall_style=WATERFALL_STYLE,
         stages=_stages(card["stages"]),
         reasons=_reasons(card["stages"]),
         wheel=for_html(card["wheel"]),
         groups=_groups(card),
-        people=f"<section><h2>People</h2><p>{people_words(card['people'])}</p></section>" if card["people"] else "",
+        people=_people(card["people"]) if card["people"] else "",
         models=_models(card["stages"]),
         spent=for_html(spent_words(card["spent"])),
         costs=_costs(card["spent"]),
@@ -103,16 +107,47 @@ def _reasons(stages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _groups(card: Mapping[str, Any]) -> str:
-    before, after = card["before"]["groups"], card["after"]["groups"]
-    largest = max([1, *before.values(), *after.values()])
+    sides = card["before"], card["after"]
+    shares = {
+        group: [side["groups"].get(group, 0) / max(1, side["clips"]) for side in sides] for group in groups_of(card)
+    }
+    largest = max((share for both in shares.values() for share in both), default=0.0) or 1.0
     rows = []
-    for group in groups_of(card):
-        counts = before.get(group, 0), after.get(group, 0)
-        pale, strong = (f"{100 * count / largest:.1f}%" for count in counts)
-        bar = f'<td class="bar"><i class="pale" style="width:{pale}"></i><i style="width:{strong}"></i></td>'
-        numbers = [f'<td class="num">{count:,}</td>' for count in counts]
-        rows.append([f"<td>{for_html(group)}</td>", *numbers, bar])
-    return _table("<th>group</th><th class=num>described</th><th class=num>kept</th><th></th>", rows)
+    for group, both in shares.items():
+        before, after = (
+            f'<i class="{css}" style="width:{100 * share / largest:.1f}%"></i>'
+            for css, share in zip(("ends", "on"), both, strict=True)
+        )
+        numbers = [
+            f'<td class="num">{side["groups"].get(group, 0):,} <small>{100 * share:.1f} %</small></td>'
+            for side, share in zip(sides, both, strict=True)
+        ]
+        rows.append([f"<td>{for_html(group)}</td>", *numbers, f'<td class="bar">{before}{after}</td>'])
+    return _table("<th>emotion</th><th class=num>described</th><th class=num>kept</th><th></th>", rows)
+
+
+def _people(people: Mapping[str, Any]) -> str:
+    alphas = (("people and engine", people["alpha_with_engine"]), ("people alone", people["alpha_of_people"]))
+    said = " ".join(
+        f"Krippendorff's alpha of {whose}: {'none, for want of pairs that vary' if alpha is None else f'{alpha:.2f}'}."
+        for whose, alpha in alphas
+    )
+    rows = (
+        [
+            f"<td>{for_html(stage)}</td>",
+            f'<td class="num">{row["reviewed"]:,}</td>',
+            f'<td class="num">{row["shared"]:,}</td>',
+            f'<td class="num">{100 * row["accuracy"]:.0f} %</td>',
+        ]
+        for stage, row in people["by_stage"].items()
+    )
+    head = "<th>decided by</th>" + "".join(
+        f"<th class=num>{w}</th>" for w in ("looked at", "shared by people", "accuracy")
+    )
+    return (
+        f"<section><h2>People</h2><p>{len(people['people'])} people looked at {people['clips']:,} clips, and edited "
+        f'{people["edited"]:,}. {said}</p><div class="scroll">{_table(head, rows)}</div></section>'
+    )
 
 
 def _models(stages: Sequence[Mapping[str, Any]]) -> str:

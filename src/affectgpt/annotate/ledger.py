@@ -19,6 +19,13 @@ class Ledger:
         pipeline: Its stages hold the prices, it holds the bounds.
         journal: Says what earlier runs spent.
 
+    Attributes:
+        bounds: Those of the pipeline.
+        own_bounds: Stage to the bounds on its money and tokens in one run that its own arguments set.
+        usage: Stage to what it used.
+        seconds: Stage to how long its answers took.
+        earlier: Stage to what it used before this run.
+
     Raises:
         ConfigError: If there is a bound on money, and a chat model without prices.
     """
@@ -26,18 +33,28 @@ class Ledger:
     def __init__(self, pipeline: Pipeline, journal: AnswerJournal) -> None:
         self.bounds = pipeline.spending
         self._prices: dict[str, Prices] = {}
-        self._own_bounds = {step.label: _bounds_of(step) for step in pipeline.steps}
+        self.own_bounds = {step.label: _bounds_of(step) for step in pipeline.steps}
         for step in pipeline.steps:
-            budget = step.stage.budget
-            if budget is not None and budget.prices is not None:
-                self._prices[step.label] = budget.prices
-            elif budget is not None and self.bounds.cost is not None:
+            server = step.stage.server
+            if server is not None and server.budget.prices is not None:
+                self._prices[step.label] = server.budget.prices
+            elif server is not None and self.bounds.cost is not None:
                 raise ConfigError(
                     f"budget: cost is {self.bounds.cost:g}, but stage {step.label!r} asks a server and has no prices; "
                     "give prompt_price and answer_price in its args (0 for a server of your own)"
                 )
-        self.usage, self.seconds = journal.spent()
-        self.earlier = dict(self.usage)
+        self._journal = journal
+        self.recount()
+        self.earlier, self._earlier_answers = dict(self.usage), self._answers
+
+    def recount(self) -> None:
+        """Read from the journal what was spent: other processes wrote into it."""
+        self.usage, self.seconds, self._answers = self._journal.spent()
+
+    @property
+    def answers(self) -> int:
+        """Answers that stages gave in this run."""
+        return self._answers - self._earlier_answers
 
     @property
     def tokens(self) -> int:
@@ -58,6 +75,7 @@ class Ledger:
 
     def count(self, stage: str, usage: Usage, seconds: float) -> None:
         """Count an answer."""
+        self._answers += 1
         self.usage[stage] = self.usage.get(stage, Usage()) + usage
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
@@ -67,10 +85,10 @@ class Ledger:
         Raises:
             CostBoundError: If nothing is left.
         """
-        budget = step.stage.budget
-        if budget is None:
+        if step.stage.server is None:
             return
-        own_cost, own_tokens = self._own_bounds[step.label]
+        budget = step.stage.server.budget
+        own_cost, own_tokens = self.own_bounds[step.label]
         used, begun = self.usage.get(step.label, Usage()), self.earlier.get(step.label, Usage())
         in_this_run = Usage(0, used.input_tokens - begun.input_tokens, used.output_tokens - begun.output_tokens)
         if self.bounds.cost is not None:
@@ -111,8 +129,8 @@ class Ledger:
 
 
 def _bounds_of(step: Step) -> tuple[float | None, int | None]:
-    budget = step.stage.budget
-    return (None, None) if budget is None else (budget.most, budget.most_tokens)
+    server = step.stage.server
+    return (None, None) if server is None else (server.budget.most, server.budget.most_tokens)
 
 
 def _least(own: float | None, left: float) -> float:

@@ -71,6 +71,11 @@ class Pipeline:
     partitions: int = 64
     spending: Spending = field(default_factory=Spending)
 
+    def stages_json(self) -> dict[str, Any]:
+        """Plain JSON that ``make_pipeline`` makes the same stages of, in another process."""
+        stages = [{**step.spec.to_json(), "as": step.label} for step in self.steps]
+        return {"name": self.name, "partitions": self.partitions, "stages": stages}
+
 
 def read_pipeline(path: str | Path) -> Pipeline:
     """Read a pipeline from a YAML file.

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from affectgpt.chat.costs import CostBoundError
 from affectgpt.errors import AffectGPTError, CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from affectgpt.annotate.source_files import ClipMediaFiles
-    from affectgpt.chat.costs import Budget
+    from affectgpt.chat.server import ServerModel
 
 Status = Literal["done", "dropped", "person", "failed"]
 STATUSES: tuple[Status, ...] = ("done", "dropped", "person", "failed")
@@ -39,6 +40,11 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
         )
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens, read and written."""
+        return self.input_tokens, self.output_tokens
 
     def to_json(self) -> dict[str, int]:
         """Plain JSON."""
@@ -112,7 +118,8 @@ class Stage(ABC):
         isolated: Whether ``answer`` decodes media or may crash otherwise, and so runs in a process of its own where the
             run has such processes. The class and its arguments are sent there, not the object.
         surveys: Whether ``survey`` must see every clip before the first is answered.
-        budget: What counts and bounds the cost of a chat model behind the stage, or ``None``.
+        surveyed: What ``survey`` returned; the run gives it to the stage, in every process that is asked.
+        server: The chat model on a server that the stage asks, or ``None``; a run bounds what it costs.
 
     Examples:
         >>> class Shout(Stage):
@@ -128,7 +135,8 @@ class Stage(ABC):
     writes: tuple[str, ...] = ()
     isolated: ClassVar[bool] = False
     surveys: ClassVar[bool] = False
-    budget: Budget | None = None
+    surveyed: Mapping[str, Any] | None = None
+    server: ServerModel | None = None
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
@@ -157,7 +165,8 @@ class Stage(ABC):
     def survey(self, records: Iterable[ClipRecord]) -> Mapping[str, Any]:
         """Facts about the whole set that the answers depend on beside the record, as plain JSON.
 
-        Called before ``answer`` where ``surveys`` is true, with every clip that reaches the stage; what it returns
+        Called before ``answer`` where ``surveys`` is true, with every clip that reaches the stage, in one process. What
+        it returns is all that the stage may keep of them: ``answer`` finds it in ``surveyed``, and it
         becomes part of the identity.
         """
         raise NotImplementedError(f"{type(self).__name__} says that it surveys the set, but has no survey()")
@@ -169,10 +178,11 @@ def answer_or_reason(stage: Stage, record: ClipRecord) -> Answer:
     Raises:
         ConfigError: If the stage says that no clip can be answered.
         CheckpointError: See there.
+        CostBoundError: If the answer could cost more than is left.
     """
     try:
         return stage.answer(record)
-    except (ConfigError, CheckpointError):
+    except (ConfigError, CheckpointError, CostBoundError):
         raise
     except Exception as error:  # whatever one clip provokes is that clip's row
         return Answer.fail(failure_reason(error))

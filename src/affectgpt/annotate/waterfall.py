@@ -1,59 +1,47 @@
-"""Draws how many clips each stage let through, dropped, sent to a person or failed on."""
+"""Draws how many clips each stage let through, dropped, sent to a person or failed on, as part of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from affectgpt.pages.plotting import INK, PALE, SOFT, STRONG, STRONG_HIT, new_figure, to_png
+from affectgpt.pages.escaping import for_html
 
-DROPPED, FAILED, PERSON = STRONG_HIT, "#8a8f9c", "#e0b354"
-_SHOWN = 28
+STYLE = """
+.falls { margin: 4px 0 20px; } .falls div { margin-top: 9px; }
+.falls p { margin: 0 0 3px; font-size: 15px; display: flex; flex-wrap: wrap; gap: 0 14px; }
+.falls b { flex: 1 1 180px; font-weight: 600; overflow-wrap: anywhere; }
+.falls span { color: var(--soft); font-variant-numeric: tabular-nums; }
+.falls u { display: flex; height: 20px; border-radius: 5px; overflow: hidden; background: var(--page); }
+.falls i { display: block; height: 100%; min-width: 0; }
+i.on { background: #4657c9; } i.person { background: #d9a441; } i.out { background: #b8679b; }
+i.bad { background: #8a8f9c; } i.ends { background: #9aa5ee; }
+.falls span.out { color: #a04c83; } .falls span.person { color: #8a6100; }
+@media (prefers-color-scheme: dark) { i.on { background: #7f8df2; } i.ends { background: #4d578f; }
+  .falls span.out { color: #e39bc6; } .falls span.person { color: #e9c06d; } }
+"""
+_KINDS = (("done", "on", "go on"), ("person", "person", "to a person, go on"), ("dropped", "out", "dropped"))
+_FAILED = ("failed", "bad", "failed")
 
 
-def draw_waterfall(stages: Sequence[Mapping[str, Any]], clips: int, kept: int) -> bytes:
-    """A bar a stage: what goes on at the left, and what it took out beside it; as PNG.
+def draw_waterfall(stages: Sequence[Mapping[str, Any]], clips: int, kept: int) -> str:
+    """A bar for each stage, as wide as the clips that came to it, in colours for what became of them; as HTML.
 
     Args:
-        stages: Rows of the data card, with ``as``, ``asked``, ``done``, ``dropped``, ``person`` and ``failed``.
+        stages: Rows of the data card, with ``as``, ``done``, ``dropped``, ``person`` and ``failed``.
         clips: Clips at the start.
         kept: Clips at the end.
-
-    Raises:
-        ConfigError: If matplotlib is not installed.
     """
-    rows: list[tuple[str, int, int, int, int]] = [
-        ("clips", clips, 0, 0, 0),
-        *map(_row, stages),
-        ("kept", kept, 0, 0, 0),
+    rows = [_row("clips", [(clips, "ends", "")], clips)]
+    rows += [
+        _row(str(row["as"]), [(row[n], css, word) for n, css, word in (*_KINDS, _FAILED)], clips) for row in stages
     ]
-    figure, axes = new_figure(8.4, 0.9 + 0.42 * len(rows), grid="x", extra="annotate")
-    places = range(len(rows))
-    left = [0] * len(rows)
-    parts = (("goes on", STRONG), ("to a person, goes on", PERSON), ("dropped", DROPPED), ("failed", FAILED))
-    for number, (name, colour) in enumerate(parts):
-        values = [row[1:][number] for row in rows]
-        colours = [PALE if row[0] in ("clips", "kept") and not number else colour for row in rows]
-        axes.barh(places, values, left=left, color=colours, height=0.62)
-        axes.barh([0], [0], color=colour, label=name)
-        for place, value, start in zip(places, values, left, strict=True):
-            if value and number:
-                axes.text(start + value / 2, place, f"{value:,}", ha="center", va="center", fontsize=8, color="white")
-        left = [start + value for start, value in zip(left, values, strict=True)]
-    for place, row in zip(places, rows, strict=True):
-        axes.text(left[place] + clips * 0.012, place, f"{row[1] + row[2]:,}", va="center", fontsize=9, color=INK)
-    axes.set_yticks(list(places), [_short(str(row[0])) for row in rows], fontsize=9.5)
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(clips, 1) * 1.1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("clips", color=SOFT, fontsize=9)
-    axes.legend(loc="lower right", frameon=False, fontsize=8.5, bbox_to_anchor=(1.0, 1.0), ncols=4)
-    return to_png(figure)
+    rows.append(_row("kept", [(kept, "ends", "")], clips))
+    return f'<div class="falls">{"".join(rows)}</div>'
 
 
-def _row(stage: Mapping[str, Any]) -> tuple[str, int, int, int, int]:
-    return (str(stage["as"]), stage["done"], stage["person"], stage["dropped"], stage["failed"])
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+def _row(name: str, counts: Sequence[tuple[int, str, str]], clips: int) -> str:
+    shown = [one for one in counts if one[0]] or [counts[0]]
+    words = "".join(f'<span class="{css}">{number:,} {word}</span>' for number, css, word in shown)
+    bars = "".join(f'<i class="{css}" style="width:{100 * n / max(clips, 1):.2f}%"></i>' for n, css, _ in shown)
+    return f"<div><p><b>{for_html(name)}</b>{words}</p><u>{bars}</u></div>"

@@ -101,35 +101,53 @@ class Budget:
         wanted = Reserved(0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens))
         wanted.tokens = prompt_tokens + answer_tokens
         with self._changed:
-            while self._lacks(wanted, self._spent + self._reserved, self._tokens + self._reserved_tokens):
-                lack = self._lacks(wanted, self._spent, self._tokens)
-                if lack is not None:  # whatever the running requests cost
-                    raise CostBoundError(
-                        f"the next request can {lack} is spent; the answers so far are kept: raise the bound and run "
-                        "again to resume"
-                    )
+            while not self.take(wanted):
                 self._changed.wait(1.0)
-            self._reserved += wanted
-            self._reserved_tokens += wanted.tokens
         return wanted
+
+    def take(self, wanted: Reserved) -> bool:
+        """Reserve an amount if it fits; ``False`` where running requests decide whether it will.
+
+        Raises:
+            CostBoundError: If the rest of the budget is too small.
+        """
+        with self._changed:
+            if self._lacks(wanted, self._spent + self._reserved, self._tokens + self._reserved_tokens) is None:
+                self._reserved += wanted
+                self._reserved_tokens += wanted.tokens
+                return True
+            lack = self._lacks(wanted, self._spent, self._tokens)
+            if lack is not None:  # whatever the running requests cost
+                raise CostBoundError(
+                    f"the next request can {lack} is spent; the answers so far are kept: raise the bound and run "
+                    "again to resume"
+                )
+            return False
 
     def settle(self, reserved: Reserved, prompt_tokens: int | None, answer_tokens: int | None) -> None:
         """Count a finished request; unknown tokens cost the reserved amount."""
         with self._changed:
-            self._free(reserved)
             if prompt_tokens is None or answer_tokens is None:
-                self._spent += reserved
-                self._tokens += reserved.tokens
                 self.num_estimated += 1
-            else:
-                self.count(prompt_tokens, answer_tokens)
+                self.pay(reserved, reserved, reserved.tokens)
+                return
+            self._largest_prompt = max(self._largest_prompt, prompt_tokens)
+            self.prompt_tokens += prompt_tokens
+            self.answer_tokens += answer_tokens
+            cost = 0.0 if self.prices is None else self.prices.of(prompt_tokens, answer_tokens)
+            self.pay(reserved, cost, prompt_tokens + answer_tokens)
+
+    def pay(self, reserved: Reserved, cost: float, tokens: int) -> None:
+        """Count what a request cost instead of what was reserved for it."""
+        with self._changed:
+            self._free(reserved)
+            self._spent += cost
+            self._tokens += tokens
             self._changed.notify_all()
 
     def give_back(self, reserved: Reserved) -> None:
         """Free the reserved amount of a request that the server rejected."""
-        with self._changed:
-            self._free(reserved)
-            self._changed.notify_all()
+        self.pay(reserved, 0.0, 0)
 
     def _free(self, reserved: Reserved) -> None:
         self._reserved = max(0.0, self._reserved - reserved)
@@ -145,12 +163,7 @@ class Budget:
 
     def count(self, prompt_tokens: int, answer_tokens: int) -> None:
         """Count paid tokens, such as those of an earlier run."""
-        self._largest_prompt = max(self._largest_prompt, prompt_tokens)
-        self.prompt_tokens += prompt_tokens
-        self.answer_tokens += answer_tokens
-        self._tokens += prompt_tokens + answer_tokens
-        if self.prices is not None:
-            self._spent += self.prices.of(prompt_tokens, answer_tokens)
+        self.settle(Reserved(0.0), prompt_tokens, answer_tokens)
 
 
 def _tokens_of(prompt: Prompt) -> int:

@@ -109,6 +109,27 @@ class ServerModel(ChatModel):
         """The URL, and the name of the environment variable that holds the key."""
         return {"backend": "server", "base_url": self.base_url, "api_key_env": self.api_key_env}
 
+    def divide(self, shares: int) -> None:
+        """Take one of several equal shares of the limits, because as many processes ask the server together.
+
+        Raises:
+            ConfigError: If a limit is smaller than the number of shares.
+        """
+        limits = {
+            "num_parallel": self.num_parallel,
+            "requests_per_minute": self.limit.requests,
+            "tokens_per_minute": self.limit.tokens,
+        }
+        for name, limit in limits.items():
+            if limit is not None and limit < shares:
+                raise ConfigError(
+                    f"{shares} processes share {name}, which is {limit} for the model {self.model!r}; use at most "
+                    f"{limit} processes, or raise it"
+                )
+        self.num_parallel //= shares
+        self.limit.requests = None if self.limit.requests is None else self.limit.requests // shares
+        self.limit.tokens = None if self.limit.tokens is None else self.limit.tokens // shares
+
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[tuple[int, str]]:
         """Position and answer of every prompt; see ``ChatModel``.
 

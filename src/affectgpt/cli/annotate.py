@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.terminal import say
 from affectgpt.cli.verb_parser import VerbParser
+from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
     from affectgpt.annotate.annotation_run import Estimate, RunReport
+    from affectgpt.annotate.on_ray import RayPlan
 
 REVIEW, EXPORT, IMPORT = "review", "export", "import"
+RAY = "ray"
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -43,6 +46,7 @@ def _run(args: argparse.Namespace) -> int:
     from affectgpt.annotate.pipeline import read_pipeline
 
     pipeline = read_pipeline(args.pipeline)
+    plan = _ray_plan(args)
     with Progress("annotating", "answers") as bar:
         bar.say(f"annotating {args.clips} into {args.out}: {', '.join(step.label for step in pipeline.steps)}")
 
@@ -68,6 +72,7 @@ def _run(args: argparse.Namespace) -> int:
                 workers=args.workers,
                 retry_failed=args.retry == "failed",
                 samples_per_shard=args.samples_per_shard,
+                on_ray=plan,
                 progress=progress,
             )
     if args.dry_run:
@@ -75,6 +80,20 @@ def _run(args: argparse.Namespace) -> int:
     else:
         _show(report, args.out, args.json, pipeline.spending.currency)
     return 0
+
+
+def _ray_plan(args: argparse.Namespace) -> RayPlan | None:
+    from affectgpt.annotate.on_ray import RayPlan
+
+    given = [name for name in ("actors", "actor_cpus", "actor_gpus", "actor_memory") if getattr(args, name) is not None]
+    if args.on != RAY:
+        if given:
+            raise ConfigError(f"--{given[0].replace('_', '-')} is for --on {RAY}; add that, or leave it out")
+        return None
+    if args.dry_run:
+        raise ConfigError(f"--dry-run asks about a few clips in this process; leave out --on {RAY}")
+    memory = None if args.actor_memory is None else round(args.actor_memory * 2**30)
+    return RayPlan(args.actors, args.actor_cpus or 1, args.actor_gpus or 0.0, memory)
 
 
 def _show(report: RunReport, out: str, as_json: bool, currency: str) -> None:
@@ -139,6 +158,11 @@ def _parser() -> VerbParser:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of the sample (0)")
     parser.add_argument("--retry", choices=["failed"], help="ask stages again that failed before")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode (all cores)")
+    parser.add_argument("--on", choices=["here", RAY], default="here", help="where stages are asked (here)")
+    parser.add_argument("--actors", type=int, metavar="N", help="of --on ray: processes (as many as there is room for)")
+    parser.add_argument("--actor-cpus", type=int, metavar="N", help="of --on ray: cores of each (1)")
+    parser.add_argument("--actor-gpus", type=float, metavar="N", help="of --on ray: GPUs of each, or a share (0)")
+    parser.add_argument("--actor-memory", type=float, metavar="GIB", help="of --on ray: most memory of each process")
     parser.add_argument("--samples-per-shard", type=int, default=512, help="most samples in a tar (512)")
     parser.add_argument("--json", action="store_true", help="print the data card, or the estimate, as JSON")
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def run_import(argv: Sequence[str]) -> int:
     return int(bool(problems))
 
 
-def export_parser() -> argparse.ArgumentParser:
+def export_parser() -> VerbParser:
     """The options of ``export``."""
     parser = VerbParser(
         prog="affectgpt annotate export",
@@ -55,7 +54,7 @@ def export_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def import_parser() -> argparse.ArgumentParser:
+def import_parser() -> VerbParser:
     """The options of ``import``."""
     parser = VerbParser(
         prog="affectgpt annotate import",

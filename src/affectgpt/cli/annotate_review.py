@@ -135,7 +135,7 @@ def _changes(args: argparse.Namespace) -> dict[str, object]:
     return changes
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> VerbParser:
     """The options of ``review``."""
     parser = VerbParser(
         prog="affectgpt annotate review",

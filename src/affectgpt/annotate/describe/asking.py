@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from affectgpt.annotate.describe.published_prompts import StagePrompt
 from affectgpt.annotate.stage import Answer, ClipRecord, Usage, failure_reason
 from affectgpt.bench.extract.llm import build_chat_model
 from affectgpt.chat.base import ChatModel
@@ -39,6 +40,20 @@ def find_chat_model(
 
         model = str(smollm2_folder())
     return build_chat_model(model, base_url, api_key_env, revision, backend)
+
+
+def identity_of_asking(
+    chat: ChatModel, prompt: StagePrompt, sampling: Sampling, field: str, most_characters: int | None
+) -> dict[str, Any]:
+    """All that decides what a chat model answers to a prompt: for ``Stage.identity``."""
+    return {
+        **chat.identity(),
+        "prompt": prompt.text,
+        "prompt_source": prompt.source,
+        "sampling": sampling.to_json(),
+        "most_characters": most_characters,
+        "writes": field,
+    }
 
 
 def ask_about(

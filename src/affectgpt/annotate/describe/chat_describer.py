@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from affectgpt.annotate.describe.asking import ask_about, text_answer
+from affectgpt.annotate.describe.asking import ask_about, identity_of_asking, text_answer
 from affectgpt.annotate.describe.clip_pictures import ShowClip, ShownClip, check_shown, crashed
 from affectgpt.annotate.describe.published_prompts import find_prompt
 from affectgpt.annotate.stage import Answer, ClipRecord, Stage
@@ -73,24 +74,12 @@ class ServerDescriber(Stage):
         self._show = ShowClip(num_frames, longest_side, sound, longest_seconds)
         self._field, self._most, self._decoders = writes, most_characters, decoders
         self.reads, self.writes = self._prompt.fields, (writes,)
-        self.budget = self._chat.budget
+        self.server = self._chat
 
     def identity(self) -> dict[str, Any]:
         """Model, revision, prompt, what is sent, sampling and bound."""
-        return {
-            **self._chat.identity(),
-            "prompt": self._prompt.text,
-            "prompt_source": self._prompt.source,
-            "sent": {
-                "num_frames": self._show.num_frames,
-                "longest_side": self._show.longest_side,
-                "sound": self._show.sound,
-                "longest_seconds": self._show.longest_seconds,
-            },
-            "sampling": self._sampling.to_json(),
-            "most_characters": self._most,
-            "writes": self._field,
-        }
+        asked = identity_of_asking(self._chat, self._prompt, self._sampling, self._field, self._most)
+        return {**asked, "sent": asdict(self._show)}
 
     def answer(self, record: ClipRecord) -> Answer:
         """The answer for one clip."""

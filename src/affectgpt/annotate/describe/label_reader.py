@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from affectgpt.annotate.stage import Answer, ClipRecord, Stage, answer_or_reason
+from affectgpt.annotate.stage import Answer, ClipRecord, Stage, Usage, answer_or_reason
 from affectgpt.bench.extract import get_extractor, get_sentiment_reader
-from affectgpt.errors import DataError
+from affectgpt.bench.extract.llm import LLMExtractor, LLMSentiment
+from affectgpt.chat.server import ServerModel
+from affectgpt.errors import ConfigError, DataError
 
 _AT_A_TIME = 64
+_ASKS = (LLMExtractor, LLMSentiment)
 
 
 class LabelsStage(Stage):
@@ -42,7 +46,15 @@ class LabelsStage(Stage):
         self._extractor = get_extractor(extractor, **(extractor_args or {}))
         self._sentiment = get_sentiment_reader(sentiment, **(sentiment_args or {}))
         self._drop_empty = drop_empty
+        self._askers = [one.asker for one in (self._extractor, self._sentiment) if isinstance(one, _ASKS)]
         self._asks_server = extractor == "llm"
+        servers = [asker.model for asker in self._askers if isinstance(asker.model, ServerModel)]
+        if servers:
+            self.server = servers[0]
+        if len(servers) > 1:
+            if servers[0].budget.prices != servers[1].budget.prices:
+                raise ConfigError("the extractor and the sentiment reader ask servers with different prices; give one")
+            servers[1].budget = servers[0].budget
 
     def identity(self) -> dict[str, Any]:
         """Both readers with their settings and the digests of their data."""
@@ -68,12 +80,28 @@ class LabelsStage(Stage):
     def answers(self, records: Iterable[ClipRecord]) -> Iterator[tuple[int, Answer]]:
         """Several at a time, so that a server behind a reader is asked in parallel."""
         numbered = enumerate(records)
+        counted = self._used()
         while group := list(islice(numbered, _AT_A_TIME)):
             if self._asks_server:  # fills the reader's own store of answers, from which each is read below
                 self._ask_together([record.text("description") or None for _, record in group])
             for position, record in group:
-                yield position, answer_or_reason(self, record)
+                answer = answer_or_reason(self, record)
+                used = self._used()  # what was asked together counts for the first of the group
+                yield (
+                    position,
+                    replace(answer, usage=Usage(*(now - then for now, then in zip(used, counted, strict=True)))),
+                )
+                counted = used
+
+    def _used(self) -> tuple[int, int, int]:
+        """Requests and tokens, read and written, of both readers so far."""
+        budgets = {id(a.model.budget): a.model.budget for a in self._askers if isinstance(a.model, ServerModel)}
+        return (
+            sum(asker.num_asked for asker in self._askers),
+            sum(budget.prompt_tokens for budget in budgets.values()),
+            sum(budget.answer_tokens for budget in budgets.values()),
+        )
 
     def _ask_together(self, texts: list[str | None]) -> None:
-        with suppress(DataError):  # one of them is at fault, and meets it once more by itself
+        with suppress(DataError):  # one of them is at fault, or beyond the bound on the cost, and meets it by itself
             self._extractor.extract(texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from affectgpt.annotate.describe.asking import SMOLLM2, ask_about, find_chat_model, text_answer
+from affectgpt.annotate.describe.asking import SMOLLM2, ask_about, find_chat_model, identity_of_asking, text_answer
 from affectgpt.annotate.describe.published_prompts import find_prompt
 from affectgpt.annotate.stage import Answer, ClipRecord, Stage
 from affectgpt.chat.sampling import get_sampling
@@ -57,18 +57,11 @@ class MergeStage(Stage):
         self.optional = ("transcript",)
         self.writes = (writes,)
         if isinstance(self._chat, ServerModel):
-            self.budget = self._chat.budget
+            self.server = self._chat
 
     def identity(self) -> dict[str, Any]:
         """Model, revision, prompt, sampling and bound."""
-        return {
-            **self._chat.identity(),
-            "prompt": self._prompt.text,
-            "prompt_source": self._prompt.source,
-            "sampling": self._sampling.to_json(),
-            "most_characters": self._most,
-            "writes": self._field,
-        }
+        return identity_of_asking(self._chat, self._prompt, self._sampling, self._field, self._most)
 
     def answer(self, record: ClipRecord) -> Answer:
         """The text for one clip."""

@@ -47,7 +47,6 @@ class DescriptionLengthStage(Stage):
             raise ConfigError(f"unit is {unit!r}; choose {' or '.join(UNITS)}")
         self.reads = (field,)
         self._field, self._low, self._high, self._unit, self._least = field, low, high, unit, least
-        self._bounds: tuple[int, int] | None = None
 
     def identity(self) -> dict[str, Any]:
         """The shares and the unit."""
@@ -57,19 +56,17 @@ class DescriptionLengthStage(Stage):
         """The lengths at both shares."""
         lengths = Counter(self._length(record) for record in records)
         number = sum(lengths.values())
-        self._bounds = None
-        low, high = quantile(lengths, self._low), quantile(lengths, self._high)
-        if number >= self._least and low is not None and high is not None:
-            self._bounds = (low, high)
-        return {"bounds": None if self._bounds is None else list(self._bounds)}
+        bounds = [quantile(lengths, self._low), quantile(lengths, self._high)]
+        return {"bounds": bounds if number >= max(self._least, 1) else None}
 
     def answer(self, record: ClipRecord) -> Answer:
         """Keep or drop one description."""
         length = self._length(record)
         found = {"description_length": length}
-        if self._bounds is None:
+        bounds = (self.surveyed or {}).get("bounds")
+        if bounds is None:
             return Answer(fields=found)
-        low, high = self._bounds
+        low, high = bounds
         if length < low:
             return Answer.drop(f"its description has {length} {self._unit}, fewer than {low}", found)
         if length > high:
