@@ -23,6 +23,7 @@ class Step:
         headers: Further headers.
         raw: Send the text as it is.
         cut: Promise more bytes than are sent, and hang up.
+        torn: Send the first chunk of an answer in chunks, and hang up.
         seconds: Wait before anything is sent.
         message: Fields of the message beside its content.
         finish: ``finish_reason``.
@@ -34,6 +35,7 @@ class Step:
     headers: dict[str, str] = field(default_factory=dict)
     raw: bool = False
     cut: bool = False
+    torn: bool = False
     seconds: float = 0.0
     message: dict[str, Any] = field(default_factory=dict)
     finish: str = "stop"
@@ -104,6 +106,12 @@ def serve(script: Script) -> Iterator[tuple[str, Seen]]:
             finally:
                 seen.end()  # before the client can see the answer, and ask the next question
             try:
+                if step.torn:
+                    begun = content[: len(content) // 2]
+                    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    self.wfile.write(head + f"{len(begun):x}\r\n".encode() + begun + b"\r\n")
+                    self.close_connection = True
+                    return
                 self.send_response(step.status)
                 self.send_header("Content-Length", str(len(content) + (100 if step.cut else 0)))
                 for name, value in step.headers.items():

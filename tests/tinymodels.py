@@ -28,14 +28,18 @@ PICTURE_TEMPLATE = TEMPLATE.replace("KIND", "image").replace("MARK", SEEN)
 SOUND_TEMPLATE = TEMPLATE.replace("KIND", "audio").replace("MARK", HEARD)
 
 
-def make_tokenizer(*special: str) -> PreTrainedTokenizerFast:
-    """One token a byte, and the special ones."""
+def make_tokenizer(
+    *special: str, pad: str = "<pad>", end: str = "<end>", named: dict[str, str] | None = None
+) -> PreTrainedTokenizerFast:
+    """One token a byte, and the special ones, of which some have names of attributes."""
+    named = named or {}
     bytes_of = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={one: number for number, one in enumerate(bytes_of)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens(["<pad>", "<end>", *special])
-    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
+    core.add_special_tokens([pad, end, *special, *named.values()])
+    more = {"extra_special_tokens": named} if named else {}
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=pad, eos_token=end, **more)
 
 
 def save(model: Any, processor: Any, folder: Path) -> Path:

@@ -79,7 +79,7 @@ def test_doubts_are_named(written):
     warnings = " ".join(json.loads((written / "report.json").read_text())["warnings"])
     assert "wheel builtin" in warnings
     assert "mode strict" in warnings
-    assert "scored on 4 samples; the published split has 2,610" in warnings
+    assert "Scored on other clips than the published split has: MELD 4 of 2,610" in warnings
 
 
 def test_many_doubts_are_one_list(results, written, tmp_path):

@@ -84,6 +84,8 @@ def test_answers_scores_and_reports(folder: Path, tmp_path: Path, capsys) -> Non
     for part in ("[multi: 1 token(s)]", "[audio: 1 token(s)]", "<Subtitle>{subtitle}</Subtitle>", "###Assistant: "):
         assert part in prompt
     assert meld["answered_by"]["media"]["num_frames"] == 2
+    shown = "clips shown as in training: 2 frames of 32 x 32 pixels and 2 segments of sound of 0.25 s"
+    assert shown in (tmp_path / "report.html").read_text()
     assert meld["extractor"]["name"] == "template"
     assert sims["sentiment_reader"]["name"] == "lexicon"
     assert [d["kind"] for d in meld["data"]["differences"]] == ["count"]

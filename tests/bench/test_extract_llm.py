@@ -230,6 +230,12 @@ def test_a_model_in_this_process(tiny_chat, tmp_path):
     # Left padding: a short prompt answers alike beside a long one and alone.
     alone = get_extractor("llm", model=str(tiny_chat), max_tokens=6, cache=tmp_path / "b.sqlite")
     assert alone.extract(["word1 word2"])[0] == found[0]
+    # What a model says about generation has no say.
+    settings = json.loads((tiny_chat / "generation_config.json").read_text())
+    own = {"do_sample": True, "temperature": 5.0, "top_k": 3, "repetition_penalty": 3.0, "max_new_tokens": 1}
+    (tiny_chat / "generation_config.json").write_text(json.dumps(settings | own))
+    other = get_extractor("llm", model=str(tiny_chat), max_tokens=6, cache=tmp_path / "c.sqlite")
+    assert other.extract(["word1 word2", "word3 " * 9]) == found[:2]
     # Other weights under the same name are another model.
     (tiny_chat / "config.json").write_text((tiny_chat / "config.json").read_text() + " ")
     assert run()[0].record()["counts"]["asked"] == 2

@@ -101,11 +101,11 @@ def test_a_pause_that_the_server_asks_for_holds_all_requests(date):
 
 
 def test_silence_and_a_cut_answer_are_tried_again():
-    with serve(in_turn(Step(seconds=4.0), Step(cut=True), Step("[glad]"))) as (url, seen):
+    with serve(in_turn(Step(seconds=4.0), Step(cut=True), Step(torn=True), Step("[glad]"))) as (url, seen):
         found, model = replies(url, ["a"], timeout_seconds=1.5, max_cost=1.0, prompt_price=1.0, answer_price=1.0)
-    assert (found[0].text, len(seen.bodies)) == ("[glad]", 3)
+    assert (found[0].text, len(seen.bodies)) == ("[glad]", 4)
     # What was cut off may have been paid for, and counts.
-    assert model.budget.num_estimated == 2
+    assert model.budget.num_estimated == 3
 
 
 def test_everything_failing_ends_the_run_and_hands_on_what_came():

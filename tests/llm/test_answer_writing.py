@@ -65,6 +65,24 @@ def test_what_is_written_is_what_transformers_writes() -> None:
     assert torch.equal(ours, theirs)
 
 
+def test_drawn_answers_are_those_of_one_by_one_where_each_row_has_a_seed() -> None:
+    head = head_with()
+    embeds, keep = prompts(head, 10)
+    stop = an_end(head, embeds, keep)
+    drawn = AnswerSampling(temperature=1.3, top_p=0.9, seeds=tuple(range(10)))
+    single = [head.generate(*alone(head, embeds, keep, i), 24, stop, drawn.rows([i]))[0] for i in range(10)]
+    assert len({len(text) for text in single}) > 2  # some end early, so that rows are let go
+    order = torch.tensor([7, 2, 9, 0, 1, 3, 8, 6, 5, 4])
+    for size in (3, 10):
+        found: list[str] = []
+        for rows in order.split(size):
+            found += head.generate(embeds[rows], keep[rows], 24, stop, drawn.rows(rows.tolist()))
+        assert found == [single[i] for i in order.tolist()]
+    ours = head.write(embeds, keep, 16, sampling=drawn).ids
+    assert torch.equal(ours, head._write_with_transformers(embeds, keep, 16, AnswerEnd(), drawn))
+    assert not torch.equal(ours, head.write(embeds, keep, 16).ids)
+
+
 def test_rows_are_let_go_as_their_answers_end(monkeypatch: pytest.MonkeyPatch) -> None:
     head = head_with()
     embeds, keep = prompts(head, 10)

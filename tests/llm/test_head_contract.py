@@ -210,6 +210,23 @@ def test_sampling_repeats_with_its_seed_and_leaves_the_generator_alone(head: LLM
     assert not torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_prompt_with_a_seed_of_its_own_draws_the_same_in_any_batch(head: LLMHead) -> None:
+    embeds, keep = prompt(head)
+    drawn = AnswerSampling(temperature=1.5, top_p=0.95, seeds=(3, 4))
+    state = torch.get_rng_state()
+    together = head.generate(embeds, keep, 6, sampling=drawn)
+    assert torch.equal(torch.get_rng_state(), state)
+    for row in (0, 1):
+        assert head.generate(embeds[[row]], keep[[row]], 6, sampling=drawn.rows([row])) == [together[row]]
+    turned = head.generate(embeds[[1, 0]], keep[[1, 0]], 6, sampling=drawn.rows([1, 0]))
+    assert turned == together[::-1]
+    others = head.generate(embeds, keep, 6, sampling=AnswerSampling(temperature=1.5, top_p=0.95, seeds=(5, 4)))
+    assert others[0] != together[0]
+    assert others[1] == together[1]
+    with pytest.raises(ConfigError, match="2 seeds for 1 prompts"):
+        head.generate(embeds[:1], keep[:1], 6, sampling=drawn)
+
+
 def test_a_narrow_choice_is_the_greedy_answer(head: LLMHead) -> None:
     embeds, keep = prompt(head)
     greedy = head.generate(embeds, keep, 6)
@@ -243,8 +260,12 @@ def test_tokens_are_drawn_in_their_shares() -> None:
     logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(20_000, -1)
 
     def shares(**settings: float) -> list[float]:
-        drawn = next_tokens(logits, AnswerSampling.of({"temperature": 1.0, **settings}))
-        return (torch.bincount(drawn, minlength=3) / len(drawn)).tolist()
+        sampling = AnswerSampling.of({"temperature": 1.0, **settings})
+        drawn = next_tokens(logits, sampling)
+        own = next_tokens(logits, sampling, torch.rand(len(logits)))
+        counts = [torch.bincount(one, minlength=3) / len(one) for one in (drawn, own)]
+        assert (counts[0] - counts[1]).abs().max() < 0.03
+        return counts[0].tolist()
 
     assert shares() == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
     assert shares(top_p=0.6) == pytest.approx([0.625, 0.375, 0], abs=0.02)
@@ -257,6 +278,8 @@ def test_tokens_are_drawn_in_their_shares() -> None:
     ("settings", "message"),
     [
         ({"temperature": -1}, "temperature is -1"),
+        ({"temperature": 1.0, "seeds": (1, 2), "num_answers": 2}, "with 2 answers to each prompt"),
+        ({"temperature": 1.0, "seeds": [-1]}, r"seeds are \(-1,\)"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"top_p": 0}, "top_p is 0"),
         ({"top_k": 1.5}, "top_k is 1.5"),

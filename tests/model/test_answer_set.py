@@ -111,6 +111,22 @@ def test_answers_can_be_drawn(model: AffectGPT) -> None:
         model.generate(batch, sampling={"heat": 1.0})
 
 
+@pytest.mark.parametrize("plan", [AnsweringPlan(), AnsweringPlan(batch_tokens=200, window=3), AnsweringPlan(1, 1)])
+def test_what_is_drawn_depends_on_the_sample_alone(model: AffectGPT, plan: AnsweringPlan) -> None:
+    from affectgpt.llm.answer_sampling import AnswerSampling
+
+    drawn = replace(plan, sampling=AnswerSampling(1.5, top_p=0.95, seed=3))
+    turned = answer_set(model, batches()[::-1], replace(drawn, window=2))
+    expected = {one.key: one.text for window in turned for one in window}
+    found = {one.key: one.text for window in answer_set(model, batches(), drawn) for one in window}
+    assert found == expected
+    assert len({*found.values()}) > 6
+    others = replace(drawn, sampling=AnswerSampling(1.5, top_p=0.95, seed=4))
+    assert {one.key: one.text for window in answer_set(model, batches(), others) for one in window} != found
+    (some,) = answer_set(model, [batches()[1].rows([2])], drawn)  # what a resumed run has left
+    assert some[0].text == found[some[0].key]
+
+
 def test_a_plan_that_cannot_be_followed_is_refused() -> None:
     from affectgpt.llm.answer_sampling import AnswerSampling
 

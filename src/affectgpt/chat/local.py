@@ -96,13 +96,8 @@ class LocalModel(ChatModel):
         drawn: dict[str, Any] = {}
         if sampling.temperature > 0:
             drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-        # The model's own generation defaults would add settings that the record does not name.
         config = GenerationConfig(
-            max_new_tokens=sampling.max_tokens,
-            repetition_penalty=sampling.repetition_penalty,
-            eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            **drawn,
+            max_new_tokens=sampling.max_tokens, repetition_penalty=sampling.repetition_penalty, **drawn
         )
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
@@ -122,11 +117,12 @@ class LocalModel(ChatModel):
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.model, **source)
                 model = AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, weights_only=True, **source)
-            except (OSError, ValueError) as error:
+            except Exception as error:  # a damaged folder may fail in any way
                 raise self._missing(error) from error
             tokenizer.padding_side = "left"
             if tokenizer.pad_token_id is None:
                 tokenizer.pad_token = tokenizer.eos_token
+            forget_generation(model, tokenizer)
             self._loaded = model.to(device).eval(), tokenizer
         return self._loaded
 
@@ -141,7 +137,7 @@ class LocalModel(ChatModel):
             config = AutoConfig.from_pretrained(
                 self.model, revision=self.revision, gguf_file=self.gguf_file, trust_remote_code=False
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise self._missing(error) from error
         commit: str | None = getattr(config, "_commit_hash", None)
         return commit or self.revision
@@ -151,6 +147,24 @@ class LocalModel(ChatModel):
             f"the chat model {self.model!r} cannot be loaded: {reason_of(error)}. Name a folder or a model on the hub, "
             "or give base_url to ask a server"
         )
+
+
+def forget_generation(model: Any, tokenizer: Any) -> None:
+    """Let a model forget how it would generate by itself; what ends an answer stays.
+
+    ``generate`` takes from there whatever its caller leaves out, so that a model with settings such as ``do_sample`` or
+    ``top_k`` would draw where it is asked for greedy answers, or by other rules than the record names.
+
+    Args:
+        model: A model of transformers that generates.
+        tokenizer: Its tokenizer.
+    """
+    from transformers import GenerationConfig
+
+    ends = model.generation_config.eos_token_id
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id if ends is None else ends, pad_token_id=tokenizer.pad_token_id
+    )
 
 
 def _as_chat(tokenizer: Any, prompt: str) -> str:

@@ -283,9 +283,8 @@ class ServerModel(ChatModel):
             for piece in response.iter_bytes():
                 content.extend(piece)
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise DataError(
-                        f"{self.base_url} sent an answer of more than {MAX_ANSWER_BYTES:,} bytes; check the server"
-                    )
+                    reason = f"the server sent an answer of more than {MAX_ANSWER_BYTES:,} bytes"
+                    raise _NoAnswerError(f"{self.base_url}: {reason}; check the server", reason, unreachable=False)
                 if time.monotonic() - start > self.timeout_seconds:
                     raise TryAgainError(f"its answer was not whole after {self.timeout_seconds:g} s")
         text = content.decode("utf-8", "replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 OURS = "affectgpt"
 """The answerer for checkpoints, the only one that can be used several times at once."""
 
+_WITHOUT_USE: Mapping[str, tuple[tuple[str, ...], str]] = {
+    OURS: (("frames",), "a checkpoint is shown clips as it was trained, whatever the profile"),
+    "command": (("frames",), "a program is given the files and takes its own frames"),
+    "files": (("frames", "modalities", "temperature", "top_p", "max_new_tokens"), "these answers exist already"),
+}
+"""Answerer to the options that change nothing there, and why; they are refused rather than ignored."""
+
 
 def add_answerers(parser: argparse._ActionsContainer) -> None:
     """Add the options."""
@@ -28,9 +36,9 @@ def add_answerers(parser: argparse._ActionsContainer) -> None:
         help="affectgpt (default), openai:URL, transformers:FOLDER, command:PROGRAM, files:PATH, or a registered name",
     )
     add("--arg", action="append", default=[], metavar="NAME=VALUE", help="argument of the answerer: JSON, or a text")
-    add("--profile", default="fast", help="fast (greedy, repeats) or published (temperature 1, top-p 0.9)")
+    add("--profile", default="fast", help="fast (greedy, small pictures) or published (temperature 1, top-p 0.9)")
     add("--modalities", metavar="A,B", help="modalities of a clip to show: video,audio,text (default)")
-    add("--frames", type=int, metavar="N", help="number of frames of a video to show other models (8)")
+    add("--frames", type=int, metavar="N", help="number of frames to show a model that is not ours (8)")
     add("--temperature", type=float, help="sampling temperature; 0 always takes the most likely token")
     add("--top-p", type=float, help="share of the probability to sample from")
     add("--max-new-tokens", type=int, help="longest answer, in tokens")
@@ -72,6 +80,12 @@ def make_answerers(args: argparse.Namespace) -> list[Answerer]:
     from affectgpt.registry import ANSWERERS, Spec
 
     name, target = _split(args.answerer)
+    useless, why = _WITHOUT_USE.get(name, ((), ""))
+    for option in useless:
+        if getattr(args, option) is not None:
+            raise ConfigError(
+                f"--{option.replace('_', '-')} has no effect with the answerer {name!r}: {why}; leave it out"
+            )
     own = dict(map(_pair, args.arg))
     kind = ANSWERERS.get(name)
     if target is not None:

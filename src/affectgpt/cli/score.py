@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectgpt.cli.score_pairs import NAME as PAIRS
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.files import write_whole
@@ -30,6 +31,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         from affectgpt.cli.score_others import run as run_other
 
         return run_other(argv)
+    if argv and argv[0] == PAIRS:
+        from affectgpt.cli.score_pairs import run as run_pairs
+
+        return run_pairs(argv)
     args = _parser().parse_args(argv)
     from affectgpt.bench import compare, score, write_report
     from affectgpt.bench.gold import Gold, read_labels
@@ -73,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt score",
         description="Score a file of predictions (.npz, .jsonl, .csv) on one of the nine sets of MER-UniBench.",
         epilog="example: affectgpt score meld predictions.jsonl gold.csv --wheel official --report out\n"
-        f"other benchmarks, with options of their own (affectgpt score NAME --help):\n  {', '.join(OTHERS)}",
+        "other tasks, with options of their own (affectgpt score NAME --help):\n  "
+        f"{', '.join([*OTHERS, PAIRS])}",
     )
     parser.add_argument("dataset", help="mer2023 mer2024 meld iemocap mosi mosei sims simsv2 ovmerdplus")
     parser.add_argument("predictions", help="file of predictions: name, and labels, text or sentiment")

@@ -32,6 +32,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         raise ConfigError("--swapped compares preferences of Track 3; leave it out, or give --track 3")
     from affectgpt.bench.submission import (
         get_track,
+        mirrored,
         read_candidates,
         read_track_answers,
         score_local_split,
@@ -47,7 +48,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         _refuse_trained(args.candidates, args.trained_on)
     more: dict[str, Any] = {}
     if args.swapped is not None:
-        more["swap"] = _swap(track, answers.values, read_track_answers(args.swapped, track, rows, **options).values)
+        swapped = read_track_answers(args.swapped, track, [mirrored(row) for row in rows], **options)
+        more["swap"] = _swap(answers.values, swapped.values)
     local = None
     if args.local_gold is not None:
         local = score_local_split(
@@ -116,12 +118,15 @@ def _refuse_trained(candidates: str, trained_on: Sequence[str]) -> None:
         )
 
 
-def _swap(track: Track, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, float]:
+def _swap(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, float]:
     from affectgpt.metrics.functional import swap_consistency
 
     both = [key for key in first if key in second]
     if not both:
-        raise ConfigError("--swapped has none of the answered pairs; give the answers to the same pairs")
+        raise ConfigError(
+            "--swapped has none of the answered pairs; give the answers to the same pairs (a table with descriptions "
+            "has a1 and a2 swapped)"
+        )
     found = swap_consistency([first[key] for key in both], [second[key] for key in both], mode="strict")
     return {name: value.item() for name, value in found.items()}
 

@@ -16,6 +16,7 @@ def write_answers(
     head: LLMHead, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
 ) -> WrittenAnswers:
     """Write answers; see ``LLMHead.write``."""
+    draws = sampling.row_draws(len(keep))
     embeds = embeds.repeat_interleave(sampling.num_answers, 0)
     keep = keep.repeat_interleave(sampling.num_answers, 0)
     answers: list[list[int]] = [[] for _ in range(len(embeds))]
@@ -25,7 +26,8 @@ def write_answers(
     in_step = any(isinstance(p, DTensor) for p in head.parameters())
     with seeded(sampling.seed, embeds.device):
         for _ in range(max_new_tokens):
-            ids = next_tokens(head(embeds, keep).logits[:, -1], sampling)
+            drawn = None if draws is None else draws.next()
+            ids = next_tokens(head(embeds, keep).logits[:, -1], sampling, drawn)
             for i, token in enumerate(ids.tolist()):
                 if i not in open_rows:
                     continue

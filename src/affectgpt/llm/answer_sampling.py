@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -27,9 +27,12 @@ class AnswerSampling:
         num_answers: Answers to each prompt.
         seed: Seed of the draws, so that a call can be repeated; torch's own generator then keeps its state. ``None``
             draws from torch's generator.
+        seeds: A seed for each prompt of the call, in place of ``seed``: a prompt then draws the same whatever prompts
+            share its batch.
 
     Raises:
-        ConfigError: If a value is out of its range, or several greedy answers are asked for (they would be the same).
+        ConfigError: If a value is out of its range, several greedy answers are asked for (they would be the same), or
+            several answers with a seed for each prompt.
     """
 
     temperature: float = 0.0
@@ -37,6 +40,7 @@ class AnswerSampling:
     top_k: int = 0
     num_answers: int = 1
     seed: int | None = None
+    seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         ranges = {
@@ -53,6 +57,14 @@ class AnswerSampling:
             raise ConfigError(
                 f"sampling: {self.num_answers} answers at temperature 0 would all be the same; "
                 "raise the temperature, or ask for one answer"
+            )
+        if self.seeds is None:
+            return
+        object.__setattr__(self, "seeds", tuple(self.seeds))  # a list where they come from JSON
+        if self.num_answers > 1 or not all(_is_whole(one, 0) for one in self.seeds):
+            raise ConfigError(
+                f"sampling: seeds are {self.seeds!r} with {self.num_answers} answers to each prompt; give whole "
+                "numbers from 0, and ask for one answer"
             )
 
     @classmethod
@@ -81,13 +93,65 @@ class AnswerSampling:
         """Plain JSON of the settings."""
         return asdict(self)
 
+    def rows(self, rows: Sequence[int]) -> AnswerSampling:
+        """The settings for some of the prompts."""
+        return self if self.seeds is None else replace(self, seeds=tuple(self.seeds[row] for row in rows))
 
-def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
+    def row_draws(self, num_prompts: int) -> RowDraws | None:
+        """The draws of each prompt; ``None`` without ``seeds``.
+
+        Raises:
+            ConfigError: If the number of seeds differs from that of the prompts.
+        """
+        if self.seeds is None or self.is_greedy:
+            return None
+        if len(self.seeds) != num_prompts:
+            raise ConfigError(f"sampling: {len(self.seeds)} seeds for {num_prompts} prompts; give one for each")
+        return RowDraws(self.seeds)
+
+
+class RowDraws:
+    """Draws for each row from a generator of its own, on the CPU, so that neither device nor batch has a say.
+
+    Args:
+        seeds: A seed for each row.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def next(self, rows: Sequence[int] | None = None) -> Tensor:
+        """The next draw of some rows, or of all: uniform in [0, 1), float64 ``[B]``, on the CPU."""
+        chosen = self._generators if rows is None else [self._generators[row] for row in rows]
+        return torch.stack([torch.rand((), dtype=torch.float64, generator=one) for one in chosen])
+
+
+class DrawnTokens:
+    """Draws with ``RowDraws`` inside ``generate`` of transformers: a logits processor that leaves one token a row.
+
+    Args:
+        sampling: The settings, with ``seeds``.
+        draws: The draws of each prompt.
+    """
+
+    def __init__(self, sampling: AnswerSampling, draws: RowDraws) -> None:
+        self._sampling, self._draws = sampling, draws
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores ``[B, V]`` with all but the drawn token at minus infinity."""
+        del input_ids
+        ids_B1 = next_tokens(scores, self._sampling, self._draws.next())[:, None]
+        return torch.full_like(scores, -math.inf).scatter(1, ids_B1, 0.0)
+
+
+def next_tokens(logits: Tensor, sampling: AnswerSampling, draws: Tensor | None = None) -> Tensor:
     """Choose one token per row.
 
     Args:
         logits: Float ``[B, V]``.
-        sampling: The settings; draws come from torch's own generator, see ``seeded``.
+        sampling: The settings.
+        draws: Float ``[B]``, uniform in [0, 1), see ``RowDraws``; by default torch's own generator draws, see
+            ``seeded``.
 
     Returns:
         int64 ``[B]``.
@@ -110,7 +174,12 @@ def next_tokens(logits: Tensor, sampling: AnswerSampling) -> Tensor:
         # the first one always stays
         sorted_BV = sorted_BV.masked_fill(probs_BV.cumsum(-1) - probs_BV >= sampling.top_p, -math.inf)
         logits_BV = logits_BV.scatter(-1, order_BV, sorted_BV)
-    return logits_BV.softmax(-1).multinomial(1).squeeze(-1)
+    if draws is None:
+        return logits_BV.softmax(-1).multinomial(1).squeeze(-1)
+    # the token in whose share of the probability the draw falls; the sum of a row may differ from 1 by rounding
+    sums_BV = logits_BV.double().softmax(-1).cumsum(-1)
+    draws_B1 = draws.to(sums_BV)[:, None] * sums_BV[:, -1:]
+    return torch.searchsorted(sums_BV, draws_B1, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
 
 
 @contextmanager

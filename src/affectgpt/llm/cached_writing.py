@@ -62,6 +62,7 @@ class CachedWriter:
             ends: What ends an answer.
             pad: Fills up shorter answers.
         """
+        draws = sampling.row_draws(len(keep))
         embeds = embeds.repeat_interleave(sampling.num_answers, 0)
         keep = keep.repeat_interleave(sampling.num_answers, 0)
         count, device = len(keep), keep.device
@@ -76,7 +77,7 @@ class CachedWriter:
         with sdpa(self._network):
             logits = self._step(embeds, causal_mask(keep, keep.shape[1]), positions, cache)
             for step in range(max_new_tokens):
-                ids_B = next_tokens(logits, sampling)
+                ids_B = next_tokens(logits, sampling, None if draws is None else draws.next(rows))
                 answers[rows_B, step] = ids_B
                 if step + 1 == max_new_tokens:
                     break

@@ -17,7 +17,7 @@ from affectgpt.attention_backend import choose_attention
 from affectgpt.deferred_weights import network_without_weights
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.llm.answer_ends import AnswerEnds
-from affectgpt.llm.answer_sampling import AnswerSampling, seeded
+from affectgpt.llm.answer_sampling import AnswerSampling, DrawnTokens, seeded
 from affectgpt.llm.base import LLMHead, LLMOutput
 from affectgpt.llm.cached_writing import CachedWriter
 from affectgpt.llm.logprobs import AnswerLogProbs
@@ -169,7 +169,7 @@ class HuggingFaceHead(LLMHead):
         self, embeds: Tensor, keep: Tensor, max_new_tokens: int, stop: AnswerEnd, sampling: AnswerSampling
     ) -> Tensor:
         """The same by ``generate`` of transformers, for sharded models and those with a memory of another kind."""
-        from transformers import StoppingCriteriaList
+        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         runs = self._runs(stop)
         more: dict[str, Any] = {}
@@ -178,7 +178,10 @@ class HuggingFaceHead(LLMHead):
         elif stop.strings:
             more = {"stop_strings": list(stop.strings), "tokenizer": self.tokenizer}
         drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if not sampling.is_greedy:
+        draws = sampling.row_draws(len(keep))
+        if draws is not None:
+            more["logits_processor"] = LogitsProcessorList([DrawnTokens(sampling, draws)])
+        elif not sampling.is_greedy:
             drawn = {
                 "do_sample": True,
                 "temperature": sampling.temperature,

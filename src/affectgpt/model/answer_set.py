@@ -1,18 +1,20 @@
 """Answers a whole set: encoders once a clip, prompts sorted by length, batches of a number of tokens.
 
-The answers are those of one by one, as far as rounding goes: padding and batch mates have no influence on a prompt.
+The answers are those of one by one, as far as rounding goes: padding and batch mates have no influence on a prompt, nor
+on how its answer is drawn.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 
 from affectgpt.errors import ConfigError
+from affectgpt.files import digest_of
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.thread_choice import fitting_threads
 from affectgpt.model.answer import WritesAnswers, answer_batch, to_prediction
@@ -27,14 +29,15 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class AnsweringPlan:
-    """How a set is answered; no setting changes what is answered greedily.
+    """How a set is answered; no size changes what is answered.
 
     Attributes:
         batch_tokens: Most tokens of a batch, answers at their longest included; one prompt is always answered. By
             default ``BATCH_TOKENS`` of the device.
         window: Prompts that wait to be sorted by length; more mean less padding, and answers that come later.
         max_new_tokens: Longest answer; the model's own limit by default.
-        sampling: How answers are drawn; greedily by default.
+        sampling: How answers are drawn; greedily by default. With a seed, each sample draws with a seed of its own,
+            made of that one, its key and its question: a resumed run draws what an uninterrupted one does.
         hide: Slots to leave out, see ``AffectGPT.forward``.
 
     Raises:
@@ -112,7 +115,8 @@ def answer_set(
     waiting = _Waiting()
     for batch in batches:
         if model.network.is_sharded:  # ranks that share the weights take every step together
-            yield answer_batch(model, batch.to(model.device), plan.max_new_tokens, plan.hide)
+            sampling = sampling_of(plan.sampling, batch.keys, batch.questions)
+            yield answer_batch(model, batch.to(model.device), plan.max_new_tokens, plan.hide, sampling)
             continue
         start = time.perf_counter()
         moved = batch.to(model.device)
@@ -155,6 +159,22 @@ def token_batches(lengths: Sequence[int], answer_tokens: int, batch_tokens: int)
     return batches
 
 
+def sampling_of(
+    sampling: AnswerSampling | None, keys: Sequence[str], questions: Sequence[str]
+) -> AnswerSampling | None:
+    """How some samples are drawn: with a seed for each, made of the seed, the sample's key and its question.
+
+    Args:
+        sampling: The settings; without a seed they stay as they are.
+        keys: The samples.
+        questions: Their questions.
+    """
+    if sampling is None or sampling.is_greedy or sampling.seed is None:
+        return sampling
+    seeds = [int(digest_of([sampling.seed, *sample])[:12], 16) for sample in zip(keys, questions, strict=True)]
+    return replace(sampling, seed=None, seeds=tuple(seeds))
+
+
 def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[Prediction]:
     network, start = model.network, time.perf_counter()
     content = SlotContent.joined(waiting.contents)
@@ -163,11 +183,13 @@ def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[
     lengths: list[int] = prompt.keep.sum(1).tolist()
     texts = [""] * len(lengths)
     batch_tokens = plan.batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
+    sampling = sampling_of(plan.sampling, waiting.keys, waiting.questions)
     with fitting_threads(model.device):
         for rows in token_batches(lengths, longest, batch_tokens):
 
             def write(cut: slice, rows: list[int] = rows) -> list[str]:
-                found = network.write(prompt.rows(rows[cut]), content.rows(rows[cut]), longest, plan.sampling)
+                drawn = None if sampling is None else sampling.rows(rows[cut])
+                found = network.write(prompt.rows(rows[cut]), content.rows(rows[cut]), longest, drawn)
                 return list(found.texts)
 
             written = in_halves(write, [waiting.keys[i] for i in rows], model.device)

@@ -116,18 +116,7 @@ class CheckpointAnswerer(Answerer):
         return other
 
     def answer(self, asked: Sequence[Asked], run: int = 0) -> Iterator[Answer]:
-        """Answer every question, those with the longest words first; see ``Answerer``."""
-        if self.answer_settings.for_run(run).temperature == 0:
-            yield from self._answer_set(asked)
-            return
-        for read in self.read(asked):  # drawn answers go batch by batch: the same clips together draw the same
-            if isinstance(read, Answer):
-                yield read
-            else:
-                yield from self.write(read, run)
-
-    def _answer_set(self, asked: Sequence[Asked]) -> Iterator[Answer]:
-        """Answers sorted by the length of their prompts, a window at a time."""
+        """Answer every question, sorted by the length of the prompts, a window at a time; see ``Answerer``."""
         from affectgpt.model.answer_set import AnsweringPlan, answer_set
 
         failed: list[Answer] = []
@@ -142,7 +131,7 @@ class CheckpointAnswerer(Answerer):
         if asked:
             model = self.load()
             hide = _hidden(model, self.answer_settings.modalities)
-            plan = AnsweringPlan(window=WINDOW, max_new_tokens=self._limit(model), hide=tuple(hide))
+            plan = AnsweringPlan(None, WINDOW, self._limit(model), self._sampling(run), tuple(hide))
             for found in answer_set(model, batches(), plan):
                 for one in found:
                     facts = one.to_json()
@@ -181,24 +170,24 @@ class CheckpointAnswerer(Answerer):
 
     def write(self, batch: Batch, run: int = 0) -> Iterator[Answer]:
         """Answer a batch that ``read`` gave."""
+        from affectgpt.model.answer_set import sampling_of
+
         model = self.load()
         hide = _hidden(model, self.answer_settings.modalities)
-        for one in _answer(model, batch, self._limit(model), hide, self._sampling(run, batch.keys)):
+        sampling = sampling_of(self._sampling(run), batch.keys, batch.questions)
+        for one in _answer(model, batch, self._limit(model), hide, sampling):
             facts = one.to_json()
             yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
 
     def _limit(self, model: AffectGPT) -> int:
         return self.answer_settings.sampling.max_tokens or model.max_new_tokens
 
-    def _sampling(self, run: int, keys: Sequence[str]) -> AnswerSampling | None:
-        """How a batch is drawn: the same clips together draw the same in the same run."""
+    def _sampling(self, run: int) -> AnswerSampling | None:
+        """How the answers of a repetition are drawn; ``None`` for greedily."""
         from affectgpt.llm.answer_sampling import AnswerSampling
 
         drawn = self.answer_settings.for_run(run)
-        if drawn.temperature == 0:
-            return None
-        seed = int(digest_of([drawn.seed, list(keys)])[:8], 16)
-        return AnswerSampling(drawn.temperature, drawn.top_p, seed=seed)
+        return AnswerSampling(drawn.temperature, drawn.top_p, seed=drawn.seed) if drawn.temperature > 0 else None
 
     def load(self) -> AffectGPT:
         """The model, which is loaded when it is first asked for.
@@ -285,7 +274,13 @@ def _answer(
     from affectgpt.training.halving import in_halves
 
     return in_halves(
-        lambda part: answer_batch(model, batch.rows(range(part.start, part.stop)), max_new_tokens, hide, sampling),
+        lambda part: answer_batch(
+            model,
+            batch.rows(range(part.start, part.stop)),
+            max_new_tokens,
+            hide,
+            None if sampling is None else sampling.rows(range(part.start, part.stop)),
+        ),
         batch.keys,
         model.device,
     )

@@ -12,10 +12,10 @@ from affectgpt.bench.answerers.answer_settings import LONGEST_ANSWER, AnswerSett
 from affectgpt.bench.answerers.asked_words import wording_record, words_for
 from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.bench.answerers.clip_media import ShownMedia, read_media
+from affectgpt.bench.answerers.transformers_loading import load_model, prompt_of
 from affectgpt.chat.local import LocalModel
 from affectgpt.chat.reply import is_refusal
-from affectgpt.errors import CheckpointError, ConfigError, DataError, reason_of
-from affectgpt.files import digest_of
+from affectgpt.errors import DataError, reason_of
 
 if TYPE_CHECKING:
     from affectgpt.chat.sampling import Sampling
@@ -124,15 +124,17 @@ class TransformersAnswerer(Answerer):
 
     def _write(self, batch: list[_Shown], run: int) -> list[Answer]:
         import torch
+        from transformers import GenerationConfig
 
         model, processor = self._load()
         start = time.perf_counter()
         inputs = self._inputs(processor, batch).to(model.device, model.dtype)
         sampling = self.answer_settings.for_run(run)
-        devices = [model.device] if model.device.type == "cuda" else []
-        with torch.inference_mode(), torch.random.fork_rng(devices):
-            torch.manual_seed(int(digest_of([sampling.seed, [one.key for one, _ in batch]])[:8], 16))
-            written = model.generate(**inputs, generation_config=_generation(model, processor, sampling))
+        settings = GenerationConfig(
+            max_new_tokens=sampling.max_tokens, repetition_penalty=sampling.repetition_penalty, do_sample=False
+        )  # drawn answers are drawn by a processor of the logits
+        with torch.inference_mode():
+            written = model.generate(**inputs, generation_config=settings, **_drawing(sampling, batch))
         width = inputs["input_ids"].shape[1]
         new = written[:, width:]
         seconds = (time.perf_counter() - start) / len(batch)
@@ -141,7 +143,9 @@ class TransformersAnswerer(Answerer):
         found = []
         for row, ((one, media), text) in enumerate(zip(batch, texts, strict=True)):
             counts = int(inputs["attention_mask"][row].sum()), int((new[row] != pad).sum())
-            extra = {"missing": media.missing} if media.missing else {}
+            extra: dict[str, Any] = {"missing": media.missing} if media.missing else {}
+            if media.waveform is not None and (cut := _cut(processor, inputs, len(media.waveform))):
+                extra["cut"] = {"audio": cut}
             if not text.strip():
                 found.append(Answer(one.key, "failed", "", "the answer is empty", *counts, seconds, extra))
             elif is_refusal(text):
@@ -154,16 +158,14 @@ class TransformersAnswerer(Answerer):
         """What the processor makes of the clips and their questions, padded on the left."""
         prompts, pictures, sounds = [], [], []
         for one, media in batch:
-            contents: list[dict[str, Any]] = []
+            kinds: list[str] = []
             if media.frames is not None:
-                contents += [{"type": "image"}] * len(media.frames)
+                kinds += ["image"] * len(media.frames)
                 pictures.append(list(media.frames))
             if media.waveform is not None:
-                contents.append({"type": "audio"})
+                kinds.append("audio")
                 sounds.append(media.waveform.numpy())
-            contents.append({"type": "text", "text": words_for(one, self.answer_settings.modalities)})
-            turns = [{"role": "user", "content": contents}]
-            prompts.append(processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+            prompts.append(prompt_of(processor, kinds, words_for(one, self.answer_settings.modalities)))
         given: dict[str, Any] = {"images": pictures} if pictures else {}
         if sounds:
             given |= {"audio": sounds, "sampling_rate": processor.feature_extractor.sampling_rate}
@@ -171,72 +173,36 @@ class TransformersAnswerer(Answerer):
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            import transformers
-
-            source = {"revision": self.revision, "trust_remote_code": False}
-            try:
-                processor = transformers.AutoProcessor.from_pretrained(self.model, **source)
-                kind = _auto_class(transformers, self.model, source)
-                model = kind.from_pretrained(self.model, dtype=self.dtype, weights_only=True, **source)
-            except (OSError, ValueError, ImportError) as error:
-                raise CheckpointError(
-                    f"the model {self.model!r} cannot be loaded: {reason_of(error)}. Name a folder with its "
-                    "processor, or a model of the hub that transformers knows by itself"
-                ) from error
-            self._check(processor)
-            processor.tokenizer.padding_side = "left"
-            if processor.tokenizer.pad_token_id is None:
-                processor.tokenizer.pad_token = processor.tokenizer.eos_token
-            model = getattr(model, "thinker", model)  # of a model that speaks, what writes
-            self._loaded = model.to(self.device).eval(), processor
+            shown = self.answer_settings.modalities
+            self._loaded = load_model(self.model, self.revision, self.device, self.dtype, shown)
         return self._loaded
 
-    def _check(self, processor: Any) -> None:
-        """Refuse what the processor does not take, before any clip is read.
 
-        Raises:
-            ConfigError: If it takes no pictures, no sound, or has no chat template.
-        """
-        if getattr(processor, "tokenizer", None) is None or not getattr(processor, "chat_template", None):
-            raise ConfigError(f"the processor of {self.model!r} has no chat template; use a model for conversations")
-        for modality, part in (("video", "image_processor"), ("audio", "feature_extractor")):
-            if modality in self.answer_settings.modalities and getattr(processor, part, None) is None:
-                others = [one for one in self.answer_settings.modalities if one != modality]
-                raise ConfigError(
-                    f"the processor of {self.model!r} ({type(processor).__name__}) takes no {modality}; show it the "
-                    f"rest: --modalities {','.join(others) or 'text'}"
-                )
+def _drawing(sampling: Sampling, batch: Sequence[_Shown]) -> dict[str, Any]:
+    """What draws the answers of a batch, each with a seed of its own; nothing for greedy ones."""
+    from transformers import LogitsProcessorList
 
+    from affectgpt.llm.answer_sampling import AnswerSampling, DrawnTokens
+    from affectgpt.model.answer_set import sampling_of
 
-def _auto_class(transformers: Any, model: str, source: Mapping[str, Any]) -> Any:
-    """The first of transformers' classes for models that see or hear which knows the model.
-
-    Raises:
-        ValueError: If none does.
-    """
-    config = transformers.AutoConfig.from_pretrained(model, **source)
-    for name in ("AutoModelForImageTextToText", "AutoModelForMultimodalLM", "AutoModelForSeq2SeqLM"):
-        kind = getattr(transformers, name, None)
-        if kind is not None and type(config) in kind._model_mapping:
-            return kind
-    raise ValueError(f"transformers knows no {config.model_type!r} model that sees or hears and writes")
+    drawn = AnswerSampling(sampling.temperature, sampling.top_p, seed=sampling.seed)
+    own = sampling_of(drawn, [one.key for one, _ in batch], [one.question for one, _ in batch])
+    draws = None if own is None else own.row_draws(len(batch))
+    if own is None or draws is None:
+        return {}
+    return {"logits_processor": LogitsProcessorList([DrawnTokens(own, draws)])}
 
 
-def _generation(model: Any, processor: Any, sampling: Sampling) -> Any:
-    """The settings of generation, without the model's own defaults, which would add some that the record lacks."""
-    from transformers import GenerationConfig
-
-    drawn: dict[str, Any] = {}
-    if sampling.temperature > 0:
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    tokenizer = processor.tokenizer
-    return GenerationConfig(
-        max_new_tokens=sampling.max_tokens,
-        repetition_penalty=sampling.repetition_penalty,
-        eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **drawn,
-    )
+def _cut(processor: Any, inputs: Mapping[str, Any], num_samples: int) -> str | None:
+    """What was cut off a sound, in words: feature extractors such as Whisper's take a fixed number of seconds."""
+    extractor = processor.feature_extractor
+    window, features = getattr(extractor, "n_samples", None), inputs.get("input_features")
+    if type(window) is not int or features is None or features.shape[-1] != getattr(extractor, "nb_max_frames", None):
+        return None
+    if num_samples <= window or len(features) > len(inputs["input_ids"]):  # the latter: long sounds are taken in pieces
+        return None
+    rate = extractor.sampling_rate
+    return f"the processor takes the first {window / rate:g} s of {num_samples / rate:.1f} s"
 
 
 def _size(asked: Asked) -> int:

@@ -35,29 +35,55 @@ def doubts_of(results: Sequence[SystemResult]) -> Iterable[str]:
             "official, as in AffectGPT's published row). These figures are optimistic and marked with a dagger; the "
             "honest ones come before them."
         )
+    yield from _splits(results)
+    yield from _by_set([(one, message) for one in results for message in _of_one(one)], results)
+
+
+def _splits(results: Sequence[SystemResult]) -> Iterable[str]:
+    """The sets that differ in size from the published split, in one sentence for all systems that agree."""
+    sizes: dict[str, dict[tuple[int, int], list[str]]] = {}
     for one in results:
-        yield from _of_one(one)
+        found, expected = one.result.gold_samples, one.result.expected_samples
+        if found is not None and expected is not None and found != expected:
+            by_size = sizes.setdefault(one.result.title or one.result.dataset, {})
+            by_size.setdefault((found, expected), []).append(one.system)
+    told = []
+    for title, by_size in sizes.items():
+        for (found, expected), systems in by_size.items():
+            who = f" ({', '.join(systems)})" if len(by_size) > 1 else ""
+            told.append(f"{title} {found:,} of {expected:,}{who}")
+    if told:
+        yield f"Scored on other clips than the published split has: {', '.join(told)}."
+
+
+def _by_set(found: Sequence[tuple[SystemResult, str]], results: Sequence[SystemResult]) -> Iterable[str]:
+    """The caveats about single results; what is the same for several systems on a set is said once."""
+    merged: dict[tuple[str, str], list[str]] = {}
+    for one, message in found:
+        merged.setdefault((one.result.dataset, message), []).append(one.system)
+    titles = {one.result.dataset: one.result.title or one.result.dataset for one in results}
+    for (dataset, message), systems in merged.items():
+        scored = [one.system for one in results if one.result.dataset == dataset]
+        who = "all systems" if len(systems) == len(scored) > 1 else ", ".join(systems)
+        yield f"{who} on {titles[dataset]}: {message}"
 
 
 def _of_one(one: SystemResult) -> Iterable[str]:
+    """What is doubtful about one result, besides its number of samples."""
     result = one.result
-    where = f"{one.system} on {result.title or result.dataset}"
-    found, expected = result.gold_samples, result.expected_samples
-    if found is not None and expected is not None and found != expected:
-        yield f"{where}: scored on {found:,} samples; the published split has {expected:,}."
     for key, what in _COUNTED.items():
         names = getattr(result, key)
         if names:
-            yield f"{where}: {len(names):,} {what}."
+            yield f"{len(names):,} {what}."
     for samples, what in ((one.failed_answers, "no answer"), (one.refused_answers, "a refusal for an answer")):
         if samples:
             have = "sample has" if len(samples) == 1 else "samples have"
-            yield f"{where}: {len(samples):,} {have} {what}, and no labels. {failures_in_words(samples, 1)[0]}"
+            yield f"{len(samples):,} {have} {what}, and no labels. {failures_in_words(samples, 1)[0]}"
     if result.other_error is not None:
-        yield f"{where}: no figures for mode {result.other_mode}, because {result.other_error}."
+        yield f"no figures for mode {result.other_mode}, because {result.other_error}."
     if one.passed_over:
-        yield f"{where}: {len(one.passed_over):,} files hold gold labels and were not used as predictions."
+        yield f"{len(one.passed_over):,} files hold gold labels and were not used as predictions."
     for message in [d["message"] for d in one.data.get("differences", ()) if d["kind"] != "count"]:
-        yield f"{where}: {message}."
+        yield f"{message}."
     for note in one.data.get("notes", ()):
-        yield f"{where}: {note}."
+        yield f"{note}."

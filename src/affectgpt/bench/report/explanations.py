@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from affectgpt.bench.report.content import Report
 from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
@@ -25,6 +27,9 @@ def how_made(one: SystemResult) -> list[str]:
         phrases.append(f"wheel {result.wheel}")
     elif not result.sentiment_reader:
         phrases.append("sentiments from the file")
+    media = (one.answered_by or {}).get("media")
+    if isinstance(media, Mapping):  # of a checkpoint, to which it belongs
+        phrases.append(f"clips shown as in training: {_media_in_words(media)}")
     if result.answers:
         phrases.append(f"answers in column {result.answers}")
     for record, what in ((result.extractor, "labels read by"), (result.sentiment_reader, "sentiment read by")):
@@ -37,6 +42,16 @@ def how_made(one: SystemResult) -> list[str]:
     if result.interval is not None:
         phrases.append(f"interval of {result.interval.resamples:,} resamples, seed {result.seed}")
     return phrases
+
+
+def _media_in_words(media: Mapping[str, Any]) -> str:
+    """A media profile in words, from its JSON."""
+    found = []
+    if {"frame", "face"} & {*media["sources"]}:
+        found.append(f"{media['num_frames']} frames of {media['frame_height']} x {media['frame_width']} pixels")
+    if "audio" in media["sources"]:
+        found.append(f"{media['num_segments']} segments of sound of {media['segment_seconds']:g} s")
+    return " and ".join(found) or "words alone"
 
 
 def comparison_of(one: SystemResult) -> str:

@@ -5,4 +5,7 @@ from .challenge_tracks import TRACKS as TRACKS
 from .challenge_tracks import get_track as get_track
 from .local_split import LocalScore as LocalScore
 from .local_split import score_local_split as score_local_split
+from .pair_scores import PairScores as PairScores
+from .pair_scores import mirrored as mirrored
+from .pair_scores import score_pairs as score_pairs
 from .track_answers import read_track_answers as read_track_answers

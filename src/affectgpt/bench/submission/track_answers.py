@@ -14,7 +14,7 @@ from affectgpt.bench.answer_column import TEXT_COLUMNS, plain_name
 from affectgpt.bench.extract import LabelExtractor, get_extractor
 from affectgpt.bench.predictions import NAME_COLUMNS, column_names, read_predictions
 from affectgpt.bench.submission.candidates import AskedRow, read_asked_rows
-from affectgpt.bench.submission.challenge_tracks import Track
+from affectgpt.bench.submission.challenge_tracks import TRACKS, Track
 from affectgpt.errors import DataError
 from affectgpt.metrics.final_answer import read_answer
 from affectgpt.metrics.functional import parse_preference
@@ -97,6 +97,11 @@ def read_track_answers(
     problems[read.problem] = read.invalid
     found = {what: keys for what, keys in problems.items() if keys}
     return TrackAnswers(str(path), read.values, found, (*notes, *read.notes))
+
+
+def read_pair_answers(path: Path, rows: Sequence[AskedRow], column: str | None = None) -> Mapping[str, Any]:
+    """The answers to pairs of descriptions (Track 3) by the key of the row, unchanged; see ``read_track_answers``."""
+    return _by_key(path, TRACKS[3], rows, column)[0]
 
 
 @dataclass(frozen=True)
