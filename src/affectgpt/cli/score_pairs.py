@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="affectgpt score",
         description="Score preferences between two descriptions of clips, as Track 3 of MER2026 does, their "
         "consistency when the descriptions are swapped, and the ranking of the systems that wrote the descriptions.",
-        epilog="example: affectgpt score preference answers.jsonl track3_emoprefer.csv --swapped swapped.jsonl "
-        "--systems preference_emoprefer_with_modelnames.csv --system-columns model1,model2",
+        epilog="example: affectgpt score preference answers.jsonl track3_emoprefer.csv --swapped swapped.jsonl\n"
+        "         --systems preference_emoprefer_with_modelnames.csv --system-columns model1,model2",
     )
     parser.add_argument("task", choices=[NAME])
     parser.add_argument("predictions", help="answers: .npz, .jsonl or .csv")
