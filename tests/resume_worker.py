@@ -100,6 +100,7 @@ def main(settings: str) -> None:
         style=TINY["style"] if options["model"] == "affectgpt" else "official",
         bad_sample_budget=options.get("budget", 0.001),
         media=MEDIA,
+        **options.get("data", {}),
     )
     saver = ModelCheckpoint(
         out, filename="step{step}", every_n_train_steps=2, save_top_k=-1, save_last=True, save_on_exception=True

@@ -20,6 +20,7 @@ from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.index import ShardIndex, read_index
 from affectgpt.shards.remote import is_remote
 from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.length_windows import fitting_size
 from affectgpt.streaming.resume import Bookmark
 from affectgpt.streaming.stream import ShardStream
 from affectgpt.types import Clip
@@ -27,6 +28,12 @@ from affectgpt.web import strip_secrets, without_secrets
 
 ORDER_VERSION = 1
 """Increase it when the same arguments give another order."""
+
+MEASURED = 512
+"""Samples from whose lengths the size of batches of a number of tokens follows."""
+
+DEALT_TOGETHER = 16
+"""Batches of a window, where a number of tokens is asked for: larger ones save little more padding."""
 
 _STAGES = ("train", "val", "test", "predict")
 
@@ -47,6 +54,12 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         test: Shard folder for the test.
         predict: Shard folder to answer; its clips need no labels.
         batch_size: Samples in a training batch, on each rank.
+        batch_tokens: About the most tokens of a training batch, padding included, in place of ``batch_size``, which
+            follows from the lengths of the first samples. Where no model is trained that says what a token is, bytes
+            of question, subtitle and answer count.
+        batch_window: Training batches that are dealt out together: their samples are sorted by length and cut into
+            batches of about the same number of tokens, with ``batch_size`` samples on average. 1: batches as they come.
+            By default 16 with ``batch_tokens``, else 1.
         val_batch_size: Samples in any other batch; by default ``batch_size``.
         num_workers: Processes that decode, on each rank.
         media: How clips are decoded: a ``MediaProfile`` by name or as plain JSON.
@@ -78,6 +91,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         predict: str | None = None,
         *,
         batch_size: int = 8,
+        batch_tokens: int | None = None,
+        batch_window: int | None = None,
         val_batch_size: int | None = None,
         num_workers: int = 2,
         media: dict[str, Any] | str | None = None,
@@ -101,6 +116,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         for name, value in (("batch_size", batch_size), ("val_batch_size", val_batch_size or batch_size)):
             if value < 1:
                 raise ConfigError(f"{name}={value}, but a batch has at least one sample")
+        for name, given in (("batch_tokens", batch_tokens), ("batch_window", batch_window)):
+            if given is not None and given < 1:
+                raise ConfigError(f"{name}={given}, but must be at least 1, or left out")
         if num_workers < 0 or (cache_decoded and num_workers):
             raise ConfigError(
                 f"num_workers={num_workers}, cache_decoded={cache_decoded}: give 0 or more workers, and 0 if decoded "
@@ -110,6 +128,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.style = get_style(style)
         self.task: Task = check_task(task)
         self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.batch_window = batch_window or (1 if batch_tokens is None else DEALT_TOGETHER)
         self.val_batch_size = val_batch_size or batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -156,8 +176,10 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         stage = str(getattr(stage, "value", stage))
         self._fits = stage == "fit"
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, (stage,)):
+            if name == "train" and self.batch_tokens is not None:
+                self.batch_size = self.size_for(self.batch_tokens, self._check("train"))
             if name != "val" or stage == "validate" or self.sets["val"]:
-                self._stream(name)
+                self._questions(name)
         callbacks: list[Any] = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
         if stage == "fit" and self._bookmark not in callbacks:
             callbacks.insert(0, self._bookmark)  # before the callbacks that write checkpoints
@@ -216,6 +238,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             world_size=world_size,
             remainder="drop" if train else "repeat",
             block=self.batch_size if train else self.val_batch_size,
+            window=self.batch_window if train else 1,
             whole_blocks=train and self.drop_last,
             held_back=self.budget.allowed if train else 0,
             tolerant=budget is not None and budget.allowed > 0,
@@ -238,13 +261,17 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             return self.val_budget if self._fits else None
         return self.budget if stage == "train" else None
 
+    def _questions(self, stage: str) -> QuestionStream:
+        task: Task = self.task if stage == "train" else OUTSIDE_TRAINING.get(self.task, self.task)
+        stream, check = self._stream(stage), self._check(stage)
+        asked = QuestionStream(stream, task, answered=stage != "predict", style=self.style, check=check)
+        stream.length = asked.length
+        return asked
+
     def _loader(self, stage: str) -> StreamLoader:
         train = stage == "train"
-        task: Task = self.task if train else OUTSIDE_TRAINING.get(self.task, self.task)
         return StreamLoader(
-            QuestionStream(
-                self._stream(stage), task, answered=stage != "predict", style=self.style, check=self._check(stage)
-            ),
+            self._questions(stage),
             self._bookmark.begin if train else None,
             self._budget(stage),
             batch_size=self.batch_size if train else self.val_batch_size,
@@ -253,7 +280,38 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             pin_memory=self.pin_memory,
         )
 
-    def _check(self, stage: str) -> Callable[[Clip, str, str], None] | None:
+    def size_for(self, batch_tokens: int, length: Callable[[Clip, str, str], int] | None) -> int:
+        """The batch size with which the batches of the first samples have at most a number of tokens.
+
+        Every rank finds the same, since it depends on the data and the seed alone.
+
+        Args:
+            batch_tokens: Most tokens of a batch, padding included.
+            length: Gives the tokens of a clip with its question and answer; ``None`` for bytes.
+
+        Raises:
+            ConfigError: If a batch does not hold one sample.
+        """
+        stream = ShardStream(
+            self.indexes("train"),
+            self.profile,
+            weights=list(self.sets["train"].values()),
+            shuffle=True,
+            seed=self.seed,
+            mix_shards=self.mix_shards,
+            cache=self.cache,
+        )
+        stream.length = QuestionStream(stream, self.task, answered=True, style=self.style, check=length).length
+        lengths = stream.lengths(MEASURED)
+        found = fitting_size(lengths, batch_tokens, self.batch_window)
+        if not found:
+            raise ConfigError(
+                f"batch_tokens={batch_tokens}, but a sample has {max(lengths)} tokens; raise it, or give the model a "
+                "smaller max_tokens"
+            )
+        return found
+
+    def _check(self, stage: str) -> Callable[[Clip, str, str], int] | None:
         """What the model says about samples that it cannot learn, where bad ones are left out."""
         budget = self._budget(stage)
         model = None if self.trainer is None or budget is None else self.trainer.lightning_module

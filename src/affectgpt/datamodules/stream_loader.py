@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -47,7 +48,7 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         answered: Whether an answer is needed; a clip without one is then a bad sample.
         style: Prompt style of questions and answers.
         check: Called with clip, question and answer; raises an ``AffectGPTError`` for a sample that cannot be learnt,
-            which is then a bad sample.
+            which is then a bad sample. It gives the length of the sample, in tokens.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         *,
         answered: bool,
         style: PromptStyle = OFFICIAL,
-        check: Callable[[Clip, str, str], None] | None = None,
+        check: Callable[[Clip, str, str], int] | None = None,
     ) -> None:
         super().__init__()
         self.check = check
@@ -72,6 +73,11 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
     def __iter__(self) -> Iterator[ClipQuestion | BadSample]:
         for address, clip in self.clips.samples():
             yield self.ask(address, clip)
+
+    def batches(self) -> Iterator[list[ClipQuestion | BadSample]]:
+        """The samples of each batch that this worker makes, where the stream says what a batch is."""
+        for block in self.clips.loaded_blocks():
+            yield [self.ask(address, clip) for address, clip in block]
 
     def load(self, pieces: tuple[tuple[int, int], ...]) -> Iterator[ClipQuestion | BadSample]:
         """The samples at some positions of the epoch, in this process."""
@@ -101,11 +107,38 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
             return self.clips.bad(address, clip.key, SampleError(clip.key, "ask", "does_not_fit", str(error)))
         return clip, question, answer
 
+    def length(self, address: SampleAddress, words: Clip) -> int:
+        """Tokens of a sample, from a clip that has its words alone; bytes where no model says what a token is."""
+        draw = {"seed": self.clips.seed, "epoch": self.clips.epoch}
+        try:
+            question, answer = question_and_answer(
+                self.task, words, **draw, style=self.style, name=self.clips.name_in_set(address, words)
+            )
+            if self.check is not None:
+                return self.check(words, question, answer)
+        except AffectGPTError:  # it is found bad when it is loaded
+            return 1
+        return len((question + (words.subtitle or "") + answer).encode(errors="replace"))
+
     def _question_alone(self, clip: Clip, name: str, **draw: int) -> str:
         """The question of a clip that is to be answered; only one about its descriptions depends on the clip."""
         if is_preference(self.task):
             return preference_question(self.task, clip, **draw, style=self.style, name=name)[0]
         return question_for("description" if self.task == "description" else "labels", self.style)
+
+
+class _Batches(IterableDataset[list[ClipQuestion | BadSample]]):
+    """The batches of a stream that deals them out by length."""
+
+    def __init__(self, stream: QuestionStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return -(-len(self._stream) // self._stream.clips.block)
+
+    def __iter__(self) -> Iterator[list[ClipQuestion | BadSample]]:
+        return self._stream.batches()
 
 
 def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[ClipQuestion | BadSample]:
@@ -146,7 +179,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
     workers it ends this process.
 
     Args:
-        stream: The stream to read.
+        stream: The stream to read; one with a ``window`` says itself what a batch is.
         begin: Sets the position of the stream; ``None`` if the order never changes.
         budget: Records bad samples; ``None`` if the stream yields none.
         options: Further arguments of ``DataLoader``.
@@ -166,7 +199,11 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         if options.get("num_workers"):
             options.setdefault("timeout", WORKER_TIMEOUT_SECONDS)
             options.setdefault("worker_init_fn", leave_signals_to_main)
-        super().__init__(stream, collate_fn=collate_questions, **options)
+        dataset: Any = stream
+        if stream.clips.window > 1:
+            dataset = _Batches(stream)
+            options |= {"batch_size": None, "drop_last": False}  # the plan of the epoch drops what is left over
+        super().__init__(dataset, collate_fn=collate_questions, **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
         """Set what the next iteration reads. Use it in your own training loops; in a Trainer the datamodule does it.
@@ -183,7 +220,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
             clips.set_epoch(self._chosen[0], clips.whole, self._chosen[1])
         elif self._begin is not None:
             self._begin(clips)
-        pieces, owed, last = clips.pieces, 0, None
+        position, owed, last = (clips.pieces, clips.blocks_read), 0, None
         try:
             for batch in self._batches():
                 found = self._repaired(batch) if isinstance(batch, list) else batch
@@ -200,7 +237,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
             error = error.with_traceback(None) if self.num_workers else error
             raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
         finally:
-            clips.pieces = pieces
+            clips.pieces, clips.blocks_read = position
 
     def _batches(self) -> Iterator[Any]:
         """What the workers make; where a clip kills a worker, it is found, and the others are read on."""
@@ -243,15 +280,12 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
 
     def _read_alone(self, num_batches: int) -> Iterator[Any]:
         """The next batches, each clip of them read in a process of its own."""
-        clips, size = self._stream.clips, self.batch_size or 1
-        addresses = list(islice(clips.addresses(), num_batches * size))
-        samples: list[ClipQuestion | BadSample] = []
-        for number, found in enumerate(read_alone(clips, addresses, self.num_workers), start=1):
-            samples.append(self._stream.ask(*found))
-            if len(samples) == size or (number == len(addresses) and not self.drop_last):
-                batch = self.collate_fn(samples)
+        clips = self._stream.clips
+        blocks = list(islice(clips.blocks(), num_batches))
+        with closing(read_alone(clips, [one for block in blocks for one in block], self.num_workers)) as found:
+            for block in blocks:
+                batch = self.collate_fn([self._stream.ask(*sample) for sample in islice(found, len(block))])
                 yield batch.pin_memory() if self.pin_memory and isinstance(batch, Batch) else batch
-                samples = []
 
     def _repaired(self, samples: list[ClipQuestion | BadSample]) -> Batch | None:
         """The batch with each bad sample replaced from this rank's reserve, as long as it lasts.

@@ -1,4 +1,4 @@
-"""Checks before a step whether a clip, its question and its answer fit into the prompt."""
+"""Counts before a step the tokens of a clip, its question and its answer, and checks that they fit into the prompt."""
 
 from __future__ import annotations
 
@@ -43,18 +43,31 @@ class SampleLength:
         """That of a network."""
         return cls(network.renderer, network.specs, network.num_tokens, network.slots, network.prefusion_inputs)
 
-    def __call__(self, clip: Clip, question: str, answer: str) -> None:
+    def __call__(self, clip: Clip, question: str, answer: str) -> int:
         """Check that a sample can be learnt.
+
+        Args:
+            clip: Its words, and its inputs; one without inputs is taken to have them all.
+            question: What is asked.
+            answer: What is learnt.
+
+        Returns:
+            Its tokens, placeholders and answer included.
 
         Raises:
             ConfigError: If it does not fit into ``max_tokens`` even without its subtitle.
         """
-        there = [name for name in self._sources if self._sources[name] in clip.media or self._has_features(clip, name)]
+        is_bare = not clip.media and not clip.features
+        there = [
+            name
+            for name in self._sources
+            if is_bare or self._sources[name] in clip.media or self._has_features(clip, name)
+        ]
         if MULTI in self._num_tokens and {*self._prefusion_inputs} <= {*there}:
             there.append(MULTI)
         words = (clip.subtitle or "") if "subtitle" in self._slots else None
         slots = [name for name in there if name in self._slots]
-        self._renderer([slots], self._num_tokens, [question], [words], [answer], [clip.key])
+        return self._renderer([slots], self._num_tokens, [question], [words], [answer], [clip.key]).keep.shape[1]
 
     @staticmethod
     def _has_features(clip: Clip, name: str) -> bool:

@@ -82,8 +82,12 @@ class ShardReader:
         """Key of the sample at a position."""
         return self._samples[position][0]
 
-    def read(self, position: int) -> tuple[str, dict[str, bytes]]:
+    def read(self, position: int, only: str | None = None) -> tuple[str, dict[str, bytes]]:
         """Read a sample.
+
+        Args:
+            position: Of the sample in the shard.
+            only: Read this member alone; by default all.
 
         Returns:
             The key, and the members: suffix (``"mp4"``, ``"json"``, ``"faces.npy"``) to content.
@@ -93,6 +97,7 @@ class ShardReader:
             DataError: If the shard ends too early.
         """
         key, members = self._samples[position]
+        members = {suffix: found for suffix, found in members.items() if only in (None, suffix)}
         for suffix, (_, size) in members.items():
             most = MAX_JSON_BYTES if suffix == "json" else MAX_MEMBER_BYTES
             if size > most:
@@ -121,6 +126,19 @@ class ShardReader:
             if isinstance(cause, ForeignFeaturesError) and self._is_foreign(position):
                 raise cause from None
             raise
+
+    def read_words(self, position: int) -> Clip:
+        """Read what is said and written of a sample, without its media and features.
+
+        Raises:
+            SampleError: If it cannot be read.
+            DataError: If the shard ends too early.
+        """
+        key, members = self.read(position, only="json")
+        try:
+            return _words_of(key, read_facts(key, members))
+        except AffectGPTError as error:
+            raise SampleError(key, "load", "undecodable", f"{error} [shard {str(self.path)!r}]") from error
 
     def _is_foreign(self, position: int) -> bool:
         """Whether other samples of the shard hold features of another set too: those next to a foreign one."""
@@ -219,12 +237,16 @@ def _with_features(
             clip = _with_media(key, members, text, profile)
         media = {name: value for name, value in clip.media.items() if name in rest.sources}
         return replace(clip, media=media, features=features)
+    return replace(_words_of(key, text), features=features)
+
+
+def _words_of(key: str, text: Mapping[str, Any]) -> Clip:
+    """A clip without inputs."""
     return Clip(
         key=key,
         subtitle=(text.get("subtitle") or "").strip() or None,
         labels=tuple(text.get("labels") or ()),
         description=text.get("description"),
-        features=features,
         duration_seconds=text.get("duration_seconds"),
         extra=text.get("extra") or {},
     )

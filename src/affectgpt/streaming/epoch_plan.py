@@ -9,6 +9,10 @@ With n samples left, h of them held back, R ranks and batches of b samples:
 
 So every rank makes the same number of steps, which the collectives of training require, and no sample is in two shares.
 The samples that no rank has read after s steps are again a list of pieces, so a run can be resumed with any R and b.
+
+Where batches are dealt out by length (see ``length_windows``), a window of w batches is a run of w * b samples of a
+rank. After a whole number of windows everything above holds. In the middle of one, what was read depends on the
+lengths, so that whoever knows them must say what is left of it.
 """
 
 from __future__ import annotations
@@ -37,9 +41,10 @@ class EpochPlan:
         batch_size: Samples in a batch, on each rank.
         whole_batches: Whether an incomplete last batch goes to the reserve.
         held_back: Number of samples that always go to the reserve.
+        window: Batches that are dealt out together by length; 1 for batches of consecutive samples.
 
     Raises:
-        ConfigError: If ``world_size`` or ``batch_size`` is below 1.
+        ConfigError: If ``world_size``, ``batch_size`` or ``window`` is below 1.
 
     Examples:
         >>> plan = EpochPlan(((0, 10),), world_size=2, batch_size=2)
@@ -54,10 +59,14 @@ class EpochPlan:
     batch_size: int
     whole_batches: bool = True
     held_back: int = 0
+    window: int = 1
 
     def __post_init__(self) -> None:
-        if self.world_size < 1 or self.batch_size < 1:
-            raise ConfigError(f"world_size={self.world_size}, batch_size={self.batch_size}: both must be at least 1")
+        if min(self.world_size, self.batch_size, self.window) < 1:
+            raise ConfigError(
+                f"world_size={self.world_size}, batch_size={self.batch_size}, window={self.window}: all must be at "
+                "least 1"
+            )
 
     @property
     def samples(self) -> int:
@@ -76,7 +85,7 @@ class EpochPlan:
         return -(-self.share // self.batch_size)
 
     def of_rank(self, rank: int, skip_steps: int = 0) -> tuple[Piece, ...]:
-        """The positions that a rank reads after its first ``skip_steps`` batches."""
+        """The positions that a rank reads after its first ``skip_steps`` batches, a whole number of windows."""
         first = min(skip_steps * self.batch_size, self.share)
         return cut_pieces(self.pieces, rank * self.share + first, (rank + 1) * self.share)
 
@@ -86,26 +95,30 @@ class EpochPlan:
         start, stop = (first + number * size // self.world_size for number in (rank, rank + 1))
         return cut_pieces(self.pieces, min(start + used, stop), stop)
 
-    def rest(self, steps: int, used: Sequence[int]) -> tuple[Piece, ...]:
+    def rest(
+        self, steps: int, used: Sequence[int], unread: Sequence[tuple[Piece, ...]] | None = None
+    ) -> tuple[Piece, ...]:
         """The positions that no rank has read after some steps.
 
         Args:
             steps: Batches that each rank has made.
             used: Samples that each rank has taken from its share of the reserve.
+            unread: What each rank has left of its share; needed in the middle of a window.
         """
-        unread = [self.of_rank(rank, steps) for rank in range(self.world_size)]
-        unread += [self.reserve_of(rank, used[rank]) for rank in range(self.world_size)]
-        return _join(piece for pieces in unread for piece in pieces)
+        left = [*(unread or (self.of_rank(rank, steps) for rank in range(self.world_size)))]
+        left += [self.reserve_of(rank, used[rank]) for rank in range(self.world_size)]
+        return join_pieces(piece for pieces in left for piece in pieces)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
+        plain = {
             "pieces": [list(piece) for piece in self.pieces],
             "world_size": self.world_size,
             "batch_size": self.batch_size,
             "whole_batches": self.whole_batches,
             "held_back": self.held_back,
         }
+        return plain if self.window == 1 else {**plain, "window": self.window}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
@@ -114,8 +127,9 @@ class EpochPlan:
         Raises:
             ConfigError: If it is something else.
         """
-        kinds = {"world_size": int, "batch_size": int, "whole_batches": bool, "held_back": int}
+        kinds = {"world_size": int, "batch_size": int, "whole_batches": bool, "held_back": int, "window": int}
         try:
+            saved = {"window": 1, **saved}
             pieces = tuple((start, stop) for start, stop in saved["pieces"])
             values = {name: saved[name] for name in kinds}
         except (KeyError, TypeError, ValueError) as error:
@@ -139,7 +153,7 @@ def cut_pieces(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, .
     return tuple(found)
 
 
-def _join(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+def join_pieces(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     """The same positions in the same order, with adjacent pieces merged."""
     joined: list[Piece] = []
     for start, stop in pieces:

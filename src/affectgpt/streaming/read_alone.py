@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import torch
 
@@ -16,7 +16,7 @@ from affectgpt.types import Clip
 
 def read_alone(
     stream: ShardStream, addresses: Iterable[SampleAddress], workers: int
-) -> Iterator[tuple[SampleAddress, Clip | BadSample]]:
+) -> Generator[tuple[SampleAddress, Clip | BadSample]]:
     """The samples at some addresses, in order, read by processes of which each holds one sample at a time.
 
     One that kills its process is noted in ``stream.known_bad``, so that nobody reads it again.

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.lightning_privates import batches_begun, batches_in, count_epoch_as_begun, epochs_in, move_batches
 from affectgpt.streaming.bad_samples import BadSampleBudget
-from affectgpt.streaming.epoch_plan import EpochPlan
+from affectgpt.streaming.epoch_plan import EpochPlan, Piece
 from affectgpt.streaming.stream import ShardStream
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,9 @@ class Bookmark(lightning.Callback):
 
     Lightning counts the batches that were learnt and restores the count; prefetched batches do not count. Since the
     order of an epoch is a pure function, this count is the position. The checkpoint also records what a batch was: the
-    number of ranks, the batch size, and the rest of the epoch when this section began. With another number of ranks or
-    another batch size, the unread samples are divided anew, and Lightning's count is set so that as many batches remain
-    as the new plan has.
+    number of ranks, the batch size, the window of lengths, and the rest of the epoch when this section began. With
+    another number of ranks or another size, the unread samples are divided anew, and Lightning's count is set so that
+    as many batches remain as the new plan has.
 
     Args:
         budget: Counts bad samples.
@@ -234,8 +234,7 @@ class Bookmark(lightning.Callback):
             self._compare(leg.epoch, read)
         whole = self._stream().whole
         self.budget.restore(self._saved.bad_samples)
-        same = (leg.plan.world_size, leg.plan.batch_size, leg.plan.whole_batches)
-        if same == (whole.world_size, whole.batch_size, whole.whole_batches):
+        if _dealing(leg.plan) == _dealing(whole):
             self._leg, self._reserve_used = leg, self._saved.reserve_used[self._stream().rank]
             self._expected = ((leg.epoch, made),) if unfinished else ((leg.epoch, made), (leg.epoch + 1, 0))
             return
@@ -252,7 +251,7 @@ class Bookmark(lightning.Callback):
         #     offset   = whole.steps - plan.steps      count at which the new section begins
         # Samples taken from the reserve replaced bad ones, so the new plan holds back that many fewer.
         used = self._saved.reserve_used
-        left = leg.plan.rest(read, used) if unfinished else ()
+        left = leg.plan.rest(read, used, self._unread(trainer, leg, read)) if unfinished else ()
         plan = replace(whole, pieces=left, held_back=max(leg.plan.held_back - sum(used), 0))
         self._leg = Leg(leg.epoch, plan, whole.steps - plan.steps)
         move_batches(checkpoint, self._leg.offset - made, is_last=plan.steps == 0)
@@ -262,6 +261,22 @@ class Bookmark(lightning.Callback):
             "in %d batches on each of %d ranks",
             *(leg.plan.world_size, leg.plan.batch_size, plan.samples, leg.epoch, plan.steps, whole.world_size),
         )
+
+    def _unread(self, trainer: lightning.Trainer, leg: Leg, read: int) -> list[tuple[Piece, ...]]:
+        """What each of the former ranks had left of its share; every rank must call this.
+
+        Where batches are dealt out by length, the words of a begun window must be read, so each rank finds out about
+        some of the former ones.
+        """
+        stream, plan = self._stream(), leg.plan
+        ranks = range(plan.world_size)
+        if not read % plan.window or not _distributed():
+            return [stream.unread(leg.epoch, plan, rank, read) for rank in ranks]
+        here, world = trainer.global_rank, trainer.world_size
+        own = {rank: stream.unread(leg.epoch, plan, rank, read) for rank in ranks if rank % world == here}
+        found: list[dict[int, tuple[Piece, ...]]] = [{} for _ in range(world)]
+        torch.distributed.all_gather_object(found, own)
+        return [found[rank % world][rank] for rank in ranks]
 
     def _compare(self, epoch: int, read: int) -> None:
         assert self._saved is not None
@@ -275,6 +290,11 @@ class Bookmark(lightning.Callback):
                 f"order were different; {'; '.join(differences)}. Use the same data, or resume from a checkpoint at "
                 "the end of an epoch"
             )
+
+
+def _dealing(plan: EpochPlan) -> tuple[Any, ...]:
+    """How a plan makes batches, whatever samples it has."""
+    return plan.world_size, plan.batch_size, plan.whole_batches, plan.window
 
 
 def _distributed() -> bool:

@@ -44,7 +44,7 @@ def describe_run(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     lines = [f"run: {_plural(ranks, 'rank')} on {_plural(trainer.num_nodes, 'node')}, {_strategy(trainer)}, "
              f"precision {trainer.precision}, on {trainer.strategy.root_device.type}"]  # fmt: skip
     lines += _model_lines(trainer, model, data) if hasattr(model, "network") else []
-    lines += _data_lines(trainer, data, ranks)
+    lines += _data_lines(trainer, model, data, ranks)
     overlap = validation_overlap(data)
     return lines if overlap is None else [*lines, overlap]
 
@@ -71,6 +71,9 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     for name, (trained, frozen) in counts.items():
         lines.append(f"  {name:<{width}}  {trained:>15,} trained  {frozen:>15,} frozen")
     strategy, batch_size, longest = trainer.strategy, getattr(data, "batch_size", 1), model.network.renderer.max_tokens
+    budget = getattr(data, "batch_tokens", None)
+    shape = f"{batch_size} x {longest}" if budget is None else f"{budget}"
+    batch_size, longest = (batch_size, longest) if budget is None else (1, budget)
     memory = step_memory(
         model,
         batch_size,
@@ -81,28 +84,32 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     )
     shown = ", ".join(f"{name} {_size(size)}" for name, size in memory.lines().items())
     host = f"; {_size(memory.on_host)} of it on the host" if memory.on_host else ""
-    lines.append(
-        f"memory a device, estimated for {batch_size} x {longest} tokens: {_size(memory.total)} ({shown}){host}"
-    )
+    lines.append(f"memory a device, estimated for {shape} tokens: {_size(memory.total)} ({shown}){host}")
     return lines
 
 
-def _data_lines(trainer: lightning.Trainer, data: Any, ranks: int) -> list[str]:
+def _data_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -> list[str]:
     batch_size, accumulated = getattr(data, "batch_size", None), trainer.accumulate_grad_batches
     if batch_size is None:
         return []
-    lines = []
+    lines, mean = [], ""
+    if getattr(data, "batch_window", 1) > 1:
+        mean = " on average"
+        if data.batch_tokens is not None:
+            batch_size = data.size_for(data.batch_tokens, model.sample_check() if hasattr(model, "network") else None)
+        budget = "" if data.batch_tokens is None else f", of about {data.batch_tokens} tokens at most"
+        lines.append(f"batches: {data.batch_window} are dealt out together by length{budget}")
     if hasattr(data, "indexes"):
         indexes = data.indexes("train")
         samples, shards = sum(index.samples for index in indexes), sum(len(index.shards) for index in indexes)
         batches = samples // (ranks * batch_size)
         lines.append(
             f"data: {samples:,} samples in {_plural(shards, 'shard')}; each rank reads {batches * batch_size:,} an "
-            f"epoch, in {batches:,} batches of {batch_size}"
+            f"epoch, in {batches:,} batches of {batch_size}{mean}"
         )
     effective = batch_size * accumulated * ranks
-    lines.append(f"effective batch: {batch_size} x {accumulated} accumulated x {_plural(ranks, 'rank')} = {effective}")
-    return lines
+    made_of = f"{batch_size} x {accumulated} accumulated x {_plural(ranks, 'rank')}"
+    return [*lines, f"effective batch: {made_of} = {effective}{mean}"]
 
 
 def _plural(count: int, what: str) -> str:
