@@ -60,6 +60,7 @@ def train(
     callbacks: Sequence[lightning.Callback] = (),
     *,
     sharded: bool = False,
+    offload: bool = False,
     strategy: Any = "auto",
     model: AffectGPT | None = None,
     ckpt_path: Path | None = None,
@@ -73,6 +74,7 @@ def train(
         make: The batch of a step.
         callbacks: Of the trainer.
         sharded: Whether to use FSDP2 in place of DDP.
+        offload: Whether it keeps the shares on the host.
         strategy: Another strategy; by default that which fits the number of ranks.
         model: A model that is built already; its configuration is not read then.
         ckpt_path: A checkpoint to go on from.
@@ -82,7 +84,7 @@ def train(
     torch.set_num_threads(1)
     _, world = place()
     if sharded:
-        strategy = ShardedStrategy(shards=False, process_group_backend="gloo")
+        strategy = ShardedStrategy(offload, shards=False, process_group_backend="gloo")
     elif strategy != "auto":
         pass
     elif world > 1 or torch.distributed.is_torchelastic_launched():

@@ -44,15 +44,16 @@ SAME_AS = {
     "whole": ["1 2 x 4", "1 4 x 2", "2 ddp", "2 fsdp2", "2 ddp accumulated", "4 ddp"],
     "clipped": ["4 fsdp2 accumulated and clipped"],
     "samples": ["1 samples 4 x 2", "2 samples", "4 samples, fsdp2"],
+    "stored": ["2 recomputed, fsdp2", "4 stored, offloaded, fsdp2"],
 }
 
 Record = dict[str, Any]
 
 
-def half_precision(folder: Path) -> dict[str, Any]:
-    """A case with adapters in float32 over a base in bfloat16."""
-    llm = {"name": "causal-lm", "args": {"path": str(folder), "dtype": "bfloat16", "lora": {"rank": 4, "dropout": 0.0}}}
-    return {"config": {**CONFIG, "llm": llm}, "steps": STEPS, "precision": "bf16-mixed"}
+def over(folder: Path, **args: Any) -> dict[str, Any]:
+    """The configuration with adapters over a stored language model."""
+    llm = {"name": "causal-lm", "args": {"path": str(folder), "lora": {"rank": 4, "dropout": 0.0}, **args}}
+    return {**CONFIG, "llm": llm}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
     head = TinyLM(dim=32)
     for part in (head.network, head.tokenizer):
         part.save_pretrained(out / "lm")
-    half = half_precision(out / "lm")
-    more = {1: {"half": half}, 2: {"half, fsdp2": {**half, "sharded": True}}, 4: {"half": half}}
+    half = {"config": over(out / "lm", dtype="bfloat16"), "steps": STEPS, "precision": "bf16-mixed"}
+    stored = {"config": over(out / "lm"), "steps": STEPS}
+    recomputed = {"config": over(out / "lm", gradient_checkpointing=True), "steps": STEPS, "sharded": True}
+    more = {
+        1: {"half": half, "stored": stored},
+        2: {"half, fsdp2": {**half, "sharded": True}, "recomputed, fsdp2": recomputed},
+        4: {"half": half, "stored, offloaded, fsdp2": {**stored, "steps": 3, "sharded": True, "offload": True}},
+    }
     for world in CASES:
         cases = {**CASES[world], **more[world]}
         path = out / f"{world}.pt"

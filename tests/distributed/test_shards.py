@@ -18,7 +18,8 @@ from torch.distributed.tensor import DTensor
 import dealing
 import tinytrain
 from affectgpt import AffectGPT
-from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts, read_weights, write_shards
+from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts, read_weights
+from affectgpt.checkpoints.shard_writer import ShardWriter
 from affectgpt.cli.main import main
 from affectgpt.deferred_weights import deferring
 from affectgpt.errors import CheckpointError
@@ -190,12 +191,12 @@ def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path, how: str) -> 
 
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    write_shards({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path, 0, lambda: None)
+    ShardWriter().write({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path)
     with (
         largest_file(200_000),
         pytest.raises(CheckpointError, match=r"File too large.*earlier checkpoints are as"),
     ):
-        write_shards({"state_dict": {"weight": torch.ones(10**6)}}, {"step": 2}, path, 0, lambda: None)
+        ShardWriter().write({"state_dict": {"weight": torch.ones(10**6)}}, {"step": 2}, path)
     assert read_facts(path) == {"step": 1}
     assert read_weights(path)["weight"].tolist() == [1.0] * 4
     assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
@@ -203,7 +204,7 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path: Path) -> Non
 
 def test_a_folder_whose_renaming_was_cut_short_returns(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    write_shards({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path, 0, lambda: None)
+    ShardWriter().write({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, path)
     path.rename(tmp_path / ".last.ckpt-replaced")
     assert is_shard_folder(path)
     assert read_facts(path) == {"step": 1}

@@ -45,8 +45,8 @@ def test_a_resumed_run_takes_rates_from_the_checkpoint_as_the_report_left_them()
 
 
 def test_one_device_says_how_to_go_on_from_shards(tmp_path) -> None:
-    from affectgpt.checkpoints.shard_folder import write_shards
+    from affectgpt.checkpoints.shard_writer import ShardWriter
 
-    write_shards({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, tmp_path / "last.ckpt", 0, lambda: None)
+    ShardWriter().write({"state_dict": {"weight": torch.ones(4)}}, {"step": 1}, tmp_path / "last.ckpt")
     with pytest.raises(CheckpointError, match=r"trainer\.strategy=fsdp2"):
         WholeFileIO().load_checkpoint(tmp_path / "last.ckpt")

@@ -9,11 +9,9 @@ code when it is read.
 from __future__ import annotations
 
 import io
-import os
 import pickle
-import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,12 @@ import torch
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from affectgpt.errors import CheckpointError, reason_of
-from affectgpt.files import replace_folder, restore_folder
+from affectgpt.files import restore_folder
 
 FACTS = "meta.pt"
 INDEX = ".metadata"
@@ -58,51 +55,8 @@ _KNOWN = frozenset(
 def is_shard_folder(path: str | Path) -> bool:
     """Whether a checkpoint in shards lies there; one whose renaming was cut short is given its name first."""
     path = Path(path)
-    restore_folder(path, _hidden(path))
+    restore_folder(path, hidden_name(path))
     return (path / INDEX).is_file() and (path / FACTS).is_file()
-
-
-def write_shards(
-    tensors: Mapping[str, Any], facts: Mapping[str, Any], path: Path, rank: int, barrier: Callable[[], None]
-) -> None:
-    """Write a checkpoint; every rank must call it.
-
-    Args:
-        tensors: ``state_dict`` and the moments of optimisers, nested; tensors that are sharded are written by the ranks
-            that hold them.
-        facts: All other content, written by the first rank.
-        path: The folder to make or replace.
-        rank: This process's.
-        barrier: Waits for all ranks.
-
-    Raises:
-        CheckpointError: If it cannot be written; what had that name before is still there.
-    """
-    beside = path.with_name(f".{path.name}-saving")
-    if rank == 0:
-        restore_folder(path, _hidden(path))
-        shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
-        beside.mkdir(parents=True)
-    barrier()
-    try:
-        # all ranks write, or all raise
-        with _quiet():
-            save(dict(tensors), storage_writer=FileSystemWriter(beside, sync_files=True))
-        problem = _write_facts(facts, beside) if rank == 0 else None
-    except (CheckpointException, OSError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise _not_written(path, _first_reason(error)) from error
-    problems: list[str | None] = [problem]
-    if torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(problems)
-    if problems[0] is not None:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise _not_written(path, problems[0])
-    if rank == 0:
-        if path.is_file():
-            path.unlink()
-        replace_folder(beside, path, _hidden(path))
-    barrier()
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
@@ -141,12 +95,12 @@ def read_into(path: str | Path, tensors: dict[str, Any], *, together: bool) -> N
         CheckpointError: If it cannot be read.
     """
     try:
-        with _quiet():
+        with _alone_or_not():
             load(tensors, storage_reader=_Reader(path), planner=_PlainLoad(), no_dist=not together)
     except (CheckpointException, OSError, RuntimeError, ValueError, KeyError, AssertionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} cannot be read ({_first_reason(error)}); a file is missing or cut") from error
+        raise CheckpointError(f"{path} cannot be read ({system_reason(error)}); a file is missing or cut") from error
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -202,26 +156,7 @@ class _PlainLoad(DefaultLoadPlanner):
         super().load_bytes(read_item, plain)
 
 
-def _write_facts(facts: Mapping[str, Any], folder: Path) -> str | None:
-    """What went wrong, if anything did."""
-    try:
-        with (folder / FACTS).open("wb") as file:
-            torch.save(dict(facts), file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:
-        return _first_reason(error)
-    return None
-
-
-def _not_written(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f"{str(path)!r} cannot be written ({reason}); earlier checkpoints are as they were: free some space, or make "
-        "the folder one that can be written, and go on from the last of them"
-    )
-
-
-def _first_reason(error: BaseException) -> str:
+def system_reason(error: BaseException) -> str:
     """The system's own words, where they are somewhere inside of an error."""
     inside = list(getattr(error, "failures", {}).values())
     for found in [error, *(pair[0] if isinstance(pair, tuple) else pair for pair in inside)]:
@@ -233,12 +168,13 @@ def _first_reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _alone_or_not() -> Iterator[None]:
     """One process alone is what is meant where there are no ranks; torch would warn of it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
         yield
 
 
-def _hidden(path: Path) -> Path:
+def hidden_name(path: Path) -> Path:
+    """Where a folder lies while another one takes its name."""
     return path.with_name(f".{path.name}-replaced")

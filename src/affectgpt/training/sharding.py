@@ -27,8 +27,8 @@ from affectgpt.checkpoints.shard_folder import (
     names_in,
     read_facts,
     read_into,
-    write_shards,
 )
+from affectgpt.checkpoints.shard_writer import ShardWriter
 from affectgpt.errors import CheckpointError, ConfigError, first_few
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ class ShardedStrategy(ModelParallelStrategy):
         cpu_offload: Keep the shares of weights, gradients and moments in the host's memory; slow, and for models that
             do not fit otherwise.
         shards: Write checkpoints as folders into which each rank writes its share; else the first rank writes one file.
+        background: Go on training while shards are written. The host then holds a copy of each rank's share meanwhile,
+            and a checkpoint waits for the one before.
         process_group_backend: ``nccl``, ``gloo``; by default what suits the device.
         timeout_seconds: How long ranks wait for each other in an exchange.
     """
@@ -55,6 +57,7 @@ class ShardedStrategy(ModelParallelStrategy):
         self,
         cpu_offload: bool = False,
         shards: bool = True,
+        background: bool = False,
         process_group_backend: str | None = None,
         timeout_seconds: float = 1800.0,
     ) -> None:
@@ -66,6 +69,12 @@ class ShardedStrategy(ModelParallelStrategy):
         )
         self.cpu_offload = cpu_offload
         self.shards = shards
+        if background and not shards:
+            raise ConfigError(
+                "background=True writes shards in the background, but shards=False; leave one of them out"
+            )
+        self.background = background
+        self._writer: ShardWriter | None = None
 
     def setup_environment(self) -> None:
         """Take all devices for data parallelism; Lightning's default would take the nodes."""
@@ -111,7 +120,26 @@ class ShardedStrategy(ModelParallelStrategy):
         tensors = {"state_dict": checkpoint.pop("state_dict")}
         tensors |= {f"optimizer_{number}": state["state"] for number, state in enumerate(states)}
         facts = {**checkpoint, GROUPS: [state["param_groups"] for state in states]}
-        write_shards(tensors, facts, path, self.global_rank, self.barrier)
+        if self._writer is None:
+            group = torch.distributed.new_group(backend="gloo") if self.background else None
+            self._writer = ShardWriter(self.global_rank, self.barrier, background=self.background, group=group)
+        self._writer.write(tensors, facts, path)
+
+    def remove_checkpoint(self, filepath: _PATH) -> None:
+        """Remove a checkpoint; not before the one that is being written is whole."""
+        if self._writer is None or not self._writer.remove(Path(filepath)):
+            super().remove_checkpoint(filepath)
+
+    def teardown(self) -> None:
+        """Wait for the last checkpoint.
+
+        Raises:
+            CheckpointError: If it could not be written.
+        """
+        if self._writer is not None:
+            self._writer.finish()
+            self._writer = None
+        super().teardown()
 
     def load_checkpoint(self, checkpoint_path: _PATH, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint, in shards or in one file, on any number of ranks; every rank must call it.
@@ -120,6 +148,9 @@ class ShardedStrategy(ModelParallelStrategy):
             CheckpointError: If it cannot be read, or has not the tensors that are trained here.
         """
         path = Path(self.broadcast(checkpoint_path))
+        if self._writer is not None:
+            self._writer.finish()
+            self.barrier()
         if not is_shard_folder(path):
             return super().load_checkpoint(path, weights_only)
         assert self.model is not None

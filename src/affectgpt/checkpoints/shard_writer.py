@@ -1,0 +1,161 @@
+"""Writes checkpoints in shards, in the background where asked: each rank its own share, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
+
+from affectgpt.checkpoints.shard_folder import FACTS, hidden_name, system_reason
+from affectgpt.errors import CheckpointError
+from affectgpt.files import replace_folder, restore_folder
+
+
+@dataclass
+class _Pending:
+    """A checkpoint that is being written; not frozen, folders to remove are added."""
+
+    path: Path
+    done: Future[None] = field(default_factory=Future)
+    doomed: list[Path] = field(default_factory=list)
+
+
+class ShardWriter:
+    """Writes checkpoints one at a time; every rank must make the same calls.
+
+    A folder is written beside the one that it replaces, and takes its name when all ranks are done: the first rank's
+    writing ends with the index, which needs every rank's. In the background, tensors are copied to the host before
+    ``write`` returns, so that training may change them; an error comes up at the next call. What ``remove`` is told
+    meanwhile stays until the new checkpoint is whole, so that a kill at any time leaves one.
+
+    Args:
+        rank: This process's.
+        barrier: Waits for all ranks.
+        background: Whether ``write`` returns before the checkpoint is on the disk.
+        group: The ranks' own gloo group for this purpose, apart from that of the training.
+    """
+
+    def __init__(
+        self,
+        rank: int = 0,
+        barrier: Callable[[], Any] = lambda: None,
+        *,
+        background: bool = False,
+        group: Any = None,
+    ) -> None:
+        self._rank = rank
+        self._barrier = barrier
+        self._background = background
+        self._group = group
+        self._pending: _Pending | None = None
+
+    def write(self, tensors: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
+        """Write a checkpoint.
+
+        Args:
+            tensors: ``state_dict`` and the moments of optimisers, nested; tensors that are sharded are written by the
+                ranks that hold them.
+            facts: All other content, written by the first rank.
+            path: The folder to make or replace.
+
+        Raises:
+            CheckpointError: If it cannot be written, or the last one could not; what had that name before is still
+                there.
+        """
+        self.finish()
+        beside = path.with_name(f".{path.name}-saving")
+        problems: list[str | None] = [None]
+        if self._rank == 0:
+            problems = [_begin(facts, path, beside)]
+        if torch.distributed.is_initialized():
+            torch.distributed.broadcast_object_list(problems)
+        if problems[0] is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise _not_written(path, problems[0])
+        self._pending = pending = _Pending(path)
+        writer, alone = FileSystemWriter(beside, sync_files=True), not torch.distributed.is_initialized()
+        if self._background:
+            options = {"process_group": self._group, "no_dist": alone}
+            written = async_save(dict(tensors), storage_writer=writer, **options)
+            assert isinstance(written, Future)
+            written.add_done_callback(lambda found: self._end(pending, found.result))
+        else:
+            self._end(pending, lambda: save(dict(tensors), storage_writer=writer, no_dist=alone))
+        if not self._background:
+            self.finish()
+            self._barrier()
+
+    def remove(self, path: Path) -> bool:
+        """Remove a checkpoint once the one that is being written is whole; ``False`` if none is, and it can go now."""
+        if self._pending is None or self._pending.done.done():
+            return False
+        self._pending.doomed.append(path)
+        return True
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is whole.
+
+        Raises:
+            CheckpointError: If it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.done.result()
+        except (CheckpointException, OSError) as error:
+            raise _not_written(pending.path, system_reason(error)) from error
+        self._remove_doomed(pending)  # what it was told in the last moment
+
+    def _end(self, pending: _Pending, write: Callable[[], Any]) -> None:
+        """Give the folder its name when ``write`` has written it."""
+        beside = pending.path.with_name(f".{pending.path.name}-saving")
+        try:
+            write()
+            if self._rank == 0:
+                if pending.path.is_file():
+                    pending.path.unlink()
+                replace_folder(beside, pending.path, hidden_name(pending.path))
+            self._remove_doomed(pending)
+        except BaseException as error:
+            if self._rank == 0:
+                shutil.rmtree(beside, ignore_errors=True)
+            pending.done.set_exception(error)
+        else:
+            pending.done.set_result(None)
+
+    def _remove_doomed(self, pending: _Pending) -> None:
+        if self._rank == 0:
+            for path in pending.doomed:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _begin(facts: Mapping[str, Any], path: Path, beside: Path) -> str | None:
+    """Make the folder and write the facts; what went wrong, if anything did."""
+    try:
+        restore_folder(path, hidden_name(path))
+        shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
+        beside.mkdir(parents=True)
+        with (beside / FACTS).open("wb") as file:
+            torch.save(dict(facts), file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        return system_reason(error)
+    return None
+
+
+def _not_written(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{str(path)!r} cannot be written ({reason}); earlier checkpoints are as they were: free some space, or make "
+        "the folder one that can be written, and go on from the last of them"
+    )
