@@ -155,3 +155,27 @@ def test_classes_must_differ(classes: list[Any]) -> None:
 def test_an_encoder_of_the_wrong_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"stream 'audio' reads 'audio'.*an encoder that reads visual"):
         EmotionClassifier({"audio": TINY}, ["sad", "happy"])
+
+
+def some(count: int) -> Batch:
+    """Clips of different shades of grey."""
+    shades = [torch.full((1, 3, 16, 16), 20 * i, dtype=torch.uint8) for i in range(count)]
+    clips = [Clip(str(i), {"frame": s}, labels=(("sad",), ("happy",))[i % 2]) for i, s in enumerate(shades)]
+    return collate(clips, [""] * count)
+
+
+def test_the_loss_is_a_mean_over_clips_however_they_are_divided(tmp_path: Path) -> None:
+    whole, logged, weights = some(6), [], []
+    for sizes in ([6], [5, 1]):
+        torch.manual_seed(0)
+        classifier = EmotionClassifier({"frame": TINY}, ["sad", "happy"])
+        starts = [0, *sizes]
+        dealt = [whole.rows(range(start, start + size)) for start, size in zip(starts, sizes, strict=False)]
+        loader = DataLoader(dealt, batch_size=None)
+        fit = trainer(tmp_path, 1, accumulate_grad_batches=len(sizes), num_sanity_val_steps=0, log_every_n_steps=1)
+        fit.fit(classifier, loader, loader)
+        logged.append({name: float(fit.callback_metrics[name]) for name in ("train/loss", "val/loss")})
+        weights.append(classifier.head.weight.detach())
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)
+    assert torch.allclose(weights[0], weights[1], atol=1e-6)
+    assert logged[0]["train/loss"] != pytest.approx(logged[0]["val/loss"], rel=1e-5), "the step changed something"

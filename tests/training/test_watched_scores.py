@@ -12,9 +12,11 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.errors import ConfigError
 from affectgpt.model.scores import StageScores
 from affectgpt.training.last_checkpoint import LastCheckpoint
 from affectgpt.types import Prediction
+from tinytrain import SMALL
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -70,3 +72,30 @@ def test_a_run_in_which_nothing_is_right_yet_makes_all_its_epochs(shards: Path, 
     assert trainer.current_epoch == 3
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 2, "the last, not the best"
     assert len(list(tmp_path.glob("*.ckpt"))) == 2
+
+
+def test_a_fixed_slice_of_the_validation_is_answered_and_all_of_it_has_a_loss(shards: Path, tmp_path: Path):
+    model = AffectGPT.from_config({**SMALL, "answered_val_batches": 2})
+    data = MERCaptionDataModule(
+        val=str(shards), media=model.media.to_json(), style="brief", batch_size=2, num_workers=0, task="labels"
+    )
+    answered, losses = [], []
+    forward = model.forward
+
+    def noted(batch, max_new_tokens=None, *args):
+        (losses if max_new_tokens is None else answered).extend(batch.keys)
+        return forward(batch, max_new_tokens, *args)
+
+    model.forward = noted
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )  # fmt: skip
+    for _ in range(2):
+        trainer.validate(model, data, verbose=False)
+    assert answered == 2 * [f"clip{i}" for i in range(4)]
+    assert losses == 2 * [f"clip{i}" for i in range(10)]
+    assert {"val/loss", "val/f1"} <= trainer.callback_metrics.keys()
+    assert "answered_val_batches" not in model.hparams
+    with pytest.raises(ConfigError, match="answered_val_batches=-1"):
+        AffectGPT.from_config({**SMALL, "answered_val_batches": -1})

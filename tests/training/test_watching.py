@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,11 @@ import torch
 import yaml
 
 from affectgpt.cli.main import main
+from affectgpt.errors import ConfigError
 from affectgpt.model.steps import Steps
 from affectgpt.training.meters import gradient_norms, operations_a_token
+from affectgpt.training.trackio_logger import TrackioLogger
+from processes import in_processes
 from tinytrain import SMALL
 
 
@@ -105,3 +111,37 @@ def test_operations_of_a_token_follow_from_the_weights() -> None:
     assert operations_a_token(Model, 10) == 6 * weights + 6 * 10 * 16 * 2
     Model.llm.freeze()
     assert operations_a_token(Model, 10) == 4 * weights + 6 * 10 * 16 * 2
+
+
+def test_trackio_has_the_figures_and_the_answers_without_a_network(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trackio", reason="trackio is not installed (affectgpt[trackio])")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    logger = {"class_path": "affectgpt.training.trackio_logger.TrackioLogger"}
+    logger["init_args"] = {"project": "faces", "name": "first", "options": {"auto_log_cpu": False}}
+    whole = yaml.safe_load(config.read_text())
+    whole["trainer"]["logger"] = logger
+    config.write_text(yaml.safe_dump(whole))
+    assert in_processes(main, ["fit", "--config", str(config)]) == [0]
+    with closing(sqlite3.connect(tmp_path / "trackio" / "faces.db")) as base:
+        rows = base.execute("select run_name, step, metrics from metrics").fetchall()
+        ((stored,),) = base.execute("select config from configs").fetchall()
+    assert {name for name, _, _ in rows} == {"first"}
+    found = {key: value for _, _, text in rows for key, value in json.loads(text).items()}
+    assert {"train/loss", "speed/tokens_per_s", "val/f1"} <= found.keys()
+    assert found["val/answers"]["_value"][1]["labels"] == "sad, tired"
+    assert "style" in json.loads(stored)
+    assert list(tmp_path.rglob("metrics.csv"))
+
+
+def test_a_logger_that_is_not_installed_names_its_extra(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("affectgpt.training.watching.find_spec", lambda name: None)
+    options = ["--trainer.logger", "WandbLogger", "--trainer.logger.project", "faces"]
+    assert main(["fit", "--config", str(config), *options]) == 1
+    assert "pip install 'affectgpt[wandb]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(ConfigError, match=r"pip install 'affectgpt\[trackio\]'"):
+        TrackioLogger("faces")

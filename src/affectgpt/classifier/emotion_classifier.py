@@ -28,6 +28,7 @@ from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.fusion.base import Pooling
 from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
+from affectgpt.training.step_loss import DataRanks, LossMean, closure_of_mean, mean_of
 from affectgpt.types import SOURCES, Batch, Features
 
 
@@ -50,7 +51,8 @@ class EmotionClassifier(lightning.LightningModule):
     """Encoders, a pooling for each, a pre-fusion, and a linear head over their tokens.
 
     A class is a set of labels, usually of one label; a clip belongs to the class with exactly the clip's labels. The
-    loss is cross-entropy. ``load_from_checkpoint`` rebuilds the whole classifier.
+    loss is cross-entropy, a mean over the clips of a whole optimiser step on all ranks, or of a whole stage: see
+    ``LossMean``. ``load_from_checkpoint`` rebuilds the whole classifier.
 
     Args:
         streams: Stream name to its spec, as in ``AffectGPT``. Encoders are frozen unless their stream has ``trainable:
@@ -98,6 +100,7 @@ class EmotionClassifier(lightning.LightningModule):
         token_dims = [self.pooling(name).out_dim for name in self.specs]
         if self.prefusion.num_tokens:
             token_dims.append(self.prefusion.out_dim)
+        self._losses = {stage: LossMean("samples") for stage in ("train", "val", "test")}
         self.head = _build_head(sum(token_dims), hidden_dim, len(self.classes))
         self.metrics = nn.ModuleDict(
             {
@@ -183,15 +186,20 @@ class EmotionClassifier(lightning.LightningModule):
         return logits
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch, see ``to_batch`` for what a batch may be.
+        """What the backward pass of a batch begins from; the loss, a mean over the step, is logged as ``train/loss``.
+
+        See ``to_batch`` for what a batch may be.
 
         Raises:
             DataError: If a clip has labels that are not a class.
         """
         batch, target = self._with_target(batch)
-        loss = F.cross_entropy(self(batch), target)
-        self.log("train/loss", loss.detach(), batch_size=len(batch))
-        return loss
+        return self._add_loss("train", self(batch), target)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Step with the gradients of the mean over the whole step."""
+        closure = closure_of_mean(self, self._losses["train"], optimizer_closure)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss, accuracy and macro F1 of one batch."""
@@ -200,6 +208,14 @@ class EmotionClassifier(lightning.LightningModule):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Loss, accuracy and macro F1 of one batch."""
         self._evaluate("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the validation."""
+        self._log_loss("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss of the test."""
+        self._log_loss("test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> list[ClassifiedClip]:
         """The most likely class of every clip."""
@@ -234,8 +250,15 @@ class EmotionClassifier(lightning.LightningModule):
         metrics = self.metrics[f"{stage}_metrics"]
         assert isinstance(metrics, MetricCollection)
         metrics.update(logits, target)
-        self.log(f"{stage}/loss", F.cross_entropy(logits, target), batch_size=len(batch), sync_dist=True)
+        self._add_loss(stage, logits, target)
         self.log_dict(metrics, batch_size=len(batch))
+
+    def _add_loss(self, stage: str, logits: Tensor, target: Tensor) -> Tensor:
+        losses = F.cross_entropy(logits.float(), target, reduction="none")
+        return self._losses[stage].add(losses, torch.ones_like(target))
+
+    def _log_loss(self, stage: str) -> None:
+        self.log(f"{stage}/loss", mean_of(self._losses[stage].take(self.device, DataRanks.of(self))))
 
     def _with_target(self, given: Any) -> tuple[Batch, Tensor]:
         """The batch, and the number of each clip's class, int64 ``[B]``."""

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from affectgpt import __version__
 from affectgpt.cli.explain import explain
+from affectgpt.cli.rank_lines import RankFilter, leave_warnings_to_first_rank, rank_mark
 from affectgpt.cli.terminal import ShownFormatter, say, shown, take_every_character
 from affectgpt.errors import did_you_mean
 
@@ -93,8 +94,10 @@ def _run(args: Sequence[str], debug: bool) -> int:
     if args[0] not in VERBS:
         return _complain(f"unknown verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
     lines = logging.StreamHandler()
-    lines.setFormatter(ShownFormatter("%(levelname)s %(name)s: %(message)s"))
+    lines.addFilter(RankFilter())
+    lines.setFormatter(ShownFormatter("%(levelname)s %(rank_mark)s%(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[lines])
+    leave_warnings_to_first_rank()
     return int(import_module(VERBS[args[0]][0]).run(args[0], list(args[1:])) or 0)
 
 
@@ -110,7 +113,7 @@ def _overview() -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    say(f"error: {shown(' '.join(message.split()))}", err=True)
+    say(f"error: {rank_mark()}{shown(' '.join(message.split()))}", err=True)
     return code
 
 

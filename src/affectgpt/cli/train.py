@@ -44,7 +44,7 @@ from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.training.start_report import describe_run
 from affectgpt.training.step_profile import SUMMARY, TRACE, StepProfile
 from affectgpt.training.stop_signals import StopTogether
-from affectgpt.training.watching import add_watching
+from affectgpt.training.watching import add_watching, check_loggers
 from affectgpt.web import strip_secrets
 
 
@@ -123,12 +123,13 @@ class AffectCLI(LightningCLI):
             raise ConfigError(explain(str(error), known.keys())) from error
 
     def before_instantiate_classes(self) -> None:
-        """Reject models without trained weights for answering and scoring.
+        """Reject models without trained weights for answering and scoring, and loggers that are not installed.
 
         Raises:
-            ConfigError: If neither a checkpoint nor a stored model is named.
+            ConfigError: If neither a checkpoint nor a stored model is named, or a logger is not installed.
         """
         config = self.config[self.subcommand]
+        check_loggers(config.trainer.logger)
         if self.subcommand != "fit" and config.ckpt_path is None and config.start is None:
             refuse_untrained(
                 str(self.subcommand),

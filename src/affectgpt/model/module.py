@@ -63,6 +63,8 @@ class AffectGPT(Part):
             batches (``official``); see ``affectgpt.training.step_loss``.
         packing: Lay the samples of a training batch end to end, so that the language model computes no padding; the
             loss and its gradients are the same. It belongs to the run, not to the model.
+        answered_val_batches: Batches of a validation, the first of each rank, that are answered and scored; all by
+            default. Its loss is that of all batches. It belongs to the run, not to the model.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` may be a folder;
             ``False`` for a model that others stored.
 
@@ -99,6 +101,7 @@ class AffectGPT(Part):
         projector: Spec | str = "linear",
         loss: str = "tokens",
         packing: bool = False,
+        answered_val_batches: int | None = None,
         allow_import: bool = True,
     ) -> None:
         specs = read_streams(streams)
@@ -109,7 +112,8 @@ class AffectGPT(Part):
         self.hparams.update({name: Spec.of(given).to_json() for name, given in specs_of.items()})
         self.hparams.update(media=profile.to_json(), optim=self.optim.to_json())
         self.hparams["streams"] = {name: spec.to_json() for name, spec in specs.items()}
-        del self.hparams["features"], self.hparams["allow_import"], self.hparams["packing"]
+        for of_the_run in ("features", "allow_import", "packing", "answered_val_batches"):
+            del self.hparams[of_the_run]
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
         self.slot_dropout = slot_dropout
         self.max_new_tokens = max_new_tokens
@@ -136,7 +140,7 @@ class AffectGPT(Part):
         self.specs, self.media = network.specs, network.media
         self.style, self.slots = network.style, network.slots
         self.features_in_use: dict[str, FeatureKey] = {}
-        self.steps = Steps(loss, wheel, may_read=allow_import)
+        self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
         self._deferred = take_deferred()
 
     def encoder(self, name: str) -> Encoder:
@@ -228,11 +232,11 @@ class AffectGPT(Part):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self.steps.evaluate(self, "val", batch)
+        self.steps.evaluate(self, "val", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and wheel score of one batch."""
-        self.steps.evaluate(self, "test", batch)
+        self.steps.evaluate(self, "test", batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Answers of one batch."""
@@ -297,8 +301,7 @@ class AffectGPT(Part):
     def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False) -> Self:
         """Rebuild a trained model, in eval mode, from the one file (``.ckpt``) that training wrote.
 
-        Parts named ``package.module:Class`` in the file are refused unless ``allow_import`` is true: set it for files
-        that you trust.
+        Parts named ``package.module:Class`` in it are refused unless ``allow_import`` is true, for files you trust.
 
         Raises:
             CheckpointError: If the file cannot be read or does not fit the model.
@@ -377,8 +380,7 @@ class AffectGPT(Part):
         Args:
             source: A folder, or an id on the hub.
             revision: Branch, tag or commit on the hub.
-            paths: Where to find the frozen weights, if not where the stored configuration says: stream name or ``llm``
-                to a folder or hub id.
+            paths: Where the frozen weights are, if not where the configuration says: stream name or ``llm`` to it.
             allow_import: See ``from_checkpoint``.
             self_test: Whether to run the stored inputs, a short prompt, and compare the outputs.
 

@@ -17,7 +17,7 @@ from affectgpt.model.answer import answer_batch
 from affectgpt.model.objective import Objective
 from affectgpt.model.preference_scores import StagePreferences, preference_targets
 from affectgpt.model.scores import StageScores
-from affectgpt.training.step_loss import DataRanks, LossMean, mean_of, scale_gradients
+from affectgpt.training.step_loss import DataRanks, LossMean, closure_of_mean, mean_of
 from affectgpt.types import Batch
 
 EXAMPLES = "examples.jsonl"
@@ -49,12 +49,16 @@ class Steps:
         loss: What the loss is a mean of, see ``LossMean``.
         wheel: Vocabulary of the scores, see ``StageScores``.
         may_read: See ``StageScores``.
+        answered_val_batches: See ``AffectGPT``.
 
     Raises:
-        ConfigError: If there is no such mean.
+        ConfigError: If there is no such mean, or a number is below 0.
     """
 
-    def __init__(self, loss: str, wheel: str, *, may_read: bool) -> None:
+    def __init__(self, loss: str, wheel: str, *, may_read: bool, answered_val_batches: int | None = None) -> None:
+        if answered_val_batches is not None and answered_val_batches < 0:
+            raise ConfigError(f"answered_val_batches={answered_val_batches}, but must be at least 0, or left out")
+        self.answered_val_batches = answered_val_batches
         self.loss = LossMean(loss)
         self._stage_losses = {stage: LossMean(loss) for stage in ("val", "test")}
         self.scores = StageScores(wheel, may_read=may_read)
@@ -92,39 +96,23 @@ class Steps:
         return self.loss.add(out.sample_losses, out.sample_tokens)
 
     def closure(self, model: Any, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """A closure for the optimiser that leaves the gradients of the step's loss, and logs it.
+        """See ``closure_of_mean``; an objective takes care of its gradients itself."""
+        return closure if self.objective is not None else closure_of_mean(model, self.loss, closure)
 
-        It runs after the last backward pass of a step, before anything reads, clips or takes the gradients.
-
-        Args:
-            model: An ``AffectGPT`` in training.
-            closure: Lightning's own: the forward and backward pass of the step's last batch.
-        """
-        if self.objective is not None:
-            return closure
-
-        def scaled() -> Any:
-            result = closure()
-            ranks = DataRanks.of(model)
-            sums = self.loss.take(model.device, ranks)
-            batches = ranks.number * model.trainer.accumulate_grad_batches
-            scale_gradients(model.parameters(), sums, self.loss.kind, batches)
-            model.log("train/loss", mean_of(sums), prog_bar=True)
-            return result
-
-        return scaled
-
-    def evaluate(self, model: Any, stage: str, batch: Batch) -> None:
+    def evaluate(self, model: Any, stage: str, batch: Batch, number: int) -> None:
         """Loss and answers of one batch.
 
         Args:
             model: An ``AffectGPT``.
             stage: ``"val"`` or ``"test"``.
             batch: Clips; without answers there is no loss, without true labels no score.
+            number: Of the batch in the stage, the same on all ranks.
         """
         if batch.answers is not None:
             out = model(batch)
             self._stage_losses[stage].add(out.sample_losses, out.sample_tokens)
+        if stage == "val" and self.answered_val_batches is not None and number >= self.answered_val_batches:
+            return
         asked = [question == model.style.label_question for question in batch.questions]
         gold = [labels if there else () for labels, there in zip(batch.labels, asked, strict=False)]
         preferred = preference_targets(batch, model.style)
@@ -170,5 +158,8 @@ def write_examples(trainer: Any, stage: str, examples: Sequence[Mapping[str, Any
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     text = "\n\n".join(f"{e['key']} ({', '.join(e['labels'])}): {e['answer']}" for e in examples)
     for logger in trainer.loggers:
-        if hasattr(logger.experiment, "add_text"):  # tensorboard
+        if hasattr(logger, "log_text"):  # wandb, trackio
+            rows = [[e["key"], ", ".join(e["labels"]), e["answer"]] for e in examples]
+            logger.log_text(f"{stage}/answers", ["clip", "labels", "answer"], rows, step=trainer.global_step)
+        elif hasattr(logger.experiment, "add_text"):  # tensorboard
             logger.experiment.add_text(f"{stage}/answers", text, trainer.global_step)

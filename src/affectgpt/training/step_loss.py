@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import lightning
@@ -127,3 +127,26 @@ def scale_gradients(parameters: Iterable[nn.Parameter], sums: Tensor, kind: str,
     factor = UNIT[kind] * batches / sums[1].clamp(min=1)
     for device in {grad.device for grad in grads}:
         torch._foreach_mul_([grad for grad in grads if grad.device == device], factor.to(device))
+
+
+def closure_of_mean(module: lightning.LightningModule, mean: LossMean, closure: Callable[[], Any]) -> Callable[[], Any]:
+    """A closure for the optimiser that leaves the gradients of a step's mean, and logs it as ``train/loss``.
+
+    It runs after the last backward pass of a step, before anything reads, clips or takes the gradients.
+
+    Args:
+        module: A module in training, whose ``training_step`` gave what ``LossMean.add`` gave.
+        mean: What its batches were added to.
+        closure: Lightning's own: the forward and backward pass of the step's last batch.
+    """
+
+    def scaled() -> Any:
+        result = closure()
+        ranks = DataRanks.of(module)
+        sums = mean.take(module.device, ranks)
+        batches = ranks.number * module.trainer.accumulate_grad_batches
+        scale_gradients(module.parameters(), sums, mean.kind, batches)
+        module.log("train/loss", mean_of(sums), prog_bar=True)
+        return result
+
+    return scaled

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import lightning
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from affectgpt.errors import ConfigError
 from affectgpt.training.meters import RunMeters
 from affectgpt.training.start_report import StartReport
+
+
+def check_loggers(logger: Any) -> None:
+    """Check that what the loggers of a configuration need is installed; Lightning's own message names no extra.
+
+    Args:
+        logger: The configuration's ``trainer.logger``.
+
+    Raises:
+        ConfigError: If wandb is needed and not installed.
+    """
+    for one in logger if isinstance(logger, list) else [logger]:
+        name = str(one.get("class_path", "")) if hasattr(one, "get") else ""
+        if name.endswith("WandbLogger") and find_spec("wandb") is None:
+            raise ConfigError("WandbLogger needs wandb, which is not installed: pip install 'affectgpt[wandb]'")
 
 
 def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], None]) -> None:
