@@ -7,6 +7,7 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,22 +117,22 @@ def test_operations_of_a_token_follow_from_the_weights() -> None:
 def test_trackio_has_the_figures_and_the_answers_without_a_network(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("trackio", reason="trackio is not installed (affectgpt[trackio])")
+    if find_spec("trackio") is None:  # imported in the process alone that reads the folder's name
+        pytest.skip("trackio is not installed (affectgpt[trackio])")
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     logger = {"class_path": "affectgpt.training.trackio_logger.TrackioLogger"}
-    logger["init_args"] = {"project": "faces", "name": "first", "options": {"auto_log_cpu": False}}
+    options = {"options": {"auto_log_cpu": False}, "save_dir": str(tmp_path / "run")}
+    logger["init_args"] = {"project": "faces", "name": "first", **options}
     whole = yaml.safe_load(config.read_text())
     whole["trainer"]["logger"] = logger
     config.write_text(yaml.safe_dump(whole))
     assert in_processes(main, ["fit", "--config", str(config)]) == [0]
     with closing(sqlite3.connect(tmp_path / "trackio" / "faces.db")) as base:
         rows = base.execute("select run_name, step, metrics from metrics").fetchall()
-        ((stored,),) = base.execute("select config from configs").fetchall()
     assert {name for name, _, _ in rows} == {"first"}
     found = {key: value for _, _, text in rows for key, value in json.loads(text).items()}
     assert {"train/loss", "speed/tokens_per_s", "val/f1"} <= found.keys()
     assert found["val/answers"]["_value"][1]["labels"] == "sad, tired"
-    assert "style" in json.loads(stored)
     assert list(tmp_path.rglob("metrics.csv"))
 
 

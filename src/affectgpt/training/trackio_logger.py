@@ -21,13 +21,20 @@ class TrackioLogger(Logger):
     Args:
         project: Name under which runs are compared.
         name: Name of the run; trackio invents one by default.
+        save_dir: Folder for the run's own files, such as its configuration and examples of answers.
         options: Further arguments of ``trackio.init``, such as ``space_id``.
 
     Raises:
         ConfigError: If trackio is not installed.
     """
 
-    def __init__(self, project: str, name: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        project: str,
+        name: str | None = None,
+        save_dir: str = "runs",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         try:
             import trackio
@@ -38,6 +45,7 @@ class TrackioLogger(Logger):
         self._trackio = trackio
         self._project = project
         self._name = name
+        self._save_dir = save_dir
         self._options = dict(options or {})
         self._config: dict[str, Any] = {}
         self._run: Any = None
@@ -51,6 +59,11 @@ class TrackioLogger(Logger):
     def version(self) -> str:
         """Name of the run."""
         return self._name or "run"
+
+    @property
+    def save_dir(self) -> str:
+        """Where Lightning keeps the run's own files."""
+        return self._save_dir
 
     @property
     @rank_zero_experiment
