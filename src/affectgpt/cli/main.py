@@ -20,6 +20,7 @@ VERBS = {
     "test": ("affectgpt.cli.train", "loss and wheel score on the test shards"),
     "runs": ("affectgpt.cli.runs", "compare runs by what they logged, in a table and a picture"),
     "predict": ("affectgpt.cli.predict", "answer media files, or the shards of a configuration"),
+    "watch": ("affectgpt.cli.watch", "answer every utterance and person of a film of any length"),
     "pack": ("affectgpt.cli.pack", "write clips and a manifest as WebDataset shards"),
     "check": ("affectgpt.cli.check", "verify shards against their index, and summarise them"),
     "encode": ("affectgpt.cli.encode", "run the frozen encoders once over shards, and store their features"),

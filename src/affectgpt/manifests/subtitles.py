@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import pysubs2
@@ -24,8 +25,32 @@ _ENTITY = re.compile(r"&#?\w+;")
 _NOT_CUES = ("WEBVTT", "NOTE", "STYLE", "REGION")
 
 
+@dataclass(frozen=True)
+class Cue:
+    """What is said between two times.
+
+    Attributes:
+        start_seconds: When it begins.
+        end_seconds: When it ends.
+        text: The words on one line, without markup.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
 def read_subtitle(path: Path) -> str:
     """The words of a subtitle file in order of time, without numbers, times and markup.
+
+    Raises:
+        DataError: If the file cannot be read, or has text but no line with times.
+    """
+    return " ".join(" ".join(cue.text for cue in read_cues(path)).split())
+
+
+def read_cues(path: Path) -> list[Cue]:
+    """What a subtitle file says when, in order of time.
 
     Raises:
         DataError: If the file cannot be read, or has text but no line with times.
@@ -46,7 +71,10 @@ def read_subtitle(path: Path) -> str:
     if not found and _has_words(text):
         raise DataError(f"{str(path)!r} has no line with times, which a .{kind} file needs; correct it, or rename it")
     said = [_plain(event.text) if kind in ("srt", "vtt") else event.plaintext for event in events]
-    return " ".join(" ".join(said).split())
+    return [
+        Cue(event.start / 1000, event.end / 1000, " ".join(words.split()))
+        for event, words in zip(events, said, strict=True)
+    ]
 
 
 def _cues_by_blocks(text: str, kind: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,8 +14,7 @@ from affectgpt.annotate.describe import face_mesh as mesh_net
 from affectgpt.annotate.describe.face_mesh import FaceMesh
 from affectgpt.annotate.describe.lite_model import AUTO, find_weights
 from affectgpt.annotate.filters.face_track import cut_faces, track_face
-from affectgpt.annotate.filters.lr_asd import CROP, FRAME_RATE_HZ, STEPS_PER_FRAME, load_active_speaker
-from affectgpt.annotate.filters.speech_mfcc import speech_mfcc
+from affectgpt.annotate.filters.lr_asd import CROP, FRAME_RATE_HZ, load_active_speaker, score_frames
 from affectgpt.annotate.stage import Answer, ClipRecord, Stage
 from affectgpt.errors import ConfigError
 from affectgpt.files import digest_of_file
@@ -147,28 +145,8 @@ class ActiveSpeakerStage(Stage):
             opening = self._mesh.measure(frames, track.boxes)[:, 0]
             change = np.abs(np.diff(opening, prepend=opening[:1])) * FRAME_RATE_HZ
             return float(change[speech].mean()), ""
-        scores = self._scores(cut_faces(frames, track.boxes, CROP), waveform)
+        scores = score_frames(self._network, cut_faces(frames, track.boxes, CROP), waveform, self._windows)
         return float(scores[speech[: len(scores)]].mean()), ""
-
-    def _scores(self, faces: NDArray[np.float32], waveform: Tensor) -> NDArray[np.float32]:
-        """Scores of every frame, mean over windows of several lengths."""
-        cepstra = speech_mfcc(waveform.double().numpy() * 32768)
-        count = min(len(faces), len(cepstra) // STEPS_PER_FRAME)
-        picture = torch.from_numpy(faces[:count])[None]
-        sound = torch.from_numpy(cepstra[: count * STEPS_PER_FRAME])[None]
-        found = []
-        for seconds in self._windows:
-            size = round(seconds * FRAME_RATE_HZ)
-            with torch.inference_mode():
-                parts = [
-                    self._network(
-                        picture[:, i : i + size], sound[:, i * STEPS_PER_FRAME : (i + size) * STEPS_PER_FRAME]
-                    )[0]
-                    for i in range(0, count, size)
-                ]
-            found.append(torch.cat(parts).numpy())
-        mean: NDArray[np.float32] = np.mean(found, axis=0)
-        return mean
 
 
 def _speech_frames(waveform: Tensor, num_frames: int) -> NDArray[np.bool_]:

@@ -8,12 +8,16 @@ frame. The names of the layers are those in the published files (MIT licence).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affectgpt.annotate.filters.speech_mfcc import speech_mfcc
 from affectgpt.errors import CheckpointError, reason_of
 
 FRAME_RATE_HZ, CROP, STEPS_PER_FRAME = 25, 112, 4
@@ -48,6 +52,40 @@ class ActiveSpeakerNet(nn.Module):
         joined = self.fusion(torch.cat([heard, seen], 1)).transpose(1, 2)
         scores: Tensor = self.head(self.detector(joined))[..., 1]
         return scores
+
+
+def score_frames(
+    network: ActiveSpeakerNet,
+    faces: NDArray[np.float32],
+    waveform: Tensor,
+    window_seconds: Sequence[float] = (2.0, 4.0),
+) -> NDArray[np.float32]:
+    """Scores of every frame, mean over windows of several lengths.
+
+    Args:
+        network: The network.
+        faces: Grey crops, float32 ``[T, 112, 112]``, see ``cut_faces``.
+        waveform: float32 ``[N]``, 16 kHz, over the same time.
+        window_seconds: The network hears and sees so much at a time; means over several lengths are steadier.
+
+    Returns:
+        float32 ``[T']``; frames without sound have no score.
+    """
+    cepstra = speech_mfcc(waveform.double().numpy() * 32768)
+    count = min(len(faces), len(cepstra) // STEPS_PER_FRAME)
+    picture = torch.from_numpy(faces[:count])[None]
+    sound = torch.from_numpy(cepstra[: count * STEPS_PER_FRAME])[None]
+    found = []
+    for seconds in window_seconds:
+        size = round(seconds * FRAME_RATE_HZ)
+        with torch.inference_mode():
+            parts = [
+                network(picture[:, i : i + size], sound[:, i * STEPS_PER_FRAME : (i + size) * STEPS_PER_FRAME])[0]
+                for i in range(0, count, size)
+            ]
+        found.append(torch.cat(parts).numpy() if parts else np.empty(0, np.float32))
+    mean: NDArray[np.float32] = np.mean(found, axis=0)
+    return mean
 
 
 def load_active_speaker(path: str | Path) -> ActiveSpeakerNet:

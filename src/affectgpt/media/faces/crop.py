@@ -71,16 +71,41 @@ def crop_faces(
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise DataError(f"frames are uint8 RGB [time, height, width, 3], but got {frames.dtype} {frames.shape}")
-    height, width = (size, size) if isinstance(size, int) else size
     boxes, found = follow_main_face(detector.detect(frames))
     squares = np.stack([_square(box, frames.shape[1:3], margin) for box in boxes]) if len(boxes) else boxes
+    return FaceCrops(_cut(frames, squares, size), found, squares)
+
+
+def cut_squares(
+    frames: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    *,
+    margin: float = MARGIN,
+    size: int | tuple[int, int] = CROP_SIZE,
+) -> NDArray[np.uint8]:
+    """Cut squares around known boxes, as ``crop_faces`` does.
+
+    Args:
+        frames: uint8 RGB ``[T, H, W, 3]``.
+        boxes: float32 ``[T, 4]``: left, top, right, bottom; NaN for the whole frame.
+        margin: See ``crop_faces``.
+        size: Height and width of the crops, in pixels.
+
+    Returns:
+        uint8 RGB ``[T, H, W, 3]``.
+    """
+    return _cut(frames, np.stack([_square(box, frames.shape[1:3], margin) for box in boxes]), size)
+
+
+def _cut(frames: NDArray[np.uint8], squares: NDArray[np.float32], size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = (size, size) if isinstance(size, int) else size
     crops = np.empty((len(frames), height, width, 3), np.uint8)
     for number, (frame, square) in enumerate(zip(frames, squares, strict=True)):
         if not np.isnan(square).any():
             left, top, right, bottom = square.astype(int)
             frame = frame[top:bottom, left:right]
         crops[number] = _resize(frame, height, width)
-    return FaceCrops(crops, found, squares)
+    return crops
 
 
 def _square(box: NDArray[np.float32], shape: tuple[int, ...], margin: float) -> NDArray[np.float32]:

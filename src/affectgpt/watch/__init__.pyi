@@ -1,0 +1,14 @@
+from .calibration import Calibration as Calibration
+from .calibration import calibrate as calibrate
+from .film import Film as Film
+from .film_picture import draw_timeline as draw_timeline
+from .rows import Row as Row
+from .stretches import CuttingRules as CuttingRules
+from .sureness import Asking as Asking
+from .sureness import Sureness as Sureness
+from .sureness import answer_surely as answer_surely
+from .tables import write_tables as write_tables
+from .watch_film import Watched as Watched
+from .watch_film import watch as watch
+from .watcher import Watcher as Watcher
+from .watcher import WatchPlan as WatchPlan

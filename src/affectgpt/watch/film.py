@@ -1,0 +1,250 @@
+"""Reads a file of any length forward, and hands out its pictures and its sound in chunks of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from av.audio.resampler import AudioResampler
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affectgpt.errors import DataError
+from affectgpt.media.decode.container import audio_stream, describe, opened, video_stream
+from affectgpt.media.pictures.scale import FrameScaler
+from affectgpt.media.profile import MediaProfile
+from affectgpt.media.speech.base import SAMPLE_RATE_HZ
+
+LONGEST_SIDE = 640
+"""Pixels of the longer side of the pictures that are kept; larger ones are scaled down."""
+_GAP_SECONDS = 0.1
+"""A pause between two packets of sound that is longer than this is filled with silence."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a film.
+
+    Attributes:
+        start_seconds: Where it begins.
+        end_seconds: Where it ends.
+        times: float64 ``[T]``, when each picture is shown.
+        frames: uint8 RGB ``[T, H, W, 3]``; no rows for a film without pictures.
+        waveform: float32 ``[N]``, mono, 16 kHz; empty for a film without sound.
+        is_last: Whether the film ends here.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    times: NDArray[np.float64]
+    frames: NDArray[np.uint8]
+    waveform: Tensor
+    is_last: bool
+
+
+class Film:
+    """A media file that is read forward.
+
+    Pictures and sound are read through a handle each, so that a file in which one comes long before the other needs no
+    more memory.
+
+    Args:
+        source: A video or a sound.
+        frame_rate_hz: Pictures to take a second.
+        start_seconds: Where to begin.
+
+    Raises:
+        MediaError: If the file cannot be opened.
+        DataError: If it has neither moving pictures nor sound.
+    """
+
+    def __init__(self, source: str | Path, *, frame_rate_hz: float = 4.0, start_seconds: float = 0.0) -> None:
+        self.source, self.frame_rate_hz, self.start_seconds = Path(source), frame_rate_hz, start_seconds
+        name = describe(source, None)
+        with opened(source, name) as container:
+            self.has_pictures, self.has_sound = video_stream(container) is not None, audio_stream(container) is not None
+            self.duration_seconds = None if container.duration is None else container.duration / av.time_base
+        if not self.has_pictures and not self.has_sound:
+            raise DataError(f"{name} has neither pictures nor sound that can be decoded; watch needs one of them")
+        self.notes: list[str] = []
+        self._name = name
+
+    def chunks(self, seconds: float = 20.0) -> Iterator[Chunk]:
+        """Read to the end.
+
+        Args:
+            seconds: Length of a chunk; the last one is shorter.
+        """
+        with ExitStack() as files:
+            eye = ear = None
+            if self.has_pictures:
+                eye = _Eye(files.enter_context(opened(self.source, self._name)), self)
+            if self.has_sound:
+                ear = _Ear(files.enter_context(opened(self.source, self._name)), self)
+            start = self.start_seconds
+            while True:
+                end = start + seconds
+                times, frames = eye.until(end) if eye is not None else (np.empty(0), np.empty((0, 0, 0, 3), np.uint8))
+                heard = ear.until(end) if ear is not None else np.empty(0, np.float32)
+                last = (eye is None or eye.is_over) and (ear is None or ear.is_over)
+                if last:
+                    ends = [
+                        start + len(heard) / SAMPLE_RATE_HZ,
+                        times[-1] + 1 / self.frame_rate_hz if len(times) else start,
+                    ]
+                    end = min(end, max(ends))
+                yield Chunk(start, end, times, frames, torch.from_numpy(heard), last)
+                if last:
+                    return
+                start = end
+
+
+class _Track:
+    """One stream of the film, decoded packet by packet; damaged packets are skipped and counted."""
+
+    def __init__(self, container: Any, stream: Any, film: Film, kind: str) -> None:
+        stream.thread_type = "NONE"
+        if film.start_seconds > 0:
+            container.seek(int(film.start_seconds * av.time_base), backward=True)
+        self.is_over = False
+        self._container, self._stream, self._film, self._kind = container, stream, film, kind
+        self._num_bad = 0
+
+    def decoded(self) -> Iterator[Any]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                yield from packet.decode()
+            except av.error.EOFError:
+                break
+            except av.FFmpegError as error:
+                self._num_bad += 1
+                if self._num_bad > 1000 or not isinstance(error, av.error.InvalidDataError):
+                    self._film.notes.append(f"the {self._kind} could be read no further ({error.strerror})")
+                    break
+        if self._num_bad:
+            self._film.notes.append(f"{self._num_bad} packets of the {self._kind} are damaged and were skipped")
+
+
+class _Eye(_Track):
+    """Takes the picture that is on screen at each tick."""
+
+    def __init__(self, container: Any, film: Film) -> None:
+        super().__init__(container, video_stream(container), film, "video")
+        self._step = 1 / film.frame_rate_hz
+        self._tick = int(np.ceil(film.start_seconds / self._step - 1e-9))
+        self._shown: VideoFrame | None = None
+        self._frames = self.decoded()
+        self._next: VideoFrame | None = next(self._frames, None)
+        self._scaler: FrameScaler | None = None
+
+    def until(self, end: float) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """The pictures up to this time."""
+        times, pictures = [], []
+        while (now := self._tick * self._step) < end:
+            while self._next is not None and _seconds(self._next) <= now:
+                self._shown, self._next = self._next, next(self._frames, None)
+            if self._next is None:  # the last picture stays for as long as the others did
+                over = self._shown is None or now >= _seconds(self._shown) + self._step - 1e-6
+                if over:
+                    self.is_over = True
+                    break
+            if self._shown is not None:
+                times.append(now)
+                pictures.append(self._scaled(self._shown))
+            self._tick += 1
+        if not pictures:
+            return np.empty(0), np.empty((0, 0, 0, 3), np.uint8)
+        return np.array(times), np.stack(pictures)
+
+    def _scaled(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        if self._scaler is None:
+            height, width = frame.height, frame.width
+            if round(frame.rotation / 90) % 2:
+                height, width = width, height
+            share = min(1.0, LONGEST_SIDE / max(height, width))
+            size = [max(2, round(side * share / 2) * 2) for side in (height, width)]
+            self._scaler = FrameScaler(MediaProfile(frame_height=size[0], frame_width=size[1]))
+        return np.ascontiguousarray(self._scaler(frame).transpose(1, 2, 0))
+
+
+class _Ear(_Track):
+    """Takes the sound, mono at 16 kHz; pauses between packets become silence."""
+
+    def __init__(self, container: Any, film: Film) -> None:
+        super().__init__(container, audio_stream(container), film, "sound")
+        self._resampler: AudioResampler | None = None
+        self._form: tuple[object, ...] = ()
+        self._held = np.empty(0, np.float32)
+        self._position = film.start_seconds  # time of the first sample in _held
+        self._pieces = self._resampled()
+
+    def until(self, end: float) -> NDArray[np.float32]:
+        """The sound up to this time."""
+        wanted = round((end - self._position) * SAMPLE_RATE_HZ)
+        parts, length = [self._held], len(self._held)
+        while length < wanted:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.is_over = True
+                break
+            parts.append(piece)
+            length += len(piece)
+        joined = np.concatenate(parts)
+        taken, self._held = joined[:wanted], joined[wanted:]
+        self._position += len(taken) / SAMPLE_RATE_HZ
+        self.is_over = self.is_over and not len(self._held)
+        return taken
+
+    def _resampled(self) -> Iterator[NDArray[np.float32]]:
+        reached = self._film.start_seconds
+        for frame in self.decoded():
+            begins = _seconds(frame) if frame.pts is not None else reached
+            ends = begins + frame.samples / frame.sample_rate
+            if ends <= self._film.start_seconds:
+                continue
+            if begins > reached + _GAP_SECONDS:
+                yield np.zeros(round((begins - reached) * SAMPLE_RATE_HZ), np.float32)
+            elif reached == self._film.start_seconds and begins < reached and not self._form:
+                yield from self._take(frame, skip=round((reached - begins) * SAMPLE_RATE_HZ))
+                reached = ends
+                continue
+            yield from self._take(frame)
+            reached = max(reached, ends)
+        yield from self._flush()
+
+    def _take(self, frame: Any, skip: int = 0) -> Iterator[NDArray[np.float32]]:
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            yield from self._flush()
+            self._form = form
+            self._resampler = AudioResampler(format="flt", layout=frame.layout, rate=SAMPLE_RATE_HZ)
+        assert self._resampler is not None
+        for resampled in self._resampler.resample(frame):
+            mono = _mono(resampled)
+            yield mono[skip:]
+            skip = max(0, skip - len(mono))
+
+    def _flush(self) -> Iterator[NDArray[np.float32]]:
+        for resampled in self._resampler.resample(None) if self._resampler is not None else ():
+            yield _mono(resampled)
+
+
+def _mono(frame: Any) -> NDArray[np.float32]:
+    samples = frame.to_ndarray().reshape(frame.samples, -1).mean(axis=1, dtype=np.float32)
+    clean: NDArray[np.float32] = np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    return clean
+
+
+def _seconds(frame: Any) -> float:
+    return 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
