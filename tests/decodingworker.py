@@ -59,7 +59,7 @@ class KilledByTheFirst:
 
 
 def read_or_die(request: Request | None) -> Read:
-    """As ``read_request``, but a file called kills.mp4 does what it says."""
-    if request is not None and request.clip.endswith("kills.mp4"):
+    """As ``read_request``, but a file called kills.mp4 does what it says, and so do bytes of this name."""
+    if request is not None and (request.key == "kills" or str(request.clip).endswith("kills.mp4")):
         os.kill(os.getpid(), signal.SIGSEGV)
     return read_request(request)

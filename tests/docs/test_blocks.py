@@ -74,6 +74,7 @@ NAMED = {f"{block.page}:{block.number}": block for block in BLOCKS}
 RUN_ELSEWHERE = {
     "README.md": "test_readme.py",
     "docs/parts.md": "test_documented.py",
+    "docs/serve.md": "test_serve_page.py",
     "docs/streaming.md": "test_webdataset_pipeline.py",
 }
 """Pages whose Python runs in a test of their own, with what it needs."""

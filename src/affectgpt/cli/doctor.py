@@ -27,6 +27,7 @@ OPTIONAL = {
     "faster-whisper": "asr",
     "num2words": "baselines",
     "inspect-ai": "inspect",
+    "fastapi": "serve",
     "ai-edge-litert": "annotate",
     "ray": "ray",
     "gradio": "app",

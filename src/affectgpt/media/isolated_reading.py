@@ -19,18 +19,27 @@ class Request:
     """One clip to decode.
 
     Attributes:
-        clip: The file.
+        clip: The file, or its content.
         profile: The settings of decoding.
-        audio: A separate sound file, used in place of the clip's own track.
+        audio: A separate sound file, or its content, used in place of the clip's own track.
         face_detector: The detector of the main face: a name in ``FACE_DETECTORS``, or ``None``.
         speech: Whether to also decode the sound for speech recognition.
+        key: The clip's name in messages; by default the file's name.
     """
 
-    clip: str
+    clip: str | bytes
     profile: MediaProfile
-    audio: str | None = None
+    audio: str | bytes | None = None
     face_detector: str | None = None
     speech: bool = False
+    key: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The clip in a message."""
+        if isinstance(self.clip, str):
+            return repr(self.clip)
+        return f"clip {self.key or name_of(self.clip)!r} ({len(self.clip)} bytes)"
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def read_request(request: Request | None) -> Read:
         sources = decode_sources(
             request.clip,
             request.profile,
-            key=name_of(request.clip),
+            key=request.key or name_of(request.clip),
             audio=request.audio,
             detector=detector,
             speech=request.speech,
@@ -75,7 +84,7 @@ def read_request(request: Request | None) -> Read:
         raise
     except Exception as error:  # an error that one file causes must not end the work on others
         what = f"{type(error).__name__}: {error}"
-        return Read(problem=MediaError(f"{request.clip!r} breaks the decoder ({what}); leave it out, or convert it"))
+        return Read(problem=MediaError(f"{request.shown} breaks the decoder ({what}); leave it out, or convert it"))
     return Read(sources, seconds=time.perf_counter() - start)
 
 
@@ -87,7 +96,7 @@ def crashed(request: Request | None, how: str) -> Read:
     """
     if request is None:
         raise MediaError(f"the process that decodes media died when it was started ({how})", "crashed")
-    message = f"{request.clip!r} crashes the process that decodes it ({how}); leave it out, or convert it"
+    message = f"{request.shown} crashes the process that decodes it ({how}); leave it out, or convert it"
     return Read(problem=MediaError(message, "crashed"))
 
 
