@@ -110,7 +110,7 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     # of the forms that a field may have, the one that was followed furthest is the one that was meant
-    first = max(found, key=lambda one: len(one.get("loc", ())), default={})
+    first: dict[str, Any] = max(found, key=lambda one: len(one.get("loc", ())), default={})
     if first.get("type") == "json_invalid":
         return JSONResponse(error_body(422, "the body is not JSON", "invalid_field"), 422)
     # pydantic names these forms among the fields, such as constrained-str
