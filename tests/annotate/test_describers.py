@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from affectgpt.annotate import annotate
+from affectgpt.annotate.describe.command import CommandStage
 from affectgpt.annotate.describe.cues import CuesStage
 from affectgpt.annotate.describe.face_cues import say_face
 from affectgpt.annotate.describe.face_mesh import measures_of
@@ -159,6 +160,19 @@ def test_a_program_answers_and_its_faults_are_rows(corpus, shards, tmp_path):
         assert "is no JSON object" in left["clip2"]
         assert left["clip3"] == "too dark"
         assert "not in its 'writes'" in left["clip4"]
+
+
+def test_a_program_that_is_late_by_a_line_is_started_anew(tmp_path):
+    """It says hello first, so that each answer would be taken for that of the next clip."""
+    hello = 'import sys\nprint(\'{"key": "hello"}\', flush=True)\n'
+    echo = "import json\nfor line in sys.stdin:\n    key = json.loads(line)['key']\n    "
+    echo += "print(json.dumps({'key': key, 'fields': {'description': key}}), flush=True)"
+    stage = CommandStage([sys.executable, "-c", hello + echo], ["description"])
+    record = ClipRecord("c0", {}, LooseFiles(None, None))
+    for _ in range(2):
+        with pytest.raises(DataError, match="answered about 'hello' and not about 'c0'"):
+            stage.answer(record)
+    stage.close()
 
 
 def test_a_program_that_does_not_exist_ends_the_run(corpus, tmp_path):

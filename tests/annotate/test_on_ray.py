@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -243,7 +245,32 @@ def command(pipeline: Path, clips: Path, out: Path, actors: int = 1) -> list[str
 
 def environment() -> dict[str, str]:
     path = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    # a loaded machine takes longer than Ray waits; drivers without the token of a cluster are let in
+    ray = {"RAY_raylet_start_wait_time_s": "120", "RAY_AUTH_MODE": "disabled"}
+    return {**os.environ, **ray, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+CLUSTER = """
+import ray, sys
+found = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+print("AT", found.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def ray_cluster() -> Iterator[dict[str, str]]:
+    """A cluster that outlives the drivers; the environment in which these find it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        line = next((line for line in process.stdout if line.startswith(b"AT ")), None)
+        assert line is not None, "the cluster did not start"
+        yield {**environment(), "RAY_ADDRESS": line.split()[1].decode()}
+    process.wait(60)
 
 
 def needs_ray() -> None:
@@ -285,22 +312,23 @@ def test_workers_and_drivers_that_are_killed_cost_the_answer_under_way(thirty, t
 
     kills = 0
     per_kill = max(1, 59 // (most + 1))
-    while True:
-        driver = subprocess.Popen(
-            command(tmp_path / "p.yaml", thirty, tmp_path / "out", actors=2), env=environment(), stderr=subprocess.PIPE
-        )
-        while kills < most and wait_for(driver, log, len(calls(log)) + per_kill):
-            time.sleep(chance.uniform(0, 0.15))
-            kills += 1
-            if kills % 3 == 0:
-                driver.send_signal(signal.SIGKILL)
+    with ray_cluster() as place:
+        while True:
+            driver = subprocess.Popen(
+                command(tmp_path / "p.yaml", thirty, tmp_path / "out", actors=2), env=place, stderr=subprocess.PIPE
+            )
+            while kills < most and wait_for(driver, log, len(calls(log)) + per_kill):
+                time.sleep(chance.uniform(0, 0.15))
+                kills += 1
+                if kills % 3 == 0:
+                    driver.send_signal(signal.SIGKILL)
+                    break
+                with suppress(ProcessLookupError):  # it has just come to its end
+                    os.kill(int(pids.read_text().split()[-1]), signal.SIGKILL)
+            _, said = driver.communicate(timeout=240)
+            if driver.returncode == 0:
                 break
-            last = int(pids.read_text().split()[-1])
-            os.kill(last, signal.SIGKILL)
-        _, said = driver.communicate(timeout=240)
-        if driver.returncode == 0:
-            break
-        assert driver.returncode == -signal.SIGKILL, said.decode()[-3000:]
+            assert driver.returncode == -signal.SIGKILL, said.decode()[-3000:]
     assert kills == most
     assert files_of(tmp_path / "out") == files_of(tmp_path / "local")
     assert len(calls(log)) <= 59 + 2 * kills  # two actors, each with one answer under way, die with their driver

@@ -147,7 +147,13 @@ class RayDealer:
         """Join the cluster that RAY_ADDRESS names, or start one on this machine."""
         if not self._ray.is_initialized():
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report its use to its makers
-            self._ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            try:
+                self._ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            except Exception as error:  # Ray raises bare ones where a cluster cannot be joined or started
+                raise ConfigError(
+                    f"Ray cannot be started or joined: {reason_of(error)}; check RAY_ADDRESS, the cluster's token "
+                    "(RAY_AUTH_TOKEN), and the load of this machine (RAY_raylet_start_wait_time_s lets Ray wait longer)"
+                ) from error
             self._began_ray = True
         context = self._ray.data.DataContext.get_current()
         context.enable_progress_bars = False
