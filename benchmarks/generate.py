@@ -1,6 +1,6 @@
 """Time the answering of a set: one by one as published, in plain batches, and with ``answer_set``.
 
-    python benchmarks/generate.py [--clips 80] [--threads 1] [--demo-folder FOLDER] [--out FILE.md]
+    python benchmarks/generate.py [--sizes demo] [--clips 80] [--threads 1] [--demo-folder FOLDER] [--out FILE.md]
 
 One run, the same clips, prompts and weights for every row. On the CPU processor time is measured, so that other work on
 the machine counts little; on a GPU wall-clock time. The first rows are what others do:
@@ -8,14 +8,19 @@ the machine counts little; on a GPU wall-clock time. The first rows are what oth
 - ``as published``: each clip by itself, its encoders run anew for every question, ``generate`` of transformers.
 - ``plain batches``: ``generate`` of transformers over batches in the order of the set, padded on the left.
 
-With ``--demo-folder`` the model that ``affectgpt demo`` trained is read from there; else the demo's model is built with
-the weights of its language model and random fusion.
+``--sizes`` says what answers. ``demo``, the default without a GPU: the model that ``affectgpt demo`` trained, read from
+``--demo-folder``, or built with the weights of its language model and random fusion. ``published``, the default with a
+GPU, which it needs: CLIP ViT-L/14, HuBERT-large and Qwen2.5-7B in bfloat16 with random weights; ``small``: small
+networks of the same kinds. Random weights end no answer, so that each is as long as ``--tokens`` allows: that is the
+same work for every row, and no row gains by letting ended answers go. In bfloat16 few answers are letter by letter
+those of one by one, since random weights leave the choice of a token to the rounding.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -24,6 +29,7 @@ from typing import Any
 
 import torch
 import yaml
+from random_networks import SMALL, build, real, write_networks  # a neighbour of this script
 
 from affectgpt import AffectGPT
 from affectgpt.llm.answer_sampling import AnswerSampling
@@ -43,8 +49,19 @@ SUBTITLES = (
 """Words of clips: short and long, as in real sets."""
 
 
-def build_model(folder: Path | None) -> AffectGPT:
+def build_model(sizes: str, folder: Path | None, tokens: int) -> AffectGPT:
     """The model that answers."""
+    if sizes != "demo":
+        chosen = real() if sizes == "published" else SMALL
+        dtype = torch.bfloat16 if sizes == "published" else torch.float32
+        with tempfile.TemporaryDirectory() as name:
+            folders = write_networks(chosen, Path(name), dtype=dtype)
+            media = {
+                "num_frames": chosen.frames, "frame_height": chosen.frame_size, "frame_width": chosen.frame_size,
+                "num_segments": chosen.windows, "segment_seconds": chosen.window_samples / 16_000,
+            }  # fmt: skip
+            kind = str(dtype).removeprefix("torch.")
+            return build(folders, dtype=kind, rank=16, media=media, max_new_tokens=tokens)
     if folder is not None:
         return AffectGPT.from_checkpoint(folder / "model.ckpt")
     torch.manual_seed(0)
@@ -171,10 +188,10 @@ def report(rows: Sequence[tuple[str, ...]], args: argparse.Namespace, model: Aff
         "",
         f"{time.strftime('%Y-%m-%d')}, {device}, {torch.get_num_threads()} thread(s), Python "
         f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; "
-        f"`python benchmarks/generate.py --clips {args.clips} --threads {args.threads}`. {args.note}".rstrip(),
+        f"`python benchmarks/generate.py --sizes {args.sizes} --clips {args.clips} --threads {args.threads}`. "
+        f"{args.note}".rstrip(),
         "",
-        f"Model of `affectgpt demo`{' as it trained it' if args.demo_folder else ', fusion untrained'}: SmolLM2-135M "
-        f"in float32 with LoRA; {args.clips} clips, answers of at most {model.max_new_tokens} tokens, {unit} seconds.",
+        f"{what_answers(args)}; {args.clips} clips, answers of at most {model.max_new_tokens} tokens, {unit} seconds.",
         "",
         "| questions a clip | way | seconds | answers a second | ratio | the same as one by one |",
         "|---|---|---|---|---|---|",
@@ -182,9 +199,22 @@ def report(rows: Sequence[tuple[str, ...]], args: argparse.Namespace, model: Aff
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
+def what_answers(args: argparse.Namespace) -> str:
+    """The model in words."""
+    if args.sizes == "published":
+        return "CLIP ViT-L/14, HuBERT-large and Qwen2.5-7B with LoRA, bfloat16, random weights"
+    if args.sizes == "small":
+        return "Small networks of the published kinds in float32 with LoRA, random weights"
+    trained = "as it trained it" if args.demo_folder else "fusion untrained"
+    return f"Model of `affectgpt demo`, {trained}: SmolLM2-135M in float32 with LoRA"
+
+
 def main() -> None:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    on_gpu = torch.cuda.is_available()
+    parser.add_argument("--sizes", choices=("demo", "small", "published"), default="published" if on_gpu else "demo")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens of an answer, with random weights")
     parser.add_argument("--clips", type=int, default=80)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, help="see AnsweringPlan")
@@ -195,8 +225,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = build_model(args.demo_folder).eval()
-    if torch.cuda.is_available():
+    if args.sizes == "published" and not on_gpu:
+        parser.error("networks of the published sizes take hours on a CPU; use --sizes small or demo")
+    model = build_model(args.sizes, args.demo_folder, args.tokens).eval()
+    if on_gpu:
         model.cuda()
     text = report(measure(model, args.clips, args.batch_tokens), args, model)
     print(text)

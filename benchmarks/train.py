@@ -11,6 +11,10 @@ speech network, prompts padded to the longest, logits of every position. Its bat
 runs in fp16 autocast with a scaler; a CPU has neither, so that float32 stands for it there.
 
 Answers have the lengths of real ones: a third lists labels, the others describe in 20 to 300 tokens.
+
+MFU is the share of the matrix rate that goes into operations the step needs: the encoders forward, the language model
+forward and backward over real tokens, and the logits of the answers. The rate is that of square matrices of the row's
+type, measured in the same run by the same clock.
 """
 
 from __future__ import annotations
@@ -29,68 +33,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from random_networks import SMALL, Sizes, build, real, write_networks  # a neighbour of this script
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.flop_counter import FlopCounterMode
 
 from affectgpt import AffectGPT
-from affectgpt.types import Batch, Features
+from affectgpt.streaming.length_windows import deal
+from affectgpt.training.meters import operations_a_token
+from affectgpt.types import Batch, Clip, Features
 
 MEL = {"htk_compat": True, "use_energy": False, "window_type": "hanning", "num_mel_bins": 128, "dither": 0.0}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How large everything is.
-
-    Attributes:
-        name: What the report calls it.
-        vision: Configuration of CLIP's image tower.
-        speech: Configuration of HuBERT.
-        llm: Configuration of Qwen2.
-        frames: Frames of a clip.
-        frame_size: Rows and columns of a frame as decoded.
-        windows: Windows of sound of a clip.
-        window_samples: Samples of a window.
-    """
-
-    name: str
-    vision: Mapping[str, Any]
-    speech: Mapping[str, Any]
-    llm: Mapping[str, Any]
-    frames: int = 8
-    frame_size: int = 224
-    windows: int = 8
-    window_samples: int = 32_000
-
-
-SMALL = Sizes(
-    name="small",
-    vision={
-        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "patch_size": 32, "image_size": 224, "projection_dim": 128,
-    },
-    speech={
-        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "conv_dim": [64] * 7, "num_conv_pos_embeddings": 32, "num_conv_pos_embedding_groups": 4,
-        "feat_extract_norm": "layer", "do_stable_layer_norm": True,
-    },
-    llm={
-        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 4096, "max_position_embeddings": 2048, "tie_word_embeddings": False,
-    },
-    windows=4,
-    window_samples=16_000,
-)  # fmt: skip
-
-
-def real() -> Sizes:
-    """The published sizes."""
-    from real_sizes import CLIP, HUBERT, QWEN  # a neighbour of this script
-
-    left_out = ("model_type", "architectures")
-    speech = {name: value for name, value in HUBERT.items() if name not in left_out}
-    llm = {name: value for name, value in QWEN.items() if name not in left_out}
-    return Sizes("as published", {**CLIP["vision_config"]}, speech, llm)
 
 
 @dataclass(frozen=True)
@@ -109,10 +62,9 @@ class Clips:
     subtitles: tuple[str, ...]
     answers: tuple[str, ...]
 
-    def batch(self, start: int, size: int, question: str, features: Mapping[str, Tensor] | None = None) -> Batch:
+    def batch(self, rows: Sequence[int], question: str, features: Mapping[str, Tensor] | None = None) -> Batch:
         """Some clips as a batch, with media or with features."""
-        rows = [i % len(self.answers) for i in range(start, start + size)]
-        count = len(rows)
+        rows, count = list(rows), len(rows)
         keep = {
             "face": torch.ones(count, self.frames.shape[1], dtype=torch.bool),
             "audio": torch.ones(count, self.sound.shape[1], dtype=torch.bool),
@@ -142,57 +94,6 @@ def make_clips(sizes: Sizes, count: int) -> Clips:
         subtitles=tuple("w" * number for number in spoken),
         answers=tuple("a" * number for number in lengths),
     )
-
-
-def write_networks(sizes: Sizes, folder: Path, *, dtype: torch.dtype) -> dict[str, str]:
-    """Folders of the three networks with random weights."""
-    from transformers import (
-        CLIPVisionConfig,
-        CLIPVisionModelWithProjection,
-        HubertConfig,
-        HubertModel,
-        Qwen2Config,
-        Qwen2ForCausalLM,
-    )
-
-    from affectgpt.llm.tiny import byte_tokenizer
-
-    torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with device:  # drawn on the GPU where there is one: seven billion numbers take minutes on a CPU
-        for name, network in (
-            ("vision", CLIPVisionModelWithProjection._from_config(CLIPVisionConfig(**sizes.vision), dtype=dtype)),
-            ("speech", HubertModel._from_config(HubertConfig(**sizes.speech), dtype=dtype)),
-            ("llm", Qwen2ForCausalLM._from_config(Qwen2Config(**sizes.llm), dtype=dtype)),
-        ):
-            network.save_pretrained(folder / name)
-            del network
-    byte_tokenizer().save_pretrained(folder / "llm")
-    return {name: str(folder / name) for name in ("vision", "speech", "llm")}
-
-
-def build(folders: Mapping[str, str], *, dtype: str, rank: int, **changes: Any) -> AffectGPT:
-    """The model of the published set-up, over these networks."""
-    torch.manual_seed(0)
-    model = AffectGPT.from_config(
-        {
-            "streams": {
-                "face": {"encoder": {"name": "clip", "args": {"path": folders["vision"], "dtype": dtype}}},
-                "audio": {
-                    "encoder": {
-                        "name": "hubert",
-                        "args": {"path": folders["speech"], "dtype": dtype, "normalize": "clip"},
-                    }
-                },
-            },
-            "llm": {"name": "causal-lm", "args": {"path": folders["llm"], "dtype": dtype, "lora": {"rank": rank}}},
-            "style": "brief",  # a token is a byte here; the published wording would be long, and hide the padding
-            "max_tokens": 1024,
-            "media": {"num_frames": 8, "frame_height": 224, "frame_width": 224},
-            **changes,
-        }
-    )
-    return model.train().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Published:
@@ -261,6 +162,7 @@ class Way:
         half: Autocast in half precision: ``None``, ``"fp16"`` or ``"bf16"``.
         cached: Whether stored feature vectors stand for media.
         fused: Whether AdamW runs as one kernel.
+        dealt: Whether all clips are dealt out to batches of similar length, of ``size`` on average.
     """
 
     name: str
@@ -270,6 +172,7 @@ class Way:
     half: str | None = None
     cached: bool = False
     fused: bool = False
+    dealt: bool = False
 
 
 def of_library(model: AffectGPT, batch: Batch) -> Tensor:
@@ -305,19 +208,61 @@ def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Itera
     yield Way("+ pre-processing on the device, no spectrogram", with_all_logits, model(first), half=cast)
     yield Way("+ logits where labels are, loss in pieces", of_library, model(first), half=cast)
     if not on_gpu:
-        yield Way("the same in bfloat16", of_library, model(half), half="bf16")
-    yield Way(f"+ batch {big}, padded", of_library, model(first), size=big, half=cast)
-    yield Way(f"+ packed (batch {big})", of_library, model(first, packing=True), size=big, half=cast, fused=True)
-    yield Way("cached features, batch 3, padded", of_library, model(first), half=cast, cached=True)
-    yield Way(f"cached features, batch {big}, padded", of_library, model(first), size=big, half=cast, cached=True)
-    packed = model(first, packing=True)
-    yield Way(
-        f"cached features, packed (batch {big})", of_library, packed, size=big, half=cast, cached=True, fused=True
-    )
+        yield Way("+ bfloat16", of_library, model(half), half="bf16")
+    for start, cached in (("+ ", False), ("cached features, ", True)):
+        ours = {"half": "bf16", "cached": cached, "size": big}
+        if cached:
+            yield Way("cached features, batch 3, padded", of_library, model(half), half="bf16", cached=True)
+        yield Way(f"{start}batch {big}, padded", of_library, model(half), **ours)
+        yield Way(f"{start}similar lengths (batch {big} on average)", of_library, model(half), dealt=True, **ours)
+        yield Way(f"{start}packed (batch {big})", of_library, model(half, packing=True), fused=True, **ours)
 
 
-def measure(way: Way, clips: Clips, steps: int, largest: int) -> dict[str, float]:
-    """Seconds a clip, tokens a second and peak memory of one row."""
+def dealt_out(way: Way, clips: Clips, largest: int) -> list[list[int]]:
+    """Clips of each step: one batch to warm up, then the same clips in every row."""
+    learnt = range(largest, len(clips.answers))
+    steps = [list(learnt[start : start + way.size]) for start in range(0, len(learnt), way.size)]
+    if way.dealt:
+        lengths = [len(clips.subtitles[i]) + len(clips.answers[i]) for i in learnt]
+        steps = [[learnt[i] for i in rows] for rows in deal(lengths, len(steps), "steps")]
+    return [list(range(largest - way.size, largest)), *steps]
+
+
+def operations(model: AffectGPT, clips: Clips, rows: Sequence[int], *, cached: bool) -> float:
+    """Operations that a step over some clips needs, padding and waste aside."""
+    length, network, question = model.sample_check(), model.network, model.style.label_question
+    tokens = [length(Clip(str(i), subtitle=clips.subtitles[i] or None), question, clips.answers[i]) for i in rows]
+    logits = 4.0 * model.llm.hidden_dim * model.llm.network.get_output_embeddings().weight.shape[0]
+    found = sum(tokens) * operations_a_token(model, sum(tokens) / len(tokens))
+    found += logits * sum(len(clips.answers[i]) for i in rows)
+    if not cached:
+        batch = clips.batch(rows[:1], question).to(model.device)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            for name in model.specs:
+                network.encode(name, batch)
+        found += counter.get_total_flops() * len(rows)
+    return found
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Operations a second of a product of square matrices, the best of some."""
+    device, size = ("cuda", 8192) if torch.cuda.is_available() else ("cpu", 1024)
+    one = torch.randn(size, size, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(12):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter() if device == "cuda" else time.process_time()
+        for _ in range(4):
+            one @ one
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, ((time.perf_counter() if device == "cuda" else time.process_time()) - began) / 4)
+    return 2.0 * size**3 / best
+
+
+def measure(way: Way, clips: Clips, largest: int, rate: Callable[[torch.dtype], float]) -> dict[str, float]:
+    """Clips, tokens and share of the matrix rate of one row by second, and its peak memory."""
     model = way.model()
     device, question = model.device, model.style.label_question
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -325,10 +270,9 @@ def measure(way: Way, clips: Clips, steps: int, largest: int) -> dict[str, float
     scaler = torch.amp.GradScaler(device.type, enabled=way.half == "fp16")
     features = encode(model, clips) if way.cached else None
     taken, tokens = [], []
-    num_steps = steps * (largest // way.size)  # every row learns from the same clips, after a batch to warm up
-    for step in range(num_steps + 1):
-        start = largest - way.size + step * way.size
-        batch = clips.batch(start, way.size, question, features)
+    steps = dealt_out(way, clips, largest)
+    for rows in steps:
+        batch = clips.batch(rows, question, features)
         if device.type == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -347,10 +291,13 @@ def measure(way: Way, clips: Clips, steps: int, largest: int) -> dict[str, float
         tokens.append(sum(len(words) for words in (*batch.subtitles, *(batch.answers or ())) if words))
     seconds = sum(taken[1:])
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
+    needed = sum(operations(model, clips, rows, cached=way.cached) for rows in steps[1:])
+    kind = {"fp16": torch.float16, "bf16": torch.bfloat16, None: torch.float32}[way.half]
     return {
-        "samples": way.size * num_steps / seconds,
+        "samples": sum(map(len, steps[1:])) / seconds,
         "tokens": sum(tokens[1:]) / seconds,
         "step": statistics.median(taken[1:]),
+        "mfu": needed / seconds / rate(kind),
         "memory": peak,
     }
 
@@ -358,7 +305,7 @@ def measure(way: Way, clips: Clips, steps: int, largest: int) -> dict[str, float
 @torch.no_grad()
 def encode(model: AffectGPT, clips: Clips) -> dict[str, Tensor]:
     """What ``affectgpt encode`` would store."""
-    batch = clips.batch(0, len(clips.answers), "").to(model.device)
+    batch = clips.batch(range(len(clips.answers)), "").to(model.device)
     return {name: model.network.encode(name, batch).hidden.cpu() for name in model.specs}
 
 
@@ -369,7 +316,13 @@ def casting(half: str | None, device: torch.device) -> AbstractContextManager[An
     return torch.autocast(device.type, torch.float16 if half == "fp16" else torch.bfloat16)
 
 
-def report(rows: Sequence[tuple[str, dict[str, float]]], args: argparse.Namespace, sizes: Sizes, count: str) -> str:
+def report(
+    rows: Sequence[tuple[str, dict[str, float]]],
+    args: argparse.Namespace,
+    sizes: Sizes,
+    count: str,
+    rates: Mapping[str, float],
+) -> str:
     """The table, and what it was measured with."""
     import transformers
 
@@ -387,23 +340,25 @@ def report(rows: Sequence[tuple[str, dict[str, float]]], args: argparse.Namespac
         f"{args.steps * args.batch} clips, the same for every row, after a batch to warm up. "
         f"{'' if on_gpu else 'float32 stands for fp16 with a scaler in the first row.'}",
         "",
-        "| setting | samples/s | text tokens/s | seconds a step | ratio | peak GiB |",
-        "|---|---|---|---|---|---|",
+        "| setting | samples/s | text tokens/s | seconds a step | ratio | MFU | peak GiB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, found in rows:
         memory = "" if np.isnan(found["memory"]) else f"{found['memory']:.1f}"
         lines.append(
             f"| {name} | {found['samples']:.2f} | {found['tokens']:.0f} | {found['step']:.2f} | "
-            f"{found['samples'] / base:.2f}x | {memory} |"
+            f"{found['samples'] / base:.2f}x | {found['mfu']:.0%} | {memory} |"
         )
-    found = dict(rows)
-    for start in ("", "cached features, "):
-        padded = next((f for n, f in found.items() if n.startswith(start or "+") and n.endswith(", padded")), None)
-        packed = next((f for n, f in found.items() if n.startswith(f"{start}packed" if start else "+ packed")), None)
-        padded = next((f for n, f in found.items() if n == f"{start or '+ '}batch {args.batch}, padded"), padded)
-        if padded and packed:
-            what = "with cached features" if start else "with encoders"
-            lines += ["", f"Packing over padding {what}: {packed['samples'] / padded['samples']:.2f}x."]
+    lines += ["", f"Matrix rates: {', '.join(f'{rate / 1e9:,.0f} GFLOP/s in {kind}' for kind, rate in rates.items())}."]
+    samples = {name: found["samples"] for name, found in rows}
+    for start, what in (("+ ", "with encoders"), ("cached features, ", "with cached features")):
+        padded = samples.get(f"{start}batch {args.batch}, padded")
+        for name, way in (
+            (f"similar lengths (batch {args.batch} on average)", "Similar lengths"),
+            (f"packed (batch {args.batch})", "Packing"),
+        ):
+            if padded and start + name in samples:
+                lines += ["", f"{way} over padding {what}: {samples[start + name] / padded:.2f}x."]
     return "\n".join(lines) + "\n"
 
 
@@ -424,6 +379,13 @@ def main() -> None:
     sizes = real() if torch.cuda.is_available() else SMALL
     clips = make_clips(sizes, args.batch * (args.steps + 1))
     rows: list[tuple[str, dict[str, float]]] = []
+    rates: dict[torch.dtype, float] = {}
+
+    def rate(kind: torch.dtype) -> float:
+        if kind not in rates:
+            rates[kind] = matrix_rate(kind)
+        return rates[kind]
+
     count = ""
     with tempfile.TemporaryDirectory() as name:
         kinds = ("float16", "bfloat16") if torch.cuda.is_available() else ("float32", "bfloat16")
@@ -431,14 +393,14 @@ def main() -> None:
         for way in ways(folders, args.rank, args.batch):
             if args.only and not any(part in way.name for part in args.only):
                 continue
-            rows.append((way.name, measure(way, clips, args.steps, args.batch)))
+            rows.append((way.name, measure(way, clips, args.batch, rate)))
             print(json.dumps({"setting": way.name, **rows[-1][1]}), flush=True)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         for part in ("vision", "speech", "llm"):
             config = json.loads(Path(folders[kinds[0]][part], "config.json").read_text())
             count += f"{part} {config['num_hidden_layers']} x {config['hidden_size']}, "
-    text = report(rows, args, sizes, count.rstrip(", "))
+    text = report(rows, args, sizes, count.rstrip(", "), {str(k).removeprefix("torch."): v for k, v in rates.items()})
     print(text)
     if args.out:
         args.out.write_text(text)

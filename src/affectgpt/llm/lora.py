@@ -66,6 +66,8 @@ def add_lora(network: Any, spec: LoraSpec) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
 
+    from affectgpt.llm.lora_linear import quicken
+
     names = {name.rsplit(".", 1)[-1] for name, _ in network.named_modules()}
     missing = [target for target in spec.targets if target not in names]
     if missing:
@@ -92,4 +94,5 @@ def add_lora(network: Any, spec: LoraSpec) -> Any:
             module.lora_A.float()
             module.lora_B.float()
             module.reset_lora_parameters("default", init_lora_weights=True)
+    quicken(wrapped)
     return wrapped

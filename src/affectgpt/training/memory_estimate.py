@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 ADAM_MOMENTS = 2
 """AdamW keeps the means of the gradients and of their squares, each in the type of the weight."""
 
@@ -72,21 +74,26 @@ def step_memory(
     gathered = 2 * max(units, default=0) if shares > 1 else 0  # the layer that runs, and the next
     config = llm_config(model)
     activations = (
-        batch_size * tokens * activation_bytes(config, _llm_bytes(model), checkpointed=_is_checkpointed(model))
+        batch_size
+        * tokens
+        * activation_bytes(
+            config, _llm_bytes(model), checkpointed=_is_checkpointed(model), decision=_decision_bytes(model)
+        )
     )
     logits = 2 * 4 * batch_size * answer_tokens * int(config.vocab_size) if config is not None else 0
     on_host = weights + gradients + moments if offload else 0
     return StepMemory(weights, gradients, moments, gathered, activations, logits, on_host)
 
 
-def activation_bytes(config: Any, width: int, *, checkpointed: bool) -> int:
+def activation_bytes(config: Any, width: int, *, checkpointed: bool, decision: int = 0) -> int:
     """Bytes that a Llama-like language model keeps for the backward pass, a token.
 
     A layer keeps, of its hidden width h, key-value width k and feed-forward width f:
 
     - of its two norms, what went in, in float32, and what came out, before and after scaling: 2 x (4 h + 2 h w);
     - the queries, keys and values, before and after rotation, and what attention gives: w (3 h + 4 k);
-    - of the feed-forward, both branches, the activated one and their product: w (4 f).
+    - of the feed-forward, both branches, the activated one and their product: w (4 f);
+    - where adapters drop inputs, for each input of the seven linear layers whether it is kept: 6 h + f decisions.
 
     Here w is the width of a number. Inputs of linear layers are among these, so adapters and trained weights keep no
     more, and what adapters have inside is small. With gradient checkpointing a layer keeps its input alone, and one
@@ -96,13 +103,14 @@ def activation_bytes(config: Any, width: int, *, checkpointed: bool) -> int:
         config: Of the transformers model; ``None`` where the language model has none, which counts as nothing.
         width: Bytes of a number in its layers.
         checkpointed: Whether it runs with gradient checkpointing.
+        decision: Bytes of a decision of dropout.
     """
     if config is None:
         return 0
     h, f, layers = int(config.hidden_size), int(config.intermediate_size), int(config.num_hidden_layers)
     heads = int(config.num_attention_heads)
     k = h * int(getattr(config, "num_key_value_heads", None) or heads) // heads
-    layer = 2 * (4 * h + 2 * h * width) + width * (3 * h + 4 * k + 4 * f)
+    layer = 2 * (4 * h + 2 * h * width) + width * (3 * h + 4 * k + 4 * f) + decision * (6 * h + f)
     return width * h * layers + layer if checkpointed else layer * layers
 
 
@@ -128,6 +136,12 @@ def _bytes(parameters: Any) -> int:
 
 def _llm_bytes(model: Any) -> int:
     return max((p.element_size() for p in model.llm.parameters() if not p.requires_grad), default=4)
+
+
+def _decision_bytes(model: Any) -> int:
+    """What ``kept_inputs`` takes for an input; 0 where adapters drop nothing."""
+    rates = [module.p for name, module in model.llm.named_modules() if "lora_dropout" in name and hasattr(module, "p")]
+    return (1 if torch.cuda.is_available() else 2) if any(rates) else 0
 
 
 def _is_checkpointed(model: Any) -> bool:
