@@ -44,6 +44,9 @@ PREFUSION_CASES: dict[str, dict[str, Any]] = {
     "attention": {"in_dims": [6, 4], "num_tokens": 2},
     "attention-softmax": {"in_dims": [6, 4]},
     "qformer": {"in_dims": [6, 4], **SMALL_QFORMER},
+    "gated": {"in_dims": [6, 4], "num_tokens": 2},
+    "cross-attention": {"in_dims": [6, 4], "hidden_dim": 8, "num_heads": 2, "num_layers": 2},
+    "experts": {"in_dims": [6, 4]},
 }
 PROJECTOR_CASES: dict[str, dict[str, Any]] = {
     "linear": {"in_dim": 6, "out_dim": 10, "hidden_dim": 5},

@@ -288,11 +288,14 @@ def test_each_stream_has_a_say_and_masked_steps_have_none(registry, name, build)
 def test_padding_at_the_end_changes_nothing(registry, name, build):
     part = build(registry, name)
     streams = streams_for(part)
-    last = streams[-1]  # positions of a Q-Former count over the streams laid end to end
-    padded = Features(
-        torch.nn.functional.pad(last.hidden, (0, 0, 0, 3), value=9.0), torch.nn.functional.pad(last.keep, (0, 3))
-    )
-    torch.testing.assert_close(fuse(part, [*streams[:-1], padded]), fuse(part, streams), rtol=1e-5, atol=1e-5)
+    tokens = fuse(part, streams)
+    for index, stream in enumerate(streams):
+        padded = Features(
+            torch.nn.functional.pad(stream.hidden, (0, 0, 0, 3), value=9.0),
+            torch.nn.functional.pad(stream.keep, (0, 3)),
+        )
+        longer = [*streams[:index], padded, *streams[index + 1 :]]
+        torch.testing.assert_close(fuse(part, longer), tokens, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("registry", "name"), MIXING)
@@ -308,6 +311,25 @@ def test_a_sample_without_any_step_gives_zeros_and_finite_gradients(registry, na
         return
     tokens.square().sum().backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in part.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in PREFUSION_CASES if name != "none"])
+def test_prefusion_takes_any_subset(name, build):
+    part = build(PREFUSIONS, name)
+    assert isinstance(part.any_subset, bool)
+    streams = streams_for(part)
+    for lost in range(len(streams)):
+        keeps = [stream.keep.clone() for stream in streams]
+        keeps[lost][1] = False
+        tokens = part([Features(stream.hidden, keep) for stream, keep in zip(streams, keeps, strict=True)])
+        assert tokens[1].abs().max() > 1e-4
+        assert (tokens[1] - part(streams)[1]).abs().max() > 1e-4
+        # the same sample alone, whose batch has no sample with that stream: one blank step stands for it
+        alone = [Features(stream.hidden[1:2], stream.keep[1:2]) for stream in streams]
+        alone[lost] = Features(torch.zeros(1, 1, part.in_dims[lost]), torch.zeros(1, 1, dtype=torch.bool))
+        torch.testing.assert_close(part(alone)[0], tokens[1], rtol=1e-5, atol=1e-5)
+        part(alone).square().sum().backward()
+        assert all(weight.grad is None or weight.grad.isfinite().all() for weight in part.parameters())
 
 
 @pytest.mark.parametrize(("registry", "name"), MIXING)

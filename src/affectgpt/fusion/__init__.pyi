@@ -1,5 +1,8 @@
 from .base import Pooling as Pooling
 from .base import PreFusion as PreFusion
+from .cross_attention import CrossAttentionPreFusion as CrossAttentionPreFusion
+from .gated import GatedPreFusion as GatedPreFusion
+from .modality_experts import ExpertsPreFusion as ExpertsPreFusion
 from .pooling import AttentionPooling as AttentionPooling
 from .pooling import MeanPooling as MeanPooling
 from .pooling import QFormerPooling as QFormerPooling

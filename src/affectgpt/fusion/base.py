@@ -60,21 +60,27 @@ class PreFusion(Part):
         in_dims: Width of each stream's feature vectors, in the streams' order.
         out_dim: Width of the tokens.
         num_tokens: Number of tokens, K; may be 0.
+        any_subset: Whether the tokens are shown as soon as a sample has one of the streams. ``False``, as published: a
+            prompt shows them only where the sample has all streams.
     """
 
-    def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
+    any_subset: bool = False
+
+    def __init__(self, in_dims: Sequence[int], num_tokens: int = 1, any_subset: bool = False) -> None:
         super().__init__()
         _check_sizes(type(self).__name__, **{f"in_dims[{i}]": dim for i, dim in enumerate(in_dims)})
         self.in_dims = tuple(in_dims)
         self.out_dim = max(self.in_dims, default=0)
         self.num_tokens = num_tokens
+        self.any_subset = any_subset
 
     @abstractmethod
     def forward(self, streams: Sequence[Features]) -> Tensor:
         """Fuse the streams.
 
         Args:
-            streams: One ``Features`` per stream, in the order of ``in_dims``; the lengths T may differ.
+            streams: One ``Features`` per stream, in the order of ``in_dims``; the lengths T may differ. A sample
+                without real steps in a stream lacks it, and what the others say must not depend on that stream.
 
         Returns:
             Tokens ``[B, num_tokens, out_dim]``.
@@ -95,6 +101,19 @@ class PreFusion(Part):
             _real_steps(stream, dim, self, f"stream {index}")
             for index, (stream, dim) in enumerate(zip(streams, self.in_dims, strict=True))
         ]
+
+    def needs_streams(self) -> None:
+        """Refuse to be built without streams or tokens.
+
+        Raises:
+            ConfigError: If there are none.
+        """
+        if not self.in_dims:
+            raise ConfigError(
+                f"{type(self).__name__} needs at least one stream; use 'none' for a model without pre-fusion"
+            )
+        if self.num_tokens < 1:
+            raise ConfigError(f"{type(self).__name__}: num_tokens must be at least 1, but is {self.num_tokens}")
 
 
 def masked_mean(steps: Tensor, keep: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import DataError
 from affectgpt.fusion.base import PreFusion, masked_mean, masked_softmax
 from affectgpt.fusion.qformer import QFormer
 from affectgpt.types import Features
@@ -53,11 +53,12 @@ class AttentionPreFusion(PreFusion):
     Args:
         in_dims: Width of each stream's feature vectors; published order: video, audio.
         num_tokens: Number of tokens; all are equal.
+        any_subset: See ``PreFusion``.
     """
 
-    def __init__(self, in_dims: Sequence[int], num_tokens: int = 1) -> None:
-        super().__init__(in_dims, num_tokens)
-        _need_streams(self)
+    def __init__(self, in_dims: Sequence[int], num_tokens: int = 1, any_subset: bool = False) -> None:
+        super().__init__(in_dims, num_tokens, any_subset)
+        self.needs_streams()
         num_streams = len(self.in_dims)
         self.embeds = nn.ModuleList(nn.Linear(dim, self.out_dim) for dim in self.in_dims)
         self.mix = nn.Linear(num_streams * self.out_dim, self.out_dim)
@@ -93,6 +94,7 @@ class SoftmaxAttentionPreFusion(AttentionPreFusion):
     Args:
         in_dims: Width of each stream's feature vectors.
         num_tokens: Number of tokens; all are equal.
+        any_subset: See ``PreFusion``.
     """
 
     def weights(self, scores: Tensor, present: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class QFormerPreFusion(PreFusion):
     """Learned queries that read all streams, one after the other; see ``QFormer``.
 
     Each stream is projected to the widest stream's width; the streams are concatenated in time, with positions over the
-    whole sequence.
+    real steps of the whole sequence.
 
     Args:
         in_dims: Width of each stream's feature vectors; published order: video, audio.
@@ -115,6 +117,7 @@ class QFormerPreFusion(PreFusion):
         max_steps: Largest total length of the streams.
         dropout: Dropout in training.
         feedforward_dim: Width inside the feed-forward networks; four times ``hidden_dim`` by default.
+        any_subset: See ``PreFusion``.
     """
 
     def __init__(
@@ -127,9 +130,10 @@ class QFormerPreFusion(PreFusion):
         max_steps: int = 264,
         dropout: float = 0.1,
         feedforward_dim: int | None = None,
+        any_subset: bool = False,
     ) -> None:
-        super().__init__(in_dims, num_tokens)
-        _need_streams(self)
+        super().__init__(in_dims, num_tokens, any_subset)
+        self.needs_streams()
         width = self.out_dim
         self.embeds = nn.ModuleList(nn.Linear(dim, width) for dim in self.in_dims)
         self.qformer = QFormer(
@@ -148,10 +152,3 @@ class QFormerPreFusion(PreFusion):
         )
         tokens: Tensor = self.qformer(steps_BTD, torch.cat([stream.keep for stream in streams], dim=1))
         return tokens
-
-
-def _need_streams(part: PreFusion) -> None:
-    if not part.in_dims:
-        raise ConfigError(f"{type(part).__name__} needs at least one stream; use 'none' for a model without pre-fusion")
-    if part.num_tokens < 1:
-        raise ConfigError(f"{type(part).__name__}: num_tokens must be at least 1, but is {part.num_tokens}")

@@ -15,8 +15,9 @@ class QFormer(nn.Module):
     """Learned queries over a stream with learned positions (BLIP-2, Li et al. 2023, arXiv 2301.12597).
 
     Every layer has self-attention among the queries, cross-attention to the stream, and a feed-forward network with the
-    exact GELU; positions are added to the stream, not to the queries. The network is transformers'
-    ``Blip2QFormerModel``, with random initial weights.
+    exact GELU; positions are added to the stream, not to the queries. Positions count the real steps of each row, so
+    neither padding nor what is missing before a step shifts it. The network is transformers' ``Blip2QFormerModel``,
+    with random initial weights.
 
     Args:
         in_dim: Width of the stream.
@@ -82,7 +83,8 @@ class QFormer(nn.Module):
                 f"Q-Former: the stream has {num_steps} steps, but the position table ends at {self.max_steps}; "
                 "sample fewer frames or segments, or build it with a larger max_steps"
             )
-        steps_BTD = steps + self.position_embedding.weight[:num_steps].to(steps.dtype)
+        at_BT = (keep.cumsum(1) - 1).clamp(min=0)
+        steps_BTD = steps + self.position_embedding(at_BT).to(steps.dtype)
         heard_B = keep.any(1)
         # A row without real steps would divide by zero in the attention: it attends to padding, and is zeroed
         # afterwards.

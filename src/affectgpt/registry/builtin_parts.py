@@ -31,6 +31,9 @@ PREFUSION_TABLE: Mapping[str, str] = {
     "attention": "affectgpt.fusion.prefusion:AttentionPreFusion",
     "attention-softmax": "affectgpt.fusion.prefusion:SoftmaxAttentionPreFusion",
     "qformer": "affectgpt.fusion.prefusion:QFormerPreFusion",
+    "gated": "affectgpt.fusion.gated:GatedPreFusion",
+    "cross-attention": "affectgpt.fusion.cross_attention:CrossAttentionPreFusion",
+    "experts": "affectgpt.fusion.modality_experts:ExpertsPreFusion",
 }
 PROJECTOR_TABLE: Mapping[str, str] = {
     "linear": "affectgpt.fusion.projector:LinearProjector",
