@@ -97,6 +97,10 @@ class Part(lightning.LightningModule):
         """Prefixes of the state dict that ``__init__`` reads from a weight file; a checkpoint can leave them out."""
         return []
 
+    def own_keys(self) -> list[str]:
+        """Names under these prefixes that no weight file has, such as adapters; stored even where they are frozen."""
+        return []
+
 
 @contextmanager
 def in_eval_mode(module: nn.Module) -> Iterator[None]:

@@ -97,6 +97,7 @@ class Batch:
         labels: Target labels of each sample, for the metrics; empty if unknown.
         features: Stream name to pre-computed features; the encoder of such a stream is not run.
         answer_ids: Tokens of answers that the model wrote itself, to be judged or learnt in place of ``answers``.
+        wordless: Whether each sample's prompt leaves the subtitle out on purpose, known or not; empty for none.
     """
 
     keys: tuple[str, ...]
@@ -108,6 +109,7 @@ class Batch:
     labels: tuple[tuple[str, ...], ...] = ()
     features: Mapping[str, Features] = field(default_factory=dict)
     answer_ids: tuple[tuple[int, ...], ...] | None = None
+    wordless: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -153,6 +155,7 @@ class Batch:
             labels=of(self.labels) if self.labels else (),
             features={name: Features(value.hidden[cut], value.keep[cut]) for name, value in self.features.items()},
             answer_ids=None if self.answer_ids is None else of(self.answer_ids),
+            wordless=of(self.wordless) if self.wordless else (),
         )
 
 

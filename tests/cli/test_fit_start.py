@@ -110,6 +110,29 @@ def test_the_projectors_are_replaced(shards, tmp_path, stored, caplog):
     assert AffectGPT.from_config(saved).specs == stored.specs
 
 
+def test_the_prefusion_is_replaced_with_its_projector(shards, tmp_path, stored, caplog):
+    only = ["--model.optim.train_only", '["prefusion", "projectors.multi"]', "--model.modality_dropout.modality", "0.5"]
+    change = ["--model.prefusion", "experts", *only]
+    assert fit(shards, tmp_path, "--start", str(tmp_path / "stored.ckpt"), *change) == 0
+    assert "the pre-fusion experts differs from that of the stored model, attention" in caplog.text
+    (written,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    before, after = stored.state_dict(), AffectGPT.from_checkpoint(written).state_dict()
+    kept = [name for name in before if not name.startswith(("prefusion.", "projectors.multi."))]
+    assert any("lora_" in name for name in kept)
+    assert all(torch.equal(before[name], after[name]) for name in kept), "all but the fusion is as it was stored"
+
+
+def test_the_same_prefusion_for_other_subsets_keeps_its_weights(shards, tmp_path, stored, caplog):
+    change = ["--model.prefusion.args.any_subset", "true", "--model.optim.train_only", '["poolings"]']
+    assert fit(shards, tmp_path, "--start", str(tmp_path / "stored"), *change) == 0
+    (written,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    tuned = AffectGPT.from_checkpoint(written)
+    assert tuned.network.prefusion.any_subset
+    before, after = stored.state_dict(), tuned.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("poolings."))
+    assert "pre-fusion" not in caplog.text
+
+
 def test_bare_names_of_parts_are_read_from_a_configuration(shards, tmp_path):
     config = tmp_path / "bare.yaml"
     config.write_text(

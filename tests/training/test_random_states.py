@@ -27,6 +27,7 @@ CONFIG = {
     "media": {"num_frames": 1, "frame_height": 16, "frame_width": 16, "num_segments": 1, "segment_seconds": 0.1},
     "max_new_tokens": 1,
     "slot_dropout": 0.4,
+    "modality_dropout": {"modality": 0.5, "segment": 0.5, "step": 0.3},
     "optim": {"lr": 3e-3, "warmup_steps": 0},
 }
 

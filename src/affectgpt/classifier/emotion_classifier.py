@@ -28,6 +28,7 @@ from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.fusion.base import Pooling
 from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
+from affectgpt.training.modality_dropout import ModalityDropout
 from affectgpt.training.step_loss import DataRanks, LossMean, closure_of_mean, mean_of
 from affectgpt.types import SOURCES, Batch, Features
 
@@ -62,6 +63,7 @@ class EmotionClassifier(lightning.LightningModule):
         hidden_dim: Width of a hidden layer in front of the linear one, or ``None`` for none.
         lr: Learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
+        modality_dropout: What training clips lose at random, see ``ModalityDropout``; nothing by default.
         encoders: Already built encoders, by stream, to be trained in place. They belong to the run: a checkpoint is
             rebuilt from ``streams``.
 
@@ -77,6 +79,7 @@ class EmotionClassifier(lightning.LightningModule):
         hidden_dim: int | None = None,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
+        modality_dropout: Mapping[str, Any] | None = None,
         *,
         encoders: Mapping[str, Encoder] | None = None,
     ) -> None:
@@ -90,6 +93,8 @@ class EmotionClassifier(lightning.LightningModule):
         streams = {name: spec.to_json() for name, spec in self.specs.items()}
         classes = [list(labels) for labels in self.classes]
         prefusion = Spec.of(prefusion).to_json()
+        self.modality_dropout = ModalityDropout.of(modality_dropout)
+        modality_dropout = None if modality_dropout is None else dict(modality_dropout)
         self.save_hyperparameters(ignore=["encoders"], logger=False)
         self.encoders = nn.ModuleDict({name: _encoder(name, spec, encoders) for name, spec in self.specs.items()})
         widths = {name: self.encoder(name).out_dim for name in self.specs}
@@ -194,6 +199,8 @@ class EmotionClassifier(lightning.LightningModule):
             DataError: If a clip has labels that are not a class.
         """
         batch, target = self._with_target(batch)
+        if self.modality_dropout is not None:
+            batch = self.modality_dropout(batch, self.specs).batch
         return self._add_loss("train", self(batch), target)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:

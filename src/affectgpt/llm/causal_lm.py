@@ -101,6 +101,18 @@ class HuggingFaceHead(LLMHead):
         losses_BL, _ = self._losses(self._what_is_seen(embeds, keep, runs, learns=True), labels)
         return AnswerLogProbs.of(-losses_BL, labels, keep, sample_ids)
 
+    def answer_logits(self, embeds: Tensor, keep: Tensor, labels: Tensor) -> Tensor:
+        """What predicts the tokens of given answers, and no logits besides; see ``LLMHead.answer_logits``."""
+        if self._plain_output is None:
+            self._plain_output = has_plain_output(self._base())
+        if not self._plain_output:
+            return super().answer_logits(embeds, keep, labels)
+        seen = self._what_is_seen(embeds, keep, None, learns=True)
+        hidden = self._base().get_decoder()(**seen).last_hidden_state[:, :-1].flatten(0, 1)
+        at_M = (labels[:, 1:] != IGNORE).flatten().nonzero().squeeze(1)
+        found: Tensor = self._base().get_output_embeddings()(hidden.index_select(0, sent(at_M, embeds.device)))
+        return found
+
     def _losses(self, seen: dict[str, Any], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of every label, float32 ``[B, L]``, 0 where nothing is learnt; and where something is.
 
@@ -230,6 +242,10 @@ class HuggingFaceHead(LLMHead):
         runs = [[self.tokenizer.encode(piece, add_special_tokens=False) for piece in run] for run in stop.pieces]
         whole = all(len(ids) == 1 for run in runs for ids in run)
         return [[ids[0] for ids in run] for run in runs] if whole else []
+
+    def own_keys(self) -> list[str]:
+        """The adapters."""
+        return [name for name, _ in self.named_parameters() if ".lora_" in name]
 
     def _is_sharded(self) -> bool:
         """Whether ranks share the weights; each must then take as many steps as the rank with the longest answer."""

@@ -33,8 +33,10 @@ from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.steps import Steps
 from affectgpt.part import Part, in_eval_mode
 from affectgpt.registry import Spec
+from affectgpt.training.modality_dropout import ModalityDropout
 from affectgpt.training.optim import OptimSpec, build_optimizer
 from affectgpt.training.sharding import shard_model
+from affectgpt.training.train_only import freeze_all_but
 from affectgpt.types import Batch, Prediction
 
 
@@ -53,6 +55,7 @@ class AffectGPT(Part):
             follow from the streams.
         optim: Optimiser settings, see ``OptimSpec``.
         slot_dropout: Share of stream tokens, and of ``multi`` tokens, that a training prompt leaves out at random.
+        modality_dropout: What training samples lose at random, see ``ModalityDropout``; nothing by default.
         slots: What the prompt shows: names of streams, ``multi``, ``subtitle``; by default everything. A stream that is
             not shown still takes part in the pre-fusion, as long as ``multi`` is.
         wheel: Vocabulary of the validation metrics: ``builtin``, or the folder of the official tables.
@@ -62,8 +65,8 @@ class AffectGPT(Part):
         projector: What maps the tokens of each slot to the LLM's width; the published one is ``linear``.
         loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
             batches (``official``); see ``affectgpt.training.step_loss``.
-        packing: Lay the samples of a training batch end to end, so that the language model computes no padding; the
-            loss and its gradients are the same. It belongs to the run, not to the model.
+        packing: Lay the samples of a training batch end to end: no padding is computed, and the loss and its gradients
+            are the same. It belongs to the run, not to the model.
         answered_val_batches: Batches of a validation, the first of each rank, that are answered and scored; all by
             default. Its loss is that of all batches. It belongs to the run, not to the model.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` may be a folder;
@@ -95,6 +98,7 @@ class AffectGPT(Part):
         media: dict[str, Any] | str | MediaProfile | None = None,
         optim: OptimSpec | None = None,
         slot_dropout: float = 0.0,
+        modality_dropout: dict[str, Any] | None = None,
         wheel: str = "builtin",
         official: Mapping[str, Any] | None = None,
         slots: list[str] | None = None,
@@ -116,7 +120,7 @@ class AffectGPT(Part):
         for of_the_run in ("features", "allow_import", "packing", "answered_val_batches"):
             del self.hparams[of_the_run]
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
-        self.slot_dropout = slot_dropout
+        self.slot_dropout, self.modality_dropout = slot_dropout, ModalityDropout.of(modality_dropout)
         self.max_new_tokens = max_new_tokens
         network = Network(
             specs,
@@ -133,13 +137,13 @@ class AffectGPT(Part):
             allow_import=allow_import,
             packing=packing,
         )
-        # The network and this module share one table of submodules, and the network itself is not a child module: FSDP2
-        # must shard the one module whose forward is called, and stored tensors are named encoders.*, llm.*, without a
-        # "network." prefix.
+        # One table of submodules for both, and the network is no child of this module: FSDP2 must shard the one module
+        # whose forward is called, and the names of stored tensors have no "network." in front.
         object.__setattr__(self, "network", network)
         self._modules = network._modules
         self.specs, self.media = network.specs, network.media
         self.style, self.slots = network.style, network.slots
+        freeze_all_but(network, self.optim.train_only)
         self.features_in_use: dict[str, FeatureKey] = {}
         self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
         self._deferred = take_deferred()
@@ -155,10 +159,7 @@ class AffectGPT(Part):
         hide: Sequence[str] = (),
         sampling: AnswerSampling | None = None,
     ) -> Output:
-        """Answer a batch, or compute the loss of its answers; see ``Network.forward``.
-
-        In training mode, slots are left out at random, see ``slot_dropout``.
-        """
+        """Answer a batch, or compute the loss of its answers, see ``Network.forward``; in training, slots drop out."""
         dropout = self.slot_dropout if self.training else 0.0
         out: Output = self.network(batch, max_new_tokens, hide, dropout, sampling)
         return out
@@ -338,8 +339,7 @@ class AffectGPT(Part):
     def from_official(cls, checkpoint: str | Path, *, layout: str | None = None, **networks: Any) -> Self:
         """Build the released model, in eval mode, from its checkpoint and the networks that it was trained over.
 
-        The networks are ``clip``, ``hubert`` and ``llm``, folders or hub ids; those and further arguments are those of
-        ``affectgpt.checkpoints.official.convert.from_official``.
+        ``networks`` (``clip``, ``hubert``, ``llm``) are folders or hub ids, see ``checkpoints.official.convert``.
 
         Raises:
             CheckpointError: If the file cannot be read, or does not fit the folders; every difference is listed.

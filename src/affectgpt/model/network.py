@@ -24,7 +24,7 @@ from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
 from affectgpt.model.output import Output
-from affectgpt.model.slot_content import SlotContent
+from affectgpt.model.slot_content import SlotContent, shown
 from affectgpt.part import Part
 from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
@@ -168,7 +168,7 @@ class Network(nn.Module):
         content = self._content(features, hide, slot_dropout)
         writing = max_new_tokens is not None
         answers = None if writing else batch.answer_ids or batch.answers
-        prompt = self.render(content, batch.questions, batch.subtitles, answers, batch.keys, hide)
+        prompt = self.render(content, batch.questions, batch.subtitles, answers, batch.keys, hide, batch.wordless)
         used = tuple(content.used)
         if max_new_tokens is not None:
             written = self.write(prompt, content, max_new_tokens, sampling)
@@ -194,14 +194,20 @@ class Network(nn.Module):
         answers: Sequence[str] | Sequence[Sequence[int]] | None = None,
         keys: Sequence[str] | None = None,
         hide: Sequence[str] = (),
+        wordless: Sequence[bool] = (),
     ) -> PromptIds:
         """The prompts of samples, on the CPU: padded on the left, or on the right where there are answers to learn.
+
+        Samples in ``wordless`` have no subtitle in their prompt, see ``Batch``.
 
         Raises:
             AlignmentError: If the number of placeholders differs from the number of feature tokens.
         """
         shows_words = "subtitle" in self.slots and "subtitle" not in hide
-        words = [(text or "") if shows_words else None for text in subtitles]
+        left_out = wordless or [False] * len(subtitles)
+        words = [
+            (text or "") if shows_words and not out else None for text, out in zip(subtitles, left_out, strict=True)
+        ]
         prompt = self.renderer(content.used, self.num_tokens, questions, words, answers, keys)
         keys = [str(i) for i in range(len(questions))] if keys is None else keys
         check_slots(prompt.slot_index, prompt.slots, self.num_tokens, content.present, keys)
@@ -275,13 +281,17 @@ class Network(nn.Module):
         return {name: self.encode(name, batch) for name in self.specs}
 
     def _content(self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float) -> SlotContent:
-        return SlotContent(self._tokens(features), self._present(features, hide, slot_dropout))
+        there = self._there(features, hide, slot_dropout)
+        return SlotContent(self._tokens(features, there), self._present(there, hide, slot_dropout))
 
-    def _tokens(self, features: Mapping[str, Features]) -> dict[str, Tensor]:
+    def _tokens(self, features: Mapping[str, Features], there: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Tokens of every slot, projected to the LLM's width: ``[B, K, E]`` each."""
         tokens = {name: self.poolings[name](features[name]) for name in self.specs}
         if MULTI in self.num_tokens:
-            tokens[MULTI] = self.prefusion([features[name] for name in self.prefusion_inputs])
+            joined = [features[name] for name in self.prefusion_inputs]
+            if self.prefusion.any_subset and there is not None:  # what is hidden in a prompt is not joined either
+                joined = [shown(one, there[name]) for one, name in zip(joined, self.prefusion_inputs, strict=True)]
+            tokens[MULTI] = self.prefusion(joined)
         return {name: self.projectors[name](value) for name, value in tokens.items()}
 
     def shard_units(self) -> list[nn.Module]:
@@ -303,8 +313,9 @@ class Network(nn.Module):
         buffers = {name for name, _ in self.named_buffers()}
         for start, part in self.parts().items():
             prefixes = tuple(start + prefix for prefix in part.restored_prefixes() if not part.was_trained)
+            own = trainable | {start + key for key in part.own_keys()}
             for key in self.state_dict():
-                if prefixes and key.startswith(prefixes) and key not in trainable:
+                if prefixes and key.startswith(prefixes) and key not in own:
                     if key in buffers and not part.frozen and start != "llm.":
                         continue  # running statistics of an encoder in training
                     yield key
@@ -315,26 +326,26 @@ class Network(nn.Module):
         size = (self.media.frame_height or 224, self.media.frame_width or 224)
         return torch.zeros(batch_size, 1, 3, *size, dtype=torch.uint8)
 
-    def _present(
-        self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float
-    ) -> dict[str, list[bool]]:
-        """For each slot, which samples bring it."""
+    def _there(self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float) -> dict[str, Tensor]:
+        """Which samples show each stream: bool ``[B]`` on the CPU, whether or not the prompt has a slot for it."""
         unknown = [name for name in hide if name not in (*self.num_tokens, "subtitle")]
         if unknown:
             raise ConfigError(f"cannot hide {unknown[0]!r}; there are {', '.join((*self.num_tokens, 'subtitle'))}")
-        names = list(self.specs)
-        there = torch.stack([rows_kept(features[name].keep) for name in names])
+        there = torch.stack([rows_kept(features[name].keep) for name in self.specs])
         if slot_dropout > 0:
             there &= torch.rand(there.shape) >= slot_dropout
-        for i, name in enumerate(names):
-            there[i] &= name not in hide
-        present = {name: there[i].tolist() for i, name in enumerate(names)}
+        return {name: row & (name not in hide) for name, row in zip(self.specs, there, strict=True)}
+
+    def _present(self, there: Mapping[str, Tensor], hide: Sequence[str], slot_dropout: float) -> dict[str, list[bool]]:
+        """For each slot, which samples bring it."""
+        present = dict(there)
         if MULTI in self.num_tokens:
-            joined = there[[names.index(name) for name in self.prefusion_inputs]].all(0)
+            inputs = torch.stack([there[name] for name in self.prefusion_inputs])
+            joined = inputs.any(0) if self.prefusion.any_subset else inputs.all(0)
             if slot_dropout > 0:
                 joined &= torch.rand(joined.shape) >= slot_dropout
-            present[MULTI] = (joined & (MULTI not in hide)).tolist()
-        return {name: [shown and name in self.slots for shown in row] for name, row in present.items()}
+            present[MULTI] = joined & (MULTI not in hide)
+        return {name: [bool(one) and name in self.slots for one in row.tolist()] for name, row in present.items()}
 
     def _reads(self, name: str) -> bool:
         """Whether anything in the prompt depends on a stream."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from affectgpt.llm.scatter import sent
+from affectgpt.types import Features, rows_kept
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,15 @@ class SlotContent:
             {name: torch.cat([one.tokens[name] for one in contents]) for name in contents[0].tokens},
             {name: [there for one in contents for there in one.present[name]] for name in contents[0].present},
         )
+
+
+def shown(features: Features, there: Tensor) -> Features:
+    """Features of a stream, with no real step in the samples that do not show it.
+
+    Args:
+        features: ``hidden`` ``[B, T, D]``.
+        there: Bool ``[B]`` on the CPU; ``True`` where the sample shows the stream.
+    """
+    if torch.equal(there, rows_kept(features.keep)):
+        return features
+    return Features(features.hidden, features.keep & sent(there[:, None], features.keep.device))

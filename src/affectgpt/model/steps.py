@@ -83,7 +83,7 @@ class Steps:
         """
         if self.objective is not None:
             return self.objective.train(model, batch)
-        out = model(batch)
+        out = model(leave_out(model, batch))
         if out.sample_losses is None:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
         if out.num_cut:
@@ -137,6 +137,17 @@ class Steps:
         examples, self._examples = self._examples, []
         if not model.trainer.sanity_checking:
             write_examples(model.trainer, stage, examples)
+
+
+def leave_out(model: Any, batch: Batch) -> Batch:
+    """A training batch without what the model's ``modality_dropout`` takes; the shares that it took are logged."""
+    if model.modality_dropout is None:
+        return batch
+    found = model.modality_dropout(batch, model.specs, shows_words="subtitle" in model.slots)
+    for name, share in found.shares.items():
+        model.log(f"train/without_{name}", torch.tensor(share), batch_size=len(batch))
+    left: Batch = found.batch
+    return left
 
 
 def write_examples(trainer: Any, stage: str, examples: Sequence[Mapping[str, Any]]) -> None:

@@ -32,6 +32,9 @@ class OptimSpec:
         schedule: ``constant``, or ``cosine`` down to ``end_lr_factor``.
         total_steps: Optimiser steps of the whole run; needed by ``cosine``.
         end_lr_factor: Learning rate at the end of ``cosine``, as a share of ``lr``.
+        fused: Whether the optimiser is one kernel; by default if all weights are on a GPU.
+        train_only: Prefixes of the names of the only weights to train, ``["poolings", "prefusion", "projectors"]``;
+            everything else is frozen, adapters too. By default all that is not frozen.
     """
 
     lr: float = 1e-5
@@ -44,6 +47,7 @@ class OptimSpec:
     total_steps: int | None = None
     end_lr_factor: float = 0.1
     fused: bool | None = None
+    train_only: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
