@@ -20,6 +20,7 @@ from affectgpt.llm.logprobs import AnswerLogProbs, logprobs_of
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.part import Part
+from affectgpt.prompts.render import IGNORE
 from affectgpt.prompts.template import AnswerEnd
 
 
@@ -153,6 +154,20 @@ class LLMHead(Part):
         from affectgpt.llm.answer_loop import write_answers
 
         return write_answers(self, embeds, keep, max_new_tokens, stop or AnswerEnd(), sampling or AnswerSampling())
+
+    def answer_logits(self, embeds: Tensor, keep: Tensor, labels: Tensor) -> Tensor:
+        """What predicts the tokens of given answers; gradients flow if autograd is on.
+
+        Args:
+            embeds: Float ``[B, L, E]``, the answers' own tokens included.
+            keep: Bool ``[B, L]``; ``True`` marks a real token.
+            labels: int64 ``[B, L]``: the answers' tokens; -100 elsewhere. A row's first token is never learnt.
+
+        Returns:
+            Logits ``[M, V]`` of the M tokens, all of the first row first.
+        """
+        logits: Tensor = self(embeds, keep).logits
+        return logits[:, :-1][(labels[:, 1:] != IGNORE).to(logits.device)]
 
     def without_adapters(self) -> AbstractContextManager[None]:
         """Be the model without its adapters for as long as the context is open.

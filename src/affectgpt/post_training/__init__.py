@@ -1,4 +1,4 @@
-"""What comes after supervised training: learning from rewards."""
+"""What comes after supervised training: learning from rewards, and from what a clip says as a whole."""
 
 import lazy_loader
 

@@ -76,6 +76,7 @@ STAGE_TABLE: Mapping[str, str] = {
 }
 OBJECTIVE_TABLE: Mapping[str, str] = {
     "grpo": "affectgpt.post_training.grpo:Grpo",
+    "view-distillation": "affectgpt.post_training.view_distillation:ViewDistillation",
 }
 REWARD_TABLE: Mapping[str, str] = {
     "wheel": "affectgpt.training.rewards.wheel:WheelReward",
