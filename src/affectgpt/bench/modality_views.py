@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from affectgpt.bench.run import Progress
     from affectgpt.datamodules.unibench import BenchSet
     from affectgpt.model import AffectGPT
+    from affectgpt.model.network import Network
     from affectgpt.types import Batch
 
 LETTERS: Mapping[str, str] = {"A": "audio", "V": "video", "T": "text"}
@@ -110,7 +111,7 @@ def answer_views(
         asked = ViewAnswerer(answerer, view, folder)
         results = benchmark.answer([asked], sets, system=f"{system} [{view}]", **options)
         found[view] = {one.result.dataset: one for one in results}
-    return [_compared(benchmark, one, found, sets) for one in whole], lacking
+    return [replace(one, views=compared_with(benchmark, one, found, sets)) for one in whole], lacking
 
 
 class ViewAnswerer(Answerer):
@@ -198,23 +199,45 @@ class ViewAnswerer(Answerer):
 def _lacks(model: AffectGPT, view: str) -> str | None:
     """Why a model cannot be asked by a view; ``None`` if it can."""
     network = model.network
-    letters = {name: _OF_MODALITY[SOURCES[str(spec.source)]] for name, spec in network.specs.items()}
-    shown = {letters[name] for name in network.specs if name in network.slots and letters[name] in view}
-    joined = {letters[name] for name in network.prefusion_inputs}
-    if "multi" in network.slots and "multi" in network.num_tokens and joined <= {*view}:
-        shown |= joined
-    shown |= {"T"} & {*view} if "subtitle" in network.slots else set()
+    shown = letters_of(network, joined=False) & {*view}
+    joined = {_OF_MODALITY[SOURCES[str(network.specs[name].source)]] for name in network.prefusion_inputs}
+    if "multi" in network.slots and "multi" in network.num_tokens:
+        if network.prefusion.any_subset:
+            shown |= joined & {*view}
+        elif joined <= {*view}:
+            shown |= joined
     unseen = [LETTERS[letter] for letter in view if letter not in shown]
     return f"its prompt shows no {' and no '.join(unseen)} of its own" if unseen else None
 
 
-def _compared(
+def letters_of(network: Network, *, joined: bool = True) -> set[str]:
+    """What a model reads of a clip: sound (A), picture (V), words (T).
+
+    Args:
+        network: Its network.
+        joined: Whether what it reads through the joined tokens alone counts as well.
+    """
+    seen = {name for name in network.specs if name in network.slots}
+    if joined and "multi" in network.slots and "multi" in network.num_tokens:
+        seen |= {*network.prefusion_inputs}
+    found = {_OF_MODALITY[SOURCES[str(network.specs[name].source)]] for name in seen}
+    return found | ({"T"} if "subtitle" in network.slots else set())
+
+
+def compared_with(
     benchmark: Benchmark,
     whole: SystemResult,
     found: Mapping[str, Mapping[str, SystemResult]],
     sets: Mapping[str, BenchSet],
-) -> SystemResult:
-    """The result of the whole view, with the difference of every other view to it."""
+) -> dict[str, Comparison]:
+    """Compare other answers of a system with those of the whole view, on the same clips and resamples.
+
+    Args:
+        benchmark: The benchmark that scores them.
+        whole: The result of the whole view on one set.
+        found: Name of each way of asking to its results by set.
+        sets: The test sets by name.
+    """
     dataset = whole.result.dataset
     gold = as_gold(sets[dataset], benchmark.out / "gold")
     compared = {
@@ -233,7 +256,7 @@ def _compared(
     }
     if not benchmark.resamples:
         compared = {view: _without_ends(one) for view, one in compared.items()}
-    return replace(whole, views=compared)
+    return compared
 
 
 def _without_ends(one: Comparison) -> Comparison:

@@ -180,6 +180,25 @@ class Repeats:
 
 
 @dataclass(frozen=True)
+class DegradedResult:
+    """A system on degraded clips.
+
+    Attributes:
+        kind: What was done to the clips, from ``affectgpt.bench.degradations.KINDS``.
+        strength: In the unit of the kind.
+        comparison: The degraded clips (``a``) compared with the same clips as they are (``b``).
+    """
+
+    kind: str
+    strength: float
+    comparison: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {"kind": self.kind, "strength": self.strength, "comparison": self.comparison.to_json()}
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """The result of one system on one test set, with its origin.
 
@@ -200,6 +219,7 @@ class SystemResult:
         comparison: The difference to another system.
         views: View, such as ``AT``, to the comparison of the system with these modalities alone (``a``) and with all
             (``b``).
+        degraded: The same system on degraded clips.
     """
 
     result: SetResult
@@ -217,6 +237,7 @@ class SystemResult:
     selection: Selection | None = None
     comparison: Comparison | None = None
     views: Mapping[str, Comparison] | None = None
+    degraded: tuple[DegradedResult, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as flat JSON: ``SetResult.to_json`` and those of the other attributes that are set."""
@@ -235,4 +256,6 @@ class SystemResult:
             found["comparison"] = self.comparison.to_json()
         if self.views is not None:
             found["views"] = {view: one.to_json() for view, one in self.views.items()}
+        if self.degraded is not None:
+            found["degraded"] = [one.to_json() for one in self.degraded]
         return found

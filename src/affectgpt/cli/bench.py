@@ -33,6 +33,7 @@ examples:
   affectgpt bench --model runs/last.ckpt --data /data/unibench --out runs/bench
   affectgpt bench --model runs/*.ckpt --data /data/unibench --select best-on-validation --out runs/bench
   affectgpt bench --model runs/last.ckpt --data /data/unibench --views all --out runs/views
+  affectgpt bench --model runs/last.ckpt --data /data/unibench --degrade noise,dark:50:90 --out runs/robust
   affectgpt bench --answerer openai:http://localhost:8000/v1 --model NAME --data /data/unibench --out runs/name
   affectgpt bench --predictions output/results-meld --gold MELD/test_sent_emo.csv --wheel official --out runs/meld
   affectgpt bench --diff runs/bench runs/name
@@ -161,11 +162,16 @@ def _score(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> 
 
 
 def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) -> list[SystemResult]:
+    from affectgpt.bench.degradations import read_degradations
     from affectgpt.bench.modality_views import answer_views, read_views
+    from affectgpt.bench.robustness import answer_degraded
     from affectgpt.bench.run import failures_in_words
     from affectgpt.datamodules.unibench import UniBenchDataModule
 
     quiet()
+    if args.views and args.degrade:
+        raise ConfigError("--views and --degrade are two runs: views keep features of whole clips; give one of them")
+    degradations = read_degradations(args.degrade, args.degrade_seed) if args.degrade else []
     answerers = make_answerers(args)
     data = UniBenchDataModule(args.data, _names(args.sets) or None, allow_partial=args.allow_partial)
     sizes = ", ".join(f"{one.test_set.title} ({len(one)})" for one in data.sets.values())
@@ -181,10 +187,12 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
         options |= {"progress": progress, "repeats": args.repeats}
         if args.views:
             results, lacking = answer_views(benchmark, answerers, data.sets, read_views(args.views), **options)
+        elif degradations:
+            results, lacking = answer_degraded(benchmark, answerers, data.sets, degradations, **options)
         else:
             results = benchmark.answer(answerers, data.sets, **options)
     for view, reason in lacking.items():
-        console.print(shown(f"no view {view}: {reason}"))
+        console.print(shown(f"no {'view ' if args.views else ''}{view}: {reason}"))
     for answered in results:
         for kind, samples in (("no answer", answered.failed_answers), ("refused", answered.refused_answers)):
             for words in failures_in_words(samples or {}):
@@ -195,6 +203,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 def _show(results: Sequence[SystemResult]) -> None:
     """Print one line per system and set, and the plain mean of each system."""
     from affectgpt.bench.modality_views import views_in_words
+    from affectgpt.bench.robustness import degraded_in_words
     from affectgpt.bench.selection import means_by_checkpoint
 
     wheels = ", ".join(sorted({one.result.wheel for one in results}))
@@ -216,6 +225,8 @@ def _show(results: Sequence[SystemResult]) -> None:
             say(f"  {result.title:<11} {result.metric:<12} {100 * score:6.2f}{spread}  ({note})")
             if one.views:
                 say(f"  {'':<11} {'by view':<12} {views_in_words(one)}")
+            for line in degraded_in_words(one):
+                say(f"  {'':<11} {'degraded':<12} {line}")
         if len(own) > 1:
             mean = sum(one.repeats.mean if one.repeats is not None else _honest(one)[0] for one in own) / len(own)
             is_optimistic = any(one.selection is not None and one.selection.optimistic for one in own)
@@ -301,6 +312,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--sets", metavar="A,B", help="only these sets; by default all that are found")
     add("--wheel", default="builtin", help="builtin; official; or the folder of the official tables (score --help)")
     add("--views", metavar="all|A,V,AV", help="also answer with sound (A), picture (V) or words (T) left out, see docs")
+    add("--degrade", metavar="all|KIND:STRENGTH", help="also answer with noise, blur, darkness, swaps, ..., see docs")
+    add("--degrade-seed", type=int, default=0, help="seed of noise, lost frames and swaps")
     add("--json", action="store_true", help="print the report as JSON")
     add_answerers(parser.add_argument_group("who answers, and how"))
     add_clips(parser.add_argument_group("clips without labels"))

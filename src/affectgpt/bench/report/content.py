@@ -10,6 +10,7 @@ from typing import Any
 
 from affectgpt import __version__
 from affectgpt.bench.published import PublishedRow, Source, published_rows
+from affectgpt.bench.report.degraded_content import DegradedCurves, degraded_curves
 from affectgpt.bench.report.doubts import doubts_of
 from affectgpt.bench.report.view_content import ViewTable, view_tables
 from affectgpt.bench.result import SetResult
@@ -100,6 +101,7 @@ class Report:
         sources: Sources of the published rows.
         doubts: Caveats for the reader of the figures.
         views: Tables of the systems that were asked by views.
+        degraded: Curves of the systems that were asked about degraded clips.
         results: The complete results.
         settings: Everything that changes figures, see ``settings_of``.
     """
@@ -113,6 +115,7 @@ class Report:
     sources: tuple[Source, ...]
     doubts: tuple[str, ...]
     views: tuple[ViewTable, ...]
+    degraded: tuple[DegradedCurves, ...]
     results: tuple[SystemResult, ...]
     settings: Mapping[str, Any]
 
@@ -140,6 +143,7 @@ class Report:
             "settings": self.settings,
             "settings_hash": self.settings_hash,
             **({"views": [table.to_json() for table in self.views]} if self.views else {}),
+            **({"degraded": [curves.to_json() for curves in self.degraded]} if self.degraded else {}),
             "results": [result.to_json() for result in self.results],
         }
 
@@ -178,6 +182,7 @@ def build_report(results: Sequence[SystemResult | SetResult], title: str) -> Rep
         sources=tuple({row.source.citation: row.source for row in rows}.values()),
         doubts=tuple(doubts_of(checked)),
         views=view_tables(checked, sets),
+        degraded=degraded_curves(checked, sets),
         results=checked,
         settings=settings_of(checked),
     )

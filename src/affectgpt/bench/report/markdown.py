@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from affectgpt.bench.degradations import KINDS
 from affectgpt.bench.report.content import Cell, Report, mean_title
+from affectgpt.bench.report.degraded_content import DegradedCurves
 from affectgpt.bench.report.explanations import (
     comparison_of,
     how_made,
@@ -42,6 +44,8 @@ def to_markdown(report: Report) -> str:
         parts += [for_markdown(line) for line in single_checkpoints(report)]
     for table in report.views:
         parts += [f"## By modality: {for_markdown(table.system)}", _view_table(report, table)]
+    for curves in report.degraded:
+        parts += [f"## Degraded clips: {for_markdown(curves.system)}", _degraded_table(report, curves)]
     for one in report.results:
         parts += _set_section(report, one)
     parts += ["## Settings", f"Hash `{report.settings_hash}`: reports with the same hash are comparable."]
@@ -59,6 +63,22 @@ def _view_table(report: Report, table: ViewTable) -> str:
             changes = [_change(cells.get(s.name)) for s in report.sets]
             rows.append(["against AVT", *changes, *([""] if mean else [])])
     head = ["shown", *(s.title for s in report.sets), *([mean_title(report)] if len(report.sets) > 1 else [])]
+    return _table(head, rows)
+
+
+def _degraded_table(report: Report, curves: DegradedCurves) -> str:
+    """The scores at each strength, and the differences to the clips as they are with their intervals."""
+    several = len(report.sets) > 1
+    rows = []
+    for kind, points in {"": (curves.clean,), **curves.curves}.items():
+        for point in points:
+            name = f"{KINDS[kind].title} {point.strength:g} ({KINDS[kind].unit})" if kind else "as they are"
+            scores = [point.cells[s.name].score if s.name in point.cells else None for s in report.sets]
+            rows.append([name, *map(percent, scores), *([percent(point.mean)] if several else [])])
+            if kind:
+                changes = [_change(point.cells.get(s.name)) for s in report.sets]
+                rows.append(["against the clips as they are", *changes, *([""] if several else [])])
+    head = ["clips", *(s.title for s in report.sets), *([mean_title(report)] if several else [])]
     return _table(head, rows)
 
 

@@ -7,6 +7,7 @@ from string import Template
 
 from affectgpt.bench.report.charts import draw_sets
 from affectgpt.bench.report.content import Report, mean_title
+from affectgpt.bench.report.degraded_section import degraded_sections
 from affectgpt.bench.report.explanations import selection_head, selection_rows, settings_rows, single_checkpoints
 from affectgpt.bench.report.figure_names import TITLES, between, percent
 from affectgpt.bench.report.page_sets import set_section
@@ -38,6 +39,7 @@ $selection
 <section><h2>Set by set</h2><p>Dots are scores, bars their 95&nbsp;% intervals.$hollow</p>
 $sideways<div class="scroll"><img class="wide" alt="Scores by test set" src="$sets"></div></section>
 $views
+$degraded
 $details
 <section><h2>How to read the figures</h2><dl class="terms">$terms</dl></section>
 <section><h2>Settings</h2><p>Everything that changes figures, with one hash: <code>$short_hash</code>. Reports with the
@@ -95,6 +97,7 @@ def to_page(report: Report) -> str:
         sets=data_url(draw_sets(report, reference), "image/png"),
         selection=_selection(report),
         views=view_sections(report),
+        degraded=degraded_sections(report),
         details="".join(set_section(report, test_set) for test_set in report.sets),
         terms="".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in TERMS.items()),
         short_hash=report.settings_hash[:12],

@@ -10,6 +10,7 @@ from typing import Any
 from affectgpt.bench.published import PublishedViews, published_views
 from affectgpt.bench.system_result import SystemResult
 from affectgpt.datamodules.unibench.sets import TEST_SETS, TestSet
+from affectgpt.metrics.functional import Interval
 
 VIEWS = ("A", "V", "T", "AV", "AT", "VT", "AVT")
 """The views of sound (A), picture (V) and words (T), in the order of tables and plots."""
@@ -63,7 +64,7 @@ def view_tables(results: Sequence[SystemResult], sets: Sequence[TestSet]) -> tup
         cells = {view: {name: _cell(one, view) for name, one in own.items()} for view in VIEWS}
         known = {view: {name: cell for name, cell in found.items() if cell} for view, found in cells.items()}
         means = {
-            view: _mean([found[s.name].score if s.name in found else None for s in sets])
+            view: mean_of([found[s.name].score if s.name in found else None for s in sets])
             for view, found in known.items()
             if found
         }
@@ -79,17 +80,21 @@ def published_beside(sets: Sequence[TestSet]) -> list[PublishedViews]:
 
 def _cell(one: SystemResult, view: str) -> ViewCell | None:
     if view == WHOLE:
-        ends = one.result.interval
-        low, high = (None, None) if ends is None else (_finite(ends.low), _finite(ends.high))
-        return ViewCell(_finite(one.result.score), low, high, None, None, None)
+        return cell_of(one.result.score, one.result.interval)
     found = (one.views or {}).get(view)
-    if found is None:
-        return None
-    a, d = found.a.score, found.difference
-    return ViewCell(*map(_finite, (a.value, a.low, a.high, d.value, d.low, d.high)))
+    return None if found is None else cell_of(found.a.score.value, found.a.score, found.difference)
 
 
-def _mean(scores: Sequence[float | None]) -> float | None:
+def cell_of(score: float, ends: Interval | None, difference: Interval | None = None) -> ViewCell:
+    """The figures of a cell: a score with its interval, and the difference to what it is compared with."""
+    low, high = (None, None) if ends is None else (_finite(ends.low), _finite(ends.high))
+    if difference is None:
+        return ViewCell(_finite(score), low, high, None, None, None)
+    return ViewCell(_finite(score), low, high, *map(_finite, (difference.value, difference.low, difference.high)))
+
+
+def mean_of(scores: Sequence[float | None]) -> float | None:
+    """The mean over the sets; ``None`` if one is missing."""
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known and len(known) == len(scores) else None
 

@@ -46,7 +46,7 @@ def _table(report: Report, table: ViewTable) -> str:
     mean = f'<th class="num">{for_html(mean_title(report))}</th>' if len(sets) > 1 else ""
     rows = []
     for view, cells in table.cells.items():
-        line = "".join(_cell(cells.get(s.name)) for s in sets)
+        line = "".join(view_cell(cells.get(s.name)) for s in sets)
         if len(sets) > 1:
             line += f'<td class="num">{percent(table.means.get(view))}</td>'
         kind = ' class="best"' if view == WHOLE else ""
@@ -55,7 +55,8 @@ def _table(report: Report, table: ViewTable) -> str:
     return f'<div class="scroll"><table class="scores views">{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _cell(cell: ViewCell | None) -> str:
+def view_cell(cell: ViewCell | None) -> str:
+    """One cell of a table: the score, and below it its difference with its interval, or its own interval."""
     if cell is None:
         return f'<td class="num">{ABSENT}</td>'
     lines = [between(cell.low, cell.high)]
