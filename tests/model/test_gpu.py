@@ -7,8 +7,10 @@ import torch
 
 from affectgpt import AffectGPT
 from affectgpt.checkpoints import self_test
+from affectgpt.encoders.streams import read_streams
 from affectgpt.llm import TinyLM
-from affectgpt.types import Batch
+from affectgpt.training.modality_dropout import ModalityDropout
+from affectgpt.types import Batch, rows_kept
 
 pytestmark = [
     pytest.mark.gpu,
@@ -50,3 +52,24 @@ def test_the_self_test_of_a_stored_model_holds_on_the_gpu(tmp_path, dtype: str) 
     model = AffectGPT.from_config({"streams": streams, "llm": llm, "style": "brief"}).eval()
     stored = self_test.record(model)
     assert self_test.compare(stored, self_test.record(model.cuda())) is None
+
+
+def test_modality_dropout_takes_on_the_gpu_what_it_takes_on_the_cpu() -> None:
+    streams = read_streams({"frame": "tiny-vision", "audio": "tiny-audio"})
+    batch = Batch(
+        keys=tuple(map(str, range(40))),
+        media={"frame": torch.zeros(40, 8, 3, 4, 4, dtype=torch.uint8), "audio": torch.zeros(40, 6, 8)},
+        keep={"frame": torch.ones(40, 8, dtype=torch.bool), "audio": torch.rand(40, 6) < 0.5},
+        subtitles=("words",) * 40,
+        questions=("Emotions:",) * 40,
+    )
+    drop = ModalityDropout(0.5, segment=0.5, step=0.3)
+    found = []
+    for given in (batch, batch.to("cuda")):
+        torch.manual_seed(1)
+        found.append(drop(given, streams, shows_words=True).batch)
+    here, there = found
+    assert here.wordless == there.wordless
+    for name, keep in here.keep.items():
+        assert torch.equal(keep, there.keep[name].cpu())
+        assert torch.equal(rows_kept(there.keep[name]), keep.any(1)), "what the host knows of it is right"

@@ -48,7 +48,7 @@ def test_every_view_is_seen_and_none_is_empty() -> None:
     assert not (heard & ~batch.keep["audio"].any(1)).any()
     views = Counter(zip(seen.tolist(), heard.tolist(), said.tolist(), strict=True))
     assert len(views) == 7
-    assert min(views.values()) > 40
+    assert min(views.values()) > 25
     assert all(0.35 < share < 0.5 for share in found.shares.values()), found.shares
     assert torch.equal(found.batch.keep["face"], seen[:, None].expand(-1, 8)), "what stays is whole"
 
@@ -129,7 +129,7 @@ def test_the_same_state_draws_the_same_and_nothing_asked_draws_nothing() -> None
     ("given", "message"),
     [
         ({"modality": 1.2}, "modality is 1.2; expected a number from 0 to 1"),
-        ({"modality": {"vision": 0.5}}, "unknown modality 'vision'. Did you mean 'visual'"),
+        ({"modality": {"visul": 0.5}}, "unknown modality 'visul'. Did you mean 'visual'"),
         ({"stepp": 0.5}, "unknown key 'stepp'. Did you mean 'step'"),
         ({"segment": True}, "segment is True"),
     ],
@@ -147,15 +147,15 @@ def test_settings_are_plain_json() -> None:
     assert ModalityDropout.of(None) is None
 
 
-def test_a_classifier_trains_with_missing_modalities(tmp_path: Any) -> None:
-    streams = {"audio": {"encoder": {"name": "precomputed", "args": {"dim": 3}}, "source": "audio"}}
-    streams["face"] = {"encoder": {"name": "precomputed", "args": {"dim": 3}}, "source": "face"}
+def test_a_classifier_trains_with_missing_modalities() -> None:
+    streams = {"audio": {"encoder": {"name": "tiny-audio", "args": {"dim": 8}}}}
+    streams["face"] = {"encoder": {"name": "tiny-vision", "args": {"dim": 8}}}
     model = EmotionClassifier(streams, ["sad", "happy"], prefusion="experts", modality_dropout={"modality": 1.0})
     model.log = lambda *args, **options: None  # type: ignore[method-assign]
     seen: list[Batch] = []
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     mask = torch.ones(8, 2, dtype=torch.bool)
-    features = {name: Features(torch.randn(8, 2, 3), mask) for name in ("audio", "face")}
+    features = {name: Features(torch.randn(8, 2, 8), mask) for name in ("audio", "face")}
     batch = Batch(tuple("abcdefgh"), {}, {}, (None,) * 8, ("?",) * 8, labels=(("sad",),) * 8, features=features)
     model.train().training_step(batch, 0).backward()
     assert (seen[0].features["audio"].keep.any(1) ^ seen[0].features["face"].keep.any(1)).all()
