@@ -128,7 +128,8 @@ class ReadingBlock(nn.Module):
 
     def _heads(self, steps: Tensor) -> Tensor:
         """``[B, T, H]`` to ``[B, A, T, H / A]``."""
-        return steps.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        found: Tensor = steps.unflatten(-1, (self.num_heads, -1))
+        return found.transpose(1, 2)
 
 
 def _positions(keep: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
