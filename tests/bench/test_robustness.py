@@ -201,9 +201,10 @@ def test_the_benchmark_answers_degraded_clips(
     # the clip that is cut has no answer in any run, unless its picture is another's
     errors = {name: log.count('"error"') for name, log in logs.items()}
     assert errors["model"] == errors["model-dark-100"] == 1
-    # the same again asks nobody
+    # the same again asks nobody about what was answered
+    count = len(heard), len(seen)
     assert bench(folder, tmp_path, "--degrade", wanted) == 0
-    assert {log.parent.name: log.read_text("utf-8") for log in tmp_path.rglob("*.answers.jsonl")} == logs
+    assert (len(heard), len(seen)) == count
 
 
 def test_what_does_not_go_together_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def draw_degraded(curves: DegradedCurves, sets: Sequence[TestSet]) -> bytes:
     """
     columns = min(_COLUMNS, len(curves.curves))
     rows = -(-len(curves.curves) // columns)
-    width = 2.9 * columns if columns > 1 else 5.2
+    width = 2.9 * _COLUMNS if columns > 1 else 5.2
     figure, panels = new_panels(rows, columns, width, 0.3 + 2.35 * rows, grid="y", extra=EXTRA)
     named = [one.name for one in sets if one.name in curves.clean.cells]
     highest = max(

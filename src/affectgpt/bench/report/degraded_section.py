@@ -28,9 +28,10 @@ def degraded_sections(report: Report) -> str:
 def _section(report: Report, curves: DegradedCurves) -> str:
     picture = data_url(draw_degraded(curves, report.sets), "image/png")
     title = "Degraded clips" + (f": {curves.system}" if len(report.degraded) > 1 or len(report.systems) > 1 else "")
+    several = "; the thick line is the mean of the sets" if len(report.sets) > 1 else ""
     return (
         f"<section><h2>{for_html(title)}</h2><p>{INTRODUCTION}</p>"
-        f'<h3>Scores over the strength, in percent</h3>{SIDEWAYS}<div class="scroll">'
+        f'<h3>Scores over the strength, in percent{several}</h3>{SIDEWAYS}<div class="scroll">'
         f'<img class="wide" alt="Scores on degraded clips" src="{picture}"></div>'
         f"{SIDEWAYS if len(report.sets) > 1 else ''}{_table(report, curves)}</section>"
     )
@@ -46,7 +47,7 @@ def _table(report: Report, curves: DegradedCurves) -> str:
     for kind, points in curves.curves.items():
         name, unit = for_html(KINDS[kind].title), for_html(KINDS[kind].unit)
         for point in points:
-            rows.append(_row(report, f"{name} {point.strength:g}<small>{unit}</small>", point))
+            rows.append(_row(report, f"{name} {point.strength:g}<br><small>{unit}</small>", point))
     head = f"<thead><tr><th>clips</th>{heads}{mean}</tr></thead>"
     return f'<div class="scroll"><table class="scores views">{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
