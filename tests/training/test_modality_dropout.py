@@ -129,7 +129,7 @@ def test_the_same_state_draws_the_same_and_nothing_asked_draws_nothing() -> None
     ("given", "message"),
     [
         ({"modality": 1.2}, "modality is 1.2; expected a number from 0 to 1"),
-        ({"modality": {"visul": 0.5}}, "unknown modality 'visul'. Did you mean 'visual'"),
+        ({"modality": {"visuals": 0.5}}, "unknown modality 'visuals'. Did you mean 'visual'"),
         ({"stepp": 0.5}, "unknown key 'stepp'. Did you mean 'step'"),
         ({"segment": True}, "segment is True"),
     ],
