@@ -1,0 +1,222 @@
+"""Measures the filters of annotation on faults that were planted: what they remove, and what a student learns from it.
+
+    python experiments/planted_faults [--seeds 3] [--out FILE] [--work FOLDER] [--workers 2]
+
+The synthetic corpus of the demo gives clean clips, with which classifiers are trained that vote, and a raw set, into
+which wrong descriptions, sounds of other states and far-off lengths are planted. The stages of ``affectgpt annotate``
+filter it; a student is trained on what each pipeline keeps, for equally many steps, and answers clips of speakers whom
+nobody has met. With ``--work`` the folder is kept, and a killed run goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; the processes are the parallel part
+
+import argparse
+import json
+import random
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filtering import AGREEMENT, CONTROLLED, PIPELINES, removed_at_best, sift
+from learning import BASIC, MEDIA, VOTERS, Lesson, VoterJob, decode_clips, save_clips, teach, train_voter
+from planting import NONE, RawClip, plant, write_raw_manifest
+from result_page import DEFAULTS, write_page
+
+from affectgpt.demo.corpus import make_corpus
+from affectgpt.demo.corpus.write_corpus import plan_clips
+from affectgpt.files import write_whole
+
+MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
+OTHER_LEVELS = (0.10, FEW_LEVEL, 0.30, 0.60)
+CORPUS_SEED = 13
+ARGUMENTS = {
+    "seeds": "how often it is repeated",
+    "clean": "clips that the voters learn from",
+    "raw": "clips to filter",
+    "test": "clips of other speakers that the students answer",
+    "steps": "training steps of a student, the same for all",
+    "voter_steps": "training steps of a voter",
+    "workers": "processes",
+}
+Job = TypeVar("Job")
+Found = TypeVar("Found")
+
+
+def main() -> None:
+    """Run the experiment and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, what in ARGUMENTS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=DEFAULTS[name], help=what)
+    parser.add_argument("--work", type=Path, help="folder for what is made on the way; kept")
+    parser.add_argument("--out", type=Path, default=Path("planted_faults.md"), help="the result; a .json stands beside")
+    args = parser.parse_args()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        work = args.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        result = run(args, work)
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result["seconds"] = round(time.perf_counter() - started)
+    result["processor_seconds"] = round(sum(one.ru_utime + one.ru_stime for one in usage))
+    write_whole(args.out.with_suffix(".json"), json.dumps(result) + "\n")
+    write_page(result, args.out)
+    print(args.out.read_text("utf-8"))
+
+
+def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """All of it, as plain JSON."""
+    say = partial(_say, time.perf_counter())
+    say(f"drawing {args.clean + args.raw + args.test} clips")
+    corpus = work / "corpus"
+    if not corpus.exists():
+        make_corpus(corpus, args.clean + args.raw, args.test, CORPUS_SEED, args.workers)
+    train, test = (_rows(corpus / f"{split}.jsonl") for split in ("train", "test"))
+    trials = [Trial.make(seed, train, corpus, work / f"seed{seed}", args.clean) for seed in range(args.seeds)]
+
+    say("decoding")
+    videos = {corpus / row["video"] for row in [*train, *test]}
+    videos |= {clip.video for trial in trials for clips in trial.raw.values() for clip in clips}
+    media = work / "media.pt"
+    if not media.exists():
+        save_clips(decode_clips(sorted(videos)), media)
+
+    say(f"training {args.seeds * 2 * len(VOTERS)} voters")
+    jobs = [job for trial in trials for job in trial.voter_jobs(args.voter_steps)]
+    _all(partial(train_voter, media=media), jobs, args.workers)
+
+    rows = []
+    for trial in trials:
+        say(f"filtering, seed {trial.seed}")
+        rows += list(trial.rows(args.workers))
+    say(f"training {len(rows)} students")
+    lessons = [Lesson(row.pop("videos"), row.pop("labels"), args.steps, row["seed"]) for row in rows]
+    tests = tuple(str(corpus / row["video"]) for row in test)
+    answers = _all(partial(teach, media=media, tests=tests, store=work / "answers"), lessons, args.workers)
+    for row, said in zip(rows, answers, strict=True):
+        row["answers"] = said
+    say("done")
+    told = {name: value for name, value in vars(args).items() if name not in ("work", "out")}
+    gold = [row["labels"] for row in test]
+    votes = [trial.accuracy for trial in trials]
+    at_best = {row: removed_at_best(row) for row in AGREEMENT}
+    return {
+        "settings": told,
+        "main_level": MAIN_LEVEL,
+        "gold": gold,
+        "vote_accuracy": votes,
+        "removed_at_best": at_best,
+        "rows": rows,
+    }
+
+
+@dataclass
+class Trial:
+    """One seed: who is clean and who is raw, where the faults are, and all that is random in training.
+
+    Attributes:
+        seed: The seed.
+        folder: For what is made on the way.
+        clean: Lines of the manifest that the voters learn from.
+        raw: Level to the raw set.
+        accuracy: Share of the raw clips with their own sound whose vote is right, once ``rows`` ran.
+    """
+
+    seed: int
+    folder: Path
+    clean: list[dict[str, Any]]
+    raw: Mapping[float, Sequence[RawClip]]
+    accuracy: float = 0.0
+
+    @classmethod
+    def make(cls, seed: int, rows: Sequence[dict[str, Any]], corpus: Path, folder: Path, num_clean: int) -> Trial:
+        """Divide the corpus by speakers, so that the voters have not met those of the raw set, and plant the faults."""
+        (folder / "swapped").mkdir(parents=True, exist_ok=True)
+        speakers = {plan.name: plan.speaker for plan in plan_clips("train", len(rows), CORPUS_SEED)}
+        order = sorted(set(speakers.values()))
+        random.Random(seed).shuffle(order)
+        divided = sorted(rows, key=lambda row: order.index(speakers[row["name"]]))
+        clean, raw = divided[:num_clean], divided[num_clean:]
+        levels = sorted({MAIN_LEVEL, *OTHER_LEVELS})
+        planted = {level: plant(raw, corpus, level, seed, folder / "swapped") for level in levels}
+        clean = [row | {"video": str(corpus / row["video"])} for row in clean]
+        return cls(seed, folder, clean, planted)
+
+    def voter_jobs(self, steps: int) -> Iterator[VoterJob]:
+        """The classifiers that vote."""
+        videos, states = (tuple(row[name] for row in self.clean) for name in ("video", "state"))
+        for number, design in enumerate(VOTERS):
+            for kind in ("emotion", "sentiment"):
+                checkpoint = str(self.folder / "voters" / f"{kind}-{design}.ckpt")
+                yield VoterJob(kind, design, videos, states, steps, 100 * self.seed + number, checkpoint)
+
+    def rows(self, workers: int) -> Iterator[dict[str, Any]]:
+        """Every row of every level: what is kept, and what a student is to learn."""
+        names = {kind: [f"{kind}-{design}.ckpt" for design in VOTERS] for kind in ("emotion", "sentiment")}
+        voters = {kind: [str(self.folder / "voters" / name) for name in those] for kind, those in names.items()}
+        for level, clips in self.raw.items():
+            manifest = self.folder / f"raw-{level:.2f}" / "manifest.jsonl"
+            manifest.parent.mkdir(exist_ok=True)
+            write_raw_manifest(manifest, clips)
+            wanted = PIPELINES if level == MAIN_LEVEL else ("none", "low", "low + E + S")
+            controlled = level in (MAIN_LEVEL, FEW_LEVEL)
+            found = {row: sift(row, manifest, voters, MEDIA, self.folder, workers) for row in wanted}
+            kept = {row: dict(sifted.labels) for row, sifted in found.items()}
+            labels, low = kept["none"], list(kept["low"])
+            for row in [row for row in wanted if controlled and row in CONTROLLED]:
+                chosen = random.Random(f"{self.seed} {row}").sample(low, len(kept[row]))
+                kept[f"random, as many as {row}"] = {name: labels[name] for name in chosen}
+            if level == MAIN_LEVEL:
+                right = [clip.name for clip in clips if clip.fault == NONE]
+                kept["oracle"] = {name: labels[name] for name in right}
+                own = {clip.name: clip.state for clip in clips if clip.fault != "sound"}
+                votes = found["low + E"].votes
+                hits = [votes[name] == BASIC[state] for name, state in own.items() if name in votes]
+                self.accuracy = sum(hits) / max(1, len(hits))
+            if not controlled:
+                del kept["none"]
+            yield from (self._row(level, row, clips, those) for row, those in kept.items())
+
+    def _row(
+        self, level: float, row: str, clips: Sequence[RawClip], kept: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, Any]:
+        by_name = {clip.name: clip for clip in clips}
+        return {
+            "seed": self.seed,
+            "level": level,
+            "row": row,
+            "planted": Counter(clip.fault for clip in clips),
+            "kept": Counter(by_name[name].fault for name in kept),
+            "videos": tuple(str(by_name[name].video) for name in kept),
+            "labels": tuple(kept.values()),
+        }
+
+
+def _all(work: Callable[[Job], Found], jobs: Sequence[Job], workers: int) -> list[Found]:
+    if workers == 1:
+        return [work(job) for job in jobs]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(work, jobs))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _say(start: float, what: str) -> None:
+    print(f"{time.perf_counter() - start:7.0f} s  {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
