@@ -29,17 +29,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filtering import AGREEMENT, CONTROLLED, PIPELINES, removed_at_best, sift
-from learning import BASIC, MEDIA, VOTERS, Lesson, VoterJob, decode_clips, save_clips, teach, train_voter
+from filtering import AGREEMENT, PIPELINES, removed_at_best, sift
+from learning import BASIC, MEDIA, VOTERS, Lesson, VoterJob, decode_into, teach, train_voter
 from planting import NONE, RawClip, plant, write_raw_manifest
 from result_page import DEFAULTS, write_page
 
 from affectgpt.demo.corpus import make_corpus
 from affectgpt.demo.corpus.write_corpus import plan_clips
-from affectgpt.files import write_whole
+from affectgpt.files import read_json, write_whole
 
 MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
-OTHER_LEVELS = (0.10, FEW_LEVEL, 0.30, 0.60)
+OTHER_LEVELS = (FEW_LEVEL, 0.30, 0.60)
 CORPUS_SEED = 13
 ARGUMENTS = {
     "seeds": "how often it is repeated",
@@ -66,10 +66,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = args.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
-        result = run(args, work)
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    result["seconds"] = round(time.perf_counter() - started)
-    result["processor_seconds"] = round(sum(one.ru_utime + one.ru_stime for one in usage))
+        try:
+            result = run(args, work)
+        finally:
+            spent = _spent(work / "spent.json", time.perf_counter() - started)
+        result |= {"seconds": round(spent[0]), "processor_seconds": round(spent[1])}
     write_whole(args.out.with_suffix(".json"), json.dumps(result) + "\n")
     write_page(result, args.out)
     print(args.out.read_text("utf-8"))
@@ -89,8 +90,7 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     videos = {corpus / row["video"] for row in [*train, *test]}
     videos |= {clip.video for trial in trials for clips in trial.raw.values() for clip in clips}
     media = work / "media.pt"
-    if not media.exists():
-        save_clips(decode_clips(sorted(videos)), media)
+    decode_into(media, sorted(videos))
 
     say(f"training {args.seeds * 2 * len(VOTERS)} voters")
     jobs = [job for trial in trials for job in trial.voter_jobs(args.voter_steps)]
@@ -171,12 +171,12 @@ class Trial:
             write_raw_manifest(manifest, clips)
             wanted = PIPELINES if level == MAIN_LEVEL else ("none", "low", "low + E + S")
             controlled = level in (MAIN_LEVEL, FEW_LEVEL)
-            found = {row: sift(row, manifest, voters, MEDIA, self.folder, workers) for row in wanted}
+            found = {row: sift(row, manifest, voters, MEDIA, self.folder.parent, workers) for row in wanted}
             kept = {row: dict(sifted.labels) for row, sifted in found.items()}
             labels, low = kept["none"], list(kept["low"])
-            for row in [row for row in wanted if controlled and row in CONTROLLED]:
-                chosen = random.Random(f"{self.seed} {row}").sample(low, len(kept[row]))
-                kept[f"random, as many as {row}"] = {name: labels[name] for name in chosen}
+            if controlled:
+                chosen = random.Random(self.seed).sample(low, len(kept["low + E + S"]))
+                kept["random, as many as low + E + S"] = {name: labels[name] for name in chosen}
             if level == MAIN_LEVEL:
                 right = [clip.name for clip in clips if clip.fault == NONE]
                 kept["oracle"] = {name: labels[name] for name in right}
@@ -201,6 +201,16 @@ class Trial:
             "videos": tuple(str(by_name[name].video) for name in kept),
             "labels": tuple(kept.values()),
         }
+
+
+def _spent(path: Path, seconds: float) -> list[float]:
+    """Seconds by the clock and of the processor of this run and of those that it goes on from."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    now = [seconds, sum(one.ru_utime + one.ru_stime for one in usage)]
+    before = read_json(path, most_bytes=1_000) if path.exists() else [0.0, 0.0]
+    both = [one + other for one, other in zip(now, before, strict=True)]
+    write_whole(path, json.dumps(both))
+    return both
 
 
 def _all(work: Callable[[Job], Found], jobs: Sequence[Job], workers: int) -> list[Found]:

@@ -34,8 +34,6 @@ AGREEMENT: Mapping[str, Mapping[str, Any]] = {
 }
 """Rows to how their descriptions must agree with the vote; SINGLE is the first classifier of each kind alone."""
 PIPELINES = ("none", "low", *AGREEMENT)
-CONTROLLED = ("low + E", "low + S", "low + E + S")
-"""Rows that get a random subset of equal size beside them."""
 _NOBODY_TO_ASK: Mapping[str, Any] = {"on_disagreement": "drop", "on_no_vote": "drop"}
 Voters = Mapping[str, Sequence[str]]
 
@@ -79,7 +77,7 @@ def sift(row: str, manifest: Path, voters: Voters, media: Mapping[str, Any], fol
         RuntimeError: If a stage fails for a clip.
     """
     pipeline = make_pipeline({"name": row, "stages": stages_of(row, voters, media)})
-    source = list_clips(manifest, folder / "digests.jsonl")
+    source = list_clips(manifest, manifest.with_name("digests.jsonl"))
     journal = AnswerJournal(folder / "journal", pipeline.partitions)
     walk = Walk(pipeline, journal, workers if workers > 1 else 0)
     ended = {state.clip.key: state for state in walk.run(source.clips)}

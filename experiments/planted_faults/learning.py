@@ -97,19 +97,21 @@ class Lesson:
     seed: int
 
 
-def decode_clips(videos: Sequence[Path]) -> dict[str, Clip]:
-    """File to decoded clip."""
+def decode_into(path: Path, videos: Sequence[Path]) -> None:
+    """Store decoded clips by file, so that each process reads them and none decodes them; those that are there stay."""
+    known = load_clips(path) if path.exists() else {}
+    missing = [video for video in videos if str(video) not in known]
+    if not missing:
+        return
     profile = MediaProfile.of(MEDIA)
-    return {str(path): load_clip(path, profile)[0] for path in videos}
-
-
-def save_clips(clips: Mapping[str, Clip], path: Path) -> None:
-    """Store decoded clips, so that each process reads them and none decodes them."""
-    torch.save({key: dict(clip.media) for key, clip in clips.items()}, path)
+    media = {key: {name: value.clone() for name, value in clip.media.items()} for key, clip in known.items()}
+    media |= {str(video): dict(load_clip(video, profile)[0].media) for video in missing}
+    torch.save(media, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 def load_clips(path: Path) -> dict[str, Clip]:
-    """Read what ``save_clips`` stored."""
+    """Read what ``decode_into`` stored."""
     stored = torch.load(path, weights_only=True, mmap=True)
     return {key: Clip(key, media) for key, media in stored.items()}
 

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from affectgpt.demo.corpus import make_corpus
 from affectgpt.media import MediaProfile, load_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments" / "planted_faults"
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*_planted_faults_cpu.md"))
-SMALL = {"seeds": 1, "clean": 14, "raw": 40, "test": 6, "steps": 2, "voter_steps": 2, "workers": 1}
+SMALL = {"seeds": 1, "clean": 14, "raw": 30, "test": 6, "steps": 2, "voter_steps": 2, "workers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +57,26 @@ def small(code: Any, tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def test_the_planted_faults_are_those_that_were_asked_for(small: Small) -> None:
-    for level, number in ((0.1, 4), (0.2, 8), (0.45, 18), (0.6, 24)):
+    for level, number in ((0.2, 6), (0.3, 9), (0.45, 14), (0.6, 18)):
         planted = small.row("low", level)["planted"]
-        assert planted == {"description": number, "sound": 4, "length": 2, "none": 40 - 6 - number}
+        assert planted == {"description": number, "sound": 3, "length": 2, "none": 30 - 5 - number}
 
 
 def test_each_pipeline_keeps_what_its_stages_say(small: Small) -> None:
     kept = {row["row"]: row["kept"] for row in small.result["rows"] if row["level"] == 0.45}
     size = {name: sum(one.values()) for name, one in kept.items()}
-    assert size["none"] == 40
+    assert size["none"] == 30
     assert kept["low"].get("length", 0) == 0  # far-off lengths are what the low-level filter is for
-    assert size["low + E + S"] <= min(size["low + E"], size["low + S"]) <= size["low"] < 40
+    assert size["low + E + S"] <= min(size["low + E"], size["low + S"]) <= size["low"] < 30
     assert kept["oracle"] == {"none": small.row("none")["planted"]["none"]}
-    for name in ("low + E", "low + S", "low + E + S"):
-        assert size[f"random, as many as {name}"] == size[name]
+    assert size["random, as many as low + E + S"] == size["low + E + S"]
 
 
 def test_the_page_says_what_the_result_holds(small: Small) -> None:
     for row in small.result["rows"]:
         assert len(row["answers"]) == 6
     wrong = small.row("none")["kept"]["description"]
-    assert f"| none | 40 | {100 * wrong / 40:.1f} | 0.0 | 0.0 | 0.0 |" in small.page
+    assert f"| none | 30 | {100 * wrong / 30:.1f} | 0.0 | 0.0 | 0.0 |" in small.page
     expected = small.page.split("## What was expected")[1]
     assert expected.count("| met |") + expected.count("| missed |") == 8
     assert "nan" not in small.page
@@ -89,15 +87,15 @@ def test_a_second_run_asks_and_trains_nothing(small: Small, code: Any, monkeypat
         raise AssertionError("trained again")
 
     monkeypatch.setitem(code.teach.__globals__, "train_classifier", refuse)
-    journal = {path: path.read_bytes() for path in (small.folder / "work" / "seed0" / "journal").iterdir()}
+    journal = {path: path.read_bytes() for path in (small.folder / "work" / "journal").iterdir()}
     again = code.run(argparse.Namespace(**SMALL), small.folder / "work")
     assert json.loads(json.dumps(again["rows"])) == json.loads(json.dumps(small.result["rows"]))
     assert journal == {path: path.read_bytes() for path in journal}
 
 
-def test_higher_levels_hold_the_faults_of_lower_ones(code: Any, tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path / "corpus", 20, 0, seed=1, workers=1)
-    rows = [json.loads(line) for line in (corpus / "train.jsonl").read_text().splitlines()]
+def test_higher_levels_hold_the_faults_of_lower_ones(small: Small, code: Any, tmp_path: Path) -> None:
+    corpus = small.folder / "work" / "corpus"
+    rows = [json.loads(line) for line in (corpus / "train.jsonl").read_text().splitlines()][:20]
     low, high = (code.plant(rows, corpus, level, 5, tmp_path) for level in (0.2, 0.6))
     assert [clip.fault for clip in low].count("description") == 4
     for one, two in zip(low, high, strict=True):
