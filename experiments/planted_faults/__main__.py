@@ -29,7 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filtering import AGREEMENT, PIPELINES, removed_at_best, sift
+from filtering import AGREEMENT, HALF, PIPELINES, removed_at_best, sift
 from learning import BASIC, MEDIA, VOTERS, Lesson, VoterJob, decode_into, teach, train_voter
 from planting import NONE, RawClip, plant, write_raw_manifest
 from result_page import DEFAULTS, write_page
@@ -40,6 +40,8 @@ from affectgpt.files import read_json, write_whole
 
 MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
 OTHER_LEVELS = (FEW_LEVEL, 0.30, 0.60)
+UNTAUGHT = ((MAIN_LEVEL, HALF), (0.30, "none"), (0.60, "none"), (0.60, "low"), (0.60, "low + E + S"))
+"""Rows that are filtered but teach no student, for time."""
 CORPUS_SEED = 13
 ARGUMENTS = {
     "seeds": "how often it is repeated",
@@ -100,12 +102,14 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     for trial in trials:
         say(f"filtering, seed {trial.seed}")
         rows += list(trial.rows(args.workers))
-    say(f"training {len(rows)} students")
-    lessons = [Lesson(row.pop("videos"), row.pop("labels"), args.steps, row["seed"]) for row in rows]
+    taught = [row for row in rows if (row["level"], row["row"]) not in UNTAUGHT]
+    say(f"training {len(taught)} students")
+    lessons = [Lesson(row["videos"], row["labels"], args.steps, row["seed"]) for row in taught]
     tests = tuple(str(corpus / row["video"]) for row in test)
     answers = _all(partial(teach, media=media, tests=tests, store=work / "answers"), lessons, args.workers)
-    for row, said in zip(rows, answers, strict=True):
+    for row, said in zip(taught, answers, strict=True):
         row["answers"] = said
+    rows = [{name: value for name, value in row.items() if name not in ("videos", "labels")} for row in rows]
     say("done")
     told = {name: value for name, value in vars(args).items() if name not in ("work", "out")}
     gold = [row["labels"] for row in test]
@@ -170,22 +174,18 @@ class Trial:
             manifest.parent.mkdir(exist_ok=True)
             write_raw_manifest(manifest, clips)
             wanted = PIPELINES if level == MAIN_LEVEL else ("none", "low", "low + E + S")
-            controlled = level in (MAIN_LEVEL, FEW_LEVEL)
             found = {row: sift(row, manifest, voters, MEDIA, self.folder.parent, workers) for row in wanted}
             kept = {row: dict(sifted.labels) for row, sifted in found.items()}
             labels, low = kept["none"], list(kept["low"])
-            if controlled:
+            if level == MAIN_LEVEL:
                 chosen = random.Random(self.seed).sample(low, len(kept["low + E + S"]))
                 kept["random, as many as low + E + S"] = {name: labels[name] for name in chosen}
-            if level == MAIN_LEVEL:
                 right = [clip.name for clip in clips if clip.fault == NONE]
                 kept["oracle"] = {name: labels[name] for name in right}
                 own = {clip.name: clip.state for clip in clips if clip.fault != "sound"}
                 votes = found["low + E"].votes
                 hits = [votes[name] == BASIC[state] for name, state in own.items() if name in votes]
                 self.accuracy = sum(hits) / max(1, len(hits))
-            if not controlled:
-                del kept["none"]
             yield from (self._row(level, row, clips, those) for row, those in kept.items())
 
     def _row(
