@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filtering import AGREEMENT, HALF, PIPELINES, removed_at_best, sift
-from learning import BASIC, MEDIA, VOTERS, Lesson, VoterJob, decode_into, teach, train_voter
+from learning import BASIC, CLASS_OF, MEDIA, VOTERS, Lesson, VoterJob, decode_into, teach, train_voter
 from planting import NONE, RawClip, plant, write_raw_manifest
 from result_page import DEFAULTS, write_page
 
@@ -40,7 +40,11 @@ from affectgpt.files import read_json, write_whole
 
 MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
 OTHER_LEVELS = (FEW_LEVEL, 0.30, 0.60)
-UNTAUGHT = ((MAIN_LEVEL, HALF), (0.30, "none"), (0.60, "none"), (0.60, "low"), (0.60, "low + E + S"))
+UNTAUGHT = (
+    (MAIN_LEVEL, HALF),
+    *((level, "low") for level in OTHER_LEVELS),
+    *((0.60, row) for row in ("none", "low + E + S")),
+)
 """Rows that are filtered but teach no student, for time."""
 CORPUS_SEED = 13
 ARGUMENTS = {
@@ -86,7 +90,8 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     if not corpus.exists():
         make_corpus(corpus, args.clean + args.raw, args.test, CORPUS_SEED, args.workers)
     train, test = (_rows(corpus / f"{split}.jsonl") for split in ("train", "test"))
-    trials = [Trial.make(seed, train, corpus, work / f"seed{seed}", args.clean) for seed in range(args.seeds)]
+    clean, raw = divide_by_speaker(train, args.clean)
+    trials = [Trial.make(seed, raw, corpus, work / f"seed{seed}") for seed in range(args.seeds)]
 
     say("decoding")
     videos = {corpus / row["video"] for row in [*train, *test]}
@@ -94,14 +99,20 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     media = work / "media.pt"
     decode_into(media, sorted(videos))
 
-    say(f"training {args.seeds * 2 * len(VOTERS)} voters")
-    jobs = [job for trial in trials for job in trial.voter_jobs(args.voter_steps)]
-    _all(partial(train_voter, media=media), jobs, args.workers)
+    say(f"training {2 * len(VOTERS)} voters")
+    clean_clips = tuple(str(corpus / row["video"]) for row in clean), tuple(row["state"] for row in clean)
+    jobs = [
+        VoterJob(kind, design, *clean_clips, args.voter_steps, number, str(work / "voters" / f"{kind}-{design}.ckpt"))
+        for number, design in enumerate(VOTERS)
+        for kind in ("emotion", "sentiment")
+    ]
+    trained = _all(partial(train_voter, media=media), jobs, args.workers)
+    voters = {kind: [path for job, path in zip(jobs, trained, strict=True) if job.kind == kind] for kind in CLASS_OF}
 
     rows = []
     for trial in trials:
         say(f"filtering, seed {trial.seed}")
-        rows += list(trial.rows(args.workers))
+        rows += list(trial.rows(voters, args.workers))
     taught = [row for row in rows if (row["level"], row["row"]) not in UNTAUGHT]
     say(f"training {len(taught)} students")
     lessons = [Lesson(row["videos"], row["labels"], args.steps, row["seed"]) for row in taught]
@@ -125,50 +136,42 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
 
 
+def divide_by_speaker(
+    rows: Sequence[dict[str, Any]], num_clean: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Clean clips for the voters and raw ones, of other speakers but for one whose clips are divided."""
+    speakers = {plan.name: plan.speaker for plan in plan_clips("train", len(rows), CORPUS_SEED)}
+    order = sorted(set(speakers.values()))
+    random.Random(0).shuffle(order)
+    divided = sorted(rows, key=lambda row: order.index(speakers[row["name"]]))
+    return divided[:num_clean], divided[num_clean:]
+
+
 @dataclass
 class Trial:
-    """One seed: who is clean and who is raw, where the faults are, and all that is random in training.
+    """One seed: where the faults are, the subsets, and the weights and the order of the students.
 
     Attributes:
         seed: The seed.
         folder: For what is made on the way.
-        clean: Lines of the manifest that the voters learn from.
         raw: Level to the raw set.
         accuracy: Share of the raw clips with their own sound whose vote is right, once ``rows`` ran.
     """
 
     seed: int
     folder: Path
-    clean: list[dict[str, Any]]
     raw: Mapping[float, Sequence[RawClip]]
     accuracy: float = 0.0
 
     @classmethod
-    def make(cls, seed: int, rows: Sequence[dict[str, Any]], corpus: Path, folder: Path, num_clean: int) -> Trial:
-        """Divide the corpus by speakers, so that the voters have not met those of the raw set, and plant the faults."""
+    def make(cls, seed: int, raw: Sequence[dict[str, Any]], corpus: Path, folder: Path) -> Trial:
+        """Plant the faults."""
         (folder / "swapped").mkdir(parents=True, exist_ok=True)
-        speakers = {plan.name: plan.speaker for plan in plan_clips("train", len(rows), CORPUS_SEED)}
-        order = sorted(set(speakers.values()))
-        random.Random(seed).shuffle(order)
-        divided = sorted(rows, key=lambda row: order.index(speakers[row["name"]]))
-        clean, raw = divided[:num_clean], divided[num_clean:]
         levels = sorted({MAIN_LEVEL, *OTHER_LEVELS})
-        planted = {level: plant(raw, corpus, level, seed, folder / "swapped") for level in levels}
-        clean = [row | {"video": str(corpus / row["video"])} for row in clean]
-        return cls(seed, folder, clean, planted)
+        return cls(seed, folder, {level: plant(raw, corpus, level, seed, folder / "swapped") for level in levels})
 
-    def voter_jobs(self, steps: int) -> Iterator[VoterJob]:
-        """The classifiers that vote."""
-        videos, states = (tuple(row[name] for row in self.clean) for name in ("video", "state"))
-        for number, design in enumerate(VOTERS):
-            for kind in ("emotion", "sentiment"):
-                checkpoint = str(self.folder / "voters" / f"{kind}-{design}.ckpt")
-                yield VoterJob(kind, design, videos, states, steps, 100 * self.seed + number, checkpoint)
-
-    def rows(self, workers: int) -> Iterator[dict[str, Any]]:
+    def rows(self, voters: Mapping[str, Sequence[str]], workers: int) -> Iterator[dict[str, Any]]:
         """Every row of every level: what is kept, and what a student is to learn."""
-        names = {kind: [f"{kind}-{design}.ckpt" for design in VOTERS] for kind in ("emotion", "sentiment")}
-        voters = {kind: [str(self.folder / "voters" / name) for name in those] for kind, those in names.items()}
         for level, clips in self.raw.items():
             manifest = self.folder / f"raw-{level:.2f}" / "manifest.jsonl"
             manifest.parent.mkdir(exist_ok=True)
