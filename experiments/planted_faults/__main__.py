@@ -39,11 +39,12 @@ from affectgpt.demo.corpus.write_corpus import plan_clips
 from affectgpt.files import read_json, write_whole
 
 MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
-OTHER_LEVELS = (FEW_LEVEL, 0.30, 0.60)
+OTHER_LEVELS = (0.0, 0.10, FEW_LEVEL, 0.60)
 UNTAUGHT = (
     (MAIN_LEVEL, HALF),
     *((level, "low") for level in OTHER_LEVELS),
-    *((0.60, row) for row in ("none", "low + E + S")),
+    (0.60, "none"),
+    (0.60, "low + E + S"),
 )
 """Rows that are filtered but teach no student, for time."""
 CORPUS_SEED = 13

@@ -171,8 +171,8 @@ def _head(result: Mapping[str, Any]) -> str:
         f"The corpus is synthetic. {told['clean']} clean clips for the voters, {told['raw']} raw ones of other "
         f"speakers, {told['test']} test clips of others again; {told['seeds']} seeds, which decide where the faults "
         "are, the random subsets, and the weights and the order of the students. The voters are the same for all "
-        f"seeds; their vote on the emotion is right for {100 * mean(result['vote_accuracy']):.1f} % of the raw clips with "
-        "their own sound.",
+        f"seeds; their vote on the emotion is right for {100 * mean(result['vote_accuracy']):.1f} % of the raw clips "
+        "with their own sound.",
         f"Students take {told['steps']} steps of 8 clips, whatever is kept. F1 is the wheel F1 (built-in wheel) in "
         "percent, mean and standard deviation over the seeds. Intervals: 95 %, paired, bootstrap over the test clips, "
         "whose scores are added up over the seeds.",
