@@ -29,7 +29,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filtering import AGREEMENT, HALF, PIPELINES, removed_at_best, sift
+from filtering import AGREEMENT, PIPELINES, removed_at_best, sift
 from learning import BASIC, CLASS_OF, MEDIA, VOTERS, Lesson, VoterJob, decode_into, teach, train_voter
 from planting import NONE, RawClip, plant, write_raw_manifest
 from result_page import DEFAULTS, write_page
@@ -41,12 +41,14 @@ from affectgpt.files import read_json, write_whole
 MAIN_LEVEL, FEW_LEVEL = 0.45, 0.20
 OTHER_LEVELS = (0.0, 0.10, FEW_LEVEL, 0.60)
 UNTAUGHT = (
-    (MAIN_LEVEL, HALF),
     *((level, "low") for level in OTHER_LEVELS),
     (0.60, "none"),
     (0.60, "low + E + S"),
 )
 """Rows that are filtered but teach no student, for time."""
+PATIENT = tuple((FEW_LEVEL, row) for row in ("none", "low + E + S"))
+"""Rows that teach a second student, for ``PATIENCE`` times as many steps."""
+PATIENCE = 4
 CORPUS_SEED = 13
 ARGUMENTS = {
     "seeds": "how often it is repeated",
@@ -115,12 +117,16 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
         say(f"filtering, seed {trial.seed}")
         rows += list(trial.rows(voters, args.workers))
     taught = [row for row in rows if (row["level"], row["row"]) not in UNTAUGHT]
-    say(f"training {len(taught)} students")
-    lessons = [Lesson(row["videos"], row["labels"], args.steps, row["seed"]) for row in taught]
+    patient = [row for row in taught if (row["level"], row["row"]) in PATIENT]
+    say(f"training {len(taught) + len(patient)} students")
+    jobs_of = ((taught, args.steps), (patient, PATIENCE * args.steps))
+    lessons = [Lesson(row["videos"], row["labels"], steps, row["seed"]) for some, steps in jobs_of for row in some]
     tests = tuple(str(corpus / row["video"]) for row in test)
     answers = _all(partial(teach, media=media, tests=tests, store=work / "answers"), lessons, args.workers)
-    for row, said in zip(taught, answers, strict=True):
+    for row, said in zip(taught, answers, strict=False):
         row["answers"] = said
+    for row, said in zip(patient, answers[len(taught) :], strict=True):
+        row["patient_answers"] = said
     rows = [{name: value for name, value in row.items() if name not in ("videos", "labels")} for row in rows]
     say("done")
     told = {name: value for name, value in vars(args).items() if name not in ("work", "out")}
@@ -133,6 +139,7 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
         "gold": gold,
         "vote_accuracy": votes,
         "removed_at_best": at_best,
+        "patience": PATIENCE,
         "rows": rows,
     }
 
