@@ -174,13 +174,14 @@ def _head(result: Mapping[str, Any]) -> str:
     import torch
 
     told, minutes = result["settings"], result["seconds"] / 60
+    processes = "one process" if told["workers"] == 1 else f"{told['workers']} processes"
     changed = "".join(f" --{n.replace('_', '-')} {told[n]}" for n, value in DEFAULTS.items() if told[n] != value)
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, lightning {lightning.__version__}"
     paragraphs = [
         "# Filters of annotation on planted faults",
         f"`python experiments/planted_faults{changed}`, {time.strftime('%Y-%m-%d')}",
         f"{_processor()}, {os.cpu_count()} cores, {versions}; load average {os.getloadavg()[2]:.1f}. The whole run: "
-        f"{minutes:.1f} min by the clock in {told['workers']} process{'es' if told['workers'] > 1 else ''} of one thread, "
+        f"{minutes:.1f} min by the clock in {processes} of one thread, "
         f"{result['processor_seconds'] / 60:.1f} min of processor time.",
         f"The corpus is synthetic. {told['clean']} clean clips for the voters, {told['raw']} raw ones of other "
         f"speakers, {told['test']} test clips of others again; {told['seeds']} seeds, which decide where the faults "
@@ -261,13 +262,16 @@ def _levels(found: Table) -> str:
         lines += [
             "",
             f"With {found.patience} times as many steps at {100 * FEW:.0f} %: none {_f1(found.cells(second, FEW))}, "
-            f"{ES} {_f1(found.cells(first, FEW))}, difference {gain.value:+.1f} ({gain.low:+.1f} to {gain.high:+.1f}; seeds "
-            f"{gain.least:+.1f} to {gain.most:+.1f}).",
+            f"{ES} {_f1(found.cells(first, FEW))}, difference {gain.value:+.1f} ({gain.low:+.1f} to {gain.high:+.1f}; "
+            f"seeds {gain.least:+.1f} to {gain.most:+.1f}).",
         ]
-    for what, faults in (("both", MISMATCHES), ("wrong descriptions alone", ("description",))):
+    for what, faults in (
+        ("wrong descriptions and foreign sounds", MISMATCHES),
+        ("wrong descriptions alone", ("description",)),
+    ):
         pairs = zip(found.cells(ES), found.cells(LOW), strict=True)
         a_b = [shares_confirmed(cell, low, faults)[1:] for cell, low in pairs]
-        lines += ["", f"v of {what}: A {mean(a for a, _ in a_b):.3f}, B {mean(b for _, b in a_b):.3f}."]
+        lines += ["", f"With v of {what}: A {mean(a for a, _ in a_b):.3f}, B {mean(b for _, b in a_b):.3f}."]
     return "\n".join(lines)
 
 
@@ -302,7 +306,7 @@ def _expected(found: Table) -> str:
         rows.append((f"at {100 * FEW:.0f} % filtering hurts", f"E + S - none {few.value:+.1f}", few.value < 0))
     at = break_even([(level, found.gain(ES, "none", level).value) for level in found.taught])
     where = "not between the levels" if at is None else f"{100 * at:.0f} % wrong descriptions"
-    rows.append(("the break-even is between the levels", where, at is not None))
+    rows.append(("the break-even lies between two of the levels", where, at is not None))
     for what, faults in (("", MISMATCHES), (", v of wrong descriptions alone", ("description",))):
         pairs = [_kept_and_told(found, level, faults) for level in found.levels if level != found.main]
         off = max((100 * abs(mean(kept) - mean(told)) for kept, told in pairs), default=0.0)
