@@ -125,6 +125,6 @@ def test_the_docs_give_the_figures_of_the_result_file() -> None:
     assert RESULTS
     result = RESULTS[-1].read_text("utf-8")
     page = (ROOT / "docs" / "planted_faults.md").read_text("utf-8")
-    figures = re.findall(r"[-+]?\d+\.\d+", re.sub(r"`[^`]+`", "", page))
+    figures = re.findall(r"[-+]?\d+\.\d+", re.sub(r"```.*?```|`[^`\n]+`", "", page, flags=re.S))
     assert len(figures) > 100
     assert [one for one in figures if not re.search(rf"(?<![\d.+-])[-+]?{re.escape(one)}(?!\d)", result)] == []
