@@ -163,7 +163,8 @@ def report(rows: list[dict[str, Any]], args: argparse.Namespace, model: AffectGP
     """The table, and what it was measured with."""
     device = torch.cuda.get_device_name(0) if model.device.type == "cuda" else platform.machine()
     given = " ".join(f"--{name} {' '.join(map(str, getattr(args, name)))}" for name in ("clients", "batches"))
-    trained = " as it trained it" if args.demo_folder else ", fusion untrained"
+    trained = ", as it was trained" if args.demo_folder else ", the model of `affectgpt demo` with untrained fusion"
+    size = sum(weight.numel() for weight in model.parameters())
     lines = [
         "# The service under load",
         "",
@@ -171,7 +172,7 @@ def report(rows: list[dict[str, Any]], args: argparse.Namespace, model: AffectGP
         f"Python {platform.python_version()}, torch {torch.__version__}; `python benchmarks/serve.py {given} "
         f"--requests {args.requests} --threads {args.threads} --decoders {args.decoders}`. {args.note}".rstrip(),
         "",
-        f"Model of `affectgpt demo`{trained}: SmolLM2-135M in float32 with LoRA, answers of at most "
+        f"{size / 1e6:,.0f} M parameters ({model.hparams['llm']['name']}{trained}), answers of at most "
         f"{model.max_new_tokens} tokens. Closed loop: each client asks again as soon as it is answered. Seconds are "
         "those that a client waits, upload and decoding included.",
         "",
@@ -199,7 +200,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64, help="requests of each row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--decoders", type=int, default=1)
-    parser.add_argument("--demo-folder", type=Path, help="folder of `affectgpt demo`, whose trained model answers")
+    parser.add_argument(
+        "--demo-folder",
+        type=Path,
+        help="folder of `affectgpt demo`, whose trained model answers; its answers may end sooner",
+    )
     parser.add_argument(
         "--note", default="", help="a sentence for the result file, such as that the machine was shared"
     )
@@ -213,7 +218,7 @@ def main() -> None:
         for plan in plan_clips("test", 8, seed=0):
             write_clip(plan, Path(folder))
         clips = [path.read_bytes() for path in sorted(Path(folder).rglob("*.mp4"))]
-    rows = [one_by_one(model, clips, max(8, args.requests // 4))]
+    rows = [one_by_one(model, clips, max(4, args.requests // 4))]
     print(json.dumps(rows[-1]), flush=True)
     for clients in args.clients:
         for batch in args.batches:

@@ -80,6 +80,12 @@ def test_sound_pictures_and_a_separate_sound_are_taken_and_what_is_missing_is_sa
     assert (told["answers"][0]["answer_tokens"], told["answers"][0]["finish_reason"]) == (2, "length")
 
 
+def test_words_that_are_too_long_for_the_prompt_are_said_to_be_shortened(service, clip) -> None:
+    told = post(service, files={"file": ("a.mp4", clip)}, data={"subtitle": "so " * 2000, "max_tokens": "1"}).json()
+    assert told["missing"] == {"subtitle": "it is too long for the prompt, and was shortened"}
+    assert "subtitle" in told["answers"][0]["used"]
+
+
 def test_the_openai_client_works_unchanged(client, tiny, clip) -> None:
     assert [one.id for one in client.models.list()] == ["tiny"]
     assert client.models.retrieve("tiny").owned_by == "affectgpt"
@@ -109,6 +115,19 @@ def test_every_kind_of_media_part_is_understood(client, parts, missing) -> None:
     told = client.chat.completions.create(model="tiny", messages=chat(*parts), max_tokens=1)
     assert set(told.affectgpt["missing"]) == missing
     assert told.affectgpt["question"] == "How does she feel?"
+
+
+def test_answers_are_greedy_unless_a_temperature_is_given_and_drawn_again_with_a_seed(client, clip) -> None:
+    def ask(**how) -> str:
+        told = client.chat.completions.create(model="tiny", messages=chat(video(clip)), **how)
+        return told.choices[0].message.content
+
+    greedy = ask()
+    assert ask(temperature=1e-300) == ask(temperature=0, seed=3) == greedy
+    drawn = {ask(temperature=2, seed=seed) for seed in range(4)}
+    assert len(drawn) > 1
+    assert ask(temperature=2, seed=1, top_p=1e-300) == greedy
+    assert ask(temperature=2, seed=3) in drawn
 
 
 def test_a_stream_says_the_same_in_events(client, clip) -> None:

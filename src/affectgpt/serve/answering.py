@@ -48,6 +48,7 @@ class Reply:
         prompt_tokens: Tokens of the prompt, those of the media included.
         answer_tokens: Tokens that were written.
         ended: ``False`` if the answer was cut at the longest length.
+        subtitle_cut: Whether the spoken words were shortened to fit into the prompt.
     """
 
     question: str
@@ -55,6 +56,7 @@ class Reply:
     prompt_tokens: int
     answer_tokens: int
     ended: bool
+    subtitle_cut: bool = False
 
 
 @torch.no_grad()
@@ -105,9 +107,13 @@ def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> li
     rows = [i for i, _ in asked]
     content = SlotContent.joined(looked).rows(rows)
     keys, subtitles = [batch.keys[i] for i in rows], [batch.subtitles[i] for i in rows]
-    prompt = network.render(content, [question for _, question in asked], subtitles, keys=keys)
-    if prompt.num_cut:
-        log.warning("%d of %d subtitles were shortened to fit into the prompt", prompt.num_cut, len(keys))
+    questions = [question for _, question in asked]
+    prompt = network.render(content, questions, subtitles, keys=keys)
+    cut = {
+        i
+        for i in range(len(keys) if prompt.num_cut else 0)
+        if network.render(content.rows([i]), [questions[i]], [subtitles[i]], keys=[keys[i]]).num_cut
+    }
     lengths: list[int] = prompt.keep.sum(1).tolist()
     batch_tokens = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     replies: dict[int, Reply] = {}
@@ -126,5 +132,5 @@ def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> li
                     used = (*used, "subtitle")
                 labels_asked = question == model.style.label_question
                 prediction = to_prediction(keys[i], written.text, labels_asked=labels_asked, used=used)
-                replies[i] = Reply(question, prediction, lengths[i], written.num_tokens, written.ended)
+                replies[i] = Reply(question, prediction, lengths[i], written.num_tokens, written.ended, i in cut)
     return [tuple(replies[i] for i, row in enumerate(rows) if row == number) for number in range(len(jobs))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -90,6 +91,12 @@ def answers_router(service: AnswerService) -> APIRouter:
     return router
 
 
+def missing_of(read: ReadUpload, replies: Sequence[Reply]) -> dict[str, str]:
+    """What the model was not shown, with the reason."""
+    cut = {"subtitle": "it is too long for the prompt, and was shortened"}
+    return {**read.missing, **(cut if any(reply.subtitle_cut for reply in replies) else {})}
+
+
 def facts_of(reply: Reply) -> dict[str, Any]:
     """A reply as plain JSON."""
     found = reply.prediction
@@ -106,14 +113,16 @@ def facts_of(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _answers(service: AnswerService, read: ReadUpload, replies: Any, seconds: Any) -> Answers:
+def _answers(
+    service: AnswerService, read: ReadUpload, replies: Sequence[Reply], seconds: Mapping[str, float]
+) -> Answers:
     return Answers(
         id=f"answers-{secrets.token_hex(12)}",
         created=int(time.time()),
         model=service.settings.model_name,
         key=read.clip.key,
         answers=[Answer(**facts_of(reply)) for reply in replies],
-        missing=dict(read.missing),
+        missing=missing_of(read, replies),
         transcript=read.transcript,
         seconds={name: round(value, 4) for name, value in seconds.items()},
     )

@@ -18,7 +18,7 @@ from affectgpt.errors import first_few
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.serve.answer_service import AnswerService, Asked, while_connected
 from affectgpt.serve.answering import Reply
-from affectgpt.serve.answers_route import facts_of
+from affectgpt.serve.answers_route import facts_of, missing_of
 from affectgpt.serve.chat_form import ChatCompletion, ChatRequest, Choice, ReplyMessage, Usage
 from affectgpt.serve.clip_reading import ReadUpload
 from affectgpt.serve.error_form import ServiceError, documented, error_body
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 10.0
 """A stream that waits sends a comment this often, so that no proxy takes it for dead."""
+LEAST_TEMPERATURE = 0.01
+"""Below it the answer is greedy; logits that are divided by so little overflow."""
 _STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
@@ -59,7 +61,7 @@ def chat_router(service: AnswerService) -> APIRouter:
         asked = Asked(
             (content.question,) if content.question else (),
             body.max_completion_tokens or body.max_tokens,
-            AnswerSampling(body.temperature or 0.0, 1.0 if body.top_p is None else body.top_p, seed=body.seed),
+            sampling_of(body),
         )
 
         async def work() -> ChatCompletion:
@@ -74,6 +76,14 @@ def chat_router(service: AnswerService) -> APIRouter:
         return await answer
 
     return router
+
+
+def sampling_of(body: ChatRequest) -> AnswerSampling:
+    """How the answer to a request is drawn; greedily without a temperature."""
+    temperature = body.temperature or 0.0
+    if temperature < LEAST_TEMPERATURE:
+        return AnswerSampling()
+    return AnswerSampling(temperature, 1.0 if body.top_p is None else body.top_p, seed=body.seed)
 
 
 def check_model(name: str, known: str) -> None:
@@ -94,7 +104,7 @@ def _completion(
     facts = facts_of(reply)
     total = reply.prompt_tokens + reply.answer_tokens
     own = {field: facts[field] for field in ("question", "labels", "description", "sentiment", "used")}
-    own |= {"missing": dict(read.missing), "transcript": read.transcript, "ignored": list(content.ignored)}
+    own |= {"missing": missing_of(read, [reply]), "transcript": read.transcript, "ignored": list(content.ignored)}
     own["seconds"] = {stage: round(value, 4) for stage, value in seconds.items()}
     return ChatCompletion(
         id=f"chatcmpl-{secrets.token_hex(12)}",
