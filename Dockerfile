@@ -4,10 +4,11 @@
 FROM python:3.11-slim-bookworm
 
 ARG TORCH_INDEX=https://pypi.org/simple
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 AFFECTGPT_CACHE=/cache
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 AFFECTGPT_CACHE=/cache \
+    HF_HOME=/cache/huggingface
 
-# torch first, in a layer that stays when the code changes
-RUN pip install --index-url "$TORCH_INDEX" "torch>=2.11,<2.15"
+# torch first, in a layer that stays when the code changes; the three must come from one index, or they do not load
+RUN pip install --index-url "$TORCH_INDEX" "torch>=2.11,<2.15" "torchaudio>=2.11,<2.12" "torchvision>=0.26,<0.30"
 
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./

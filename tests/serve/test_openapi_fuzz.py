@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import warnings
 
-import httpx2
 import pytest
+import requests
 from hypothesis import HealthCheck, Phase, given, settings
 
 with warnings.catch_warnings():
@@ -77,12 +77,12 @@ def test_no_case_is_a_fault_and_every_answer_is_as_described(described, method, 
 
 
 def test_an_answer_is_as_described(described, service, clip) -> None:
-    found = httpx2.post(f"{service}/v1/answers", files={"file": ("a.mp4", clip)}, timeout=120)
+    found = requests.post(f"{service}/v1/answers", files={"file": ("a.mp4", clip)}, timeout=120)
     assert found.status_code == 200
     described["/v1/answers"]["POST"].validate_response(found)
     url = f"data:video/mp4;base64,{base64.b64encode(clip).decode()}"
     message = {"role": "user", "content": [{"type": "video_url", "video_url": {"url": url}}]}
     asked = {"model": "tiny", "messages": [message]}
-    found = httpx2.post(f"{service}/v1/chat/completions", json=asked, timeout=120)
+    found = requests.post(f"{service}/v1/chat/completions", json=asked, timeout=120)
     assert found.status_code == 200
     described["/v1/chat/completions"]["POST"].validate_response(found)
