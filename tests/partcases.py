@@ -147,7 +147,7 @@ def media_for(encoder: Encoder, batch: int = 3, steps: int = 2, seed: int = 0) -
     generator = torch.Generator().manual_seed(seed)
     keep = torch.ones(batch, steps, dtype=torch.bool)
     keep[-1, -1] = False
-    if encoder.modality is Modality.VISUAL:
+    if encoder.modality == Modality.VISUAL:
         return torch.randint(0, 256, (batch, steps, 3, 40, 36), dtype=torch.uint8, generator=generator), keep
     return 0.1 * torch.randn(batch, steps, 4000, generator=generator), keep
 

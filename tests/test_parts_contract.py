@@ -191,7 +191,7 @@ def test_encoder_gives_one_vector_a_step_and_passes_keep_on(name, build):
     assert features.hidden.dtype == torch.float32
     assert features.hidden.isfinite().all()
     assert torch.equal(features.keep, keep)
-    assert isinstance(encoder.input_spec, VisualSpec if encoder.modality is Modality.VISUAL else AudioSpec)
+    assert isinstance(encoder.input_spec, VisualSpec if encoder.modality == Modality.VISUAL else AudioSpec)
     json.dumps(encoder.input_spec.to_json())
 
 

@@ -7,33 +7,44 @@ language model, ``E`` width of the language model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from affectgpt.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Modality(StrEnum):
-    """The kind of signal that an encoder reads."""
+class Modality(str):
+    """The kind of signal that an encoder reads: an open name; equal names are one modality.
 
-    VISUAL = "visual"
-    AUDIO = "audio"
+    The library reads ``Modality.VISUAL`` and ``Modality.AUDIO``; a plug-in names its own, ``Modality("physiology")``.
+
+    Raises:
+        ConfigError: If the name is not in lower case, with digits, dashes and underscores after the first letter.
+
+    Examples:
+        >>> Modality("visual") == Modality.VISUAL
+        True
+    """
+
+    __slots__ = ()
+    VISUAL: ClassVar[Modality]
+    AUDIO: ClassVar[Modality]
+
+    def __new__(cls, name: str) -> Modality:  # noqa: D102  described above
+        if not isinstance(name, str) or not _MODALITY.fullmatch(name):
+            raise ConfigError(f"a modality is a name in lower case, such as 'physiology', but got {name!r:.80}")
+        return super().__new__(cls, name)
 
 
-SOURCES: Mapping[str, Modality] = {
-    "frame": Modality.VISUAL,
-    "face": Modality.VISUAL,
-    "image": Modality.VISUAL,
-    "audio": Modality.AUDIO,
-}
-"""The inputs that a clip can offer, and the kind of signal in each.
-
-Visual sources are uint8 ``[T, 3, H, W]``; ``audio`` is float32 ``[S, N]``: S segments of N mono samples.
-"""
+_MODALITY = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+Modality.VISUAL = Modality("visual")
+Modality.AUDIO = Modality("audio")
 
 
 @dataclass
@@ -63,7 +74,9 @@ class Clip:
 
     Attributes:
         key: Unique name of the sample; every message about the clip carries it.
-        media: Source name (see ``SOURCES``) to its tensor; a missing source is simply absent.
+        media: Source name to its tensor ``[T, ...]``, real steps only, as the source makes it (see
+            ``affectgpt.sources.Source``): uint8 ``[T, 3, H, W]`` of frames, float32 ``[S, N]`` of sound. A missing
+            source is simply absent.
         subtitle: Spoken words, or ``None`` if unknown.
         labels: Open-vocabulary emotion labels; empty if unknown.
         description: Free-form emotion description, or ``None``.
@@ -88,9 +101,9 @@ class Batch:
 
     Attributes:
         keys: One key per sample, B in all.
-        media: Source name to uint8 ``[B, T, 3, H, W]`` or float32 ``[B, S, N]``; rows of samples that lack the source
-            are zero.
-        keep: Source name to bool ``[B, T]`` or ``[B, S]``; ``True`` marks a real frame or segment.
+        media: Source name to ``[B, T, ...]``, as the source collates it: uint8 ``[B, T, 3, H, W]`` of frames, float32
+            ``[B, S, N]`` of sound; rows of samples that lack the source are zero.
+        keep: Source name to bool ``[B, T]``; ``True`` marks a real frame, segment or other step.
         subtitles: Spoken words, ``None`` if unknown.
         questions: The question for each sample.
         answers: The answers to learn, or ``None`` if there is nothing to learn.

@@ -198,4 +198,4 @@ def test_precomputed_refuses_media():
     with pytest.raises(DataError, match="audio media"):
         encoder(torch.zeros(1, 8, 400), KEEP)
     with pytest.raises(ConfigError, match="visual, audio"):
-        PrecomputedEncoder(8, modality="smell")
+        PrecomputedEncoder(8, modality="a smell")

@@ -76,7 +76,7 @@ def list_clips(
     kept: dict[str, str] = {}
     clips, problems = [], list(scan.problems)
     for done, record in enumerate(scan.records):
-        media = LooseFiles(record.video, record.audio)
+        media = LooseFiles(record.video, record.audio, record.source_files)
         try:
             stamp = _stamp(record)
             digest = known.get(stamp) or media.digest()
@@ -124,7 +124,7 @@ def _given(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stamp(record: Record) -> str:
-    files = [path for path in (record.video, record.audio) if path is not None]
+    files = [path for path in (record.video, record.audio, *record.source_files.values()) if path is not None]
     stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return json.dumps(stamps)
 

@@ -208,10 +208,10 @@ def _write_manifest(path: Path, clips: Sequence[SourceClip], outcome_of: Callabl
             facts = _facts_of(outcome_of(clip.key))
             line: dict[str, Any] = {"name": clip.key}
             if clip.record is not None:
+                files = {name: getattr(clip.record, name) for name in ("video", "audio", "faces")}
+                files |= clip.record.source_files
                 line |= {
-                    name: os.path.relpath(found, path.parent)
-                    for name in ("video", "audio", "faces")
-                    if (found := getattr(clip.record, name)) is not None
+                    name: os.path.relpath(found, path.parent) for name, found in files.items() if found is not None
                 }
             line |= {name: facts[name] for name in ("subtitle", "labels", "description") if facts[name]}
             out.write(clean_text(json.dumps(line, ensure_ascii=False)) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from affectgpt.media import ClipMedia, Decoded, read_clip
 from affectgpt.media.decode.decoder import decode
 from affectgpt.media.speech.transcribe import SPEECH_PROFILE
+from affectgpt.shards.facts import read_facts
 from affectgpt.shards.read import ShardReader
 
 
@@ -58,10 +59,12 @@ class LooseFiles(ClipMediaFiles):
     Attributes:
         video_path: Video or picture.
         audio_path: Separate sound.
+        source_paths: Name of a source from a plug-in to its file, which no stage looks at.
     """
 
     video_path: Path | None
     audio_path: Path | None
+    source_paths: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
     def video(self) -> Path | None:
         """The path of the video."""
@@ -72,9 +75,9 @@ class LooseFiles(ClipMediaFiles):
         return self.audio_path
 
     def digest(self) -> str:
-        """Of both files; reads them."""
+        """Of all files; reads them."""
         digest = hashlib.sha256()
-        for name, path in (("video", self.video_path), ("audio", self.audio_path)):
+        for name, path in (("video", self.video_path), ("audio", self.audio_path), *self.source_paths.items()):
             if path is not None:
                 with path.open("rb") as file:
                     digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
@@ -116,12 +119,15 @@ class ShardFiles(ClipMediaFiles):
         return _first(self.members(), AUDIO_SUFFIXES)
 
     def digest(self) -> str:
-        """Of video and sound."""
-        members = self.members()
+        """Of video, sound, and the files of sources from plug-ins."""
+        key, members = self.read()
         digest = hashlib.sha256()
         for name, suffixes in (("video", VIDEO_SUFFIXES), ("audio", AUDIO_SUFFIXES)):
             content = _first(members, suffixes)
             if content is not None:
+                digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\0".encode())
+        for name in read_facts(key, members).get("source_files") or ():
+            for content in (members[suffix] for suffix in members if suffix.startswith(f"{name}.")):
                 digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\0".encode())
         return digest.hexdigest()
 

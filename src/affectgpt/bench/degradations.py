@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.bench.answerers.base import Asked
 from affectgpt.errors import ConfigError, did_you_mean
-from affectgpt.types import SOURCES, Modality
+from affectgpt.media.profile import modality_of
+from affectgpt.types import Modality
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,7 @@ class Degradation:
         wanted = Modality.AUDIO if KINDS[self.kind].letter == "A" else Modality.VISUAL
         media, keep = dict(batch.media), dict(batch.keep)
         for name in batch.media:
-            if SOURCES.get(name) is not wanted:
+            if modality_of(name) != wanted:
                 continue
             if self.kind == "noise":
                 media[name] = self._with_noise(batch, name)

@@ -17,7 +17,8 @@ from affectgpt.bench.gold import as_gold
 from affectgpt.bench.report.view_content import VIEWS, WHOLE
 from affectgpt.bench.system_result import Comparison, SystemResult
 from affectgpt.errors import ConfigError, did_you_mean
-from affectgpt.types import SOURCES, Modality
+from affectgpt.media.profile import modality_of
+from affectgpt.types import Modality
 
 if TYPE_CHECKING:
     from affectgpt.bench.benchmark import Benchmark
@@ -200,7 +201,7 @@ def _lacks(model: AffectGPT, view: str) -> str | None:
     """Why a model cannot be asked by a view; ``None`` if it can."""
     network = model.network
     shown = letters_of(network, joined=False) & {*view}
-    joined = {_OF_MODALITY[SOURCES[str(network.specs[name].source)]] for name in network.prefusion_inputs}
+    joined = {_letter_of(network, name) for name in network.prefusion_inputs}
     if "multi" in network.slots and "multi" in network.num_tokens:
         if network.prefusion.any_subset:
             shown |= joined & {*view}
@@ -220,8 +221,14 @@ def letters_of(network: Network, *, joined: bool = True) -> set[str]:
     seen = {name for name in network.specs if name in network.slots}
     if joined and "multi" in network.slots and "multi" in network.num_tokens:
         seen |= {*network.prefusion_inputs}
-    found = {_OF_MODALITY[SOURCES[str(network.specs[name].source)]] for name in seen}
+    found = {_letter_of(network, name) for name in seen} & {*LETTERS}
     return found | ({"T"} if "subtitle" in network.slots else set())
+
+
+def _letter_of(network: Network, stream: str) -> str:
+    """The letter of what a stream reads; the name of a modality that no view has, such as one of a plug-in."""
+    kind = modality_of(str(network.specs[stream].source))
+    return _OF_MODALITY.get(kind, kind)
 
 
 def compared_with(

@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from affectgpt.encoders.streams import read_streams
+from affectgpt.encoders.streams import StreamSpec
 from affectgpt.errors import CheckpointError, first_few
-from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Registry, Spec
+from affectgpt.registry import ENCODERS, LLMS, POOLINGS, PREFUSIONS, PROJECTORS, SOURCES, Registry, Spec
 
 log = logging.getLogger(__name__)
 
 _REGISTRIES: Mapping[str, Registry[Any]] = {
-    registry.kind: registry for registry in (ENCODERS, POOLINGS, PREFUSIONS, PROJECTORS, LLMS)
+    registry.kind: registry for registry in (SOURCES, ENCODERS, POOLINGS, PREFUSIONS, PROJECTORS, LLMS)
 }
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99} [A-Za-z0-9][A-Za-z0-9.+!_-]{0,99}")
 """Name and version, with the characters that Python's packaging standards allow: a note goes into a shell command."""
@@ -103,8 +103,12 @@ _WRONG = 'expected a mapping such as {"encoder my-face": "face-plugin 2.5"}; the
 
 def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Kind and name of every part that a configuration names, each once."""
-    specs = read_streams(config.get("streams", {})).values()
-    named = [("encoder", spec.encoder) for spec in specs] + [("pooling", spec.pooling) for spec in specs]
+    given = config.get("streams", {})
+    # not by read_streams, which refuses the source of a plug-in that is not installed
+    specs = {name: StreamSpec.of(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
+    named: list[tuple[str, Any]] = [("source", spec.source or name) for name, spec in specs.items()]
+    named += [("encoder", spec.encoder) for spec in specs.values()]
+    named += [("pooling", spec.pooling) for spec in specs.values()]
     named += [(kind, config[key]) for kind, key in _KEYS.items() if config.get(key) is not None]
     yield from dict.fromkeys((kind, Spec.of(spec).name) for kind, spec in named)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from affectgpt.errors import CheckpointError
 from affectgpt.part import in_eval_mode
-from affectgpt.types import SOURCES, Batch, Features, Modality
+from affectgpt.types import Batch, Features
 
 NUM_LOGITS = 64
 NUM_TOKEN_VALUES = 16
@@ -97,8 +97,8 @@ def fixed_batch(model: Any) -> Batch:
             hidden = (torch.arange(2 * dim).reshape(1, 2, dim) * 37 % 101 - 50) / 50
             features[name] = Features(hidden, torch.ones(1, 2, dtype=torch.bool))
         elif source not in media:
-            media[source] = _sound(model) if SOURCES[source] is Modality.AUDIO else _frames(model)
-            keep[source] = torch.ones(1, 2, dtype=torch.bool)
+            media[source] = model.media.source(source).specimen()
+            keep[source] = torch.ones(media[source].shape[:2], dtype=torch.bool)
     return Batch(
         keys=("self-test",),
         media=media,
@@ -118,21 +118,6 @@ def _are_numbers(value: Any) -> bool:
 
 def _is_half(module: torch.nn.Module) -> bool:
     return any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in module.parameters())
-
-
-def _frames(model: Any) -> Tensor:
-    height, width = model.media.frame_height or 224, model.media.frame_width or 224
-    time, channel = torch.arange(2)[:, None, None, None], torch.arange(3)[:, None, None]
-    row, column = torch.arange(height)[:, None], torch.arange(width)
-    pattern = 90 * time + 31 * channel + 3 * row + 5 * column + (row * column >> 4)
-    return (pattern % 256).to(torch.uint8)[None]
-
-
-def _sound(model: Any) -> Tensor:
-    sample = torch.arange(model.media.segment_samples)
-    # with different loudness, which shows whether they are normalised separately or together
-    waves = [(sample * step % 2000 - 1000) / peak for step, peak in ((37, 4000), (53, 8000))]
-    return torch.stack(waves)[None].float()
 
 
 def _digest(model: Any, batch: Batch) -> str:

@@ -27,10 +27,11 @@ from affectgpt.encoders.build import build_encoder
 from affectgpt.encoders.streams import StreamSpec, read_streams
 from affectgpt.errors import ConfigError, DataError, first_few
 from affectgpt.fusion.base import Pooling
+from affectgpt.media.profile import modality_of
 from affectgpt.registry import POOLINGS, PREFUSIONS, Spec
 from affectgpt.training.modality_dropout import ModalityDropout
 from affectgpt.training.step_loss import DataRanks, LossMean, closure_of_mean, mean_of
-from affectgpt.types import SOURCES, Batch, Features
+from affectgpt.types import Batch, Features
 
 
 @dataclass
@@ -294,9 +295,10 @@ def _encoder(name: str, spec: StreamSpec, given: Mapping[str, Encoder] | None) -
             raise ConfigError(f"encoders: stream {name!r} has no encoder; encoders were given for {first_few(given)}")
         return given[name]
     encoder = build_encoder(spec.encoder)
-    if encoder.modality != SOURCES[str(spec.source)]:
+    modality = modality_of(str(spec.source))
+    if encoder.modality != modality:
         raise ConfigError(
-            f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with an encoder that reads "
+            f"stream {name!r} reads {spec.source!r}, which is {modality}, with an encoder that reads "
             f"{encoder.modality}; change the source or the encoder"
         )
     return encoder if spec.trainable else encoder.freeze()

@@ -26,6 +26,7 @@ from affectgpt.registry import (
     PREFUSIONS,
     PROJECTORS,
     REWARDS,
+    SOURCES,
     STAGES,
     Registry,
 )
@@ -41,14 +42,18 @@ class PartKind:
         registry: Where parts of the kind are found.
         listed: What ``affectgpt parts`` calls the kind.
         template: Start of the names of the template files.
+        beside: Registry of the part that the template has beside it, under the same name; its class is called like the
+            part's, followed by the kind.
     """
 
     registry: Registry[Any]
     listed: str
     template: str
+    beside: Registry[Any] | None = None
 
 
 KINDS: Mapping[str, PartKind] = {
+    "source": PartKind(SOURCES, "sources", "source", ENCODERS),
     "encoder": PartKind(ENCODERS, "encoders", "encoder"),
     "pooling": PartKind(POOLINGS, "poolings", "pooling"),
     "prefusion": PartKind(PREFUSIONS, "prefusions", "prefusion"),
@@ -87,7 +92,7 @@ def write_new_part(kind: str, name: str, folder: str | Path | None = None) -> Pa
         raise ConfigError(
             f"{name!r} is no name for a part; use lower-case words with dashes between, such as 'my-face'"
         )
-    if name in known.registry:
+    if name in known.registry or (known.beside is not None and name in known.beside):
         raise ConfigError(f"the name {name!r} is taken; affectgpt parts {known.listed} says by whom. Choose another")
     if importlib.util.find_spec(package) is not None:
         raise ConfigError(f"a package {package!r} is installed already; choose another name than {name!r}")
@@ -101,7 +106,11 @@ def write_new_part(kind: str, name: str, folder: str | Path | None = None) -> Pa
         "cls": "".join(word.capitalize() for word in name.split("-")),
         "group": known.registry.group,
         "listed": known.listed,
+        "more": "",
     }
+    if known.beside is not None:
+        target = f"{package}:{words['cls']}{known.beside.kind.capitalize()}"
+        words["more"] = f'\n[project.entry-points."{known.beside.group}"]\n{name} = "{target}"\n'
     files = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",

@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
-        ConfigError: If ``--subtitle`` or ``--audio`` is given for several clips.
+        ConfigError: If ``--subtitle``, ``--audio`` or ``--source`` is given for several clips.
         DataError: If a file cannot be decoded, after the others have been answered.
     """
     if any(arg in ("--config", "-c") or arg.startswith("--config=") for arg in argv):
@@ -29,11 +29,16 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
         return run_lightning(verb, argv)
     args = _parser().parse_args(argv)
-    if len(args.clip) > 1 and (args.subtitle or args.audio):
+    files = dict(_named_file(text) for text in args.source)
+    if len(args.clip) > 1 and (args.subtitle or args.audio or files):
         raise ConfigError(
-            f"--subtitle and --audio belong to one clip, but {len(args.clip)} were given; answer them one by one, or "
-            "pack them with a manifest and use --config"
+            f"--subtitle, --audio and --source belong to one clip, but {len(args.clip)} were given; answer them one by "
+            "one, or pack them with a manifest and use --config"
         )
+    if not args.clip and not files:
+        raise ConfigError("there is nothing to answer: give a media file, or the file of a source with --source")
+    clips: list[str | None] = args.clip or [None]
+    from affectgpt.media.clip import name_of
     from affectgpt.media.isolated_reading import Request, crashed, read_request
     from affectgpt.media.isolation import Isolated
     from affectgpt.media.speech import build_asr
@@ -49,14 +54,14 @@ def run(verb: str, argv: Sequence[str]) -> int:
         Isolated(read_request, 1, crashed) as reading,
         Progress("answering", "files") as bar,
     ):
-        bar.say(f"answering {len(args.clip)} file(s) with {args.checkpoint}")
+        bar.say(f"answering {len(clips)} file(s) with {args.checkpoint}")
         reading.submit(None)  # the process starts while the model is loaded
         model = AffectGPT.load(args.checkpoint, allow_import=args.allow_import).to(pick_device(args.device))
         asr = build_asr(args.asr) if args.asr else None
         speech = asr is not None and not (args.subtitle and args.subtitle.strip())
         detector = args.face_detector if "face" in model.media.sources else None
-        requests = [Request(clip, model.media, args.audio, detector, speech) for clip in args.clip]
-        for done, (clip, read) in enumerate(zip(args.clip, reading.map(requests), strict=True), start=1):
+        requests = [Request(clip, model.media, args.audio, detector, speech, files=files) for clip in clips]
+        for done, (clip, read) in enumerate(zip(clips, reading.map(requests), strict=True), start=1):
             try:
                 if read.sources is None:
                     raise read.problem or DataError(f"{clip!r} has no usable stream")
@@ -64,7 +69,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
                     answer = answer_sources(
                         model,
                         read.sources,
-                        Path(clip).stem,
+                        name_of(clip or next(iter(files.values()))),
                         args.subtitle,
                         question=args.question,
                         max_new_tokens=args.max_new_tokens,
@@ -73,11 +78,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
                     )
             except DataError as error:
                 problems.append(str(error))
-                if len(args.clip) > 1:
+                if len(clips) > 1:
                     say(f"no answer: {error}", err=True)
                 continue
             finally:
-                bar.update(done, len(args.clip))
+                bar.update(done, len(clips))
             out.add(answer)
             answers.append(answer)
             if not args.json:
@@ -85,7 +90,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.json:
         say(
             json.dumps(
-                [a.to_json() for a in answers] if len(args.clip) > 1 else answers[0].to_json() if answers else [],
+                [a.to_json() for a in answers] if len(clips) > 1 else answers[0].to_json() if answers else [],
                 ensure_ascii=False,
                 indent=2,
             )
@@ -144,6 +149,13 @@ class _AnswerFile:
         self._num_written += 1
 
 
+def _named_file(text: str) -> tuple[str, str]:
+    name, found, path = text.partition("=")
+    if not found or not name or not path:
+        raise ConfigError(f"--source takes NAME=FILE, such as physiology=clip.csv, but got {text!r}")
+    return name, path
+
+
 def _tell_next(path: str | None, num_answers: int) -> None:
     """Say what was written, and the next step."""
     if path is None:
@@ -160,10 +172,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Answer media files with a trained model. With --config, answer the shards of a configuration.",
         epilog='example: affectgpt predict clip.mp4 --checkpoint runs/last.ckpt --subtitle "I am fine."',
     )
-    parser.add_argument("clip", nargs="+", help="video, sound or picture files")
+    parser.add_argument("clip", nargs="*", help="video, sound or picture files")
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file, a saved folder, or a hub id")
     parser.add_argument("--subtitle", help="the spoken words, if known")
     parser.add_argument("--audio", help="a separate sound file, instead of the clip's own track")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="the clip's file of a source from a plug-in, such as physiology=clip.csv",
+    )
     parser.add_argument("--question", help="the question; by default the one about all possible emotional states")
     parser.add_argument("--max-new-tokens", type=int, help="longest answer, in tokens")
     parser.add_argument("--face-detector", default="centerface", help="face detector, if the model uses faces")

@@ -1,20 +1,23 @@
-"""Puts clips side by side into a ``Batch``; needs nothing but torch."""
+"""Puts clips side by side into a ``Batch``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from affectgpt.errors import DataError
-from affectgpt.types import SOURCES, Batch, Clip, Features, Modality
+from affectgpt.errors import ConfigError, DataError
+from affectgpt.media.profile import MediaProfile
+from affectgpt.registry import SOURCES
+from affectgpt.sources.base import Source, pad, shape_of
+from affectgpt.types import Batch, Clip, Features
 
 
 def collate(
     clips: Sequence[Clip],
     questions: Sequence[str],
     answers: Sequence[str] | None = None,
+    profile: MediaProfile | None = None,
 ) -> Batch:
     """Make a batch from clips that may differ in length and inputs.
 
@@ -24,10 +27,11 @@ def collate(
     ``keep=False``; clips with fewer frames, segments or steps than the longest are padded the same way.
 
     Args:
-        clips: B clips: visual sources uint8 ``[T, 3, H, W]``, audio float32 ``[S, N]``, features float ``[T, D]``, with
-            T = 0 if the clip lacks the stream.
+        clips: B clips: media as their sources make them, features float ``[T, D]``, with T = 0 if the clip lacks the
+            stream.
         questions: The question for each clip.
         answers: The answer to learn for each clip, or ``None`` if there is nothing to learn.
+        profile: How the clips were decoded; it may be left out if no source from a plug-in has settings.
 
     Returns:
         The batch; in its ``keep`` masks ``True`` marks a real frame, segment or step.
@@ -46,8 +50,9 @@ def collate(
     for name, values in (("questions", questions), ("answers", answers)):
         if values is not None and (isinstance(values, str) or len(values) != len(clips)):
             raise DataError(f"{len(clips)} clips, but {name}={values!r}; give one for each clip")
-    padded = {name: _pad(clips, name, "media") for name in _names([clip.media for clip in clips])}
-    streams = {name: _pad(clips, name, "features") for name in _names([clip.features for clip in clips])}
+    sources = profile or MediaProfile()
+    padded = {name: _collate(clips, name, sources) for name in _names([clip.media for clip in clips])}
+    streams = {name: _collate(clips, name, None) for name in _names([clip.features for clip in clips])}
     return Batch(
         keys=tuple(clip.key for clip in clips),
         media={name: value for name, (value, _) in padded.items()},
@@ -65,42 +70,37 @@ def _names(offers: Sequence[Mapping[str, Tensor]]) -> list[str]:
     return list(dict.fromkeys(name for offer in offers for name in offer))
 
 
-def _pad(clips: Sequence[Clip], name: str, kind: str) -> tuple[Tensor, Tensor]:
-    """One source of all clips: ``[B, T, ...]`` and keep ``[B, T]``."""
-    offers = [clip.media if kind == "media" else clip.features for clip in clips]
+def _collate(clips: Sequence[Clip], name: str, profile: MediaProfile | None) -> tuple[Tensor, Tensor]:
+    """One source of all clips, or one feature stream if there is no profile: ``[B, T, ...]`` and keep ``[B, T]``."""
+    offers = [clip.features if profile is None else clip.media for clip in clips]
     tensors = {row: offer[name] for row, offer in enumerate(offers) if name in offer}
     first_row, first = next(iter(tensors.items()))
+    source = None if profile is None else _source(name, profile, clips[first_row])
     for row, tensor in tensors.items():
-        _check(clips[row].key, name, kind, tensor)
+        if source is None and not (tensor.ndim == 2 and tensor.is_floating_point()):
+            raise DataError(_misfit(clips[row], name, f"must be float [time, width], but is {shape_of(tensor)}"))
+        if source is not None:
+            try:
+                source.check(tensor)
+            except DataError as error:
+                raise DataError(_misfit(clips[row], name, str(error))) from None
         if tensor.shape[1:] != first.shape[1:] or tensor.dtype != first.dtype:
             raise DataError(
                 f"clips {clips[first_row].key!r} and {clips[row].key!r} do not fit into one batch: {name!r} is "
-                f"{_shape(first)} and {_shape(tensor)}; give all clips one size (frame_height, "
+                f"{shape_of(first)} and {shape_of(tensor)}; give all clips one size (frame_height, "
                 "frame_width, segment_seconds of the media profile), or use batches of one"
             )
-    longest = max(1, *(len(tensor) for tensor in tensors.values()))
-    values = first.new_zeros(len(clips), longest, *first.shape[1:])
-    keep = torch.zeros(len(clips), longest, dtype=torch.bool)
-    for row, tensor in tensors.items():
-        values[row, : len(tensor)] = tensor
-        keep[row, : len(tensor)] = True
-    return values, keep
+    return pad(tensors, len(clips)) if source is None else source.collate(tensors, len(clips))
 
 
-def _check(key: str, name: str, kind: str, tensor: Tensor) -> None:
-    modality = SOURCES.get(name) if kind == "media" else None
-    if kind == "features":
-        fits, expected = tensor.ndim == 2 and tensor.is_floating_point(), "float [time, width]"
-    elif modality is Modality.VISUAL:
-        fits = tensor.ndim == 4 and tensor.shape[1] == 3 and tensor.dtype == torch.uint8
-        expected = "uint8 [time, 3, height, width]"
-    elif modality is Modality.AUDIO:
-        fits, expected = tensor.ndim == 2 and tensor.is_floating_point(), "float [segments, samples]"
-    else:
-        raise DataError(f"clip {key!r}: unknown media source {name!r}; known: {', '.join(SOURCES)}")
-    if not fits or not (len(tensor) or kind == "features"):
-        raise DataError(f"clip {key!r}: {name!r} must be {expected} with at least one step, but is {_shape(tensor)}")
+def _source(name: str, profile: MediaProfile, clip: Clip) -> Source:
+    try:
+        return profile.source(name)
+    except ConfigError:
+        if name in SOURCES:
+            raise
+    raise DataError(f"clip {clip.key!r}: unknown media source {name!r}; known: {', '.join(SOURCES)}")
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+def _misfit(clip: Clip, name: str, what: str) -> str:
+    return f"clip {clip.key!r}: {name!r} {what}"

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from affectgpt.datamodules.questions import (
 from affectgpt.datamodules.worker_watch import WorkerDiedError, WorkerWatch
 from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.manifests.record import SampleError
+from affectgpt.media.profile import MediaProfile
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.shards.open_shards import OpenShards
@@ -141,8 +143,14 @@ class _Batches(IterableDataset[list[ClipQuestion | BadSample]]):
         return self._stream.batches()
 
 
-def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[ClipQuestion | BadSample]:
+def collate_questions(
+    samples: list[ClipQuestion | BadSample], profile: MediaProfile
+) -> Batch | list[ClipQuestion | BadSample]:
     """Make a batch; its answers are ``None`` if no sample has one.
+
+    Args:
+        samples: Clips with their questions and answers.
+        profile: How the clips were decoded.
 
     Returns:
         The batch; or, if some samples are bad, the samples themselves, for the loader to replace them.
@@ -153,7 +161,7 @@ def collate_questions(samples: list[ClipQuestion | BadSample]) -> Batch | list[C
     if len(asked) < len(samples):
         return samples
     clips, questions, answers = zip(*asked, strict=True)
-    return collate(clips, questions, None if answers[0] is None else answers)
+    return collate(clips, questions, None if answers[0] is None else answers, profile)
 
 
 def leave_signals_to_main(worker: int) -> None:
@@ -203,7 +211,7 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
         if stream.clips.window > 1:
             dataset = _Batches(stream)
             options |= {"batch_size": None, "drop_last": False}  # the plan of the epoch drops what is left over
-        super().__init__(dataset, collate_fn=collate_questions, **options)
+        super().__init__(dataset, collate_fn=partial(collate_questions, profile=stream.clips.profile), **options)
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
         """Set what the next iteration reads. Use it in your own training loops; in a Trainer the datamodule does it.

@@ -1,5 +1,6 @@
 from .base import AudioSpec as AudioSpec
 from .base import Encoder as Encoder
+from .base import InputSpec as InputSpec
 from .base import VisualSpec as VisualSpec
 from .clip_vit import ClipVitEncoder as ClipVitEncoder
 from .clip_vit import clip_vit_large_14_openai as clip_vit_large_14_openai

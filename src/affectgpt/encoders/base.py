@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -18,8 +18,38 @@ NORMALIZE = ("none", "segment", "clip")
 """Units over which audio is normalised, see ``AudioSpec``."""
 
 
+class InputSpec(ABC):
+    """The input that an encoder expects: a frozen dataclass of plain JSON.
+
+    Attributes:
+        modality: The kind of signal.
+    """
+
+    modality: ClassVar[Modality]
+
+    @abstractmethod
+    def prepare(self, media: Tensor, owner: str, keep: Tensor | None) -> Tensor:
+        """Convert media to what the network reads, on their own device.
+
+        Args:
+            media: ``[B, T, ...]``, as the source collates them.
+            owner: The encoder that asks, for messages.
+            keep: Bool ``[B, T]``, ``True`` for a real step; all are real by default.
+
+        Returns:
+            float ``[B*T, ...]``.
+
+        Raises:
+            DataError: If the media have a wrong shape or type.
+        """
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of the spec."""
+        return asdict(cast(Any, self))
+
+
 @dataclass(frozen=True)
-class VisualSpec:
+class VisualSpec(InputSpec):
     """The input that a visual encoder expects.
 
     Attributes:
@@ -34,13 +64,15 @@ class VisualSpec:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON of the spec."""
-        return asdict(self)
+    modality = Modality.VISUAL
+
+    def prepare(self, media: Tensor, owner: str, keep: Tensor | None) -> Tensor:
+        """Resize and normalise frames; see ``prepare_frames``."""
+        return prepare_frames(media, self, owner)
 
 
 @dataclass(frozen=True)
-class AudioSpec:
+class AudioSpec(InputSpec):
     """The input that an audio encoder expects.
 
     Attributes:
@@ -55,25 +87,27 @@ class AudioSpec:
     normalize: str = "none"
     min_samples: int = 400
 
+    modality = Modality.AUDIO
+
     def __post_init__(self) -> None:
         if self.normalize not in NORMALIZE:
             raise ConfigError(f"normalize must be one of {', '.join(NORMALIZE)}, but is {self.normalize!r}")
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON of the spec."""
-        return asdict(self)
+    def prepare(self, media: Tensor, owner: str, keep: Tensor | None) -> Tensor:
+        """Pad and normalise segments; see ``prepare_segments``."""
+        return prepare_segments(media, self, owner, keep)
 
 
 class Encoder(Part):
-    """Turns frames or audio segments into one feature vector each.
+    """Turns frames, audio segments or the steps of another modality into one feature vector each.
 
     A subclass sets ``modality``, ``out_dim`` and ``input_spec``, and implements ``forward``. Pre-processing is tensor
     code that runs where the tensor is: ``self.preprocess(media)`` resizes and normalises on the device.
 
     Attributes:
-        modality: ``Modality.VISUAL`` or ``Modality.AUDIO``.
+        modality: ``Modality.VISUAL``, ``Modality.AUDIO``, or the modality of a source from a plug-in.
         out_dim: Width D of a feature vector.
-        input_spec: The input that the network expects.
+        input_spec: The input that the network expects; its modality is the encoder's.
         feature_version: Increase it when the class returns different vectors than before for the same input and
             weights; stored features of the older version are then refused.
         location_args: Arguments that only say where the weights are, or how the same vectors are computed. Stored
@@ -83,7 +117,7 @@ class Encoder(Part):
 
     modality: Modality
     out_dim: int
-    input_spec: VisualSpec | AudioSpec
+    input_spec: InputSpec
     feature_version: ClassVar[int] = 1
     location_args: ClassVar[tuple[str, ...]] = ("path", "revision", "attention")
     idle_weights: ClassVar[tuple[str, ...]] = ()
@@ -94,11 +128,11 @@ class Encoder(Part):
 
         Args:
             media: Visual: uint8 frames ``[B, T, 3, H, W]`` of any size. Audio: float32 segments ``[B, S, N]``, mono,
-                at ``input_spec.sample_rate_hz``.
-            keep: Bool ``[B, T]``; ``True`` marks a real frame or segment.
+                at ``input_spec.sample_rate_hz``. Another modality: ``[B, T, ...]``, as its source collates it.
+            keep: Bool ``[B, T]``; ``True`` marks a real frame, segment or step.
 
         Returns:
-            One vector per frame or segment: ``hidden`` ``[B, T, D]`` with the same ``keep``.
+            One vector per frame, segment or step: ``hidden`` ``[B, T, D]`` with the same ``keep``.
         """
 
     def preprocess(self, media: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -109,15 +143,14 @@ class Encoder(Part):
             keep: See ``forward``; segments that are not kept do not count in the statistics of their clip.
 
         Returns:
-            Visual: float ``[B*T, 3, height, width]``, resized and normalised. Audio: float ``[B*S, N]``.
+            Visual: float ``[B*T, 3, height, width]``, resized and normalised. Audio: float ``[B*S, N]``. Another
+            modality: what ``input_spec.prepare`` returns.
 
         Raises:
             DataError: If the tensor has a wrong shape or type.
         """
         dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
-        if isinstance(self.input_spec, VisualSpec):
-            return prepare_frames(media, self.input_spec, type(self).__name__).to(dtype)
-        return prepare_segments(media, self.input_spec, type(self).__name__, keep).to(dtype)
+        return self.input_spec.prepare(media, type(self).__name__, keep).to(dtype)
 
 
 def prepare_frames(frames: Tensor, spec: VisualSpec, owner: str) -> Tensor:

@@ -12,20 +12,14 @@ import torch
 from torch import Tensor
 
 from affectgpt.errors import DataError
-from affectgpt.media.profile import MediaProfile
-from affectgpt.types import SOURCES, Modality
+from affectgpt.media.profile import MediaProfile, modality_of
+from affectgpt.types import Modality
 
 if TYPE_CHECKING:  # who reads stored keys needs no encoder, nor lightning and transformers with it
     from affectgpt.encoders.base import Encoder
 
 FEATURE_VERSION = 1
 """Increase it when the code between a clip's file and an encoder's input changes that input."""
-
-_SETTINGS_OF_ONE: Mapping[Modality, frozenset[str]] = {
-    Modality.VISUAL: frozenset({"num_frames", "frame_height", "frame_width", "visual_policy", "face_channels"}),
-    Modality.AUDIO: frozenset({"sample_rate_hz", "num_segments", "segment_seconds", "audio_policy"}),
-}
-"""Settings of the media profile that affect only one modality; all other settings count for both."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,8 @@ class FeatureKey:
     """What determines the vectors of a stream for the same clip.
 
     Attributes:
-        source: The input that the stream reads, see ``affectgpt.types.SOURCES``.
-        media: The settings of the media profile that matter for this source.
+        source: The input that the stream reads: a name in ``affectgpt.registry.SOURCES``.
+        media: The source's settings, see ``Source.settings``.
         encoder: The encoder.
         version: ``FEATURE_VERSION`` of the code that made the vectors.
         spec: Name and arguments with which the encoder was built, as plain JSON; not part of the key.
@@ -94,9 +88,7 @@ class FeatureKey:
             media: How clips are decoded.
             spec: Name and arguments of the encoder.
         """
-        others = frozenset[str]().union(*(v for k, v in _SETTINGS_OF_ONE.items() if k is not SOURCES[source]))
-        settings = {k: v for k, v in media.to_json().items() if k != "sources" and k not in others}
-        return cls(source, _plain(settings), facts, spec=_plain(spec))
+        return cls(source, _plain(media.source(source).settings()), facts, spec=_plain(spec))
 
     @classmethod
     def from_json(cls, value: Any) -> FeatureKey:
@@ -124,7 +116,7 @@ class FeatureKey:
     @property
     def modality(self) -> Modality:
         """The kind of signal that the stream reads."""
-        return SOURCES[self.source]
+        return modality_of(self.source)
 
     def differences(self, other: FeatureKey, mine: str = "here", theirs: str = "there") -> list[str]:
         """Describe every setting in which two keys differ.

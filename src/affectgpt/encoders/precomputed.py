@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from torch import Tensor
 
-from affectgpt.encoders.base import AudioSpec, Encoder, VisualSpec
+from affectgpt.encoders.base import Encoder, InputSpec
 from affectgpt.encoders.feature_key import FeatureKey
-from affectgpt.errors import ConfigError, DataError
+from affectgpt.errors import DataError
 from affectgpt.types import Features, Modality
+
+
+@dataclass(frozen=True)
+class NoInput(InputSpec):
+    """Media that are not read."""
+
+    modality: Modality  # type: ignore[misc]  # of the stream that the vectors stand for
+
+    def prepare(self, media: Tensor, owner: str, keep: Tensor | None) -> Tensor:
+        """Refuse; see ``PrecomputedEncoder.forward``."""
+        raise DataError(f"{owner} takes no media")
 
 
 class PrecomputedEncoder(Encoder):
@@ -18,21 +30,18 @@ class PrecomputedEncoder(Encoder):
 
     Args:
         dim: Width of the feature vectors.
-        modality: ``"visual"`` or ``"audio"``.
+        modality: ``"visual"``, ``"audio"``, or that of a source from a plug-in.
         key: Key of the vectors, as plain JSON, if it replaces a known encoder; see ``FeatureKey``.
 
     Raises:
-        ConfigError: If the modality is neither.
+        ConfigError: If the modality cannot be a name.
     """
 
     def __init__(self, dim: int, modality: str = "visual", key: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        known = [str(kind) for kind in Modality]
-        if modality not in known:
-            raise ConfigError(f"PrecomputedEncoder: modality must be one of {', '.join(known)}, but is {modality!r}")
         self.modality = Modality(modality)
         self.out_dim = dim
-        self.input_spec = VisualSpec(224, 224) if self.modality is Modality.VISUAL else AudioSpec()
+        self.input_spec = NoInput(self.modality)
         self.key = None if key is None else FeatureKey.from_json(key)
 
     @classmethod

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from affectgpt.errors import ConfigError
-from affectgpt.registry import Spec
-from affectgpt.types import SOURCES
+from affectgpt.errors import ConfigError, did_you_mean
+from affectgpt.registry import SOURCES, Spec
 
 MULTI = "multi"
 """Slot of the pre-fused tokens."""
@@ -21,8 +20,8 @@ class StreamSpec:
     Attributes:
         encoder: The encoder that reads the stream.
         pooling: The pooling that turns its feature vectors into tokens.
-        source: Which input of a clip it reads (``frame``, ``face``, ``image``, ``audio``); by default the stream's own
-            name, if that is one of these.
+        source: Which input of a clip it reads: a name in ``SOURCES``, such as ``frame``, ``face`` or ``audio``; by
+            default the stream's own name, if that is one of these.
         trainable: Whether the encoder is trained; frozen by default, as published.
     """
 
@@ -89,6 +88,7 @@ def _named(name: str, spec: StreamSpec) -> StreamSpec:
     source = spec.source or name
     if source not in SOURCES:
         raise ConfigError(
-            f"stream {name!r}: 'source' must say which input of a clip it reads: {', '.join(SOURCES)}; got {source!r}"
+            f"stream {name!r}: 'source' must say which input of a clip it reads: {', '.join(SOURCES)}; got {source!r}."
+            f"{did_you_mean(source, SOURCES)} Others come from plug-ins, by the entry-point group {SOURCES.group!r}"
         )
     return replace(spec, source=source)

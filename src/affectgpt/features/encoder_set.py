@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +53,7 @@ class EncoderSet(nn.Module):
     ) -> None:
         super().__init__()
         specs = read_streams(streams)
-        self.media = replace(MediaProfile.of(media), sources=sources_of(specs))
+        self.media = MediaProfile.of(media).reading(sources_of(specs))
         chosen = tuple(specs) if names is None else tuple(names)
         for name in chosen:
             _check_storable(name, specs)
@@ -100,8 +99,8 @@ class EncoderSet(nn.Module):
             trained_on = checkpoint.get("affectgpt", {}).get("features", {})
             plugins = plugin_notes(checkpoint)
         with only_our_errors(path):
-            check_installed(plugins, config, path, kinds=("encoder",))
-            announce_versions(plugins, config, path, kinds=("encoder",))
+            check_installed(plugins, config, path, kinds=("source", "encoder"))
+            announce_versions(plugins, config, path, kinds=("source", "encoder"))
             found = cls(config.get("streams", {}), config.get("media"), names, allow_import=allow_import)
             for name in found.specs:
                 start = f"encoders.{name}."
@@ -149,13 +148,15 @@ class EncoderSet(nn.Module):
             shapes = {i: tuple(clip.media[source].shape[1:]) for i, clip in enumerate(clips) if source in clip.media}
             for shape in dict.fromkeys(shapes.values()):
                 rows = [i for i, other in shapes.items() if other == shape]
-                batch = collate([Clip(str(i), {source: clips[i].media[source]}) for i in rows], [""] * len(rows))
+                alone = [Clip(str(i), {source: clips[i].media[source]}) for i in rows]
+                batch = collate(alone, [""] * len(rows), profile=self.media)
+                num_steps = batch.keep[source].sum(1).tolist()
                 batch = batch.to(self.device)
                 for name, spec in self.specs.items():
                     if spec.source == source:
                         hidden = self.encoders[name](batch.media[source], batch.keep[source]).hidden.cpu()
                         for row, i in enumerate(rows):
-                            found[i][name] = hidden[row, : len(clips[i].media[source])]
+                            found[i][name] = hidden[row, : num_steps[row]]
         return found
 
 

@@ -11,8 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from affectgpt.errors import ConfigError
 from affectgpt.manifests.record import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Record, SampleError
+from affectgpt.media.profile import MediaProfile
 from affectgpt.metrics.labels import is_missing
+from affectgpt.registry import SOURCES
+from affectgpt.registry.builtin_parts import SOURCE_TABLE
 from affectgpt.text import clean_label, clean_name, clean_text, mixed_scripts
 
 Entries: TypeAlias = Iterator[tuple[str, Mapping[str, Any] | SampleError]]
@@ -33,6 +37,22 @@ _FILES: Mapping[str, frozenset[str]] = {
 }
 
 
+def source_suffixes() -> dict[str, frozenset[str]]:
+    """The sources from plug-ins that an entry may name a file of, with the endings of such a file.
+
+    Looking them up takes some milliseconds for each, so it is done once for a manifest. A plug-in that is broken has no
+    endings here: the entry that names its file is refused with the reason.
+    """
+    found = {}
+    for name in SOURCES:
+        if name not in SOURCE_TABLE:
+            try:
+                found[name] = frozenset(MediaProfile().source(name).suffixes)
+            except ConfigError:
+                found[name] = frozenset()
+    return found
+
+
 class NotedEntry(dict[str, Any]):
     """An entry, with notes on values that its reader changed.
 
@@ -49,7 +69,14 @@ def fault(location: str, code: str, message: str, key: str = "") -> SampleError:
     return SampleError(clean_text(key or location), "manifest", code, clean_text(f"{location}{who}: {message}"))
 
 
-def read_entry(entry: Mapping[str, Any], folder: Path, location: str, *, cells: bool = False) -> Record:
+def read_entry(
+    entry: Mapping[str, Any],
+    folder: Path,
+    location: str,
+    *,
+    cells: bool = False,
+    sources: Mapping[str, frozenset[str]] | None = None,
+) -> Record:
     """Make a record from an entry.
 
     Unpaired surrogates become U+FFFD, and invisible characters are removed from names and labels. Both are noted, and
@@ -60,18 +87,28 @@ def read_entry(entry: Mapping[str, Any], folder: Path, location: str, *, cells: 
         folder: The folder that paths in the entry are relative to.
         location: The file and line it was read from, for messages.
         cells: Whether it is a row of a table, where a list of labels may be written as text.
+        sources: What ``source_suffixes`` gives.
 
     Raises:
         SampleError: If the entry has no valid name, a value of the wrong type, or a file that does not exist.
     """
-    return _Entry(entry, folder, location, cells).read()
+    return _Entry(entry, folder, location, cells, source_suffixes() if sources is None else sources).read()
 
 
 class _Entry:
     """Reads an entry key by key; the remaining keys become ``extra``."""
 
-    def __init__(self, entry: Mapping[str, Any], folder: Path, location: str, cells: bool) -> None:
+    def __init__(
+        self,
+        entry: Mapping[str, Any],
+        folder: Path,
+        location: str,
+        cells: bool,
+        sources: Mapping[str, frozenset[str]],
+    ) -> None:
         self.entry = dict(entry)
+        self.suffixes = {**_FILES, **sources}
+        self.sources = sources
         self.folder = folder
         self.location = location
         self.cells = cells
@@ -84,7 +121,8 @@ class _Entry:
     def read(self) -> Record:
         self.key = self.take_key()
         video, audio, faces = (self.take_file(name) for name in _FILES)
-        if video is None and audio is None:
+        found = {name: path for name in self.sources if name in self.entry and (path := self.take_file(name))}
+        if video is None and audio is None and not found:
             raise self.fault("no_media", "neither 'video' nor 'audio' is given; name a media file")
         return Record(
             key=self.key,
@@ -95,6 +133,7 @@ class _Entry:
             labels=self.take_labels(),
             description=self.take_text("description"),
             split=self.take_text("split"),
+            source_files=found,
             extra={clean_text(str(name)): self.plain(name, value) for name, value in self.entry.items()},
             notes=tuple(self.notes),
         )
@@ -162,11 +201,12 @@ class _Entry:
         if name == "faces" and path.is_dir():
             self.check_pictures(path)
             return path
-        suffix = value.rpartition(".")[2].lower()
-        if suffix not in _FILES[name]:
+        if not self.suffixes[name]:
+            MediaProfile().source(name)  # says why the plug-in cannot be used
+        if not value.lower().endswith(tuple(f".{suffix}" for suffix in self.suffixes[name])):
             raise self.fault(
                 "unknown_suffix",
-                f"{name!r} is {_shown(value)}, but must end in one of: {', '.join(sorted(_FILES[name]))}",
+                f"{name!r} is {_shown(value)}, but must end in one of: {', '.join(sorted(self.suffixes[name]))}",
             )
         if not path.is_file():
             raise self.fault(

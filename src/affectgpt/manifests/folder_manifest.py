@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from affectgpt.errors import ConfigError, DataError, first_few
@@ -13,15 +13,17 @@ _NAME = "manifest"
 _FIRST_LINE_BYTES = 2**20
 
 
-def find_manifest(walk: FolderWalk, suffixes: Collection[str]) -> Path | None:
+def find_manifest(walk: FolderWalk, suffixes: Collection[str], sources: Collection[str] = ()) -> Path | None:
     """The manifest in a folder, relative to it; ``None`` if there is none.
 
-    A file is a manifest if it is called ``manifest``, or if its first line has ``name`` and ``video`` or ``audio``.
+    A file is a manifest if it is called ``manifest``, or if its first line has ``name`` and ``video``, ``audio`` or the
+    name of a source.
     Files in the folder itself take precedence over those in subfolders, and a file called ``manifest`` over others.
 
     Args:
         walk: The files of the folder.
         suffixes: The suffixes that a manifest may have, such as ``.jsonl``.
+        sources: Names of sources from plug-ins.
 
     Raises:
         ConfigError: If there are several, and none takes precedence.
@@ -29,7 +31,8 @@ def find_manifest(walk: FolderWalk, suffixes: Collection[str]) -> Path | None:
     found = [
         path
         for path in walk.files
-        if path.suffix.lower() in suffixes and (path.stem.lower() == _NAME or _names_media(walk.folder / path))
+        if path.suffix.lower() in suffixes
+        and (path.stem.lower() == _NAME or _names_media(walk.folder / path, {*sources}))
     ]
     for choice in (
         [path for path in found if len(path.parts) == 1 and path.stem.lower() == _NAME],
@@ -46,7 +49,7 @@ def find_manifest(walk: FolderWalk, suffixes: Collection[str]) -> Path | None:
     return None
 
 
-def _names_media(path: Path) -> bool:
+def _names_media(path: Path, sources: Set[str]) -> bool:
     """Whether the first line of a file has the keys of a manifest."""
     try:
         with path.open("rb") as file:
@@ -62,4 +65,4 @@ def _names_media(path: Path) -> bool:
         keys = set(entry) if isinstance(entry, dict) else set()
     elif path.suffix.lower() in (".csv", ".tsv"):
         keys = {cell.strip().strip('"') for cell in line.split("\t" if path.suffix.lower() == ".tsv" else ",")}
-    return "name" in keys and bool(keys & {"video", "audio"})
+    return "name" in keys and bool(keys & {"video", "audio", *sources})

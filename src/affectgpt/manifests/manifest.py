@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.files import parse_json
-from affectgpt.manifests.entries import Entries, fault, read_entry
+from affectgpt.manifests.entries import Entries, fault, read_entry, source_suffixes
 from affectgpt.manifests.folder_manifest import find_manifest
 from affectgpt.manifests.folder_walk import FolderWalk, describe_unused, walk_folder
 from affectgpt.manifests.media_folder import sort_into_clips
@@ -50,7 +50,8 @@ def read_manifest(path: str | Path, layout: Layout | None = None) -> list[Record
     """Read a manifest; file names in it are relative to its folder.
 
     An entry holds ``name`` and ``video`` or ``audio``, and may hold ``faces``, ``subtitle``, ``labels``,
-    ``description`` and ``split``; other keys are kept in ``extra``.
+    ``description``, ``split``, and files of sources from plug-ins by the names of the sources; other keys are kept in
+    ``extra``.
 
     Args:
         path: ``.jsonl`` (one object per line), ``.csv``, ``.tsv`` or ``.parquet`` (one entry per row), or a folder of
@@ -128,9 +129,10 @@ _NO_CHOICE = (
 def _survey_folder(folder: Path, subtitle: str | None) -> tuple[ManifestScan, list[str]]:
     """The content of a folder, from its manifest or from its media files."""
     walk = walk_folder(folder)
-    manifest = find_manifest(walk, tuple(_READERS))
+    sources = source_suffixes()
+    manifest = find_manifest(walk, tuple(_READERS), sources)
     if manifest is None:
-        found = sort_into_clips(walk, subtitle)
+        found = sort_into_clips(walk, subtitle, sources)
         return _collect(found.entries(), folder, cells=False), describe_unused(folder, found.unused)
     if subtitle is not None:
         raise ConfigError(_NO_CHOICE.format(subtitle, str(folder / manifest)))
@@ -158,12 +160,13 @@ def _read_file(path: Path) -> ManifestScan:
 def _collect(entries: Entries, folder: Path, *, cells: bool) -> ManifestScan:
     """The records of valid entries, and the faults of the others."""
     scan = ManifestScan()
+    sources = source_suffixes()
     first_location: dict[str, str] = {}
     for location, entry in entries:
         try:
             if isinstance(entry, SampleError):
                 raise entry
-            record = read_entry(entry, folder, location, cells=cells)
+            record = read_entry(entry, folder, location, cells=cells, sources=sources)
             if record.key in first_location:
                 message = f"the name already occurs in {first_location[record.key]}; every sample needs its own name"
                 raise fault(location, "duplicate_key", message, record.key)

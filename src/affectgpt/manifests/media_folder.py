@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,38 +41,50 @@ class MediaFolder:
         clips: Path of a clip without suffix to its media and side files, relative to the folder.
         unused: Every other file to the reason why it is not used.
         subtitle: The language to take where there are several; see ``survey_manifest``.
+        source_files: Path of a clip without suffix to its files of sources from plug-ins, by the name of the source.
     """
 
     folder: Path
     clips: Mapping[str, Sequence[Path]]
     unused: Mapping[Path, str]
     subtitle: str | None = None
+    source_files: Mapping[str, Mapping[str, Sequence[Path]]] = field(default_factory=dict)
 
     def entries(self) -> Entries:
         """An entry for each clip, sorted by path.
 
         Files of the same name are one clip: ``a.mp4`` is the video, ``a.wav`` next to it the sound, ``a.faces.npy`` the
         face crops, ``a.txt``, ``a.srt``, ``a.vtt`` or ``a.ass`` the subtitle (also ``a.en.srt`` and ``a.mp4.srt``), and
-        ``a.json`` an object with any keys of a manifest (``labels``, ``description``, ...). The sample is named by its
-        path: ``dia 1/utt0.mp4`` is ``dia_1-utt0``.
+        ``a.json`` an object with any keys of a manifest (``labels``, ``description``, ...), and ``a.gaze.csv`` the file
+        of a source ``gaze`` from a plug-in. The sample is named by its path: ``dia 1/utt0.mp4`` is ``dia_1-utt0``.
         """
         for stem, paths in self.clips.items():
             media = [path for path in paths if _suffix(path) in _MEDIA]
             location = str(self.folder / media[0])
             try:
                 side_files = [path for path in paths if path not in media]
-                yield location, _entry(self.folder, stem, media, side_files, self.subtitle)
+                owned = self.source_files.get(stem, {})
+                yield location, _entry(self.folder, stem, media, side_files, owned, self.subtitle)
             except _AmbiguousError as error:
                 yield location, fault(location, "ambiguous", str(error))
             except DataError as error:
                 yield location, fault(location, "bad_side_file", str(error))
 
 
-def sort_into_clips(walk: FolderWalk, subtitle: str | None = None) -> MediaFolder:
-    """Find the clips of a folder, and the side files of each; see ``survey_manifest`` for ``subtitle``."""
+def sort_into_clips(
+    walk: FolderWalk, subtitle: str | None = None, sources: Mapping[str, frozenset[str]] | None = None
+) -> MediaFolder:
+    """Find the clips of a folder, and the side files of each.
+
+    Args:
+        walk: The files of the folder.
+        subtitle: See ``survey_manifest``.
+        sources: Name of a source from a plug-in to the endings of its file.
+    """
+    owned = {path: found for path in walk.files if (found := _source_of(path, sources or {})) is not None}
     media: dict[str, list[Path]] = defaultdict(list)
     for path in walk.files:
-        if _suffix(path) in _MEDIA:
+        if path not in owned and _suffix(path) in _MEDIA:
             media[_stem(path)].append(path)
     clips: dict[str, list[Path]] = {}
     unused: dict[Path, str] = dict(walk.passed_over)
@@ -82,14 +94,20 @@ def sort_into_clips(walk: FolderWalk, subtitle: str | None = None) -> MediaFolde
         if moving:
             unused |= dict.fromkeys(pictures, BESIDE_VIDEO)
         clips[stem] = [path for path in paths if not moving or path not in pictures]
+    source_files: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path, (stem, name) in owned.items():
+        if stem in clips:
+            source_files[stem][name].append(path)
+        else:
+            unused[path] = NO_CLIP
     for path in walk.files:
-        if _suffix(path) not in _MEDIA:
+        if path not in owned and _suffix(path) not in _MEDIA:
             clip = _clip_of(path, clips)
             if clip is None:
                 unused[path] = NO_CLIP
             else:
                 clips[clip].append(path)
-    return MediaFolder(walk.folder, clips, unused, subtitle)
+    return MediaFolder(walk.folder, clips, unused, subtitle, source_files)
 
 
 class _AmbiguousError(Exception):
@@ -97,12 +115,18 @@ class _AmbiguousError(Exception):
 
 
 def _entry(
-    folder: Path, stem: str, media: Sequence[Path], side_files: Sequence[Path], language: str | None
+    folder: Path,
+    stem: str,
+    media: Sequence[Path],
+    side_files: Sequence[Path],
+    owned: Mapping[str, Sequence[Path]],
+    language: str | None,
 ) -> NotedEntry:
     found: dict[str, list[Path]] = {
         "video": [path for path in media if _suffix(path) in VIDEO_SUFFIXES],
         "audio": [path for path in media if _suffix(path) in AUDIO_SUFFIXES],
         "faces": [path for path in side_files if _suffix(path) == FACES_SUFFIX],
+        **{name: list(paths) for name, paths in owned.items()},
     }
     key = re.sub(r"[^\w-]", "_", stem.replace("/", "-"))
     while len(key.encode()) > MAX_KEY_BYTES:
@@ -116,7 +140,7 @@ def _entry(
     said, words_of = _side_words(folder, side_files)
     notes = [
         f"{name!r} in its .json is {said[name]!r}, but the file in the folder is used"
-        for name in _FOUND_BY_PATH
+        for name in (*_FOUND_BY_PATH, *owned)
         if name in said and said[name] != by_path.get(name)
     ]
     subtitle = said.get("subtitle")
@@ -208,6 +232,16 @@ def _clip_of(path: Path, clips: Mapping[str, object]) -> str | None:
             return None
         stem = base
     return stem
+
+
+def _source_of(path: Path, sources: Mapping[str, frozenset[str]]) -> tuple[str, str] | None:
+    """The clip and the source that a file ``a.gaze.csv`` is of; ``None`` for any other file."""
+    whole = clean_name(path.as_posix())
+    for name, suffixes in sources.items():
+        for suffix in suffixes:
+            if whole.lower().endswith(f".{name}.{suffix}"):
+                return whole[: -len(f".{name}.{suffix}")], name
+    return None
 
 
 def _stem(path: Path) -> str:

@@ -63,6 +63,7 @@ class Record:
         labels: Open-vocabulary emotion labels; empty if unknown.
         description: Free-form emotion description, or ``None``.
         split: Such as ``"train"``, or ``None``.
+        source_files: Name of a source from a plug-in to its file.
         extra: Every other key of the line.
         notes: Notes on values that the reader of the manifest changed.
     """
@@ -75,12 +76,14 @@ class Record:
     labels: tuple[str, ...] = ()
     description: str | None = None
     split: str | None = None
+    source_files: Mapping[str, Path] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
         """The files of the sample."""
-        return [path for path in (self.video, self.audio, *self.face_files()) if path is not None]
+        found = (self.video, self.audio, *self.face_files(), *self.source_files.values())
+        return [path for path in found if path is not None]
 
     def face_files(self) -> list[Path]:
         """The npy file of the face crops, or the pictures of them."""

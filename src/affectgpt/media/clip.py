@@ -7,27 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from affectgpt.errors import DataError
-from affectgpt.media.decode.decoder import Decoded
-from affectgpt.media.decode.timeline import floor_indices
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.crop import FaceCrops
-from affectgpt.media.faces.face_arrays import check_faces
-from affectgpt.media.pictures.scale import build_scaler
+from affectgpt.media.material import NO_CROPS, Material, SourceFile
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.sound.segments import finish_windows, segment_waveform
 from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.types import Clip
 
-NO_CROPS = "no face crops in the sample"
-
 
 def load_clip(
-    source: str | Path | bytes,
+    source: str | Path | bytes | None,
     profile: MediaProfile,
     *,
     key: str | None = None,
@@ -38,11 +30,12 @@ def load_clip(
     faces: NDArray[np.uint8] | FaceDetector | None = None,
     faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
+    files: Mapping[str, str | Path | bytes | SourceFile] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
     """Decode a file into the sources that a profile asks for.
 
     Args:
-        source: A video, sound or picture file, or its content.
+        source: A video, sound or picture file, or its content; ``None`` for a clip that has only files of its sources.
         profile: The sources to prepare, and their sizes.
         key: The sample's name; by default the file's.
         audio: A separate sound file, used in place of the video's own track.
@@ -55,17 +48,19 @@ def load_clip(
             order.
         extra: Other facts to store with the clip, as plain JSON; notes on the decoding are added under
             ``"media_notes"``.
+        files: Source name to its file, for sources with files of their own; see ``read_source_files``.
 
     Returns:
         The clip, and what it lacks: source name (or ``"subtitle"``) to the reason. Media is ``frame``, ``face`` and
-        ``image`` as uint8 ``[T, 3, H, W]`` and ``audio`` as float32 ``[S, N]``, real windows only.
+        ``image`` as uint8 ``[T, 3, H, W]``, ``audio`` as float32 ``[S, N]``, real windows only, and what other sources
+        make.
 
     Raises:
         DataError: If a file cannot be decoded, or the clip has nothing that the profile asks for.
     """
     name = key if key is not None else name_of(source)
     detector = faces if isinstance(faces, FaceDetector) else None
-    sources = decode_sources(source, profile, key=name, audio=audio, detector=detector)
+    sources = decode_sources(source, profile, key=name, audio=audio, detector=detector, files=files)
     return clip_of(
         sources,
         profile,
@@ -115,57 +110,39 @@ def clip_of(
     if sources.looked_for_faces:
         faces_channels = "rgb"
         crops, face_notes = _crops(sources.faces)
+    material = Material(key, profile, sources.seen, sources.heard, crops, faces_channels, sources.files)
     return assemble_clip(
-        sources.seen,
-        sources.heard,
-        profile,
-        key=key,
-        subtitle=subtitle,
-        labels=labels,
-        description=description,
-        faces=crops,
-        faces_channels=faces_channels,
-        face_notes=face_notes,
-        extra=extra,
+        material, subtitle=subtitle, labels=labels, description=description, face_notes=face_notes, extra=extra
     )
 
 
 def assemble_clip(
-    seen: Decoded | None,
-    heard: Decoded | None,
-    profile: MediaProfile,
+    material: Material,
     *,
-    key: str,
     subtitle: str | None = None,
     labels: Sequence[str] = (),
     description: str | None = None,
-    faces: NDArray[np.uint8] | str = NO_CROPS,
-    faces_channels: str = "rgb",
     face_notes: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
     """Make a clip from decoded media; see ``load_clip``.
 
     Args:
-        seen: The decoded file with the frames, at the size of the profile.
-        heard: The decoded file with the waveform, at the rate of the profile; may be the same.
-        profile: The sources to prepare.
-        key: The sample's name.
+        material: What is there of the clip.
         subtitle: See ``load_clip``, also for the arguments below.
         labels: Open-vocabulary emotion labels.
         description: Free-form emotion description.
-        faces: Face crops, uint8 ``[T', H, W, 3]``, or why there are none.
-        faces_channels: Order of their channels.
-        face_notes: Notes about them.
+        face_notes: Notes about the face crops.
         extra: Other facts to store with the clip.
 
     Returns:
         The clip, and what it lacks.
 
     Raises:
-        DataError: If it has none of the sources in the profile.
+        DataError: If the file of a source is broken, or the clip has none of the sources in the profile.
     """
-    found = {wanted: _prepare(wanted, seen, heard, faces, faces_channels, profile, key) for wanted in profile.sources}
+    key, profile = material.key, material.profile
+    found = {wanted: profile.source(wanted).steps_of(wanted, material) for wanted in profile.sources}
     media = {wanted: value for wanted, value in found.items() if not isinstance(value, str)}
     missing = {wanted: value for wanted, value in found.items() if isinstance(value, str)}
     if not media:
@@ -174,7 +151,7 @@ def assemble_clip(
     words = subtitle.strip() if subtitle else ""
     if not words:
         missing["subtitle"] = "none was given"
-    decoded = list({id(part): part for part in (seen, heard) if part is not None}.values())
+    decoded = list({id(part): part for part in (material.seen, material.heard) if part is not None}.values())
     notes = [note for part in decoded for note in part.notes] + [*face_notes]
     clip = Clip(
         key=key,
@@ -188,35 +165,9 @@ def assemble_clip(
     return clip, missing
 
 
-def name_of(source: str | Path | bytes) -> str:
+def name_of(source: str | Path | bytes | None) -> str:
     """Default name of a clip: that of its file."""
-    return "clip" if isinstance(source, bytes) else Path(source).stem
-
-
-def _prepare(
-    wanted: str,
-    seen: Decoded | None,
-    heard: Decoded | None,
-    crops: NDArray[np.uint8] | str,
-    faces_channels: str,
-    profile: MediaProfile,
-    name: str,
-) -> Tensor | str:
-    """The tensor of one source, or the reason why it is missing."""
-    if wanted == "face":
-        return crops if isinstance(crops, str) else _faces(crops, faces_channels, profile, name)
-    if wanted == "audio":
-        if heard is not None and heard.windows is not None:
-            return finish_windows(heard.windows, profile)
-        if heard is None or heard.waveform is None:
-            return heard.missing["audio"] if heard else "no sound was decoded"
-        segments, keep = segment_waveform(heard.waveform, profile)
-        return segments if bool(keep.all()) else segments[keep]  # a copy is 1 MB
-    if seen is None or seen.frames is None:
-        return seen.missing["visual"] if seen else "no video was decoded"
-    if wanted == "image" and not seen.picture:
-        return "the file is not a picture"
-    return seen.frames
+    return "clip" if source is None or isinstance(source, bytes) else Path(source).stem
 
 
 def _crops(found: FaceCrops | None) -> tuple[NDArray[np.uint8] | str, list[str]]:
@@ -229,18 +180,3 @@ def _crops(found: FaceCrops | None) -> tuple[NDArray[np.uint8] | str, list[str]]
     count = int(found.found.sum())
     notes = [f"the main face was found in {count} of {len(found.found)} frames"] if found.coverage < 1 else []
     return kept, notes
-
-
-def _faces(faces: NDArray[np.uint8], channels: str, profile: MediaProfile, name: str) -> Tensor:
-    check_faces(faces, name)
-    if channels not in ("rgb", "bgr"):
-        raise DataError(f"clip {name!r}: its face crops are said to be {channels!r}, but must be 'rgb' or 'bgr'")
-    count, wanted = len(faces), profile.num_frames
-    if profile.visual_policy == "official":
-        chosen = floor_indices(count, wanted)
-    else:
-        chosen = [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
-    scale = build_scaler(profile)
-    scaled = {index: scale.array(faces[index]) for index in dict.fromkeys(chosen)}
-    crops = np.stack([scaled[index] for index in chosen])
-    return torch.from_numpy(crops if channels == profile.face_channels else np.ascontiguousarray(crops[:, ::-1]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from affectgpt.errors import AffectGPTError, DataError, MediaError
@@ -19,27 +20,30 @@ class Request:
     """One clip to decode.
 
     Attributes:
-        clip: The file, or its content.
+        clip: The file, or its content; ``None`` for a clip that has only files of its sources.
         profile: The settings of decoding.
         audio: A separate sound file, or its content, used in place of the clip's own track.
         face_detector: The detector of the main face: a name in ``FACE_DETECTORS``, or ``None``.
         speech: Whether to also decode the sound for speech recognition.
         key: The clip's name in messages; by default the file's name.
+        files: Source name to its file, or its content, for sources with files of their own.
     """
 
-    clip: str | bytes
+    clip: str | bytes | None
     profile: MediaProfile
     audio: str | bytes | None = None
     face_detector: str | None = None
     speech: bool = False
     key: str | None = None
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
         """The clip in a message."""
         if isinstance(self.clip, str):
             return repr(self.clip)
-        return f"clip {self.key or name_of(self.clip)!r} ({len(self.clip)} bytes)"
+        size = f" ({len(self.clip)} bytes)" if self.clip is not None else ""
+        return f"clip {self.key or name_of(self.clip)!r}{size}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def read_request(request: Request | None) -> Read:
             audio=request.audio,
             detector=detector,
             speech=request.speech,
+            files=request.files,
         )
     except DataError as error:
         return Read(problem=error)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 from affectgpt.errors import ConfigError, did_you_mean
-from affectgpt.types import SOURCES, Modality
+from affectgpt.registry import SOURCES, Spec
+from affectgpt.registry.builtin_parts import SOURCE_TABLE
+from affectgpt.types import Modality
+
+if TYPE_CHECKING:
+    from affectgpt.sources.base import Source
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -17,6 +24,11 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 _CHOICES = {"visual_policy": ("default", "official"), "audio_policy": ("default", "official")}
 _CHOICES |= {"face_channels": ("rgb", "bgr"), "backend": ("pyav", "torchcodec")}
+
+VISUAL_FIELDS = frozenset({"num_frames", "frame_height", "frame_width", "visual_policy", "face_channels"})
+"""Fields that matter for the built-in visual sources only."""
+AUDIO_FIELDS = frozenset({"sample_rate_hz", "num_segments", "segment_seconds", "audio_policy"})
+"""Fields that matter for sound only."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,8 @@ class MediaProfile:
         sample_rate_hz: Audio samples per second, after resampling to mono.
         num_segments: Windows taken from the waveform, S.
         segment_seconds: Length of a window.
-        sources: The inputs to prepare, from ``affectgpt.types.SOURCES``.
+        sources: The inputs to prepare: names in ``affectgpt.registry.SOURCES``.
+        source_args: Settings of sources from plug-ins: name to arguments, as plain JSON.
         visual_policy: ``default`` or ``official``: how frames, faces and pictures are chosen and scaled.
         audio_policy: ``default`` or ``official``: how a waveform is resampled and cut.
         face_channels: ``rgb`` or ``bgr``.
@@ -64,6 +77,7 @@ class MediaProfile:
     visual_policy: str = "default"
     audio_policy: str = "default"
     face_channels: str = "rgb"
+    source_args: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     backend: str = field(default="pyav", compare=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +108,7 @@ class MediaProfile:
                 f"{self.backend!r} scales differently; use the backend 'pyav'"
             )
         self._check_sources()
+        self._check_source_args()
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> MediaProfile:
@@ -153,7 +168,8 @@ class MediaProfile:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of the profile, without its backend; ``MediaProfile.of`` reads it back."""
         kept = {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
-        return {**kept, "sources": list(self.sources)}
+        args = kept.pop("source_args")
+        return {**kept, "sources": list(self.sources), **({"source_args": _plain(args)} if args else {})}
 
     @property
     def segment_samples(self) -> int:
@@ -161,8 +177,33 @@ class MediaProfile:
         return round(self.segment_seconds * self.sample_rate_hz)
 
     def wants(self, modality: Modality) -> bool:
-        """Whether the profile has a source of this modality."""
-        return any(SOURCES[source] is modality for source in self.sources)
+        """Whether the profile has a source of this modality that is made from the clip's own media."""
+        sources = map(self.source, self.sources)
+        return any(source.modality == modality and not source.suffixes for source in sources)
+
+    def source(self, name: str) -> Source:
+        """A source, with its settings in this profile; it need not be one of ``sources``.
+
+        Raises:
+            ConfigError: If no source has the name, or it cannot be built.
+        """
+        given = self.source_args.get(name)
+        return _build(name, json.dumps(given) if given else "{}", self, SOURCES.local(name))
+
+    def reading(self, sources: Sequence[str]) -> MediaProfile:
+        """This profile with other sources.
+
+        Raises:
+            ConfigError: If a source is unknown, or ``source_args`` names one that is not read.
+        """
+        for name in self.source_args:
+            if name not in sources:
+                hint = did_you_mean(name, sources)
+                raise ConfigError(
+                    f"media profile: source_args has settings of {name!r}, but no stream reads it.{hint} "
+                    f"The streams read {', '.join(sources)}"
+                )
+        return replace(self, sources=tuple(sources))
 
     def _check_int(self, name: str, *, least: int) -> None:
         value = getattr(self, name)
@@ -175,7 +216,63 @@ class MediaProfile:
             raise ConfigError(f"media profile: sources={sources!r}, but it must be a list such as ['frame', 'audio']")
         object.__setattr__(self, "sources", tuple(sources))
         for source in self.sources:
-            if source not in SOURCES:
-                raise ConfigError(f"media profile: unknown source {source!r}; known: {', '.join(SOURCES)}")
+            _check_known(source)
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ConfigError(f"media profile: sources={list(self.sources)}; name at least one, each of them once")
+
+    def _check_source_args(self) -> None:
+        given: object = self.source_args
+        try:
+            fits = isinstance(given, Mapping) and all(isinstance(args, Mapping) for args in given.values())
+            object.__setattr__(self, "source_args", _plain(given))
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ConfigError(
+                f"media profile: source_args={given!r:.200}, but it maps names of sources to their settings, as plain "
+                "JSON"
+            )
+        for name in self.source_args:
+            _check_known(name)
+            if name in SOURCE_TABLE:
+                raise ConfigError(
+                    f"media profile: source_args has settings of {name!r}, which is cut from the clip's own media; its "
+                    "settings are the other fields of the profile"
+                )
+            self.source(name)  # refuses wrong settings now
+
+
+def modality_of(source: str) -> Modality:
+    """The kind of signal that a source gives.
+
+    Raises:
+        ConfigError: If no source has the name, or it cannot be built.
+    """
+    return MediaProfile().source(source).modality
+
+
+@cache
+def _check_known(source: str) -> None:
+    """Refuse a name that no source has; names that are known are not looked up again, which takes 10 ms for plug-ins.
+
+    Raises:
+        ConfigError: If the name is unknown.
+    """
+    if source not in SOURCES:
+        raise ConfigError(
+            f"media profile: unknown source {source!r}.{did_you_mean(source, SOURCES)} Known: {', '.join(SOURCES)}. "
+            f"Others come from plug-ins, by the entry-point group {SOURCES.group!r}"
+        )
+
+
+@lru_cache(maxsize=256)
+def _build(name: str, args: str, profile: MediaProfile, local: Any) -> Source:
+    """Build a source; ``local`` is what this process registered under the name, which may be replaced."""
+    source: Source = SOURCES.build(Spec(name, json.loads(args)), allow_import=False, profile=profile)
+    source.check_contract(name)
+    return source
+
+
+def _plain(value: Any) -> Any:
+    """A value after a round trip through JSON: tuples become lists."""
+    return json.loads(json.dumps(value))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from affectgpt.media.decode.decoder import Decoded, decode_views
@@ -10,8 +11,10 @@ from affectgpt.media.decode.views import View
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.crop import FaceCrops
 from affectgpt.media.faces.find import faces_in, whole_frames
+from affectgpt.media.material import SourceFile, read_source_files
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.transcribe import SPEECH_PROFILE
+from affectgpt.types import Modality
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Sources:
         faces: The main face, found in frames of the original size; ``None`` if the clip has no pictures.
         looked_for_faces: Whether there was a detector.
         speech: The sound decoded for speech recognition; ``None`` if not needed.
+        files: Source name to its file, for sources with files of their own.
     """
 
     seen: Decoded | None = None
@@ -31,32 +35,37 @@ class Sources:
     faces: FaceCrops | None = None
     looked_for_faces: bool = False
     speech: Decoded | None = None
+    files: Mapping[str, SourceFile] = field(default_factory=dict)
 
 
 def decode_sources(
-    source: str | Path | bytes,
+    source: str | Path | bytes | None,
     profile: MediaProfile,
     *,
     key: str | None = None,
     audio: str | Path | bytes | None = None,
     detector: FaceDetector | None = None,
     speech: bool = False,
+    files: Mapping[str, str | Path | bytes | SourceFile] | None = None,
 ) -> Sources:
     """Decode the file of a clip, and its separate sound file if it has one.
 
     Args:
-        source: A video, sound or picture file, or its content.
+        source: A video, sound or picture file, or its content; ``None`` for a clip that has only files of its sources.
         profile: The sources to prepare, and their sizes.
         key: The sample's name, for messages.
         audio: A separate sound file, used in place of the video's own track.
         detector: Finds the main face, if the profile asks for it.
         speech: Whether to also decode the sound for speech recognition.
+        files: Source name to its file, for sources with files of their own; see ``read_source_files``.
 
     Raises:
+        ConfigError: If a file was given for a source that the profile does not have.
         MediaError: If a file cannot be decoded.
     """
-    visual = [wanted for wanted in profile.sources if wanted in ("frame", "image")]
-    sound = ["audio"] if "audio" in profile.sources else []
+    own_files = read_source_files(files or {}, profile, key or "clip")
+    visual = [wanted for wanted in profile.sources if profile.source(wanted).track == Modality.VISUAL]
+    sound = [wanted for wanted in profile.sources if profile.source(wanted).track == Modality.AUDIO]
     own = [*visual, *([] if audio is not None else sound)]
     looks = detector is not None and "face" in profile.sources
     views: dict[str, View] = {}
@@ -70,20 +79,21 @@ def decode_sources(
     if audio is not None:
         others: dict[str, View] = {}
         if sound:
-            others["sound"] = View(replace(profile, sources=("audio",)), windows_do=True)
+            others["sound"] = View(replace(profile, sources=tuple(sound)), windows_do=True)
         if speech:
             others["speech"] = View(SPEECH_PROFILE)
         found |= _decode(audio, others, key)
     return Sources(
         seen=found.get("own"),
         heard=found.get("sound", found.get("own")),
-        faces=faces_in(found["whole"], profile, detector) if looks and detector is not None else None,
+        faces=faces_in(found["whole"], profile, detector) if "whole" in found and detector is not None else None,
         looked_for_faces=looks,
         speech=found.get("speech"),
+        files=own_files,
     )
 
 
-def _decode(source: str | Path | bytes, views: dict[str, View], key: str | None) -> dict[str, Decoded]:
-    if not views:
+def _decode(source: str | Path | bytes | None, views: dict[str, View], key: str | None) -> dict[str, Decoded]:
+    if not views or source is None:
         return {}
     return dict(zip(views, decode_views(source, list(views.values()), key), strict=True))

@@ -96,7 +96,7 @@ def answer_batch(
 
 def answer_clip(
     model: WritesAnswers,
-    clip: str | Path | bytes,
+    clip: str | Path | bytes | None,
     subtitle: str | None,
     question: str | None,
     audio: str | Path | bytes | None,
@@ -104,6 +104,7 @@ def answer_clip(
     key: str | None,
     face_detector: Spec | str | Mapping[str, Any] | None,
     asr: Asr | Spec | str | Mapping[str, Any] | None,
+    files: Mapping[str, str | Path | bytes | None],
 ) -> Prediction:
     """Decode a file and answer it; see ``AffectGPT.predict``."""
     start = time.perf_counter()
@@ -112,7 +113,8 @@ def answer_clip(
     detector = None
     if face_detector is not None and "face" in model.media.sources:
         detector = FACE_DETECTORS.build(face_detector)
-    sources = decode_sources(clip, model.media, key=name, audio=audio, detector=detector, speech=listens)
+    given = {source: file for source, file in files.items() if file is not None}
+    sources = decode_sources(clip, model.media, key=name, audio=audio, detector=detector, speech=listens, files=given)
     read_seconds = time.perf_counter() - start
     return answer_sources(
         model,
@@ -160,7 +162,8 @@ def answer_sources(
     hear_seconds = time.perf_counter() - start
     start = time.perf_counter()
     decoded, missing = clip_of(sources, model.media, key=key, subtitle=subtitle)
-    batch = collate([decoded], [question or model.style.label_question], None).to(model.device)
+    asked = [question or model.style.label_question]
+    batch = collate([decoded], asked, profile=model.media).to(model.device)
     read_seconds += time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]
     notes = decoded.extra.get("media_notes", ())

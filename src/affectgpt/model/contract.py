@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from affectgpt.encoders.base import AudioSpec, Encoder, VisualSpec
+from affectgpt.encoders.base import AudioSpec, Encoder, InputSpec, VisualSpec
 from affectgpt.errors import ConfigError, first_few, reason_of
 from affectgpt.fusion.base import Pooling, PreFusion
 from affectgpt.fusion.projector import Projector
@@ -24,6 +24,7 @@ from affectgpt.types import Features, Modality
 
 PAGE = "docs/plugins.md"
 _MISSING = object()
+_MODALITIES = "Modality.VISUAL, Modality.AUDIO, or the modality of a source from a plug-in"
 
 
 def check_encoder(encoder: Encoder) -> None:
@@ -32,14 +33,15 @@ def check_encoder(encoder: Encoder) -> None:
     Raises:
         ConfigError: If an attribute is missing or has the wrong type or value.
     """
-    modality = _attribute(encoder, "modality", "Modality.VISUAL or Modality.AUDIO")
-    if modality not in list(Modality):
-        raise _fault(encoder, "modality", f"is {modality!r}", "Modality.VISUAL or Modality.AUDIO")
+    modality = _attribute(encoder, "modality", _MODALITIES)
+    if not isinstance(modality, str):
+        raise _fault(encoder, "modality", f"is {modality!r}", _MODALITIES)
     _check_count(encoder, "out_dim", "the width D of a feature vector")
-    wanted = VisualSpec if modality == Modality.VISUAL else AudioSpec
-    spec = _attribute(encoder, "input_spec", f"{wanted.__name__}(...)")
-    if not isinstance(spec, wanted):
-        raise _fault(encoder, "input_spec", f"is {spec!r}", f"{wanted.__name__}(...), since it reads {modality}")
+    built_in = {Modality.VISUAL: VisualSpec, Modality.AUDIO: AudioSpec}.get(Modality(modality), InputSpec)
+    wanted = f"{built_in.__name__}(...)" if built_in is not InputSpec else f"an InputSpec of the modality {modality!r}"
+    spec = _attribute(encoder, "input_spec", wanted)
+    if not isinstance(spec, InputSpec) or spec.modality != modality:
+        raise _fault(encoder, "input_spec", f"is {spec!r}", f"{wanted}, since it reads {modality}")
 
 
 def check_encoding(encoder: Encoder, media: Tensor) -> None:

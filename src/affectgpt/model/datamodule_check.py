@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -33,7 +34,8 @@ class DatamoduleCheck(lightning.Callback):
                 "give both the same media profile"
             )
         wording = getattr(datamodule, "style", model.style)
-        if wording != model.style:
+        # the model's style may have words for the slots of plug-ins, which the datamodule does not need
+        if replace(wording, slots={}) != replace(model.style, slots={}):
             raise ConfigError(
                 f"the datamodule asks in the style {wording.name!r}, the model expects {model.style.name!r}; give both "
                 "the same style"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -47,7 +46,7 @@ class AffectGPT(Part):
         streams: Stream name to its spec. The name is the stream's slot in the prompt.
         llm: The language model.
         prefusion: What joins streams before the LLM; ``none`` to join nothing.
-        prefusion_inputs: Streams to join, in order; by default the first visual and the first audio stream.
+        prefusion_inputs: Streams to join, in order; by default the first of each modality: picture, sound, others.
         style: Wording of the prompt: ``official`` or ``brief``.
         max_tokens: Longest sequence, in tokens, answer included.
         max_new_tokens: Longest answer that the model writes, in tokens.
@@ -110,7 +109,7 @@ class AffectGPT(Part):
         allow_import: bool = True,
     ) -> None:
         specs = read_streams(streams)
-        profile = replace(MediaProfile.of(media), sources=sources_of(specs))
+        profile = MediaProfile.of(media).reading(sources_of(specs))
         self.optim = OptimSpec.of(optim)
         super().__init__()
         specs_of = {"llm": llm, "prefusion": prefusion, "projector": projector}
@@ -192,7 +191,7 @@ class AffectGPT(Part):
 
     def predict(
         self,
-        clip: str | Path | bytes,
+        clip: str | Path | bytes | None,
         subtitle: str | None = None,
         *,
         question: str | None = None,
@@ -201,11 +200,12 @@ class AffectGPT(Part):
         key: str | None = None,
         face_detector: str | Mapping[str, Any] | None = "centerface",
         asr: Asr | str | Mapping[str, Any] | None = None,
+        **files: str | Path | bytes | None,
     ) -> Prediction:
         """Answer one clip.
 
         Args:
-            clip: A media file, or its bytes.
+            clip: A media file, or its bytes; ``None`` for a clip that has only files of its sources.
             subtitle: Spoken words, if known.
             question: The question; by default it asks for all possible emotional states, as published.
             audio: A separate sound file to use in place of the clip's own track.
@@ -213,12 +213,14 @@ class AffectGPT(Part):
             key: Name of the clip in messages; by default the file's name.
             face_detector: Finds the face for a stream that reads ``face``; ``None`` leaves the face out.
             asr: Transcribes a clip without subtitle: an ``Asr``, or ``NAME:MODEL`` from ``ASRS``.
+            files: The files of sources from plug-ins, by name: ``physiology="clip.csv"``.
 
         Raises:
-            DataError: If the file cannot be decoded.
+            ConfigError: If a file is given for a source that the model does not read.
+            DataError: If a file cannot be decoded.
         """
         with in_eval_mode(self):
-            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr)
+            return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr, files)
 
     def watch(self, film: str | Path, **options: Any) -> Any:
         """Answer every utterance and person of a film of any length; see ``affectgpt.watch.watch``."""

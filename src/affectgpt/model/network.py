@@ -29,7 +29,7 @@ from affectgpt.part import Part
 from affectgpt.prompts.render import PromptIds, Renderer
 from affectgpt.prompts.wordings import get_style
 from affectgpt.registry import LLMS, POOLINGS, PREFUSIONS, PROJECTORS, Spec
-from affectgpt.types import SOURCES, Batch, Features, Modality, rows_kept
+from affectgpt.types import Batch, Features, Modality, rows_kept
 
 
 class Network(nn.Module):
@@ -87,10 +87,13 @@ class Network(nn.Module):
         self.media = media
         standing = stand_ins(self.specs, media, features)
         self.encoders = nn.ModuleDict(
-            {name: standing.get(name) or _build_encoder(name, spec, allow_import) for name, spec in self.specs.items()}
+            {
+                name: standing.get(name) or _build_encoder(name, spec, media, allow_import)
+                for name, spec in self.specs.items()
+            }
         )
         for name, spec in self.specs.items():
-            check_encoding(self.encoder(name), self._blank(str(spec.source), 1))
+            check_encoding(self.encoder(name), media.source(str(spec.source)).blank(1))
         widths = {name: int(self.encoder(name).out_dim) for name in self.specs}
         self.poolings = nn.ModuleDict(
             {
@@ -98,7 +101,7 @@ class Network(nn.Module):
                 for name, spec in self.specs.items()
             }
         )
-        self.prefusion_inputs = _prefusion_inputs(self.specs, prefusion_inputs)
+        self.prefusion_inputs = _prefusion_inputs(self.specs, media, prefusion_inputs)
         self.prefusion: PreFusion = PREFUSIONS.build(
             prefusion, allow_import=allow_import, in_dims=[widths[n] for n in self.prefusion_inputs]
         )
@@ -125,7 +128,8 @@ class Network(nn.Module):
         self.carried = nn.ParameterDict(
             {name.replace(".", "/"): nn.Parameter(torch.zeros(tuple(shape)), False) for name, shape in carried.items()}
         )
-        self.style = get_style(style)
+        sources = {name: media.source(str(spec.source)) for name, spec in self.specs.items()}
+        self.style = get_style(style).extended({name: source.wordings for name, source in sources.items()})
         self.renderer = Renderer(self.style, self.llm.tokenizer, max_tokens)
         self.packing = packing
         self.is_sharded = False
@@ -269,7 +273,7 @@ class Network(nn.Module):
         device = next(self.projectors.parameters()).device
         keep = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
         if self.is_sharded or (self.encoder(name).training and self.specs[name].trainable):
-            blank: Features = self.encoders[name](self._blank(source, len(batch)).to(device), keep)
+            blank: Features = self.encoders[name](self.media.source(source).blank(len(batch)).to(device), keep)
             return blank
         return Features(torch.zeros(len(batch), 1, self.encoder(name).out_dim, device=device), keep)
 
@@ -320,12 +324,6 @@ class Network(nn.Module):
                         continue  # running statistics of an encoder in training
                     yield key
 
-    def _blank(self, source: str, batch_size: int) -> Tensor:
-        if SOURCES[source] is Modality.AUDIO:
-            return torch.zeros(batch_size, 1, self.media.segment_samples)
-        size = (self.media.frame_height or 224, self.media.frame_width or 224)
-        return torch.zeros(batch_size, 1, 3, *size, dtype=torch.uint8)
-
     def _there(self, features: Mapping[str, Features], hide: Sequence[str], slot_dropout: float) -> dict[str, Tensor]:
         """Which samples show each stream: bool ``[B]`` on the CPU, whether or not the prompt has a slot for it."""
         unknown = [name for name in hide if name not in (*self.num_tokens, "subtitle")]
@@ -352,12 +350,13 @@ class Network(nn.Module):
         return name in self.slots or (MULTI in self.slots and name in self.prefusion_inputs)
 
 
-def _build_encoder(name: str, spec: StreamSpec, allow_import: bool) -> Encoder:
+def _build_encoder(name: str, spec: StreamSpec, media: MediaProfile, allow_import: bool) -> Encoder:
     encoder = build_encoder(spec.encoder, allow_import=allow_import)
     check_encoder(encoder)
-    if encoder.modality != SOURCES[str(spec.source)]:
+    modality = media.source(str(spec.source)).modality
+    if encoder.modality != modality:
         raise ConfigError(
-            f"stream {name!r} reads {spec.source!r}, which is {SOURCES[str(spec.source)]}, with the encoder "
+            f"stream {name!r} reads {spec.source!r}, which is {modality}, with the encoder "
             f"{Spec.of(spec.encoder).name!r}, which reads {encoder.modality}; change the source or the encoder"
         )
     if not spec.trainable:
@@ -365,15 +364,20 @@ def _build_encoder(name: str, spec: StreamSpec, allow_import: bool) -> Encoder:
     return encoder
 
 
-def _prefusion_inputs(specs: Mapping[str, StreamSpec], given: Sequence[str] | None) -> tuple[str, ...]:
+def _prefusion_inputs(
+    specs: Mapping[str, StreamSpec], media: MediaProfile, given: Sequence[str] | None
+) -> tuple[str, ...]:
     if given is not None:
         unknown = [name for name in given if name not in specs]
         if unknown:
             raise ConfigError(f"prefusion_inputs: unknown stream {unknown[0]!r}; known: {', '.join(specs)}")
         return tuple(given)
-    kinds = {name: SOURCES[str(spec.source)] for name, spec in specs.items()}
-    firsts = [next((n for n, k in kinds.items() if k is kind), None) for kind in Modality]
-    return tuple(name for name in firsts if name is not None)
+    kinds = {name: media.source(str(spec.source)).modality for name, spec in specs.items()}
+    # the picture first and the sound second, as published
+    order = [
+        kind for kind in dict.fromkeys((Modality.VISUAL, Modality.AUDIO, *kinds.values())) if kind in kinds.values()
+    ]
+    return tuple(next(name for name, kind in kinds.items() if kind == wanted) for wanted in order)
 
 
 def _slots(num_tokens: Mapping[str, int], given: Sequence[str] | None) -> frozenset[str]:

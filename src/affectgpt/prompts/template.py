@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from string import Formatter
 
@@ -127,6 +127,27 @@ class PromptStyle:
     layouts: Mapping[str, str] = field(default_factory=dict)
     empty_subtitle: bool = False
     former_digests: tuple[str, ...] = ()
+
+    def extended(self, wordings: Mapping[str, Mapping[str, tuple[str, str]]]) -> PromptStyle:
+        """The style with the wording of slots that it does not know, after its own in the order of the prompt.
+
+        Args:
+            wordings: Slot to, for each name of a style, the text before and after its tokens.
+
+        Examples:
+            >>> from affectgpt.prompts import get_style
+            >>> gaze = get_style("official").extended({"gaze": {"official": ("The gaze: <Gaze>", "</Gaze>. ")}})
+            >>> gaze.slots["gaze"][0]
+            'The gaze: <Gaze>'
+        """
+        new = {
+            slot: given[self.name] for slot, given in wordings.items() if slot not in self.slots and self.name in given
+        }
+        return (
+            replace(self, slots={**self.slots, **{slot: (text[0], text[1]) for slot, text in new.items()}})
+            if new
+            else self
+        )
 
     def layout(self, slots: Sequence[str], *, subtitle: bool = True) -> tuple[Segment, ...]:
         """Segments of the prompt for a set of inputs: the layout for exactly these inputs, or a composed one.

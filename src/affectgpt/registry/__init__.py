@@ -22,6 +22,7 @@ from affectgpt.registry.builtin_parts import (
     PREFUSION_TABLE,
     PROJECTOR_TABLE,
     REWARD_TABLE,
+    SOURCE_TABLE,
     STAGE_TABLE,
 )
 from affectgpt.registry.registry import EXTRA_OF_MODULE, Entry, Registry
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from affectgpt.media.faces.base import FaceDetector
     from affectgpt.media.speech.base import Asr
     from affectgpt.model.objective import Objective
+    from affectgpt.sources.base import Source
     from affectgpt.training.rewards.base import Reward
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "PREFUSIONS",
     "PROJECTORS",
     "REWARDS",
+    "SOURCES",
     "STAGES",
     "Entry",
     "Registry",
@@ -63,6 +66,7 @@ __all__ = [
 ENCODERS: Registry[Encoder] = Registry(
     "encoder", "affectgpt.encoders.base:Encoder", ENCODER_TABLE, "affectgpt.encoders", ENCODER_PREFIXES
 )
+SOURCES: Registry[Source] = Registry("source", "affectgpt.sources.base:Source", SOURCE_TABLE, "affectgpt.sources")
 POOLINGS: Registry[Pooling] = Registry("pooling", "affectgpt.fusion.base:Pooling", POOLING_TABLE, "affectgpt.poolings")
 PREFUSIONS: Registry[PreFusion] = Registry(
     "pre-fusion", "affectgpt.fusion.base:PreFusion", PREFUSION_TABLE, "affectgpt.prefusions"

@@ -20,6 +20,12 @@ ENCODER_PREFIXES: Mapping[str, str] = {
     "timm/": "affectgpt.encoders.timm:TimmEncoder",
     "torchaudio/": "affectgpt.encoders.torchaudio:TorchaudioEncoder",
 }
+SOURCE_TABLE: Mapping[str, str] = {
+    "frame": "affectgpt.sources.pictures:FrameSource",
+    "face": "affectgpt.sources.pictures:FaceSource",
+    "image": "affectgpt.sources.pictures:ImageSource",
+    "audio": "affectgpt.sources.sound:AudioSource",
+}
 POOLING_TABLE: Mapping[str, str] = {
     "mean": "affectgpt.fusion.pooling:MeanPooling",
     "attention": "affectgpt.fusion.pooling:AttentionPooling",

@@ -80,7 +80,8 @@ class Registry(Generic[T]):
         self._local: dict[str, tuple[str, Callable[..., T]]] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._sources() or self._prefix_of(name) is not None
+        quick = name in self._local or name in self._builtins  # plug-ins are looked up on disk
+        return quick or self._prefix_of(name) is not None or name in self._sources()
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._sources()))
@@ -136,6 +137,8 @@ class Registry(Generic[T]):
         """
         if name in self._local:
             return self._local[name][1]
+        if name in self._builtins:
+            return self._import(name, "affectgpt", self._builtins[name])
         sources = self._sources()
         if name in sources:
             owner, target = sources[name]
@@ -151,6 +154,10 @@ class Registry(Generic[T]):
                 )
             return self._import(name, "your configuration", name)
         raise ConfigError(self._unknown(name))
+
+    def local(self, name: str) -> Callable[..., T] | None:
+        """What this process registered under a name by ``register``; ``None`` if nothing."""
+        return self._local[name][1] if name in self._local else None
 
     def build(self, spec: Spec | str | Mapping[str, Any], *, allow_import: bool = True, **runtime: Any) -> T:
         """Build a part.
@@ -170,7 +177,8 @@ class Registry(Generic[T]):
         if inspect.isclass(target) and not issubclass(target, base):
             raise ConfigError(self._no_part(spec.name, f"is the class {target.__name__}", base))
         args = dict(spec.args)
-        prefix = self._prefix_of(spec.name) if spec.name not in self._sources() else None
+        is_named = spec.name in self._local or spec.name in self._builtins
+        prefix = self._prefix_of(spec.name) if not is_named and spec.name not in self._sources() else None
         if prefix is not None:
             args.setdefault("model", spec.name[len(prefix) :])
         signature = inspect.signature(target)

@@ -101,7 +101,8 @@ def _one_by_one(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -
 
 def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> list[tuple[Reply, ...]]:
     network, longest, sampling = model.network, jobs[0].max_new_tokens, jobs[0].sampling
-    batch = collate([job.clip for job in jobs], [job.questions[0] for job in jobs]).to(model.device)
+    clips, first = [job.clip for job in jobs], [job.questions[0] for job in jobs]
+    batch = collate(clips, first, profile=model.media).to(model.device)
     looked = in_halves(lambda cut: [network.look(batch.rows(range(cut.start, cut.stop)))], batch.keys, model.device)
     asked = [(i, question) for i, job in enumerate(jobs) for question in job.questions]
     rows = [i for i, _ in asked]

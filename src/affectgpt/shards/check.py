@@ -7,7 +7,7 @@ import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.files import digest_of_file
 from affectgpt.manifests.record import AUDIO_SUFFIXES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from affectgpt.media.profile import MediaProfile
+from affectgpt.registry import SOURCES
+from affectgpt.registry.builtin_parts import SOURCE_TABLE
 from affectgpt.shards.bounds import MAX_MEMBER_BYTES
 from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.facts import read_facts
@@ -192,6 +194,9 @@ class _Reader:
             yield "bad_json", f"its json member cannot be read ({error!r})"
             return
         absent = [kind for kind in ("video", "audio") if facts.get(f"has_{kind}") and not _has(kind, members)]
+        if FEATURES_SUFFIX not in members:
+            promised = facts.get("source_files") or ()
+            absent += [name for name in promised if not any(one.startswith(f"{name}.") for one in members)]
         if absent:
             yield (
                 "missing_member",
@@ -205,7 +210,11 @@ class _Reader:
 
     def _profile(self) -> MediaProfile:
         stored = self._index.recipe.get("media")
-        return MediaProfile(sources=("frame", "face", "audio")) if stored is None else MediaProfile.of(stored)
+        profile = MediaProfile(sources=("frame", "face", "audio")) if stored is None else MediaProfile.of(stored)
+        if self._index.form == "features":
+            return profile
+        named = [name for name in self._index.modalities if name in SOURCES and name not in SOURCE_TABLE]
+        return replace(profile, sources=tuple(dict.fromkeys((*profile.sources, *named))))
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

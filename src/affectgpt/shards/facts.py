@@ -66,4 +66,5 @@ _FIELDS = (
     ("duration_seconds", "a number of seconds", _is_seconds),
     ("extra", "an object", _is_mapping),
     ("missing", "an object", _is_mapping),
+    ("source_files", "a list of names of sources", _is_labels),
 )

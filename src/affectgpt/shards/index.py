@@ -67,8 +67,8 @@ class ShardIndex:
     Attributes:
         shards: Its tars, in order.
         labels: Label to the number of samples that have it, most frequent first.
-        modalities: ``video``, ``audio``, ``faces``, ``subtitle``, ``labels``, ``description`` to the number of samples
-            that have it.
+        modalities: ``video``, ``audio``, ``faces``, ``subtitle``, ``labels``, ``description``, and sources from
+            plug-ins, to the number of samples that have it.
         duration_seconds: Length of all clips together.
         provenance: Where the set comes from: source, licence and other facts given when packing.
         tool: Name and version of the packer.

@@ -42,6 +42,7 @@ class Counts:
         self.labels.update(set(facts.get("labels") or ()))
         for name in _MODALITIES:
             self.modalities[name] += bool(facts.get(f"has_{name}", facts.get(name)))
+        self.modalities.update(facts.get("source_files") or ())
 
     def merge(self, other: Counts) -> None:
         """Add the sums of other samples of the set."""

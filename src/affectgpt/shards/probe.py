@@ -20,6 +20,7 @@ from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.face_arrays import read_faces
 from affectgpt.media.faces.find import find_faces
 from affectgpt.media.limits import MAX_LOADED_BYTES, too_large
+from affectgpt.media.material import Material, SourceFile, read_source_files
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import FACE_DETECTORS
 from affectgpt.shards.forms.frames import FramesRecipe, count_pictures
@@ -68,7 +69,8 @@ class Prepare:
         }
         seen = decoded[record.video] if record.video is not None else None
         heard = decoded[record.audio] if record.audio is not None else seen
-        facts = _facts(record, seen, heard, list(decoded.values()))
+        files = self._source_files(record)
+        facts = _facts(record, seen, heard, list(decoded.values()), sorted(files))
         faces = self._faces(record, contents, facts)
         if self.recipe is None:
             members = {path.suffix.lower().lstrip("."): content for path, content in contents.items()}
@@ -80,7 +82,20 @@ class Prepare:
             channels = facts["extra"].pop("faces_channels", "rgb")
             members = self.recipe.members(seen, heard, crops, channels, record.key)
             facts["num_stored"] = count_pictures(members)
+        members |= {f"{name}.{file.suffix}": file.content for name, file in files.items()}
         return Sample(record.key, members, facts)
+
+    def _source_files(self, record: Record) -> dict[str, SourceFile]:
+        """The files of sources from plug-ins, each read by its source once as a check."""
+        profile = MediaProfile(sources=tuple(record.source_files)) if record.source_files else MediaProfile()
+        try:
+            files = read_source_files(record.source_files, profile, record.key)
+            for name in files:
+                profile.source(name).steps_of(name, Material(record.key, profile, files=files))
+        except DataError as error:
+            code = error.code if isinstance(error, MediaError) and error.code == "too_large" else "bad_source"
+            raise SampleError(record.key, "probe", code, str(error)) from error
+        return files
 
     def _faces(self, record: Record, contents: Mapping[Path, bytes], facts: dict[str, Any]) -> bytes | None:
         """The face crops as an npy file: those of the record, or those that the detector finds."""
@@ -118,21 +133,25 @@ def crashed(record: Record, how: str) -> SampleError:
     return SampleError(record.key, "probe", "crashed", message)
 
 
-def _facts(record: Record, seen: Decoded | None, heard: Decoded | None, decoded: list[Decoded]) -> dict[str, Any]:
+def _facts(
+    record: Record, seen: Decoded | None, heard: Decoded | None, decoded: list[Decoded], files: list[str]
+) -> dict[str, Any]:
     """The json member; ``has_video`` and ``has_audio`` are what could be decoded, not what the header claims."""
-    missing = {} if seen is not None else {"visual": "the clip is only sound"}
+    lack = "the clip is only sound" if heard is not None else "the clip has no media file"
+    missing = {} if seen is not None else {"visual": lack}
     for kind, part in (("visual", seen), ("audio", heard)):
         if part is not None and kind in part.missing:
             missing[kind] = part.missing[kind]
     return {
         **record.to_json(),
-        "duration_seconds": round(max(part.duration_seconds for part in decoded), 3),
+        "duration_seconds": round(max(part.duration_seconds for part in decoded), 3) if decoded else None,
         "has_video": seen is not None and seen.frames is not None,
         "has_audio": heard is not None and heard.has_sound,
         "has_faces": False,
         "picture": seen is not None and seen.picture,
         "missing": missing,
         "media_notes": [note for part in decoded for note in part.notes],
+        **({"source_files": files} if files else {}),
     }
 
 

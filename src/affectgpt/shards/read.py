@@ -16,6 +16,7 @@ from affectgpt.errors import AffectGPTError, ConfigError, DataError
 from affectgpt.manifests.record import AUDIO_SUFFIXES, FACES_SUFFIX, VIDEO_SUFFIXES, SampleError
 from affectgpt.media.clip import load_clip
 from affectgpt.media.faces.face_arrays import read_faces
+from affectgpt.media.material import SourceFile
 from affectgpt.media.profile import MediaProfile
 from affectgpt.shards.bounds import MAX_JSON_BYTES, MAX_MEMBER_BYTES
 from affectgpt.shards.facts import read_facts
@@ -269,12 +270,13 @@ def _features_of(key: str, members: Mapping[str, bytes], recipe: FeatureRecipe |
 
 
 def _with_media(key: str, members: Mapping[str, bytes], text: Mapping[str, Any], profile: MediaProfile) -> Clip:
+    files = {name: file for name in profile.sources if (file := _source_file(name, members, profile)) is not None}
     if "stored" in text:
-        return read_frames(key, members, text, profile)
+        return read_frames(key, members, text, profile, files)
     video = next((members[suffix] for suffix in members if suffix in VIDEO_SUFFIXES), None)
     audio = next((members[suffix] for suffix in members if suffix in AUDIO_SUFFIXES), None)
     source = video if video is not None else audio
-    if source is None:
+    if source is None and not text.get("source_files"):
         raise DataError(f"sample {key!r} has no media member, only {', '.join(sorted(members))}; pack the set again")
     faces = None
     if FACES_SUFFIX in members and "face" in profile.sources:
@@ -290,5 +292,14 @@ def _with_media(key: str, members: Mapping[str, bytes], text: Mapping[str, Any],
         faces=faces,
         faces_channels=(text.get("extra") or {}).get("faces_channels", "rgb"),
         extra=text.get("extra") or {},
+        files=files,
     )
     return clip
+
+
+def _source_file(name: str, members: Mapping[str, bytes], profile: MediaProfile) -> SourceFile | None:
+    """The member that holds the file of a source, such as ``gaze.csv``; ``None`` if the sample lacks it."""
+    for suffix in profile.source(name).suffixes:
+        if f"{name}.{suffix}" in members:
+            return SourceFile(members[f"{name}.{suffix}"], suffix)
+    return None

@@ -32,7 +32,8 @@ class Sample:
         key: Its name, unique in the set.
         members: Suffix (``"mp4"``, ``"faces.npy"``, ``"feats.safetensors"``) to content, without the json member.
         facts: Plain JSON that becomes the json member. The index counts ``labels`` (a list), ``duration_seconds``,
-            ``subtitle``, ``description``, ``has_video``, ``has_audio``, ``has_faces`` and ``media_notes`` in it.
+            ``subtitle``, ``description``, ``has_video``, ``has_audio``, ``has_faces``, ``source_files`` (names of
+            sources from plug-ins whose files are members) and ``media_notes`` in it.
     """
 
     key: str

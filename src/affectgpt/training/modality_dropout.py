@@ -16,7 +16,9 @@ from torch import Tensor
 from affectgpt.encoders.streams import StreamSpec
 from affectgpt.errors import ConfigError, did_you_mean
 from affectgpt.llm.scatter import sent
-from affectgpt.types import SOURCES, Batch, Features, rows_kept
+from affectgpt.media.profile import modality_of
+from affectgpt.registry import SOURCES
+from affectgpt.types import Batch, Features, Modality, rows_kept
 
 WORDS = "words"
 """The modality of the subtitle, beside those of the streams (``visual``, ``audio``, ...)."""
@@ -47,7 +49,7 @@ class ModalityDropout:
 
     Attributes:
         modality: Probability that a sample loses a modality: one number for all, or one for each by name: those of the
-            streams (``visual``, ``audio``) and ``words``. With 0.5 all views are about equally frequent.
+            streams (``visual``, ``audio``, ...) and ``words``. With 0.5 all views are about equally frequent.
         segment: Probability that an input of a sample (its frames, its audio segments) loses one stretch of time.
         longest_segment: Largest share of the steps that such a stretch takes.
         step: Share of single steps that are lost besides.
@@ -63,9 +65,11 @@ class ModalityDropout:
 
     def __post_init__(self) -> None:
         by_name = self.modality if isinstance(self.modality, Mapping) else {"modality": self.modality}
-        known = [*dict.fromkeys(map(str, SOURCES.values())), WORDS]
         for name in self.modality if isinstance(self.modality, Mapping) else ():
-            if name not in known:
+            if name not in (Modality.VISUAL, Modality.AUDIO, WORDS):  # else no plug-in need be imported
+                known = [*dict.fromkeys(map(modality_of, SOURCES)), WORDS]
+                if name in known:
+                    continue
                 raise ConfigError(
                     f"modality_dropout: unknown modality {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
                 )
@@ -102,9 +106,9 @@ class ModalityDropout:
             streams: The streams of the model.
             shows_words: Whether the model reads the subtitles, so that they count as a modality.
         """
-        kinds = {f"media/{name}": str(SOURCES[name]) for name in batch.media if name in SOURCES}
+        kinds: dict[str, str] = {f"media/{name}": modality_of(name) for name in batch.media}
         kinds |= {
-            f"features/{name}": str(SOURCES[str(streams[name].source)]) for name in batch.features if name in streams
+            f"features/{name}": modality_of(str(streams[name].source)) for name in batch.features if name in streams
         }
         lost = self._lost_modalities(batch, kinds, shows_words=shows_words)
         shares = {name: _share(gone, there) for name, (gone, there) in lost.items()}

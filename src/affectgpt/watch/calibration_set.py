@@ -53,7 +53,7 @@ def calibrate_on(
     for start in range(0, len(records), batch_size):
         some = records[start : start + batch_size]
         clips = [_load(record, model, detector) for record in some]
-        batch = collate(clips, [model.style.label_question] * len(some), None)
+        batch = collate(clips, [model.style.label_question] * len(some), profile=model.media)
         for record, (answer, sure) in zip(some, answer_surely(model, batch, asking), strict=True):
             found.append(sure)
             overlaps.append(overlap(answer.labels, record.labels))

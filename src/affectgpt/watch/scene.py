@@ -14,6 +14,7 @@ from affectgpt.media.clip import assemble_clip
 from affectgpt.media.decode.decoder import Decoded
 from affectgpt.media.decode.timeline import floor_indices
 from affectgpt.media.faces.crop import cut_squares
+from affectgpt.media.material import Material
 from affectgpt.media.pictures.scale import build_scaler
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.sound.resample import resample
@@ -139,7 +140,7 @@ class Scene:
         if found:
             boxes = self.boxes(numbers, found)
             faces = cut_squares(self.frames[numbers], boxes)
-        return assemble_clip(seen, heard, profile, key=key, subtitle=words, faces=faces)
+        return assemble_clip(Material(key, profile, seen, heard, faces), subtitle=words)
 
 
 def _chosen(count: int, profile: MediaProfile) -> list[int]:

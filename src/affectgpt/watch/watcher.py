@@ -164,7 +164,7 @@ class Watcher:
         question = self.plan.question or self.model.style.label_question
         for start in range(0, len(shown), self.plan.batch_size):
             some = shown[start : start + self.plan.batch_size]
-            batch = collate([clip for *_, clip, _ in some], [question] * len(some), None)
+            batch = collate([clip for *_, clip, _ in some], [question] * len(some), profile=self.model.media)
             answers = answer_surely(self.model, batch, self.plan.asking)
             for (stretch, who, speaks, said, _, missing), (found, sure) in zip(some, answers, strict=True):
                 confidence = sure.raw if self._calibration is None else self._calibration(sure)

@@ -109,7 +109,7 @@ class VoteStage(Stage):
             raise DataError("the clip has no file")
         separate = audio if video is not None else None
         clip, _ = load_clip(source, self._profile, key=record.key, audio=separate, faces=self._detector)
-        batch = collate([clip], [""])
+        batch = collate([clip], [""], profile=self._profile)
         found: dict[str, Any] = {"votes": []}
         for kind, voters in self._voters.items():
             ballots = []

@@ -12,7 +12,7 @@ from affectgpt.bench.answerers.answer_settings import MODALITIES, AnswerSettings
 from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.errors import CheckpointError
 from affectgpt.files import digest_of, digest_of_file
-from affectgpt.types import SOURCES, Modality
+from affectgpt.types import Modality
 
 if TYPE_CHECKING:
     from affectgpt.datamodules.unibench.clip_loader import BenchLoader
@@ -246,8 +246,11 @@ def _unlabelled(asked: Asked) -> Any:
 
 def _hidden(model: AffectGPT, modalities: Sequence[str]) -> list[str]:
     """The slots that show what is not to be shown."""
-    shown = {Modality.VISUAL: "video" in modalities, Modality.AUDIO: "audio" in modalities}
-    hidden = [name for name, spec in model.network.specs.items() if not shown[SOURCES[str(spec.source)]]]
+    if {*MODALITIES} <= {*modalities}:
+        return []
+    named = {Modality.VISUAL: "video" in modalities, Modality.AUDIO: "audio" in modalities}
+    kinds = {name: model.network.encoder(name).modality for name in model.network.specs}
+    hidden = [name for name, kind in kinds.items() if not named.get(kind, False)]  # only what is named is shown
     return hidden if "text" in modalities else [*hidden, "subtitle"]
 
 

@@ -176,7 +176,7 @@ class BenchLoader(DataLoader[Clip | Unreadable]):
         self._unreadable = unreadable
         self._in_step = in_step
         self._clips = clips
-        super().__init__(clips, collate_fn=_Collate(question), **options)
+        super().__init__(clips, collate_fn=_Collate(question, clips.profile), **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         collated: _Collated
@@ -231,10 +231,11 @@ class _Load:
 class _Collate:
     """Collates the readable clips; picklable."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, profile: MediaProfile) -> None:
         self.question = question
+        self.profile = profile
 
     def __call__(self, found: list[Clip | Unreadable]) -> _Collated:
         clips = [one for one in found if isinstance(one, Clip)]
         unreadable = [one for one in found if isinstance(one, Unreadable)]
-        return (collate(clips, [self.question] * len(clips)) if clips else None), unreadable
+        return (collate(clips, [self.question] * len(clips), profile=self.profile) if clips else None), unreadable

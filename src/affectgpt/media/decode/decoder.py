@@ -24,6 +24,8 @@ from affectgpt.media.pictures.still import read_picture
 from affectgpt.media.profile import MediaProfile
 from affectgpt.types import Modality
 
+_TRACKS = (Modality.VISUAL, Modality.AUDIO)
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -124,7 +126,7 @@ def decode_views(
 
 
 def _decode(source: str | Path | bytes, views: Sequence[View], name: str, *, thorough: bool) -> list[Decoded]:
-    wanted = [modality for modality in Modality if any(view.profile.wants(modality) for view in views)]
+    wanted = [modality for modality in _TRACKS if any(view.profile.wants(modality) for view in views)]
     with opened(source, name) as container:
         picture = is_picture(container)
         claimed_seconds = 0.0 if picture else (container.duration or 0) / av.time_base
@@ -184,11 +186,11 @@ def _result(
         array = track.result(view)
         if array is not None:
             arrays[modality] = torch.from_numpy(array)
-        elif reading.windows is not None and view in reading.lengths and modality is Modality.AUDIO:
+        elif reading.windows is not None and view in reading.lengths and modality == Modality.AUDIO:
             track = reading.windows
             windows = torch.from_numpy(track.windows(view))
         else:
-            missing[modality.value] = track.why_nothing(view)
+            missing[str(modality)] = track.why_nothing(view)
         notes += track.notes(view)
         if isinstance(track, VideoTrack):
             times = track.times(view)
@@ -207,7 +209,7 @@ def _result(
 
 
 def _lacks(view: View, absent: Mapping[Modality, str]) -> dict[str, str]:
-    return {modality.value: why for modality, why in absent.items() if view.profile.wants(modality)}
+    return {str(modality): why for modality, why in absent.items() if view.profile.wants(modality)}
 
 
 def _counted(view: View, timeline: Timeline) -> View:
@@ -223,4 +225,4 @@ def _wants_video(view: View) -> bool:
 def _absent(modality: Modality, picture: bool) -> str:
     if picture:
         return "the file is a picture"
-    return f"the file has no {'video' if modality is Modality.VISUAL else 'audio'} track"
+    return f"the file has no {'video' if modality == Modality.VISUAL else 'audio'} track"

@@ -89,7 +89,7 @@ def _read(
         for modality, index in file.indices.items():
             stream = container.streams[index]
             asking = [view for view in views if view.profile.wants(modality)]
-            if modality is Modality.VISUAL and file.timeline is not None:
+            if modality == Modality.VISUAL and file.timeline is not None:
                 tracks[modality] = VideoTrack(stream, file.timeline, asking, picture=file.picture, thorough=thorough)
             else:
                 tracks[modality] = AudioTrack(stream, asking, of_video=video_stream(container) is not None)

@@ -87,7 +87,7 @@ def take_tracks(
         for modality, index in indices.items():
             if not profile.wants(modality):
                 continue
-            if modality is Modality.VISUAL and timeline is not None:
+            if modality == Modality.VISUAL and timeline is not None:
                 size = (profile.frame_height, profile.frame_width)
                 decoder = VideoDecoder(content, stream_index=index, transforms=[Resize(size)] if all(size) else None)
                 # by number, because the time stamps of avi files depend on the version of FFmpeg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,18 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.media.clip import NO_CROPS, assemble_clip
+from affectgpt.media.clip import assemble_clip
 from affectgpt.media.compact import decode_flac, decode_jpegs, encode_flac, encode_jpegs
 from affectgpt.media.decode.decoder import Decoded
+from affectgpt.media.material import NO_CROPS, Material, SourceFile
 from affectgpt.media.profile import MediaProfile
+from affectgpt.registry.builtin_parts import SOURCE_TABLE
 from affectgpt.shards.index import ShardIndex
-from affectgpt.types import SOURCES, Clip, Modality
+from affectgpt.types import Clip, Modality
 
 FORM = "frames"
 _FRAME, _FACE, _SOUND = "frame", "face", "flac"
-# Settings that are applied when a clip is read, because the whole waveform and faces in their own channel order are
-# stored
-_FREE = frozenset({"num_segments", "segment_seconds", "face_channels", "sources"})
+# Settings that are applied when a clip is read, because the whole waveform, faces in their own channel order and the
+# files of sources from plug-ins are stored
+_FREE = frozenset({"num_segments", "segment_seconds", "face_channels", "sources", "source_args"})
 _HEARD = frozenset({"sample_rate_hz", "audio_policy"})
 
 
@@ -33,7 +36,8 @@ class FramesRecipe:
     """How frames and sound are stored.
 
     Attributes:
-        profile: How clips are decoded. All media of a clip are stored, whatever its ``sources``.
+        profile: How clips are decoded. All media of a clip are stored, whatever its ``sources``; files of sources from
+            plug-ins are stored as they are.
         jpeg_qscale: FFmpeg's quality of a JPEG, from 1 (best) to 31.
     """
 
@@ -43,7 +47,7 @@ class FramesRecipe:
     def __post_init__(self) -> None:
         if not isinstance(self.jpeg_qscale, int) or not 1 <= self.jpeg_qscale <= 31:
             raise ConfigError(f"jpeg_qscale={self.jpeg_qscale!r}, but FFmpeg's quality goes from 1 (best) to 31")
-        object.__setattr__(self, "profile", replace(self.profile, sources=tuple(SOURCES)))
+        object.__setattr__(self, "profile", replace(self.profile, sources=tuple(SOURCE_TABLE), source_args={}))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the ``recipe`` of an index."""
@@ -77,7 +81,7 @@ class FramesRecipe:
             members |= self._pictures(_FRAME, seen.frames)
         if faces is not None:
             profile = replace(self.profile, sources=("face",), face_channels="rgb")
-            clip, _ = assemble_clip(None, None, profile, key=key, faces=faces, faces_channels=faces_channels)
+            clip, _ = assemble_clip(Material(key, profile, faces=faces, faces_channels=faces_channels))
             members |= self._pictures(_FACE, clip.media["face"])
         if heard is not None and heard.waveform is not None:
             members[_SOUND] = encode_flac(heard.waveform, self.profile.sample_rate_hz)
@@ -88,7 +92,13 @@ class FramesRecipe:
         return {f"{kind}{number:02d}.jpg": picture for number, picture in enumerate(pictures)}
 
 
-def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any], profile: MediaProfile) -> Clip:
+def read_frames(
+    key: str,
+    members: Mapping[str, bytes],
+    facts: Mapping[str, Any],
+    profile: MediaProfile,
+    files: Mapping[str, SourceFile],
+) -> Clip:
     """Make a clip from a sample in this form.
 
     Args:
@@ -96,6 +106,7 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
         members: Suffix to content.
         facts: Its json member; ``stored`` in it is the recipe.
         profile: The requested profile.
+        files: Source name to its file, for sources from plug-ins.
 
     Raises:
         ConfigError: If the profile asks for other frames than the stored ones.
@@ -110,10 +121,11 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
             f"{name} has the stored pictures {found}, but its facts say {facts['num_stored']}; fetch it again"
         )
     visual = {"frame", "image"} & set(profile.sources)
+    has_media = facts["duration_seconds"] is not None  # else the sample has files of sources alone
     decoded = Decoded(
         frames=decode_jpegs(pictures[_FRAME], name) if visual and pictures[_FRAME] else None,
         waveform=decode_flac(members[_SOUND], name) if "audio" in profile.sources and _SOUND in members else None,
-        duration_seconds=facts["duration_seconds"],
+        duration_seconds=facts["duration_seconds"] or 0.0,
         picture=facts["picture"],
         missing=facts["missing"],
         notes=tuple(facts["media_notes"]),
@@ -121,15 +133,12 @@ def read_frames(key: str, members: Mapping[str, bytes], facts: Mapping[str, Any]
     faces: NDArray[np.uint8] | str = facts["missing"].get("face", NO_CROPS)
     if "face" in profile.sources and pictures[_FACE]:
         faces = decode_jpegs(pictures[_FACE], name).permute(0, 2, 3, 1).numpy()
+    media = decoded if has_media else None
     clip, _ = assemble_clip(
-        decoded,
-        decoded,
-        profile,
-        key=key,
+        Material(key, profile, media, media, faces, files=files),
         subtitle=facts.get("subtitle"),
         labels=facts.get("labels") or (),
         description=facts.get("description"),
-        faces=faces,
         extra=facts.get("extra") or {},
     )
     return clip
@@ -190,5 +199,5 @@ def count_pictures(members: Mapping[str, bytes]) -> dict[str, int]:
 
 def _pictures(members: Mapping[str, bytes], kind: str) -> list[bytes]:
     """The pictures of a kind, in order of their numbers."""
-    names = [suffix for suffix in members if suffix.startswith(kind) and suffix.endswith(".jpg")]
+    names = [suffix for suffix in members if re.fullmatch(rf"{kind}\d+\.jpg", suffix)]
     return [members[name] for name in sorted(names, key=lambda name: (len(name), name))]

@@ -1,0 +1,93 @@
+"""What was decoded and read of a clip, from which its sources are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectgpt.errors import ConfigError, DataError, MediaError, did_you_mean
+from affectgpt.media.decode.decoder import Decoded
+from affectgpt.media.limits import MAX_LOADED_BYTES, too_large
+from affectgpt.media.profile import MediaProfile
+
+NO_CROPS = "no face crops in the sample"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The file of a source that is not cut from the clip's own media.
+
+    Attributes:
+        content: Its bytes.
+        suffix: Its ending, in lower case and without a dot; one of the source's ``suffixes``.
+    """
+
+    content: bytes
+    suffix: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is there of a clip.
+
+    Attributes:
+        key: The sample's name, for messages.
+        profile: The sources to prepare, and their sizes.
+        seen: The decoded file with the frames, at the size of the profile; ``None`` if there is none.
+        heard: The decoded file with the waveform, at the rate of the profile; may be the same.
+        faces: Face crops, uint8 ``[T', H, W, 3]``, or why there are none.
+        faces_channels: Order of their channels, ``rgb`` or ``bgr``.
+        files: Source name to its file, for sources with files of their own.
+    """
+
+    key: str
+    profile: MediaProfile
+    seen: Decoded | None = None
+    heard: Decoded | None = None
+    faces: NDArray[np.uint8] | str = NO_CROPS
+    faces_channels: str = "rgb"
+    files: Mapping[str, SourceFile] = field(default_factory=dict)
+
+
+def read_source_files(
+    given: Mapping[str, str | Path | bytes | SourceFile], profile: MediaProfile, key: str
+) -> dict[str, SourceFile]:
+    """Read the files that were given for sources of a profile.
+
+    Args:
+        given: Source name to a path; or to the content of a file in the first of the source's ``suffixes``.
+        profile: The sources that are read.
+        key: The clip, for messages.
+
+    Raises:
+        ConfigError: If the profile has no such source, or the source has no file of its own.
+        DataError: If a file cannot be read, is too large, or has another suffix.
+    """
+    return {name: _read(name, file, profile, key) for name, file in given.items()}
+
+
+def _read(name: str, file: str | Path | bytes | SourceFile, profile: MediaProfile, key: str) -> SourceFile:
+    if name not in profile.sources or not profile.source(name).suffixes:
+        owned = [one for one in profile.sources if profile.source(one).suffixes]
+        known = f"a file can be given for {', '.join(owned)}" if owned else "none that is read takes a file"
+        raise ConfigError(f"clip {key!r}: a file was given for the source {name!r}.{did_you_mean(name, owned)} {known}")
+    suffixes = profile.source(name).suffixes
+    if isinstance(file, SourceFile):
+        return file
+    if isinstance(file, bytes):
+        return SourceFile(file, suffixes[0])
+    suffix = next((one for one in suffixes if str(file).lower().endswith(f".{one}")), None)
+    if suffix is None:
+        raise DataError(f"clip {key!r}: its {name} is {str(file)!r}, but must end in one of: {', '.join(suffixes)}")
+    try:
+        if (num_bytes := Path(file).stat().st_size) > MAX_LOADED_BYTES:
+            raise too_large(f"clip {key!r}: {str(file)!r}", f"has {num_bytes:,} bytes", "MAX_LOADED_BYTES")
+        return SourceFile(Path(file).read_bytes(), suffix)
+    except OSError as error:
+        raise MediaError(
+            f"clip {key!r}: its {name} {str(file)!r} cannot be read: {error.strerror}; check the path", "unreadable"
+        ) from error
