@@ -197,5 +197,5 @@ def test_precomputed_refuses_media():
     encoder = PrecomputedEncoder(8, modality="audio")
     with pytest.raises(DataError, match="audio media"):
         encoder(torch.zeros(1, 8, 400), KEEP)
-    with pytest.raises(ConfigError, match="visual, audio"):
+    with pytest.raises(ConfigError, match="a modality is a name in lower case"):
         PrecomputedEncoder(8, modality="a smell")
