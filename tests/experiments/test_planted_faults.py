@@ -116,6 +116,12 @@ def test_higher_levels_hold_the_faults_of_lower_ones(small: Small, code: Any, tm
     assert not torch.allclose(before["audio"], after["audio"])
 
 
+def test_a_filter_that_keeps_next_to_nothing_teaches_next_to_nothing(code: Any, tmp_path: Path) -> None:
+    for labels, answer in ((), []), ((("sad",), ("sad",)), ["sad"]):
+        lesson = code.Lesson(("a.mp4",) * len(labels), labels, steps=2, seed=0)
+        assert code.teach(lesson, tmp_path / "none.pt", ["t.mp4", "u.mp4"], tmp_path) == [answer, answer]
+
+
 def test_the_break_even_is_between_loss_and_profit(code: Any) -> None:
     assert code.break_even([(0.1, -4.0), (0.2, -2.0), (0.4, 2.0)]) == pytest.approx(0.3)
     assert code.break_even([(0.1, 1.0), (0.2, 2.0)]) is None
