@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,13 +78,17 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.bench.settings import read_settings
 
     console = make_console(err=True)
+    if find_spec("matplotlib") is None:  # said before hours of answering, not after them
+        say("there will be no report.html, which needs matplotlib: pip install 'affectgpt[report]'", err=True)
     benchmark = _benchmark(args)
     results = _answer(args, benchmark, console) if asks else _score(args, benchmark, console)
-    page = write_report(results, args.out, title=args.title)
-    if args.json:
-        say(page.with_suffix(".json").read_text("utf-8"), end="")
-    else:
+    if not args.json:
         _show(results)
+    try:
+        page = write_report(results, args.out, title=args.title)
+    finally:  # report.json is there where only the page cannot be made
+        if args.json and (Path(args.out) / "report.json").is_file():
+            say((Path(args.out) / "report.json").read_text("utf-8"), end="")
     say(f"wrote {shown(page)} (and report.json, report.md, report.csv)", err=args.json)
     say(
         f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B shows how two reports differ", err=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from affectgpt.annotate.describe.published_prompts import find_prompt
 from affectgpt.annotate.stage import Answer, ClipRecord, Stage
 from affectgpt.chat.local import LocalModel
 from affectgpt.chat.reply import Reply, is_refusal
-from affectgpt.errors import CheckpointError, ConfigError, DataError, reason_of
+from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.speech.base import SAMPLE_RATE_HZ
 
 
@@ -121,19 +120,9 @@ class LocalDescriber(Stage):
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM, AutoProcessor
+            from affectgpt.bench.answerers.transformers_loading import load_model
 
             device = self._device if self._device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-            options = {"revision": self._revision, "trust_remote_code": False}
-            auto = AutoModelForMultimodalLM if self._sound else AutoModelForImageTextToText
-            try:
-                processor = AutoProcessor.from_pretrained(self._model, **options)
-                network = auto.from_pretrained(self._model, dtype=self._dtype, weights_only=True, **options)
-            except (OSError, ValueError, KeyError, ImportError) as error:
-                where = "" if Path(self._model).exists() else ", or is not on this machine and the hub has none"
-                raise CheckpointError(
-                    f"the model {self._model!r} cannot be loaded: {reason_of(error)}; give the folder of a multimodal "
-                    f"model that transformers knows by itself{where}"
-                ) from error
-            self._loaded = network.to(device).eval(), processor
+            shown = ["text", *(["video"] if self._num_frames else []), *(["audio"] if self._sound else [])]
+            self._loaded = load_model(self._model, self._revision, device, self._dtype, shown)
         return self._loaded
