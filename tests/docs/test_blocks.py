@@ -87,7 +87,7 @@ TUTORIALS = sorted({b.page for b in BLOCKS if "tutorials/" in b.page})
 """Pages of which every block runs, one after the other."""
 COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
 
-WORDS = ("review", "export", "import")
+FORMS = {"annotate": ("review", "export", "import"), "score": ("preference",)}
 """What may stand after ``annotate`` and has options of its own."""
 
 BEFORE = {
@@ -172,7 +172,7 @@ def test_commands_are_verbs_with_options_that_exist(name: str, capsys: pytest.Ca
         assert verb in VERBS or verb.startswith("-"), words
         if verb in VERBS and verb not in ("fit", "validate", "test"):
             with pytest.raises(SystemExit):
-                cli([verb, *(words[2:3] if verb == "annotate" and words[2] in WORDS else []), "--help-all"])
+                cli([verb, *([words[2]] if words[2] in FORMS.get(verb, ()) else []), "--help-all"])
             told = capsys.readouterr().out
             assert [option for option in options if not re.search(rf"{option}\b", told)] == [], words
 
