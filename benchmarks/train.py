@@ -39,6 +39,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from affectgpt import AffectGPT
+from affectgpt.llm.lora_linear import LoraLinear
 from affectgpt.streaming.length_windows import deal
 from affectgpt.training.meters import operations_a_token
 from affectgpt.types import Batch, Clip, Features
@@ -194,6 +195,19 @@ def with_all_logits(model: AffectGPT, batch: Batch) -> Tensor:
     return all_logits(model, batch, {name: model.network.encode(name, moved) for name in model.specs})
 
 
+def with_adapters_of_peft(make: Callable[[], AffectGPT]) -> Callable[[], AffectGPT]:
+    """A model whose adapters run as peft has them, not as one function."""
+
+    def made() -> AffectGPT:
+        model = make()
+        for module in model.modules():
+            if isinstance(module, LoraLinear):
+                module.__class__ = LoraLinear.__base__
+        return model
+
+    return made
+
+
 def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Iterator[Way]:
     """The rows, each one setting further than the one before."""
     on_gpu = torch.cuda.is_available()
@@ -202,7 +216,8 @@ def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Itera
     def model(dtype: str, **changes: Any) -> Callable[[], AffectGPT]:
         return lambda: build(folders[dtype], dtype=dtype, rank=rank, **changes)
 
-    yield Way("published recipe, batch 3", as_published, model(plain), half="fp16" if on_gpu else None)
+    published = with_adapters_of_peft(model(plain))
+    yield Way("published recipe, batch 3", as_published, published, half="fp16" if on_gpu else None)
     first = half if on_gpu else "float32"
     cast = "bf16" if on_gpu else None
     yield Way("+ pre-processing on the device, no spectrogram", with_all_logits, model(first), half=cast)
@@ -215,6 +230,9 @@ def ways(folders: Mapping[str, Mapping[str, str]], rank: int, big: int) -> Itera
             yield Way("cached features, batch 3, padded", of_library, model(half), half="bf16", cached=True)
         yield Way(f"{start}batch {big}, padded", of_library, model(half), **ours)
         yield Way(f"{start}similar lengths (batch {big} on average)", of_library, model(half), dealt=True, **ours)
+        if cached:
+            theirs = with_adapters_of_peft(model(half, packing=True))
+            yield Way(f"{start}packed, peft's adapters (batch {big})", of_library, theirs, fused=True, **ours)
         yield Way(f"{start}packed (batch {big})", of_library, model(half, packing=True), fused=True, **ours)
 
 
