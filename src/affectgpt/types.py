@@ -95,6 +95,38 @@ class Clip:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two descriptions of a clip of which people prefer one.
+
+    Attributes:
+        better: The preferred description.
+        worse: The other one.
+        is_decided: ``False`` if people find both equal, or nobody has said; the order then means nothing.
+    """
+
+    better: str
+    worse: str
+    is_decided: bool
+
+    @classmethod
+    def of(cls, clip: Clip) -> PreferencePair | None:
+        """The pair that a clip's record has under ``pair``, as ``affectgpt pack`` stores it; ``None`` without one.
+
+        Examples:
+            >>> PreferencePair.of(Clip("c", extra={"pair": {"a1": "Glad.", "a2": "Sad.", "preference": "a2"}}))
+            PreferencePair(better='Sad.', worse='Glad.', is_decided=True)
+        """
+        pair: Any = clip.extra.get("pair")
+        first, second = (pair.get(key) if isinstance(pair, Mapping) else None for key in ("a1", "a2"))
+        if not (isinstance(first, str) and isinstance(second, str)):
+            return None
+        preferred = pair.get("preference")
+        if preferred == "a2":
+            first, second = second, first
+        return cls(first, second, preferred in ("a1", "a2"))
+
+
 @dataclass
 class Batch:
     """Clips side by side, with their questions and answers; not frozen, see ``Features``.
@@ -109,8 +141,10 @@ class Batch:
         answers: The answers to learn, or ``None`` if there is nothing to learn.
         labels: Target labels of each sample, for the metrics; empty if unknown.
         features: Stream name to pre-computed features; the encoder of such a stream is not run.
-        answer_ids: Tokens of answers that the model wrote itself, to be judged or learnt in place of ``answers``.
         wordless: Whether each sample's prompt leaves the subtitle out on purpose, known or not; empty for none.
+        answer_ids: For each sample, the tokens of one or more answers, equally many to each, their ends included; they
+            are judged or learnt in place of ``answers``.
+        pairs: Two descriptions of each sample, where it has them; empty if no sample does.
     """
 
     keys: tuple[str, ...]
@@ -121,8 +155,9 @@ class Batch:
     answers: tuple[str, ...] | None = None
     labels: tuple[tuple[str, ...], ...] = ()
     features: Mapping[str, Features] = field(default_factory=dict)
-    answer_ids: tuple[tuple[int, ...], ...] | None = None
     wordless: tuple[bool, ...] = ()
+    answer_ids: tuple[tuple[tuple[int, ...], ...], ...] | None = None
+    pairs: tuple[PreferencePair | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -169,6 +204,7 @@ class Batch:
             features={name: Features(value.hidden[cut], value.keep[cut]) for name, value in self.features.items()},
             answer_ids=None if self.answer_ids is None else of(self.answer_ids),
             wordless=of(self.wordless) if self.wordless else (),
+            pairs=of(self.pairs) if self.pairs else (),
         )
 
 

@@ -20,10 +20,9 @@ from affectgpt.post_training import grpo as grpo_module
 from affectgpt.post_training.grpo import Grpo
 from affectgpt.post_training.reference import Reference
 from affectgpt.post_training.rollouts import Rollouts
-from affectgpt.registry import REWARDS
 from affectgpt.training.random_states import RandomStates
-from affectgpt.training.rewards import RatedAnswers, Reward
 from affectgpt.types import Batch
+from rewardrun import Vowels
 
 CONFIG: dict[str, Any] = {
     "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
@@ -33,15 +32,6 @@ CONFIG: dict[str, Any] = {
     "max_new_tokens": 6,
     "optim": {"lr": 0.01, "warmup_steps": 0},
 }
-
-
-@REWARDS.register("vowels", overwrite=True)
-class Vowels(Reward):
-    """Share of the letters that are vowels, which a model without training can be rewarded for."""
-
-    def __call__(self, answers: RatedAnswers) -> torch.Tensor:
-        shares = [sum(c in "aeiou" for c in text.lower()) / max(1, len(text)) for text in answers.texts]
-        return torch.tensor(shares, dtype=torch.float64)
 
 
 def make_batch(seed: int = 0, size: int = 2) -> Batch:
@@ -66,6 +56,7 @@ class Watcher(lightning.Callback):
         self.start: dict[str, torch.Tensor] = {}
         self.gradients: list[dict[str, torch.Tensor]] = []
         self.rewards: list[float] = []
+        self.figures: dict[str, float] = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.start = copy.deepcopy(pl_module.state_dict())
@@ -74,15 +65,21 @@ class Watcher(lightning.Callback):
         self.gradients.append({n: p.grad.clone() for n, p in pl_module.named_parameters() if p.grad is not None})
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.rewards.append(float(trainer.callback_metrics["train/reward"]))
+        self.figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rewards.append(self.figures["train/reward"])
 
 
 def fit(
-    objective: Grpo, batches: Sequence[Batch], callbacks: Sequence[Any] = (), llm: Any = CONFIG["llm"], **options: Any
+    objective: Grpo,
+    batches: Sequence[Batch],
+    callbacks: Sequence[Any] = (),
+    llm: Any = CONFIG["llm"],
+    optim: Any = CONFIG["optim"],
+    **options: Any,
 ) -> tuple[AffectGPT, Watcher]:
     torch.set_num_threads(1)
     lightning.seed_everything(3, verbose=False)
-    model = AffectGPT.from_config({**CONFIG, "llm": llm})
+    model = AffectGPT.from_config({**CONFIG, "llm": llm, "optim": optim})
     learn_by(model, objective)
     watcher = Watcher()
     path = options.pop("ckpt_path", None)
@@ -107,7 +104,10 @@ def slow_gradients(model: AffectGPT, rollouts: Rollouts, kl_weight: float) -> di
     rewards = Vowels()(rollouts.answers).view(len(batch), -1)
     advantages = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-6)).flatten()
     total = torch.zeros(())
+    teaches = (rewards.max(1).values > rewards.min(1).values).repeat_interleave(rewards.shape[1]).tolist()
     for i, (ids, keep) in enumerate(zip(rollouts.ids, rollouts.keep, strict=True)):
+        if not teaches[i]:
+            continue
         clip = batch.rows([i // rollouts.group_size])
         answer = ids[keep][None]
         content = model.network.look(clip)
@@ -118,7 +118,7 @@ def slow_gradients(model: AffectGPT, rollouts: Rollouts, kl_weight: float) -> di
         new = logits.log_softmax(-1).gather(1, answer[0][:, None]).squeeze(1)
         drift = new.detach() - new  # the reference is where the step begins
         terms = -(new - new.detach()).exp() * advantages[i] + kl_weight * (drift.exp() - drift - 1)
-        total = total + terms.mean() / len(rollouts.ids)
+        total = total + terms.mean() / sum(teaches)
     total.backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
@@ -191,6 +191,33 @@ def test_a_reference_stands_in_and_goes_again(kind: str) -> None:
         assert torch.equal(model(batch).loss, changed)
     assert not torch.isclose(changed, before)
     torch.testing.assert_close(inside, before)  # fresh adapters add nothing, so both references are the start
+
+
+def test_groups_without_spread_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[tuple[int, ...]] = []
+    pass_on = grpo_module.answer_pass
+
+    def noted(model: Any, rollouts: Rollouts, piece: Any) -> Any:
+        passed.append(piece.clips)
+        return pass_on(model, rollouts, piece)
+
+    def flat(rewards: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([False, True, True])
+
+    monkeypatch.setattr(grpo_module, "answer_pass", noted)
+    monkeypatch.setattr(grpo_module, "has_spread", flat)
+    _, watcher = fit(Grpo({"vowels": "vowels"}, group_size=2, kl_weight=0.0, answers_per_pass=2), [make_batch(size=3)])
+    assert passed == [(1,), (2,)]
+    assert watcher.figures["train/groups_without_spread"] == 1
+
+
+@pytest.mark.parametrize("updates", [1, 3])
+def test_old_log_probabilities_stay_while_the_weights_move(updates: int) -> None:
+    objective = Grpo({"vowels": "vowels"}, group_size=16, kl_weight=0.0, num_updates=updates)
+    _, watcher = fit(objective, [make_batch()], optim={"lr": 0.1, "warmup_steps": 0})
+    assert len(watcher.gradients) == updates
+    # the first update is on-policy, so no ratio is clipped; what is logged last is that of the last update
+    assert (watcher.figures["train/clipped_ratios"] > 0) == (updates > 1)
 
 
 def test_a_clip_without_true_labels_is_named() -> None:

@@ -22,7 +22,7 @@ def rated(*texts: str, target: str = "joyful", num_tokens: int = 6, ended: bool 
     n = len(texts)
     labels = tuple(tuple(parse_labels(text)) for text in texts)
     keys = tuple(f"clip{i}" for i in range(n))
-    return RatedAnswers(keys, texts, labels, ((target,),) * n, (num_tokens,) * n, (ended,) * n)
+    return RatedAnswers(keys, texts, labels, ((target,),) * n, (num_tokens,) * n, (ended,) * n, ((),) * n)
 
 
 def value(name: str, answers: RatedAnswers, **args) -> list[float]:

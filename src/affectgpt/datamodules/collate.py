@@ -10,7 +10,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import SOURCES
 from affectgpt.sources.base import Source, pad, shape_of
-from affectgpt.types import Batch, Clip, Features
+from affectgpt.types import Batch, Clip, Features, PreferencePair
 
 
 def collate(
@@ -50,6 +50,7 @@ def collate(
     for name, values in (("questions", questions), ("answers", answers)):
         if values is not None and (isinstance(values, str) or len(values) != len(clips)):
             raise DataError(f"{len(clips)} clips, but {name}={values!r}; give one for each clip")
+    pairs = tuple(PreferencePair.of(clip) for clip in clips)
     sources = profile or MediaProfile()
     padded = {name: _collate(clips, name, sources) for name in _names([clip.media for clip in clips])}
     streams = {name: _collate(clips, name, None) for name in _names([clip.features for clip in clips])}
@@ -62,6 +63,7 @@ def collate(
         answers=None if answers is None else tuple(answers),
         labels=tuple(tuple(clip.labels) for clip in clips),
         features={name: Features(hidden, keep) for name, (hidden, keep) in streams.items()},
+        pairs=pairs if any(pairs) else (),
     )
 
 

@@ -66,7 +66,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         style: Prompt style of questions and answers, the same as the model's (``official`` or ``brief``).
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both at random; elsewhere the labels.
             ``"preference"``: which of a pair of descriptions fits better, in training in a random order;
-            ``"preference_swapped"``: the same with each in the other's place.
+            ``"preference_swapped"``: the same with each in the other's place. ``"preferred"``: a description, of which
+            the pair's better one is the answer, and the objective ``dpo`` learns from both.
         seed: Seed of order and questions.
         drop_last: Whether to leave out an incomplete last training batch.
         bad_sample_budget: Part of the training samples that may be bad. Up to it they are logged, written into

@@ -12,15 +12,28 @@ from affectgpt.metrics.functional.preference import MIRRORED
 from affectgpt.prompts.preference import preference_wording
 from affectgpt.prompts.template import PromptStyle
 from affectgpt.prompts.wordings import OFFICIAL
-from affectgpt.types import Clip
+from affectgpt.types import Clip, PreferencePair
 
-Task = Literal["labels", "description", "hybrid", "preference", "preference_as_given", "preference_swapped"]
-TASKS: tuple[Task, ...] = ("labels", "description", "hybrid", "preference", "preference_as_given", "preference_swapped")
-"""``preference`` asks which of the clip's two descriptions fits better: in training in an order that is drawn anew for
-each epoch, elsewhere as they are given; ``preference_swapped`` with each in the other's place."""
+Task = Literal[
+    "labels", "description", "hybrid", "preferred", "preference", "preference_as_given", "preference_swapped"
+]
+TASKS: tuple[Task, ...] = (
+    "labels",
+    "description",
+    "hybrid",
+    "preferred",
+    "preference",
+    "preference_as_given",
+    "preference_swapped",
+)
+"""``preferred`` asks for a description; the better one of the two is the answer. ``preference`` asks which of
+the two fits better: in training in an order that is drawn anew for each epoch, elsewhere as they are given;
+``preference_swapped`` with each in the other's place."""
 
 OUTSIDE_TRAINING: Mapping[Task, Task] = {"hybrid": "labels", "preference": "preference_as_given"}
 """What is asked in place of a task that draws its question."""
+
+_NO_PAIR = "clip {!r} has no two descriptions (a1, a2); pack a table of pairs, such as track3_emoprefer"
 
 
 def check_task(task: str) -> Task:
@@ -64,8 +77,7 @@ def preference_question(
         pair.get(key) if isinstance(pair, Mapping) else None for key in ("a1", "a2", "preference")
     )
     if not (isinstance(first, str) and isinstance(second, str)):
-        message = f"clip {clip.key!r} has no two descriptions (a1, a2); pack a table of pairs, such as track3_emoprefer"
-        raise SampleError(clip.key, "ask", "no_target", message)
+        raise SampleError(clip.key, "ask", "no_target", _NO_PAIR.format(clip.key))
     if preference is not None and preference not in MIRRORED:
         message = f"clip {clip.key!r} has the preference {preference!r}; expected a1, a2 or same"
         raise SampleError(clip.key, "ask", "no_target", message)
@@ -125,6 +137,11 @@ def question_and_answer(
     Raises:
         SampleError: If the clip has no target for the task.
     """
+    if task == "preferred":
+        pair = PreferencePair.of(clip)
+        if pair is None:
+            raise SampleError(clip.key, "ask", "no_target", _NO_PAIR.format(clip.key))
+        return style.description_question, pair.better
     if task not in ("labels", "description", "hybrid"):
         question, known = preference_question(task, clip, seed=seed, epoch=epoch, style=style, name=name)
         if known is None:

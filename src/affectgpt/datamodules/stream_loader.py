@@ -126,7 +126,7 @@ class QuestionStream(IterableDataset[ClipQuestion | BadSample]):
         """The question of a clip that is to be answered; only one about its descriptions depends on the clip."""
         if is_preference(self.task):
             return preference_question(self.task, clip, **draw, style=self.style, name=name)[0]
-        return question_for("description" if self.task == "description" else "labels", self.style)
+        return question_for("description" if self.task in ("description", "preferred") else "labels", self.style)
 
 
 class _Batches(IterableDataset[list[ClipQuestion | BadSample]]):

@@ -196,3 +196,31 @@ class LLMHead(Part):
             logits = self(embeds[row], keep[row], None, None if sample_ids is None else sample_ids[row]).logits
             rows.append(logprobs_of(logits, labels[row]))
         return AnswerLogProbs.of(torch.cat(rows), labels, keep, sample_ids)
+
+    def group_losses(self, embeds: Tensor, keep: Tensor, ids: Tensor, answered: Tensor) -> Tensor:
+        """Cross-entropy of every token of several answers to each prompt; gradients flow if autograd is on.
+
+        Args:
+            embeds: Float ``[B, L, E]``, the prompts, padded on the left.
+            keep: Bool ``[B, L]``; ``True`` marks a real token of a prompt.
+            ids: int64 ``[N, A]``, the answers, padded on the right: equally many to each prompt, those to the first one
+                come first.
+            answered: Bool ``[N, A]``; ``True`` marks a token of an answer.
+
+        Returns:
+            float32 ``[N, A]``; 0 at padding.
+        """
+        device, length, group = embeds.device, embeds.shape[1], len(ids) // len(embeds)
+        keep, ids, answered = keep.to(device), ids.to(device), answered.to(device)
+        asked = embeds.repeat_interleave(group, 0)
+        rows = torch.cat([asked, self.embed(ids).to(embeds.dtype)], 1)
+        real = torch.cat([keep.repeat_interleave(group, 0), answered], 1)
+        labels = torch.cat([ids.new_full(asked.shape[:2], IGNORE), ids.masked_fill(~answered, IGNORE)], 1)
+        # what is real moves to the left, as in every other pass that learns
+        order = real.int().argsort(dim=1, descending=True, stable=True)
+        rows = rows.gather(1, order[:, :, None].expand_as(rows))
+        out = self(rows, real.gather(1, order), labels.gather(1, order))
+        if out.token_losses is None:
+            raise ConfigError(f"the head {type(self).__name__} was given labels, and gave no token_losses")
+        losses: Tensor = torch.zeros_like(out.token_losses).scatter(1, order, out.token_losses)[:, length:]
+        return losses

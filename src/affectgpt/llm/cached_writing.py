@@ -63,9 +63,8 @@ class CachedWriter:
             pad: Fills up shorter answers.
         """
         draws = sampling.row_draws(len(keep))
-        embeds = embeds.repeat_interleave(sampling.num_answers, 0)
-        keep = keep.repeat_interleave(sampling.num_answers, 0)
-        count, device = len(keep), keep.device
+        group, device = sampling.num_answers, keep.device
+        count = group * len(keep)
         look_every = LOOK_EVERY.get(device.type, LOOK_EVERY_ELSEWHERE)
         lookup = self._network.get_input_embeddings()
         cache = KeyValueCache(keep.shape[1] + max_new_tokens)
@@ -76,6 +75,10 @@ class CachedWriter:
         positions = (keep.cumsum(1) - 1).clamp(min=0)
         with sdpa(self._network):
             logits = self._step(embeds, causal_mask(keep, keep.shape[1]), positions, cache)
+            if group > 1:  # all answers to a prompt go on from one pass over it
+                first = torch.arange(len(keep), device=device).repeat_interleave(group)
+                keep, positions, logits = keep[first], positions[first], logits[first]
+                cache.keep_rows(first)
             for step in range(max_new_tokens):
                 ids_B = next_tokens(logits, sampling, None if draws is None else draws.next(rows))
                 answers[rows_B, step] = ids_B

@@ -26,6 +26,7 @@ from affectgpt.llm.packed_attention import check_packing, packed_arguments, padd
 from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
 from affectgpt.llm.quantized import check_quantize, keep_trainable_layout, quantized_options
 from affectgpt.llm.scatter import sent
+from affectgpt.llm.shared_prompts import SharedRows, shared_arguments, shares_prompts, try_sharing
 from affectgpt.llm.token_losses import has_plain_output, token_losses
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.prompts.render import IGNORE
@@ -46,6 +47,7 @@ class HuggingFaceHead(LLMHead):
     network: Any
     reads_on_host = True
     _packs = False  # whether a trial showed that the network keeps packed samples apart
+    _shares: bool | None = None  # whether a trial showed that answers can share the pass over their prompt
     _writer: CachedWriter | None = None
     _plain_output: bool | None = None  # whether the logits are what the output layer gives, and nothing more
 
@@ -85,7 +87,7 @@ class HuggingFaceHead(LLMHead):
             return LLMOutput(logits=self.network(**seen).logits.view(*keep.shape, -1))
         if runs is not None:
             labels = hide_first_labels(labels, runs)
-        losses_BL, learnt_BL = self._losses(seen, labels)
+        losses_BL, learnt_BL = self._label_losses(seen, labels)
         return LLMOutput(token_losses=losses_BL, learnt=learnt_BL)
 
     def logprobs(
@@ -98,7 +100,7 @@ class HuggingFaceHead(LLMHead):
         runs = None if sample_ids is None else number_runs(sample_ids, keep)
         if runs is not None:
             labels = hide_first_labels(labels, runs)
-        losses_BL, _ = self._losses(self._what_is_seen(embeds, keep, runs, learns=True), labels)
+        losses_BL, _ = self._label_losses(self._what_is_seen(embeds, keep, runs, learns=True), labels)
         return AnswerLogProbs.of(-losses_BL, labels, keep, sample_ids)
 
     def answer_logits(self, embeds: Tensor, keep: Tensor, labels: Tensor) -> Tensor:
@@ -113,31 +115,59 @@ class HuggingFaceHead(LLMHead):
         found: Tensor = self._base().get_output_embeddings()(hidden.index_select(0, sent(at_M, embeds.device)))
         return found
 
-    def _losses(self, seen: dict[str, Any], labels: Tensor) -> tuple[Tensor, Tensor]:
+    def group_losses(self, embeds: Tensor, keep: Tensor, ids: Tensor, answered: Tensor) -> Tensor:
+        """Cross-entropy of several answers to each prompt, which is computed once; see ``LLMHead.group_losses``.
+
+        Models whose attention takes no mask of our own compute the prompt again for each answer.
+        """
+        base = self._base()
+        if not shares_prompts(base, keep.shape[1] + len(ids) // len(keep) * ids.shape[1]):
+            return super().group_losses(embeds, keep, ids, answered)
+        if self._shares is None:
+            self._shares = try_sharing(base)
+            if not self._shares:
+                log.info("%s computes a prompt again for each of its answers", type(base).__name__)
+        if not self._shares:
+            return super().group_losses(embeds, keep, ids, answered)
+        keep, ids, answered = keep.cpu(), ids.cpu(), answered.cpu()
+        rows = SharedRows.of(keep, answered)
+        answers = self.embed(sent(ids, embeds.device)).to(embeds.dtype).view(len(embeds), -1, embeds.shape[2])
+        index = sent(rows.token, embeds.device)[:, :, None].expand(-1, -1, embeds.shape[2])
+        laid = torch.cat([embeds, answers], 1).gather(1, index)
+        losses_M = self._losses(shared_arguments(base, laid, rows), rows.before, ids[answered])
+        losses_NA = losses_M.new_zeros(answered.shape)
+        return losses_NA.masked_scatter(sent(answered, embeds.device), losses_M)
+
+    def _label_losses(self, seen: dict[str, Any], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of every label, float32 ``[B, L]``, 0 where nothing is learnt; and where something is.
 
         The logits at position t predict the token at t + 1; no others are computed.
         """
-        base, embeds = self._base(), seen["inputs_embeds"]
+        device = seen["inputs_embeds"].device
         learnt_BL = labels != IGNORE
         learnt_BL[:, 0] = False
         at_M = learnt_BL.flatten().nonzero().squeeze(1)  # no wait where the labels are on the CPU
-        target_M = sent(labels.flatten()[at_M], embeds.device)
+        losses_M = self._losses(seen, at_M - 1, labels.flatten()[at_M])
+        losses = losses_M.new_zeros(labels.numel()).index_copy(0, sent(at_M, device), losses_M)
+        return losses.view(labels.shape), sent(learnt_BL, device)
+
+    def _losses(self, seen: dict[str, Any], before_M: Tensor, target_M: Tensor) -> Tensor:
+        """Cross-entropy of tokens, float32 ``[M]``, each predicted at a position of all rows, end to end."""
+        base, embeds = self._base(), seen["inputs_embeds"]
+        target_M = sent(target_M, embeds.device)
         if self._plain_output is None:
             self._plain_output = has_plain_output(base)
         if self._plain_output:
             hidden = base.get_decoder()(**seen).last_hidden_state.flatten(0, 1)
-            hidden_ME = hidden.index_select(0, sent(at_M - 1, embeds.device))
+            hidden_ME = hidden.index_select(0, sent(before_M, embeds.device))
             output = base.get_output_embeddings()
-            losses_M = token_losses(hidden_ME, target_M, output, base.config.get_text_config().vocab_size)
-        else:  # it caps or scales what its output layer gives, and computes its logits itself
-            rows_M, columns_M = (at_M - 1) // embeds.shape[1], (at_M - 1) % embeds.shape[1]
-            columns, column_M = columns_M.unique(return_inverse=True)
-            logits = self.network(**seen, logits_to_keep=sent(columns, embeds.device)).logits.flatten(0, 1)
-            logits_MV = logits.index_select(0, sent(rows_M * len(columns) + column_M, embeds.device))
-            losses_M = F.cross_entropy(logits_MV.float(), target_M, reduction="none")
-        losses = losses_M.new_zeros(labels.numel()).index_copy(0, sent(at_M, embeds.device), losses_M)
-        return losses.view(labels.shape), sent(learnt_BL, embeds.device)
+            return token_losses(hidden_ME, target_M, output, base.config.get_text_config().vocab_size)
+        # it caps or scales what its output layer gives, and computes its logits itself
+        rows_M, columns_M = before_M // embeds.shape[1], before_M % embeds.shape[1]
+        columns, column_M = columns_M.unique(return_inverse=True)
+        logits = self.network(**seen, logits_to_keep=sent(columns, embeds.device)).logits.flatten(0, 1)
+        logits_MV = logits.index_select(0, sent(rows_M * len(columns) + column_M, embeds.device))
+        return F.cross_entropy(logits_MV.float(), target_M, reduction="none")
 
     @torch.no_grad()
     def write(

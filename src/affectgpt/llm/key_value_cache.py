@@ -46,7 +46,7 @@ class KeyValueCache:
         return self.filled
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Let go of all rows but these, int64 ``[B']``."""
+        """Let go of all rows but these, int64 ``[B']``; a row may be kept several times."""
         for number, (keys, values) in self._layers.items():
             self._layers[number] = keys.index_select(0, rows), values.index_select(0, rows)
 

@@ -20,6 +20,7 @@ from affectgpt.fusion.projector import Projector
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
 from affectgpt.llm.scatter import check_slots, scatter_slots, sent
+from affectgpt.llm.shared_prompts import padded_answers
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.media.profile import MediaProfile
 from affectgpt.model.contract import check_encoder, check_encoding, check_fusion, check_llm, check_projector
@@ -171,12 +172,14 @@ class Network(nn.Module):
         features = self._features(batch)
         content = self._content(features, hide, slot_dropout)
         writing = max_new_tokens is not None
-        answers = None if writing else batch.answer_ids or batch.answers
+        answers = None if writing or batch.answer_ids else batch.answers
         prompt = self.render(content, batch.questions, batch.subtitles, answers, batch.keys, hide, batch.wordless)
         used = tuple(content.used)
         if max_new_tokens is not None:
             written = self.write(prompt, content, max_new_tokens, sampling)
             return Output(None, None, None, used, prompt.num_cut, written=written, features=features)
+        if batch.answer_ids is not None:
+            return self._judge(prompt, content, batch.answer_ids)
         if prompt.labels is None:
             embeds = self.place(prompt, content)
             logits = self.llm(embeds, sent(prompt.keep, embeds.device)).logits
@@ -195,7 +198,7 @@ class Network(nn.Module):
         content: SlotContent,
         questions: Sequence[str],
         subtitles: Sequence[str | None],
-        answers: Sequence[str] | Sequence[Sequence[int]] | None = None,
+        answers: Sequence[str] | None = None,
         keys: Sequence[str] | None = None,
         hide: Sequence[str] = (),
         wordless: Sequence[bool] = (),
@@ -236,6 +239,18 @@ class Network(nn.Module):
         embeds = self.place(prompt, content)
         keep = sent(prompt.keep, embeds.device)
         return self.llm.write(embeds, keep, max_new_tokens, self.style.stop, sampling)
+
+    def _judge(self, prompt: PromptIds, content: SlotContent, answer_ids: Sequence[Sequence[Sequence[int]]]) -> Output:
+        """The losses of groups of answers to prompts as they are when answers are written, one row an answer."""
+        answers = [answer for group in answer_ids for answer in group]
+        ids, answered = padded_answers(answers, int(self.llm.tokenizer.pad_token_id))
+        embeds = self.place(prompt, content)
+        losses = self.llm.group_losses(embeds, prompt.keep, ids, answered)
+        positions = prompt.keep.numel() + answered.numel()
+        padding = positions - int(prompt.keep.sum()) - int(answered.sum())
+        answered = sent(answered, embeds.device)
+        sums = (losses.sum(1), answered.sum(1))
+        return Output(*sums, None, tuple(content.used), prompt.num_cut, positions, padding, losses, answered)
 
     def _learn(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
         """Cross-entropy of every token of the answers, float32 ``[B, L]``, and where there is one, bool ``[B, L]``."""

@@ -26,6 +26,9 @@ class Output(NamedTuple):
         num_padding: Those of them that are padding; packed samples are laid out without it.
         token_losses: float32 ``[B, L]``, the terms of ``sample_losses``.
         learnt: Bool ``[B, L]``; ``True`` where ``token_losses`` has the loss of a token of an answer.
+
+            Where answers came as tokens, a row of all four is one answer and not one sample: N rows, all answers to the
+            first sample first, and their tokens alone, ``[N, A]``.
         written: The written answers with their tokens.
         features: What the encoders gave, where answers were written: stream name to ``[B, T, D]``.
     """

@@ -1,4 +1,4 @@
-"""What comes after supervised training: learning from rewards, and from what a clip says as a whole."""
+"""What comes after supervised training: learning from rewards, preferences, and what a clip says as a whole."""
 
 import lazy_loader
 

@@ -1,3 +1,6 @@
+from .dpo import Dpo as Dpo
+from .gain import Gain as Gain
+from .gain import gain_of as gain_of
 from .grpo import Grpo as Grpo
 from .reference import Reference as Reference
 from .reward_watch import LengthShare as LengthShare

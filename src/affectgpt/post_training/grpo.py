@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -16,16 +18,20 @@ from torch import Tensor
 
 from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
+from affectgpt.metrics.functional.faithfulness import unsupported_labels
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 from affectgpt.model.objective import Objective
 from affectgpt.part import in_eval_mode
-from affectgpt.post_training.reference import REFERENCES, Reference
-from affectgpt.post_training.reward_watch import RewardWatch, answer_figures
-from affectgpt.post_training.rollouts import Rollouts, answer_logprobs, without_dropout, write_rollouts
+from affectgpt.post_training.clip_views import answer_views, check_way
+from affectgpt.post_training.optimizer_step import take_step
+from affectgpt.post_training.rank_exchange import gathered, over_ranks
+from affectgpt.post_training.reference import Reference, ReferenceState
+from affectgpt.post_training.reward_watch import RewardWatch, label_figures, labels_and_rewards
+from affectgpt.post_training.rollouts import Piece, Rollouts, answer_pass, without_dropout, write_rollouts
 from affectgpt.training.policy_loss import group_advantages, has_spread, policy_loss, variant_of
-from affectgpt.training.rewards import RewardMix
+from affectgpt.training.rewards import RatedAnswers, RewardMix
 from affectgpt.training.step_loss import DataRanks
-from affectgpt.types import Batch
+from affectgpt.types import Batch, Labels
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +60,7 @@ class Grpo(Objective):
             added (MER-R1, arXiv 2606.27652), rather than their weighted sum.
         clip_norm: Largest norm of the gradient; ``None`` for no clipping.
         watch_steps: Steps in each of the two windows between which a rise by length alone is looked for.
+        evidence: How a clip's inputs are taken away for the reward ``faithfulness``: ``mask`` or ``swap``.
 
     Raises:
         ConfigError: If a setting is out of its range, or a reward or a variant is unknown.
@@ -76,6 +83,7 @@ class Grpo(Objective):
         normalises_each: bool = False,
         clip_norm: float | None = 1.0,
         watch_steps: int = 20,
+        evidence: str = "mask",
     ) -> None:
         for name, value, least in (
             ("group_size", group_size, 2),
@@ -89,8 +97,6 @@ class Grpo(Objective):
             raise ConfigError(f"grpo: temperature is {temperature!r}; give more than 0, or all answers are the same")
         if kl_weight < 0 or (clip_norm is not None and clip_norm <= 0):
             raise ConfigError(f"grpo: kl_weight is {kl_weight!r} and clip_norm {clip_norm!r}; expected numbers above 0")
-        if reference not in REFERENCES:
-            raise ConfigError(f"grpo: reference is {reference!r}; choose one of {', '.join(REFERENCES)}")
         self.sampling = AnswerSampling(temperature=temperature, top_p=top_p, num_answers=group_size)
         self.max_new_tokens = max_new_tokens
         self.variant = variant_of(variant)
@@ -100,13 +106,15 @@ class Grpo(Objective):
         self.normalises_each = normalises_each
         self.clip_norm = clip_norm
         self.rewards = RewardMix(rewards)
-        self.reference = Reference(reference) if kl_weight else None
+        anchor = Reference(reference)
+        self.reference = anchor if kl_weight else None
         self.watch = RewardWatch(watch_steps)
+        self.evidence = check_way(evidence)
         self._warned = False
 
     def callbacks(self) -> Sequence[lightning.Callback]:
         """What keeps the reference and the watch in checkpoints."""
-        return [GrpoState(self.reference, self.watch)]
+        return [ReferenceState(self.reference), WatchState(self.watch)]
 
     def train(self, model: Any, batch: Batch) -> None:
         """Draw answers, rate them, and take the optimiser steps.
@@ -124,18 +132,36 @@ class Grpo(Objective):
         longest = self.max_new_tokens or model.max_new_tokens
         with in_eval_mode(model):
             rollouts = write_rollouts(model, batch, self.sampling, longest)
+            if self.rewards.needs_views:
+                rollouts = self._with_unsupported(model, rollouts, longest)
         rated = self.rewards(rollouts.answers)
         rewards_PG = self.rewards.add(rated).view(len(batch), -1)
         teaches_P = has_spread(rewards_PG)
         advantages_N = self._advantages(rated, rewards_PG).flatten().to(model.device)
         self._log_answers(model, rollouts, rated, rewards_PG, teaches_P)
-        if not _anywhere(model, bool(teaches_P.any())):
+        model.steps.seen.samples += len(batch)
+        taught = teaches_P.nonzero().flatten().tolist()
+        work = self._share(model, rollouts, taught)
+        if work.num_answers == 0:
             return  # a step would only move the weights by their decay and the old moments
         with without_dropout(model):
-            old_NA, reference_NA = self._before(model, rollouts)
-            num_tokens = _mean_over_ranks(model, int(rollouts.keep.sum()))
+            old, reference = self._before(model, rollouts, work)
             for _ in range(self.num_updates):
-                self._update(model, rollouts, advantages_N, old_NA, reference_NA, num_tokens, longest)
+                self._update(model, rollouts, work, advantages_N, old, reference, longest)
+
+    def _with_unsupported(self, model: Any, rollouts: Rollouts, longest: int) -> Rollouts:
+        """The same with the labels that stay though their only evidence is gone."""
+        views = answer_views(model, rollouts.batch, self.evidence, longest)
+        group = rollouts.group_size
+
+        def repeated(rows: Labels) -> list[Sequence[str]]:
+            return [row for row in rows for _ in range(group)]
+
+        alone, without = (
+            {name: repeated(rows) for name, rows in found.items()} for found in (views.alone, views.without)
+        )
+        stay = unsupported_labels(rollouts.answers.labels, alone, without, EmotionWheel.builtin(), views.blind)
+        return replace(rollouts, answers=replace(rollouts.answers, unsupported=tuple(stay)))
 
     def _advantages(self, rated: Mapping[str, Tensor], rewards_PG: Tensor) -> Tensor:
         scales = self.variant.scales
@@ -144,60 +170,65 @@ class Grpo(Objective):
         each = {name: group_advantages(values.view_as(rewards_PG), scales=scales) for name, values in rated.items()}
         return self.rewards.add(each)
 
+    def _share(self, model: Any, rollouts: Rollouts, taught: Sequence[int]) -> Work:
+        """What this rank learns from: the groups with spread, in as many pieces as the rank with the most has."""
+        pieces = rollouts.pieces(self.answers_per_pass, taught)
+        num_answers = len(taught) * rollouts.group_size
+        num_tokens = int(rollouts.keep.view(len(rollouts.batch), -1)[taught].sum())
+        ranks = DataRanks.of(model)
+        totals = over_ranks(ranks, [num_answers, num_tokens], model.device)
+        most = over_ranks(ranks, [len(pieces)], model.device, highest=True)
+        idle = [Piece((0,), slice(0, 1))] * (int(most[0]) - len(pieces))
+        return Work([*pieces, *idle], len(pieces), totals[0] / ranks.number, totals[1] / ranks.number)
+
     @torch.no_grad()
-    def _before(self, model: Any, rollouts: Rollouts) -> tuple[Tensor | None, Tensor | None]:
-        """Log-probabilities ``[N, A]`` under the weights that wrote the answers, and under the reference.
+    def _before(self, model: Any, rollouts: Rollouts, work: Work) -> tuple[list[Tensor] | None, list[Tensor] | None]:
+        """Log-probabilities ``[N', A]`` of each piece under the weights that wrote the answers, and the reference.
 
         ``None``: those of the single update itself, or no reference.
         """
-        old = None if self.num_updates == 1 else self._all_logprobs(model, rollouts)
+        old = None if self.num_updates == 1 else [answer_pass(model, rollouts, piece).logprobs for piece in work.pieces]
         if self.reference is None:
             return old, None
         with self.reference.in_place(model):
-            return old, self._all_logprobs(model, rollouts)
-
-    def _all_logprobs(self, model: Any, rollouts: Rollouts) -> Tensor:
-        return torch.cat([answer_logprobs(model, rollouts, rows) for rows in self._pieces(rollouts)])
-
-    def _pieces(self, rollouts: Rollouts) -> list[slice]:
-        return list(rollouts.pieces(self.answers_per_pass or len(rollouts.ids)))
+            return old, [answer_pass(model, rollouts, piece).logprobs for piece in work.pieces]
 
     def _update(
         self,
         model: Any,
         rollouts: Rollouts,
+        work: Work,
         advantages_N: Tensor,
-        old_NA: Tensor | None,
-        reference_NA: Tensor | None,
-        num_tokens: float,
+        old: Sequence[Tensor] | None,
+        reference: Sequence[Tensor] | None,
         longest: int,
     ) -> None:
         """One optimiser step."""
-        optimizer = model.optimizers()
-        keep_NA = rollouts.keep.to(model.device)
         clipped, kl = torch.zeros((), device=model.device), torch.zeros((), device=model.device)
-        for rows in self._pieces(rollouts):
-            new_NA = answer_logprobs(model, rollouts, rows)
+
+        def loss_of(number: int) -> Tensor:
+            nonlocal clipped, kl
+            rows = rollouts.rows(work.pieces[number])
+            done = answer_pass(model, rollouts, work.pieces[number])
+            model.steps.seen.tokens += done.num_tokens
             found = policy_loss(
-                new_NA,
-                new_NA.detach() if old_NA is None else old_NA[rows],
-                advantages_N[rows],
-                keep_NA[rows],
+                done.logprobs,
+                done.logprobs.detach() if old is None else old[number],
+                advantages_N[rows.to(model.device)],
+                rollouts.keep[rows].to(model.device),
                 self.variant,
-                num_answers=len(keep_NA),
-                num_tokens=num_tokens,
+                num_answers=work.num_answers,
+                num_tokens=work.num_tokens,
                 longest=longest,
-                reference=None if reference_NA is None else reference_NA[rows],
+                reference=None if reference is None else reference[number],
                 kl_weight=self.kl_weight,
             )
-            model.manual_backward(found.loss)
-            share = keep_NA[rows].sum() / keep_NA.sum()
+            counts = number < work.num_own
+            share = counts * float(rollouts.keep[rows].sum()) / work.num_tokens
             clipped, kl = clipped + share * found.clipped, kl + share * found.kl
-        if self.clip_norm is not None:
-            model.clip_gradients(optimizer, gradient_clip_val=self.clip_norm, gradient_clip_algorithm="norm")
-        optimizer.step()
-        optimizer.zero_grad()
-        model.lr_schedulers().step()
+            return found.loss if counts else 0 * found.loss
+
+        take_step(model, [partial(loss_of, number) for number in range(len(work.pieces))], self.clip_norm)
         model.log("train/clipped_ratios", clipped, batch_size=len(rollouts.batch))
         if self.reference is not None:
             model.log("train/kl", kl, batch_size=len(rollouts.batch))
@@ -206,16 +237,19 @@ class Grpo(Objective):
         self, model: Any, rollouts: Rollouts, rated: Mapping[str, Tensor], rewards_PG: Tensor, teaches_P: Tensor
     ) -> None:
         """Log each reward alone, and what tells whether the sum is earned."""
-        answers = rollouts.answers
-        figures = {
+        answers, ranks = rollouts.answers, DataRanks.of(model)
+        own = {
             "train/reward": float(rewards_PG.mean()),
             **{f"reward/{name}": float(values.mean()) for name, values in rated.items()},
             "train/groups_without_spread": float((~teaches_P).sum()),
             "answers/tokens": sum(answers.num_tokens) / len(answers),
             "answers/ended": sum(answers.ended) / len(answers),
-            **{f"answers/{name}": value for name, value in answer_figures(answers, EmotionWheel.builtin()).items()},
+            **{f"answers/{name}": value for name, value in self._beside(answers).items()},
         }
-        found = self.watch.add(answers, rewards_PG.flatten().tolist())
+        sums = over_ranks(ranks, list(own.values()), model.device)
+        figures = {name: value / ranks.number for name, value in zip(own, sums, strict=True)}
+        figures["train/groups_without_spread"] *= ranks.number
+        found = self.watch.add(gathered(ranks, labels_and_rewards(answers, rewards_PG.flatten().tolist())))
         if found is not None:
             figures["watch/rise"] = found.rise
             figures["watch/rise_at_equal_length"] = found.matched
@@ -232,44 +266,41 @@ class Grpo(Objective):
             if math.isfinite(value):
                 model.log(name, value, prog_bar=name == "train/reward", batch_size=len(rollouts.batch))
 
+    @staticmethod
+    def _beside(answers: RatedAnswers) -> Mapping[str, float]:
+        return label_figures(answers.labels, answers.target, EmotionWheel.builtin())
 
-class GrpoState(lightning.Callback):
-    """Stores what a resumed run goes on with, and notes the reference before the first step.
+
+class Work(NamedTuple):
+    """What a rank learns from in a step.
+
+    Attributes:
+        pieces: Answers that go through the model together; every rank has equally many.
+        num_own: How many of them count; the others are there because ranks must walk in step.
+        num_answers: Answers that count, the mean over ranks.
+        num_tokens: Their tokens, the mean over ranks.
+    """
+
+    pieces: list[Piece]
+    num_own: int
+    num_answers: float
+    num_tokens: float
+
+
+class WatchState(lightning.Callback):
+    """Keeps the windows of the watch in checkpoints.
 
     Args:
-        reference: The reference of the run, if it has one.
         watch: The watch of the run.
     """
 
-    def __init__(self, reference: Reference | None, watch: RewardWatch) -> None:
-        self.reference = reference
+    def __init__(self, watch: RewardWatch) -> None:
         self.watch = watch
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the weights for the reference, unless a checkpoint brought one."""
-        if self.reference is not None:
-            self.reference.remember(pl_module)
-
     def state_dict(self) -> dict[str, Any]:
-        """The reference's weights, and the windows of the watch."""
-        return {"reference": {} if self.reference is None else self.reference.state(), "watch": self.watch.state()}
+        """The windows of the watch."""
+        return dict(self.watch.state())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if self.reference is not None:
-            self.reference.restore(state_dict["reference"])
-        self.watch.restore(state_dict["watch"])
-
-
-def _anywhere(model: Any, here: bool) -> bool:
-    """Whether it is so on any rank; the ranks must step together."""
-    return _mean_over_ranks(model, int(here)) > 0
-
-
-def _mean_over_ranks(model: Any, value: int) -> float:
-    ranks = DataRanks.of(model)
-    if ranks.number == 1:
-        return value
-    total = torch.tensor(float(value), device=model.device)
-    torch.distributed.all_reduce(total, group=ranks.group)
-    return float(total) / ranks.number
+        self.watch.restore(state_dict)

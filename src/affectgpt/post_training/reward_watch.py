@@ -14,6 +14,7 @@ from affectgpt.metrics.functional.hit_rate import emotion_hit_rate
 from affectgpt.metrics.functional.wheel_score import emotion_wheel_score
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 from affectgpt.training.rewards.base import RatedAnswers
+from affectgpt.types import Labels
 
 MATCHED_SHARE = 0.2
 """A rise is put down to length where answers of equal length show less than this share of it."""
@@ -69,28 +70,36 @@ def share_of_length(before: Sequence[tuple[int, float]], after: Sequence[tuple[i
     )
 
 
-def answer_figures(answers: RatedAnswers, wheel: EmotionWheel) -> Mapping[str, float]:
-    """What to look at beside the reward.
+def label_figures(answers: Labels, target: Labels, wheel: EmotionWheel) -> Mapping[str, float]:
+    """What to look at beside a reward or a score.
+
+    Args:
+        answers: Labels of each answer.
+        target: True labels of its clip.
+        wheel: The vocabulary.
 
     Returns:
         ``labels``: labels an answer. ``coverage``: share of the labels that the wheels know. ``label_entropy``:
         entropy in bits of the labels of all answers, 0 where all are the same one. ``f1_strict``: wheel F1 in mode
         ``strict``. ``hit_skill``: hits of the first true label above those on shuffled targets.
     """
-    labels = [list(row) for row in answers.labels]
-    target = [list(row) for row in answers.target]
-    words = Counter(word for row in labels for word in row)
+    words = Counter(word for row in answers for word in row)
     total = words.total()
     shares = torch.tensor([count / total for count in words.values()], dtype=torch.float64)
-    strict = emotion_wheel_score(labels, target, wheel, mode="strict", zero_division=0.0)
-    hits = emotion_hit_rate(labels, [row[0] for row in target], wheel, mode="strict", zero_division=0.0)
+    strict = emotion_wheel_score(answers, target, wheel, mode="strict", zero_division=0.0)
+    hits = emotion_hit_rate(answers, [row[0] for row in target], wheel, mode="strict", zero_division=0.0)
     return {
-        "labels": total / len(labels),
+        "labels": total / len(answers),
         "coverage": float(strict["coverage"]),
         "label_entropy": float(-(shares * shares.log2()).sum()),
         "f1_strict": float(strict["f1"]),
         "hit_skill": float(hits["hit_skill"]),
     }
+
+
+def labels_and_rewards(answers: RatedAnswers, rewards: Sequence[float]) -> list[tuple[int, float]]:
+    """Number of labels of each answer, and the weighted sum of its rewards."""
+    return [(len(labels), reward) for labels, reward in zip(answers.labels, rewards, strict=True)]
 
 
 class RewardWatch:
@@ -105,17 +114,16 @@ class RewardWatch:
         self._first: list[list[tuple[int, float]]] = []
         self._latest: deque[list[tuple[int, float]]] = deque(maxlen=num_steps)
 
-    def add(self, answers: RatedAnswers, rewards: Sequence[float]) -> LengthShare | None:
+    def add(self, rows: Sequence[tuple[int, float]]) -> LengthShare | None:
         """Add the answers of a step.
 
         Args:
-            answers: The answers.
-            rewards: The weighted sum of the rewards of each.
+            rows: Number of labels and reward of each, see ``labels_and_rewards``.
 
         Returns:
             The first window compared with the latest, once both are full and have no step in common.
         """
-        rows = [(len(labels), reward) for labels, reward in zip(answers.labels, rewards, strict=True)]
+        rows = list(rows)
         if len(self._first) < self.num_steps:
             self._first.append(rows)
             return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.metrics.labels import parse_labels
@@ -37,10 +38,36 @@ class Rollouts:
         """Answers to a clip, G."""
         return len(self.ids) // len(self.batch)
 
-    def pieces(self, size: int) -> Iterator[slice]:
-        """Rows of at most ``size`` answers at a time."""
-        for start in range(0, len(self.ids), size):
-            yield slice(start, min(start + size, len(self.ids)))
+    def pieces(self, size: int | None, clips: Sequence[int]) -> list[Piece]:
+        """The answers to some of the clips, a few at a time.
+
+        Args:
+            size: Most answers in a piece; all by default. Whole groups stay together where they fit.
+            clips: Positions of the clips.
+        """
+        group = self.group_size
+        size = group * len(self.batch) if size is None else size
+        if size < group:
+            return [Piece((clip,), slice(start, start + size)) for clip in clips for start in range(0, group, size)]
+        step = size // group
+        return [Piece(tuple(clips[i : i + step]), slice(0, group)) for i in range(0, len(clips), step)]
+
+    def rows(self, piece: Piece) -> Tensor:
+        """Positions of a piece's answers among all, int64 ``[N']``."""
+        group = torch.arange(self.group_size)[piece.answers]
+        return (self.group_size * torch.tensor(piece.clips)[:, None] + group).flatten()
+
+
+class Piece(NamedTuple):
+    """Answers that go through the model together.
+
+    Attributes:
+        clips: Positions of their clips.
+        answers: Which answers of each clip.
+    """
+
+    clips: tuple[int, ...]
+    answers: slice
 
 
 def write_rollouts(model: Any, batch: Batch, sampling: AnswerSampling, max_new_tokens: int) -> Rollouts:
@@ -68,22 +95,34 @@ def write_rollouts(model: Any, batch: Batch, sampling: AnswerSampling, max_new_t
     return Rollouts(replace(batch, features={**batch.features, **frozen}), written.ids, written.keep, answers)
 
 
-def answer_logprobs(model: Any, rollouts: Rollouts, rows: slice) -> Tensor:
-    """Log-probability of every token of some answers, float32 ``[N', A]``; 0 at padding. Gradients flow.
+class AnswerPass(NamedTuple):
+    """What one pass over a piece gives.
+
+    Attributes:
+        logprobs: Log-probability of every token, float32 ``[N', A]``; 0 at padding. Gradients flow if autograd is on.
+        num_tokens: Tokens that went through the model: prompts, each once, and answers.
+    """
+
+    logprobs: Tensor
+    num_tokens: int
+
+
+def answer_pass(model: Any, rollouts: Rollouts, piece: Piece) -> AnswerPass:
+    """Pass some answers through a model; those to one clip share one pass over its prompt.
 
     Args:
         model: An ``AffectGPT``.
         rollouts: The answers.
-        rows: Which of them.
+        piece: Which of them.
     """
+    rows = rollouts.rows(piece)
     ids, keep = rollouts.ids[rows], rollouts.keep[rows]
-    clips = [row // rollouts.group_size for row in range(rows.start, rows.stop)]
-    answers = tuple(tuple(row[kept].tolist()) for row, kept in zip(ids, keep, strict=True))
-    batch = replace(rollouts.batch.rows(clips), answer_ids=answers)
-    out = model(batch)
-    # both masks hold the tokens of the first answer first, then those of the second, and so on
-    tokens_NA = torch.zeros(keep.shape, dtype=torch.float32, device=out.token_losses.device)
-    return tokens_NA.masked_scatter(keep.to(tokens_NA.device), -out.token_losses[out.learnt])
+    answers = [tuple(row[kept].tolist()) for row, kept in zip(ids, keep, strict=True)]
+    size = len(answers) // len(piece.clips)
+    groups = tuple(tuple(answers[i : i + size]) for i in range(0, len(answers), size))
+    out = model(replace(rollouts.batch.rows(piece.clips), answer_ids=groups))
+    logprobs_NA = F.pad(-out.token_losses, (0, ids.shape[1] - out.token_losses.shape[1]))
+    return AnswerPass(logprobs_NA, out.num_positions - out.num_padding)
 
 
 @contextmanager

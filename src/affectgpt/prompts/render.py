@@ -78,7 +78,7 @@ class Renderer:
         num_tokens: Mapping[str, int],
         questions: Sequence[str],
         subtitles: Sequence[str | None],
-        answers: Sequence[str] | Sequence[Sequence[int]] | None = None,
+        answers: Sequence[str] | None = None,
         keys: Sequence[str] | None = None,
     ) -> PromptIds:
         """Render a batch.
@@ -89,8 +89,7 @@ class Renderer:
             questions: One question per sample.
             subtitles: One subtitle per sample: empty if it is unknown; ``None`` selects a prompt without a subtitle.
             answers: Answers to learn; with them, rows are padded on the right and have labels, without them on the
-                left. Texts get what ends an answer; token ids are what the model wrote itself, and follow the prompt
-                that it answered.
+                left.
             keys: Names of the samples, for messages.
 
         Raises:
@@ -114,20 +113,19 @@ class Renderer:
         ]
         order = {name: i + 1 for i, name in enumerate(dict.fromkeys(n for names in slots for n in names))}
         tails: list[Sequence[int]] = [()] * len(questions)
-        written = [answer for answer in answers or () if not isinstance(answer, str)]
-        if answers is not None and not written:
+        if answers is not None:
             texts = [_text(words, "answer", key) for words, key in zip(answers, keys, strict=True)]
-            tails = [*self._answer_ids(texts)]
-        learns = any(tails)  # what was written follows the prompt as it was then: its opening, and cut to the same end
-        rows = self._rows(layouts, fields, num_tokens, order, training=learns)
+            tails = [*self.answer_ids(texts)]
+        rows = self._rows(layouts, fields, num_tokens, order, training=answers is not None)
         num_cut = 0
         for i, row in enumerate(rows):
             if len(row) + len(tails[i]) > self.max_tokens:
                 rows[i] = self._cut(layouts[i], fields[i], num_tokens, order, tails[i], keys[i])
                 num_cut += 1
-        return self._padded(rows, written or tails, answers is not None, tuple(order), num_cut)
+        return self._padded(rows, tails, answers is not None, tuple(order), num_cut)
 
-    def _answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+    def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of answers, with what ends them."""
         encoded = self._encoded([answer + self.style.answer_end for answer in answers])
         return [[*ids, self.tokenizer.eos_token_id] for ids in encoded]
 

@@ -83,6 +83,7 @@ STAGE_TABLE: Mapping[str, str] = {
 OBJECTIVE_TABLE: Mapping[str, str] = {
     "grpo": "affectgpt.post_training.grpo:Grpo",
     "view-distillation": "affectgpt.post_training.view_distillation:ViewDistillation",
+    "dpo": "affectgpt.post_training.dpo:Dpo",
 }
 REWARD_TABLE: Mapping[str, str] = {
     "wheel": "affectgpt.training.rewards.wheel:WheelReward",
@@ -92,4 +93,5 @@ REWARD_TABLE: Mapping[str, str] = {
     "label-count": "affectgpt.training.rewards.form:LabelCountPenalty",
     "unseen-words": "affectgpt.training.rewards.form:UnseenWordPenalty",
     "repetition": "affectgpt.training.rewards.form:RepetitionPenalty",
+    "faithfulness": "affectgpt.training.rewards.faithful:FaithfulnessPenalty",
 }

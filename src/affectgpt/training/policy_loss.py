@@ -99,7 +99,7 @@ def policy_loss(
     keep: Tensor,
     variant: PolicyVariant,
     *,
-    num_answers: int,
+    num_answers: float,
     num_tokens: float,
     longest: int,
     reference: Tensor | None = None,
@@ -117,7 +117,7 @@ def policy_loss(
         advantages: ``[N]``.
         keep: Bool ``[N, A]``; ``True`` marks a token of an answer, its end included.
         variant: How the terms become one loss.
-        num_answers: Answers of the whole batch.
+        num_answers: Answers of the whole batch; with several ranks, the mean over these.
         num_tokens: Tokens of all answers of the whole batch; with several ranks, the mean over these.
         longest: Longest answer that is allowed, in tokens.
         reference: The same under the reference, ``[N, A]``.

@@ -6,6 +6,9 @@ from .bootstrap import bootstrap_interval as bootstrap_interval
 from .bradley_terry import bradley_terry as bradley_terry
 from .bradley_terry import count_wins as count_wins
 from .emotion_classes import emotion_class_score as emotion_class_score
+from .faithfulness import Faithfulness as Faithfulness
+from .faithfulness import faithfulness as faithfulness
+from .faithfulness import unsupported_labels as unsupported_labels
 from .hit_rate import emotion_hit_rate as emotion_hit_rate
 from .jackknife import jackknife_error as jackknife_error
 from .per_sample import SampleScores as SampleScores

@@ -1,5 +1,6 @@
 from .base import RatedAnswers as RatedAnswers
 from .base import Reward as Reward
+from .faithful import FaithfulnessPenalty as FaithfulnessPenalty
 from .form import FormatReward as FormatReward
 from .form import LabelCountPenalty as LabelCountPenalty
 from .form import LengthPenalty as LengthPenalty

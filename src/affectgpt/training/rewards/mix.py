@@ -23,6 +23,7 @@ class RewardMix:
 
     Attributes:
         weights: Name to weight.
+        needs_views: Whether one of them does, see ``Reward``.
 
     Raises:
         ConfigError: If there is no reward, one is unknown, or a weight is no finite number.
@@ -46,6 +47,8 @@ class RewardMix:
                 raise ConfigError(f"reward {name!r}: the weight is {weight!r}; expected a finite number")
             self.weights[name] = float(weight)
             self._rewards[name] = REWARDS.build(Spec.of(spec))
+
+        self.needs_views = any(reward.needs_views for reward in self._rewards.values())
 
     def __call__(self, answers: RatedAnswers) -> dict[str, Tensor]:
         """Rate every answer by every reward, without the weights: name to float64 ``[N]``.
