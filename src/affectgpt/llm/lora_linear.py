@@ -34,7 +34,8 @@ class LoraLinear(Linear):
             return found
         (name,) = names
         dropout = self.lora_dropout[name]
-        rate = dropout.p if self.training and isinstance(dropout, torch.nn.Dropout) else 0.0
+        # the mode of the dropout itself counts, as in peft: it may be off while the layer trains
+        rate = dropout.p if isinstance(dropout, torch.nn.Dropout) and dropout.training else 0.0
         base = self.base_layer(x)
         weights = self.lora_A[name].weight, self.lora_B[name].weight
         out: Tensor = _Adapter.apply(base, x, *weights, float(self.scaling[name]), rate)
