@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from affectgpt.errors import ConfigError
+from affectgpt.media.profile import modality_of
 from affectgpt.metrics.labels import parse_labels
 from affectgpt.part import in_eval_mode
-from affectgpt.types import SOURCES, Batch, Features, Modality
+from affectgpt.types import Batch, Features, Modality
 
 WAYS = ("mask", "swap")
 """How an input is taken away: left out, or replaced by that of a clip with other true labels."""
 
-_NAMES = {Modality.VISUAL: "picture", Modality.AUDIO: "sound"}
+_NAMES: Mapping[str, str] = {Modality.VISUAL: "picture", Modality.AUDIO: "sound"}
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -88,10 +89,11 @@ def answer_views(model: Any, batch: Batch, way: str = "mask", max_new_tokens: in
 
 
 def inputs_of(model: Any) -> dict[str, list[str]]:
-    """What a model's prompt shows: ``picture``, ``sound`` and ``words`` to the slots that hold them."""
+    """What a model's prompt shows: ``picture``, ``sound``, other modalities and ``words`` to the slots with them."""
     inputs: dict[str, list[str]] = {}
     for name, spec in model.specs.items():
-        inputs.setdefault(_NAMES[SOURCES[str(spec.source)]], []).append(name)
+        kind = modality_of(str(spec.source))
+        inputs.setdefault(_NAMES.get(kind, kind), []).append(name)
     if "subtitle" in model.slots:
         inputs["words"] = ["subtitle"]
     return inputs
