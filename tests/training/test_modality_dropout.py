@@ -144,6 +144,7 @@ def test_settings_are_plain_json() -> None:
     drop = ModalityDropout.of(given)
     assert drop is not None
     assert drop.to_json() == given
+    assert ModalityDropout.of(drop) is drop
     assert ModalityDropout.of(None) is None
 
 
@@ -159,4 +160,5 @@ def test_a_classifier_trains_with_missing_modalities() -> None:
     batch = Batch(tuple("abcdefgh"), {}, {}, (None,) * 8, ("?",) * 8, labels=(("sad",),) * 8, features=features)
     model.train().training_step(batch, 0).backward()
     assert (seen[0].features["audio"].keep.any(1) ^ seen[0].features["face"].keep.any(1)).all()
-    assert dict(model.hparams)["modality_dropout"] == {"modality": 1.0}
+    stored = dict(model.hparams)["modality_dropout"]
+    assert ModalityDropout.of(stored) == ModalityDropout(1.0)

@@ -80,7 +80,7 @@ class EmotionClassifier(lightning.LightningModule):
         hidden_dim: int | None = None,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
-        modality_dropout: Mapping[str, Any] | None = None,
+        modality_dropout: ModalityDropout | Mapping[str, Any] | None = None,
         *,
         encoders: Mapping[str, Encoder] | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class EmotionClassifier(lightning.LightningModule):
         classes = [list(labels) for labels in self.classes]
         prefusion = Spec.of(prefusion).to_json()
         self.modality_dropout = ModalityDropout.of(modality_dropout)
-        modality_dropout = None if modality_dropout is None else dict(modality_dropout)
+        modality_dropout = None if self.modality_dropout is None else self.modality_dropout.to_json()
         self.save_hyperparameters(ignore=["encoders"], logger=False)
         self.encoders = nn.ModuleDict({name: _encoder(name, spec, encoders) for name, spec in self.specs.items()})
         widths = {name: self.encoder(name).out_dim for name in self.specs}

@@ -79,14 +79,14 @@ class ModalityDropout:
                 raise ConfigError(f"modality_dropout: {name} is {value!r}; expected a number from 0 to 1")
 
     @classmethod
-    def of(cls, value: Mapping[str, Any] | None) -> ModalityDropout | None:
+    def of(cls, value: ModalityDropout | Mapping[str, Any] | None) -> ModalityDropout | None:
         """Read the settings from plain JSON; ``None`` leaves nothing out.
 
         Raises:
             ConfigError: If a key is unknown or a value is no probability.
         """
-        if value is None:
-            return None
+        if value is None or isinstance(value, ModalityDropout):
+            return value
         known = [one.name for one in fields(cls)]
         unknown = [name for name in value if name not in known]
         if unknown:
