@@ -156,6 +156,6 @@ def test_another_configuration_is_refused(shards, tmp_path, stored, capsys):
     )
     said = capsys.readouterr().err
     assert "style: 'brief' in the checkpoint, 'official' here" in said
-    assert "only its language model (model.llm) and its projectors" in said
+    assert "only its language model (model.llm), its projectors (model.projector) and its pre-fusion" in said
     assert fit(shards, tmp_path, f"--start={tmp_path / 'none.ckpt'}") == 1
     assert "no checkpoint at" in capsys.readouterr().err
