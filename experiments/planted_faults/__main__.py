@@ -88,6 +88,7 @@ def main() -> None:
 def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All of it, as plain JSON."""
     say = partial(_say, time.perf_counter())
+    _refuse_other_settings(args, work / "made_of.json")
     say(f"drawing {args.clean + args.raw + args.test} clips")
     corpus = work / "corpus"
     if not corpus.exists():
@@ -212,6 +213,15 @@ class Trial:
             "videos": tuple(str(by_name[name].video) for name in kept),
             "labels": tuple(kept.values()),
         }
+
+
+def _refuse_other_settings(args: argparse.Namespace, path: Path) -> None:
+    """Clips and voters of other numbers would be taken for those that were asked for."""
+    wanted = {name: getattr(args, name) for name in ("clean", "raw", "test", "voter_steps")}
+    made_of = read_json(path, most_bytes=1_000) if path.exists() else wanted
+    if made_of != wanted:
+        raise SystemExit(f"{path.parent} was made with {made_of}, but this is {wanted}; give another folder as --work")
+    write_whole(path, json.dumps(wanted))
 
 
 def _spent(path: Path, seconds: float) -> list[float]:

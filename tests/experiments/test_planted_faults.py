@@ -95,6 +95,11 @@ def test_a_second_run_asks_and_trains_nothing(small: Small, code: Any, monkeypat
     assert journal == {path: path.read_bytes() for path in journal}
 
 
+def test_a_folder_of_other_settings_is_refused(small: Small, code: Any) -> None:
+    with pytest.raises(SystemExit, match=r"was made with .*'raw': 40.*give another folder"):
+        code.run(argparse.Namespace(**SMALL | {"raw": 50}), small.folder / "work")
+
+
 def test_higher_levels_hold_the_faults_of_lower_ones(small: Small, code: Any, tmp_path: Path) -> None:
     corpus = small.folder / "work" / "corpus"
     rows = [json.loads(line) for line in (corpus / "train.jsonl").read_text().splitlines()][:20]
