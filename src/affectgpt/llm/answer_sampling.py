@@ -172,7 +172,10 @@ def next_tokens(logits: Tensor, sampling: AnswerSampling, draws: Tensor | None =
         probs_BV = sorted_BV.softmax(-1)
         # nucleus: token v, in order of falling probability, stays while the sum of the p before it is below top_p; so
         # the first one always stays
-        sorted_BV = sorted_BV.masked_fill(probs_BV.cumsum(-1) - probs_BV >= sampling.top_p, -math.inf)
+        least = max(
+            sampling.top_p, torch.finfo(probs_BV.dtype).tiny
+        )  # a share that rounds to 0 would drop the first too
+        sorted_BV = sorted_BV.masked_fill(probs_BV.cumsum(-1) - probs_BV >= least, -math.inf)
         logits_BV = logits_BV.scatter(-1, order_BV, sorted_BV)
     if draws is None:
         return logits_BV.softmax(-1).multinomial(1).squeeze(-1)
