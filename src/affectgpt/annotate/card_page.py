@@ -111,7 +111,9 @@ def _groups(card: Mapping[str, Any]) -> str:
     shares = {
         group: [side["groups"].get(group, 0) / max(1, side["clips"]) for side in sides] for group in groups_of(card)
     }
-    largest = max((share for both in shares.values() for share in both), default=0.0) or 1.0
+    if not shares:
+        return "<p>No clip has a label: no description names an emotion.</p>"
+    largest = max(share for both in shares.values() for share in both) or 1.0
     rows = []
     for group, both in shares.items():
         before, after = (
