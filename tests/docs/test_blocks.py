@@ -88,7 +88,7 @@ TUTORIALS = sorted({b.page for b in BLOCKS if "tutorials/" in b.page})
 COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
 
 FORMS = {"annotate": ("review", "export", "import"), "score": ("preference",)}
-"""What may stand after ``annotate`` and has options of its own."""
+"""Verb to the words that may stand after it and have options of their own."""
 
 BEFORE = {
     "docs/scoring.md": "from affectgpt.metrics import EmotionWheel\n"
