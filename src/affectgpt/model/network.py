@@ -229,11 +229,7 @@ class Network(nn.Module):
         return scatter_slots(embeds, prompt.slot_index, slots, content.tokens, content.present)
 
     def write(
-        self,
-        prompt: PromptIds,
-        content: SlotContent,
-        max_new_tokens: int,
-        sampling: AnswerSampling | None = None,
+        self, prompt: PromptIds, content: SlotContent, max_new_tokens: int, sampling: AnswerSampling | None = None
     ) -> WrittenAnswers:
         """Answers to prompts; see ``LLMHead.write``."""
         embeds = self.place(prompt, content)
