@@ -292,7 +292,7 @@ def test_ray_deals_the_work_out(thirty, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_workers_and_drivers_that_are_killed_cost_the_answer_under_way(thirty, tmp_path):
     """As many kills as AFFECTGPT_RAY_KILLS says; every third one is of the driver, the others of an actor."""
     needs_ray()
