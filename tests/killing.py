@@ -33,7 +33,7 @@ def annotate_with_kills(pipeline: dict[str, Any], clips: Path, out: Path, *, kil
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=850,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -47,7 +47,9 @@ def check_kills(pipeline: dict, clips: Path, tmp_path: Path, kills: int, workers
 
 
 @pytest.mark.parametrize(
-    ("kills", "decoders"), [(3, 0), pytest.param(20, 1, marks=pytest.mark.slow)], ids=["quick", "many"]
+    ("kills", "decoders"),
+    [(3, 0), pytest.param(20, 1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    ids=["quick", "many"],
 )
 def test_with_describers_behind_a_server(kills, decoders, corpus, tmp_path):
     with standin_server(tmp_path) as (url, log):
@@ -57,6 +59,7 @@ def test_with_describers_behind_a_server(kills, decoders, corpus, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_with_a_model_in_the_process_and_decoding_processes(corpus, tmp_path):
     eye = str(make_seeing_model(tmp_path / "eye"))
     look = {"model": eye, "num_frames": 1, "max_tokens": 4}
