@@ -54,6 +54,7 @@ def run_config(folder: Path, **changes: Any) -> dict[str, Any]:
     """The run of the page, with its shards and log folder in ``folder``."""
     run: dict[str, Any] = yaml.safe_load(blocks("yaml")[0])
     run["trainer"] |= {"default_root_dir": str(folder), "enable_model_summary": False, "max_steps": 4}
+    run["trainer"] |= {"enable_progress_bar": False, "enable_checkpointing": False}
     run["data"]["args"]["train"] = str(folder / "shards")
     run["model"] |= changes
     return run
