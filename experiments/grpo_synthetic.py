@@ -98,8 +98,8 @@ def report(
         list(rows),
         out / "report.html",
         title="GRPO on the synthetic corpus",
-        about="SmolLM2-135M with LoRA, supervised for a few steps, then rewarded for the wheel F1. The clips are "
-        "drawn and synthesised: the figures show that learning from rewards works, and say nothing about real people.",
+        about="SmolLM2-135M with LoRA, supervised for a few steps, then rewarded for the wheel F1. The clips are drawn "
+        "and synthesised: the figures tell what learning from rewards does there, and say nothing about real people.",
         faithful=dict(zip(("before", "after"), faithful.values(), strict=True)),
         minutes=sum(took.values()) / 60,
     )
