@@ -59,6 +59,6 @@ def test_without_a_home_folder_the_cache_lies_beside_the_results(
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
     cache = str(tmp_path / "out" / "cache")
     assert seen == [cache]
-    shown = capsys.readouterr().out
-    assert f"the cache is {cache}" in shown
+    shown, told = capsys.readouterr()
+    assert f"the cache is {cache}" in told
     assert f"next: AFFECTGPT_CACHE={cache} affectgpt predict" in shown

@@ -199,7 +199,7 @@ def test_one_sample_of_another_set_or_without_its_vectors(config, features, shar
     lines = [json.loads(line) for line in (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines()]
     assert {line["key"]: line["code"] for line in lines} == dict.fromkeys(("clip2", "clip5"), "foreign_features")
     with pytest.raises(DataError, match="2 of 10 samples are bad"):
-        fit(config, features, epochs=4, bad_sample_budget=0.1)
+        fit(config, features, epochs=4, bad_sample_budget=0.1, folder=tmp_path / "again")
     with pytest.raises(DataError, match=r"clip2.*have the key|clip5.*has no features"):
         list(ShardStream(features))
 

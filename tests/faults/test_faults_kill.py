@@ -150,7 +150,7 @@ def test_a_killed_rank_is_named(shards, tmp_path, capfd):
     """Failure 22."""
     config = stopping_config(tmp_path, shards, devices=2, kill_with=int(signal.SIGKILL), kill_rank=1, kill_at=2)
     assert in_processes(cli, ["fit", "--config", str(config)], world=2) == [1, -signal.SIGKILL]
-    words = r"error: rank 1 \(process \d+ on \S+, last seen at step \d\) is gone: .*--ckpt_path"
+    words = r"error: rank 0: rank 1 \(process \d+ on \S+, last seen at step \d\) is gone: .*--ckpt_path"
     assert re.search(words, capfd.readouterr().err)
 
 

@@ -54,7 +54,7 @@ def test_the_likelihood_is_the_probability_of_what_was_written(model: AffectGPT)
         logs = []
         for length in range(len(ids)):
             with torch.no_grad():
-                out = model(replace(one, answer_ids=(tuple(ids[: length + 1]),)))
+                out = model(replace(one, answer_ids=((tuple(ids[: length + 1]),),)))
             logs.append(-float(out.sample_losses[0]))
         assert sure.likelihood == pytest.approx(float(np.exp(logs[-1] / len(ids))), rel=1e-5)
         assert prediction.text == written.texts[0]

@@ -40,6 +40,7 @@ def collate(
         DataError: If the numbers differ, or the shapes of tensors do not match.
 
     Examples:
+        >>> import torch
         >>> loud, mute = Clip("loud", {"audio": torch.ones(2, 4)}), Clip("mute")
         >>> batch = collate([loud, mute], ["How?", "How?"])
         >>> batch.media["audio"].shape, batch.keep["audio"].tolist()

@@ -84,9 +84,10 @@ def cut(
 
     Examples:
         >>> rules = CuttingRules(answers_quiet=False)
-        >>> found, rest = cut([Segment(1, 3), Segment(3.2, 4), Segment(19, 20)], 0, 20, rules, is_last=False)
+        >>> spoken = [Segment(1.0, 3.0), Segment(3.2, 4.0), Segment(19.0, 20.0)]
+        >>> found, rest = cut(spoken, 0.0, 20.0, rules, is_last=False)
         >>> [(one.start_seconds, one.end_seconds) for one in found], rest
-        ([(1, 4)], 19)
+        ([(1.0, 4.0)], 19.0)
     """
     joined = _joined(spoken, rules)
     stretches: list[Stretch] = []

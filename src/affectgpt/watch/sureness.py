@@ -103,7 +103,8 @@ def _answer(model: Any, batch: Batch, asking: Asking) -> list[tuple[Prediction, 
     moved = batch.to(model.device)
     out = model(moved, longest)
     seen = replace(moved, features={**moved.features, **(out.features or {})})  # encoders need not run again
-    ids = tuple(tuple(row[kept].tolist()) for row, kept in zip(out.written.ids, out.written.keep, strict=True))
+    # a group of one answer to each clip
+    ids = tuple((tuple(row[kept].tolist()),) for row, kept in zip(out.written.ids, out.written.keep, strict=True))
     judged = model(replace(seen, answer_ids=ids))
     likelihoods = (-judged.sample_losses / judged.sample_tokens.clamp(min=1)).exp().tolist()
     greedy = [parse_labels(text) for text in out.texts]
