@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--train-clips", type=int, default=320)
     parser.add_argument("--test-clips", type=int, default=160)
     parser.add_argument("--encoder-steps", type=int, default=320, help="training steps of the encoders (320)")
-    parser.add_argument("--supervised-steps", type=int, default=16, help="steps on given answers (16)")
+    parser.add_argument("--supervised-steps", type=int, default=22, help="steps on given answers (22)")
     parser.add_argument("--steps", type=int, default=60, help="steps of GRPO (60)")
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
