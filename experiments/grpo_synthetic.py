@@ -23,6 +23,7 @@ from affectgpt.cli.main import main as affectgpt
 from affectgpt.cli.terminal import say
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
+from affectgpt.demo.main_job import held_out_batches
 from affectgpt.demo.pretrain import encoder_pretraining
 from affectgpt.features import EncoderSet, encode
 from affectgpt.files import write_whole
@@ -34,7 +35,6 @@ from affectgpt.post_training.clip_views import answer_views
 from affectgpt.post_training.gain import gain_of
 from affectgpt.post_training.gain_page import curves_of, write_gain_page
 from affectgpt.shards.packing import pack
-from affectgpt.types import Batch
 
 CONFIG = Path(__file__).with_suffix(".yaml")
 
@@ -157,28 +157,18 @@ def run(command: list[str]) -> None:
         raise SystemExit(1)
 
 
-def test_batches(out: Path, model: AffectGPT) -> list[Batch]:
-    """The held-out clips."""
-    data = MERCaptionDataModule(
-        test=str(out / "features" / "test"),
-        media=model.media.to_json(),
-        style=model.style.name,
-        val_batch_size=40,
-        num_workers=0,
-        task="labels",
-    )
-    data.setup("test")
-    return list(data.test_dataloader())
-
-
 def answer(out: Path, model: AffectGPT) -> list[tuple[str, ...]]:
     """The labels that a model writes for the held-out clips, the most likely word each time."""
-    return [found.labels for batch in test_batches(out, model) for found in answer_batch(model, batch)]
+    return [
+        found.labels
+        for batch in held_out_batches(out / "features" / "test", model)
+        for found in answer_batch(model, batch)
+    ]
 
 
 def count_faithful(out: Path, model: AffectGPT) -> Faithfulness:
     """Labels that stay though their only evidence is gone, over the first batch of held-out clips."""
-    views = answer_views(model, test_batches(out, model)[0])
+    views = answer_views(model, held_out_batches(out / "features" / "test", model)[0])
     return faithfulness(views.whole, views.alone, views.without, EmotionWheel.builtin(), views.blind)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from affectgpt.bench.answerers import Answer, Asked, get_profile
+from affectgpt.bench.answerers import Asked, get_profile
 from affectgpt.bench.answerers.transformers_model import TransformersAnswerer
 from affectgpt.cli.main import main
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.media import read_clip
+from answererspy import answers, spy
 from clipmaker import make_clip
 from omnimodels import make_audio_model, make_moe_omni_model, make_omni_model, make_smolvlm
 from setmaker import make_processed
@@ -63,23 +64,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
 def build(folder: Path, modalities: tuple[str, ...], profile: str = "fast", **options: Any) -> TransformersAnswerer:
     settings = get_profile(profile).changed(modalities, max_tokens=5, num_frames=2)
     return TransformersAnswerer(str(folder), settings, num_workers=0, **options)
-
-
-def answers(answerer: TransformersAnswerer, asked: list[Asked], run: int = 0) -> dict[str, Answer]:
-    return {one.key: one for one in answerer.answer(asked, run)}
-
-
-def spy(answerer: TransformersAnswerer) -> list[dict[str, torch.Tensor]]:
-    """What the model is given, batch by batch."""
-    model, _ = answerer._load()
-    seen, generate = [], model.generate
-
-    def watching(**inputs: Any) -> Any:
-        seen.append({name: value.clone() for name, value in inputs.items() if torch.is_tensor(value)})
-        return generate(**inputs)
-
-    model.generate = watching
-    return seen
 
 
 def words_of(processor: Any, ids: torch.Tensor) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from affectgpt.bench.answerers import Answer, Asked, get_profile
+from affectgpt.bench.answerers import Asked, get_profile
 from affectgpt.bench.answerers.transformers_model import TransformersAnswerer
 from affectgpt.cli.main import main
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.media import read_clip
+from answererspy import answers, spy
 from clipmaker import make_clip
 from setmaker import make_processed
 from tinymodels import make_hearing_model, make_seeing_model
@@ -46,23 +47,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[Asked]:
 def build(folder: Path, modalities: tuple[str, ...], profile: str = "fast", **options: Any) -> TransformersAnswerer:
     settings = get_profile(profile).changed(modalities, max_tokens=6, num_frames=2)
     return TransformersAnswerer(str(folder), settings, num_workers=0, **options)
-
-
-def answers(answerer: TransformersAnswerer, asked: list[Asked], run: int = 0) -> dict[str, Answer]:
-    return {one.key: one for one in answerer.answer(asked, run)}
-
-
-def spy(answerer: TransformersAnswerer) -> list[dict[str, torch.Tensor]]:
-    """What the model is given, batch by batch."""
-    model, _ = answerer._load()
-    seen, generate = [], model.generate
-
-    def watching(**inputs: Any) -> Any:
-        seen.append({name: value.clone() for name, value in inputs.items() if torch.is_tensor(value)})
-        return generate(**inputs)
-
-    model.generate = watching
-    return seen
 
 
 def test_a_model_is_shown_the_frames_of_each_clip(seeing: Path, asked: list[Asked]) -> None:

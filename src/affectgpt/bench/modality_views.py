@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -105,14 +105,36 @@ def answer_views(
     options: dict[str, Any] = {"question": question, "progress": progress}
     folder = benchmark.out / "features"
     whole = benchmark.answer([ViewAnswerer(answerer, WHOLE, folder)], sets, system=system, **options)
-    found: dict[str, dict[str, SystemResult]] = {}
-    for view in views:
-        if view == WHOLE or view in lacking:
-            continue
-        asked = ViewAnswerer(answerer, view, folder)
-        results = benchmark.answer([asked], sets, system=f"{system} [{view}]", **options)
-        found[view] = {one.result.dataset: one for one in results}
+    asked = ((view, ViewAnswerer(answerer, view, folder)) for view in views if view != WHOLE and view not in lacking)
+    found = answer_each(benchmark, asked, sets, system=system, **options)
     return [replace(one, views=compared_with(benchmark, one, found, sets)) for one in whole], lacking
+
+
+def answer_each(
+    benchmark: Benchmark,
+    asked: Iterable[tuple[str, Answerer]],
+    sets: Mapping[str, BenchSet],
+    *,
+    system: str,
+    **options: Any,
+) -> dict[str, dict[str, SystemResult]]:
+    """Answer test sets with each form of one system.
+
+    Args:
+        benchmark: The benchmark that scores the answers.
+        asked: Name and answerer of each form.
+        sets: The test sets by name.
+        system: Name of the system.
+        options: Further arguments of ``Benchmark.answer``.
+
+    Returns:
+        Name of each form to its result on each set.
+    """
+    found = {}
+    for name, answerer in asked:
+        results = benchmark.answer([answerer], sets, system=f"{system} [{name}]", **options)
+        found[name] = {one.result.dataset: one for one in results}
+    return found
 
 
 class ViewAnswerer(Answerer):

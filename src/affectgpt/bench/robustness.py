@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer
 from affectgpt.bench.degradations import KINDS, Degradation
-from affectgpt.bench.modality_views import LETTERS, compared_with, letters_of
+from affectgpt.bench.modality_views import LETTERS, answer_each, compared_with, letters_of
 from affectgpt.bench.run import asked_of
 from affectgpt.bench.system_result import DegradedResult, SystemResult
 from affectgpt.errors import ConfigError
@@ -64,12 +64,8 @@ def answer_degraded(
     lacking = _lacking(answerer, degradations)
     options: dict[str, Any] = {"question": question, "progress": progress}
     clean = benchmark.answer([answerer], sets, system=system, **options)
-    found: dict[str, dict[str, SystemResult]] = {}
-    for one in degradations:
-        if one.kind not in lacking:
-            asked = DegradedAnswerer(answerer, one, sets)
-            results = benchmark.answer([asked], sets, system=f"{system} [{one.name}]", **options)
-            found[one.name] = {each.result.dataset: each for each in results}
+    asked = ((one.name, DegradedAnswerer(answerer, one, sets)) for one in degradations if one.kind not in lacking)
+    found = answer_each(benchmark, asked, sets, system=system, **options)
     kinds = {one.name: one for one in degradations}
     degraded = []
     for result in clean:

@@ -111,7 +111,7 @@ def run_demo(
             progress=lambda n, _, before=before: stages.advance(before + n),  # type: ignore[misc]
         )
     model, history, train = _train(out, size, settings, seed, stages)
-    batches = _test_batches(out, model)
+    batches = held_out_batches(out / "shards" / "test", model)
     wheel = EmotionWheel.builtin()
     gold = [labels for batch in batches for labels in batch.labels]
     answers: dict[str, list[Prediction]] = {}
@@ -214,9 +214,10 @@ def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:
     return round(sum(last) / len(last), 4)
 
 
-def _test_batches(out: Path, model: AffectGPT) -> list[Batch]:
+def held_out_batches(shards: Path, model: AffectGPT) -> list[Batch]:
+    """The clips of a shard folder with the question about labels, on the model's device."""
     data = MERCaptionDataModule(
-        test=str(out / "shards" / "test"),
+        test=str(shards),
         media=model.media.to_json(),
         style=model.style.name,
         val_batch_size=40,

@@ -78,7 +78,25 @@ def answer_batch(
     """
     start = time.perf_counter()
     out = model(batch, max_new_tokens or model.max_new_tokens, hide, sampling)
-    seconds = {"answer": (time.perf_counter() - start) / len(batch)}
+    return predictions_of(model, batch, out, hide, {"answer": (time.perf_counter() - start) / len(batch)})
+
+
+def predictions_of(
+    model: WritesAnswers,
+    batch: Batch,
+    out: Answers,
+    hide: Sequence[str] = (),
+    seconds: Mapping[str, float] | None = None,
+) -> list[Prediction]:
+    """What was written for a batch, one answer to each sample, as predictions.
+
+    Args:
+        model: The model that wrote it.
+        batch: Clips and questions.
+        out: What it returned.
+        hide: Slots that were left out.
+        seconds: Seconds of each stage, for every sample.
+    """
     predictions = []
     for i, key in enumerate(batch.keys):
         words = ("subtitle",) if batch.subtitles[i] and "subtitle" in model.slots - {*hide} else ()

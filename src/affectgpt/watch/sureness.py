@@ -11,7 +11,7 @@ import torch
 from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.metrics import EmotionWheel, parse_labels
-from affectgpt.model.answer import to_prediction
+from affectgpt.model.answer import predictions_of
 from affectgpt.part import in_eval_mode
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Batch, Prediction
@@ -117,10 +117,5 @@ def _answer(model: Any, batch: Batch, asking: Asking) -> list[tuple[Prediction, 
             sum(overlap(labels, parse_labels(text)) for text in texts) / len(texts)
             for labels, texts in zip(greedy, groups, strict=True)
         ]
-    answered = []
-    for row, (key, text) in enumerate(zip(batch.keys, out.texts, strict=True)):
-        words = ("subtitle",) if batch.subtitles[row] and "subtitle" in model.slots else ()
-        asked = batch.questions[row] == model.style.label_question
-        found = to_prediction(key, text, labels_asked=asked, used=(*out.used[row], *words))
-        answered.append((found, Sureness(likelihoods[row], agreements[row])))
-    return answered
+    sure = [Sureness(*values) for values in zip(likelihoods, agreements, strict=True)]
+    return list(zip(predictions_of(model, batch, out), sure, strict=True))

@@ -109,10 +109,9 @@ def watch(
     film = Film(source, frame_rate_hz=watcher.frame_rate_hz, start_seconds=start)
     people = People.of(state["people"]) if state else People()
     reached = start
-    skipped = 0
     for found in watcher.watch(film, people):
         rows += found.rows
-        reached, skipped = found.seconds, skipped + len(found.skipped)
+        reached = found.seconds
         if found.skipped and not any("nothing that the model reads" in note for note in notes):
             notes.append(f"some stretches have nothing that the model reads, such as: {found.skipped[0]}")
         if folder is not None:

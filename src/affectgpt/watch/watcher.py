@@ -13,10 +13,11 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.speech.activity import speech_segments
 from affectgpt.media.speech.base import Asr, Segment
+from affectgpt.media.speech.transcribe import MARGIN_SECONDS
 from affectgpt.types import Clip
 from affectgpt.watch.calibration import Calibration
 from affectgpt.watch.film import Film
-from affectgpt.watch.person_tracks import People
+from affectgpt.watch.person_tracks import People, Sighting
 from affectgpt.watch.rows import Row
 from affectgpt.watch.scene import Scene
 from affectgpt.watch.speaker import SpeakerJudge
@@ -141,7 +142,7 @@ class Watcher:
         for stretch in stretches:
             words = self._words(scene, stretch)
             people = scene.people(stretch)
-            verdicts = self._verdicts(scene, stretch, list(people))
+            verdicts = self._verdicts(scene, stretch, people)
             everybody: list[int | None] = [*people]
             for person in everybody or [None]:
                 speaks = verdicts.get(person, "")
@@ -190,19 +191,21 @@ class Watcher:
     def _words(self, scene: Scene, stretch: Stretch) -> str | None:
         if stretch.words is not None or self._asr is None or not stretch.is_spoken:
             return stretch.words
-        sound = scene.sound(stretch.start_seconds - 0.2, stretch.end_seconds + 0.2)
+        sound = scene.sound(stretch.start_seconds - MARGIN_SECONDS, stretch.end_seconds + MARGIN_SECONDS)
         words, spoken = self._asr.transcribe(sound, self._language)
         self._language = self._language or spoken
         return words.strip() or None
 
-    def _verdicts(self, scene: Scene, stretch: Stretch, people: Sequence[int]) -> dict[int | None, str]:
+    def _verdicts(
+        self, scene: Scene, stretch: Stretch, people: Mapping[int, Sequence[Sighting]]
+    ) -> dict[int | None, str]:
         if not stretch.is_spoken:
             return {}
         if not people:
             return {None: "unknown"}
         if self._judge is not None:
-            numbers, seen = scene.pictures(stretch), scene.people(stretch)
-            boxes = {person: scene.boxes(numbers, seen[person]) for person in people}
+            numbers = scene.pictures(stretch)
+            boxes = {person: scene.boxes(numbers, seen) for person, seen in people.items()}
             sound = scene.sound(stretch.start_seconds, stretch.end_seconds)
             judged = self._judge.judge(scene.frames[numbers], boxes, sound)
             return {person: judged[person] for person in people}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from affectgpt.bench.degradations import KINDS
-from affectgpt.bench.report.content import Report, mean_title
+from affectgpt.bench.report.content import Report
 from affectgpt.bench.report.degraded_chart import draw_degraded
-from affectgpt.bench.report.degraded_content import CurvePoint, DegradedCurves
-from affectgpt.bench.report.figure_names import TITLES, percent
+from affectgpt.bench.report.degraded_content import DegradedCurves
 from affectgpt.bench.report.page_tables import SIDEWAYS
-from affectgpt.bench.report.view_section import view_cell
+from affectgpt.bench.report.view_section import form_row, form_table
 from affectgpt.pages.escaping import for_html
 from affectgpt.pages.plotting import data_url
 
@@ -38,23 +37,10 @@ def _section(report: Report, curves: DegradedCurves) -> str:
 
 
 def _table(report: Report, curves: DegradedCurves) -> str:
-    sets = report.sets
-    heads = "".join(
-        f'<th class="num">{for_html(s.title)}<small>{for_html(TITLES[s.metric])}</small></th>' for s in sets
-    )
-    mean = f'<th class="num">{for_html(mean_title(report))}</th>' if len(sets) > 1 else ""
-    rows = [_row(report, "as they are", curves.clean, best=True)]
+    rows = [form_row(report, "as they are", curves.clean.cells, curves.clean.mean, best=True)]
     for kind, points in curves.curves.items():
         name, unit = for_html(KINDS[kind].title), for_html(KINDS[kind].unit)
         for point in points:
-            rows.append(_row(report, f"{name} {point.strength:g}<br><small>{unit}</small>", point))
-    head = f"<thead><tr><th>clips</th>{heads}{mean}</tr></thead>"
-    return f'<div class="scroll"><table class="scores views">{head}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _row(report: Report, name: str, point: CurvePoint, *, best: bool = False) -> str:
-    line = "".join(view_cell(point.cells.get(s.name)) for s in report.sets)
-    if len(report.sets) > 1:
-        line += f'<td class="num">{percent(point.mean)}</td>'
-    kind = ' class="best"' if best else ""
-    return f"<tr{kind}><td>{name}</td>{line}</tr>"
+            title = f"{name} {point.strength:g}<br><small>{unit}</small>"
+            rows.append(form_row(report, title, point.cells, point.mean))
+    return form_table(report, "clips", rows)

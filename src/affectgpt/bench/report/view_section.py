@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from affectgpt.bench.report.content import Report, mean_title
 from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
@@ -39,20 +39,46 @@ def _section(report: Report, table: ViewTable) -> str:
 
 
 def _table(report: Report, table: ViewTable) -> str:
+    rows = [
+        form_row(report, view, cells, table.means.get(view), best=view == WHOLE) for view, cells in table.cells.items()
+    ]
+    return form_table(report, "shown", rows)
+
+
+def form_table(report: Report, first: str, rows: Sequence[str]) -> str:
+    """A table with a row for each form in which clips were shown, and a column for each set and for their mean.
+
+    Args:
+        report: The report.
+        first: Title of the first column.
+        rows: See ``form_row``.
+    """
     sets = report.sets
     heads = "".join(
         f'<th class="num">{for_html(s.title)}<small>{for_html(TITLES[s.metric])}</small></th>' for s in sets
     )
     mean = f'<th class="num">{for_html(mean_title(report))}</th>' if len(sets) > 1 else ""
-    rows = []
-    for view, cells in table.cells.items():
-        line = "".join(view_cell(cells.get(s.name)) for s in sets)
-        if len(sets) > 1:
-            line += f'<td class="num">{percent(table.means.get(view))}</td>'
-        kind = ' class="best"' if view == WHOLE else ""
-        rows.append(f"<tr{kind}><td>{view}</td>{line}</tr>")
-    head = f"<thead><tr><th>shown</th>{heads}{mean}</tr></thead>"
+    head = f"<thead><tr><th>{first}</th>{heads}{mean}</tr></thead>"
     return f'<div class="scroll"><table class="scores views">{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def form_row(
+    report: Report, name: str, cells: Mapping[str, ViewCell], mean: float | None, *, best: bool = False
+) -> str:
+    """One row of ``form_table``.
+
+    Args:
+        report: The report.
+        name: The form, as HTML.
+        cells: Set to its score.
+        mean: Mean over the sets.
+        best: Whether this is the form that the others are compared with.
+    """
+    line = "".join(view_cell(cells.get(s.name)) for s in report.sets)
+    if len(report.sets) > 1:
+        line += f'<td class="num">{percent(mean)}</td>'
+    kind = ' class="best"' if best else ""
+    return f"<tr{kind}><td>{name}</td>{line}</tr>"
 
 
 def view_cell(cell: ViewCell | None) -> str:
