@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from affectgpt.annotate import Answer, Stage, Usage
@@ -54,13 +55,14 @@ class CountingStage(Stage):
             return Answer.fail("told to fail")
         if record.key in self.special["raises"].split():
             raise KeyError("no such thing")
+        usage = Usage(1, self.tokens, self.tokens) if self.tokens else Usage()
         if record.key in self.special["drop"].split():
-            return Answer.drop("told to drop")
+            return replace(Answer.drop("told to drop"), usage=usage)
         told = " ".join(str(record.fields.get(name, "-")) for name in self.reads)
         fields = {self.args[0]: f"{self.args[1]}: {told}, happy"}
         if record.key in self.special["person"].split():
-            return Answer.ask_person("told to ask", fields)
-        return Answer(fields=fields, usage=Usage(1, self.tokens, self.tokens) if self.tokens else Usage())
+            return replace(Answer.ask_person("told to ask", fields), usage=usage)
+        return Answer(fields=fields, usage=usage)
 
 
 class CrashingStage(Stage):

@@ -6,6 +6,9 @@ import json
 import multiprocessing
 import random
 import re
+import signal
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -251,7 +254,7 @@ def test_a_wrong_pipeline_is_refused_before_anything_is_asked(stages, message, t
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_data_set(corpus, tmp_path):
-    """Kill -9 at random: each call that was answered is in the journal, so at most the one in flight comes twice."""
+    """Kill -9 at random: what was paid for is in the journal at once, so at most the call in flight comes twice."""
     log = tmp_path / "calls"
     stages = [
         {**counting(out_field="clues", log=log, seconds=0.03, person="clip2", tokens=1), "as": "one"},
@@ -260,19 +263,19 @@ def test_killed_at_random_moments_it_ends_in_the_same_data_set(corpus, tmp_path)
     ]
     quiet = [{**s, "args": {**s["args"], "log": None}} if "as" in s else s for s in stages]
     annotate(pipeline(*quiet), corpus, tmp_path / "whole")
-    chance, kills = random.Random(7), 0
-    for _ in range(60):
-        process = multiprocessing.get_context("fork").Process(
-            target=annotate, args=(pipeline(*stages), corpus, tmp_path / "out")
-        )
+    chance, forked = random.Random(7), multiprocessing.get_context("fork")
+    for _ in range(8):
+        wanted = len(calls(log)) + chance.randint(0, 2)
+        process = forked.Process(target=annotate, args=(pipeline(*stages), corpus, tmp_path / "out"))
         process.start()
-        process.join(chance.uniform(0.02, 0.4) if kills < 20 else 120)
-        if process.exitcode is None:
-            process.kill()
-            kills += 1
-            process.join()
-        if process.exitcode == 0:
-            break
-    assert kills >= 5
+        while process.is_alive() and len(calls(log)) < wanted:  # by what it did: its speed depends on the machine
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.03))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+    annotate(pipeline(*stages), corpus, tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
-    assert len(calls(log)) <= 19 + kills
+    repeated = Counter(calls(log)) - Counter(set(calls(log)))
+    assert repeated.total() <= 8
+    assert len(set(calls(log))) == 20
