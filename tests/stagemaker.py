@@ -13,7 +13,7 @@ from affectgpt.annotate import Answer, Stage, Usage
 class CountingStage(Stage):
     """Writes ``out_field`` from its prompt and the fields it reads; each call appends a line to ``log``.
 
-    The number of the process that was asked goes to ``pids``; at the clip ``dies_at`` this process ends.
+    The number of the process that was asked goes to ``pids``; at the clips ``dies_at`` this process ends.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CountingStage(Stage):
             with open(self.pids, "a") as file:
                 file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
-        if record.key == self.dies_at:
+        if record.key in self.dies_at.split():
             os._exit(7)
         if record.key in self.special["fail"].split():
             return Answer.fail("told to fail")

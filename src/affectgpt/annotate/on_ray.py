@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from affectgpt.annotate.actor_deaths import ActorDeaths
 from affectgpt.annotate.clip_source import SourceClip
 from affectgpt.annotate.ledger import Ledger
 from affectgpt.annotate.ray_actor import ActorJob, AnnotationActor
@@ -20,8 +21,6 @@ from affectgpt.errors import ConfigError, DataError, reason_of
 
 LEAST_BYTES = 2**30
 _SHARE_OF_NODE = 0.9
-_MOST_DEATHS = 3
-"""So many deaths of a process at one partition end the run: what it asks kills it, not chance."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,17 @@ class RayDealer:
             memory_bytes=self._plan.memory_bytes or memory_bytes,
         )
         purse = ray.remote(num_cpus=0)(Purse).remote(left_to_spend(self._ledger), self._ledger.own_bounds)
+        deaths = ray.remote(num_cpus=0)(ActorDeaths).remote(actors)
         rows = [{"partition": number, "clips": pickle.dumps(group)} for number, group in left.items()]
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             AnnotationActor,
-            fn_constructor_args=(job, purse),
+            fn_constructor_args=(job, purse, deaths),
             concurrency=actors,
             num_cpus=self._plan.cpus,
             num_gpus=self._plan.gpus,
             memory=job.memory_bytes,
-            max_restarts=-1,
-            max_task_retries=_MOST_DEATHS - 1,
+            max_restarts=-1,  # when to give up is for ActorDeaths to say
+            max_task_retries=-1,
         )
         number = 0
         try:
@@ -138,9 +138,7 @@ class RayDealer:
                 self._watch(number, f"on {actors} actors, partition {row['partition']} is done")
         except (ray.exceptions.RayError, MemoryError) as error:
             raise DataError(
-                f"Ray ended the run: {reason_of(error)}. What was answered is kept: run again to go on. If a process "
-                f"died {_MOST_DEATHS} times at one partition, give it more memory (--actor-memory), or run here to see "
-                "which clip it is"
+                f"Ray ended the run: {reason_of(error)}. What was answered is kept: run again to go on"
             ) from error
 
     def _begin_ray(self) -> None:

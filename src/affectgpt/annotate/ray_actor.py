@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affectgpt.annotate.actor_deaths import MOST_IN_A_ROW, MOST_STARTS, TRIES_ALONE, Advice
 from affectgpt.annotate.answer_journal import AnswerJournal
 from affectgpt.annotate.pipeline import make_pipeline
 from affectgpt.annotate.shared_budget import BudgetOfPurse
@@ -56,18 +57,20 @@ class AnnotationActor:
     Args:
         job: What it is told.
         purse: Handle of the ``Purse`` of the run.
+        deaths: Handle of the ``ActorDeaths`` of the run.
     """
 
-    def __init__(self, job: ActorJob, purse: Any) -> None:
+    def __init__(self, job: ActorJob, purse: Any, deaths: Any) -> None:
         self._job, self._problem, self._answers = job, b"", 0
-
-        def call(method: str, *args: Any) -> Any:
-            import ray
-
-            return ray.get(getattr(purse, method).remote(*args))
-
+        self._ask_deaths = _caller(deaths)
+        self._alone: int | None = None  # the file whose clips are asked about one at a time
         try:
-            self._walk = self._made(job, call)
+            if not self._ask_deaths("start"):
+                raise DataError(
+                    f"processes were started {MOST_STARTS} times for each of {job.actors} actors, and each died before "
+                    "it came to a clip; give them more memory (--actor-memory), or run here to see why"
+                )
+            self._walk = self._made(job, _caller(purse))
         except Exception as error:  # Ray would try for ever to make the actor
             self._problem = _pickled(error)
 
@@ -78,6 +81,8 @@ class AnnotationActor:
             if not self._problem:
                 number = int(row["partition"])
                 with self._walk.journal.writing(number, self._job.run):
+                    self._alone = number if self._ask_deaths("begin", number) else None
+                    self._walk.give_up = None if self._alone is None else self._give_up
                     self._walk.advance(pickle.loads(row["clips"]), self._job.num_steps)
         except Exception as error:  # what Ray sees of an exception, it wraps or repeats
             return {"partition": row["partition"], "answers": self._answers - before, "error": _pickled(error)}
@@ -107,6 +112,32 @@ class AnnotationActor:
 
     def _count(self, stage: str, answer: Answer, seconds: float) -> None:
         self._answers += 1
+
+    def _give_up(self, key: str) -> str | None:
+        """Why a clip is not asked about any more; see ``Walk``."""
+        advice: Advice = self._ask_deaths("ask", self._alone, key)
+        if advice == "ask":
+            return None
+        if advice == "end the run":
+            raise DataError(
+                f"{MOST_IN_A_ROW} clips in a row killed each process that asked about them, so it is not the clips: "
+                "give the processes more memory (--actor-memory), or run here to see why. What was answered is kept"
+            )
+        return (
+            f"it killed {TRIES_ALONE} processes that were asked about nothing else; leave it out, or give the "
+            "processes more memory (--actor-memory) and --retry failed"
+        )
+
+
+def _caller(handle: Any) -> Callable[..., Any]:
+    """A function that calls a method of another process by its name."""
+
+    def call(method: str, *args: Any) -> Any:
+        import ray
+
+        return ray.get(getattr(handle, method).remote(*args))
+
+    return call
 
 
 def _check_alike(label: str, here: Mapping[str, Any], driver: Mapping[str, Any]) -> None:

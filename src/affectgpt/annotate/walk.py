@@ -49,6 +49,8 @@ class Walk:
         ask_elsewhere: Called with this walk, the clips and a number of stages, before the clips go through these stages
             here; it may have other machines put answers into the journal.
         retry_from: Position of the first stage that ``retry_failed`` is for; those before it were retried in this run.
+        give_up: Called with the key of an answer before a stage is asked for it with nothing else under way; returns
+            why it is not asked, or ``None``. Without such a function stages are asked for several at a time.
         surveyed: Stage to what it found out about the whole set.
     """
 
@@ -60,6 +62,7 @@ class Walk:
     allow: Callable[[Step], None] = lambda step: None
     ask_elsewhere: Callable[[Walk, Sequence[SourceClip], int], None] = lambda walk, clips, num_steps: None
     retry_from: int = 0
+    give_up: Callable[[str], str | None] | None = None
     surveyed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _answered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -121,8 +124,11 @@ class Walk:
         states = [ClipState.begin(clip) for clip in clips]
         for number, step in enumerate(self.pipeline.steps[:num_steps]):
             waiting = self._waiting(number, [state for state in states if state.is_in], known)
-            if waiting:
+            give_up = self.give_up
+            if waiting and give_up is None:
                 self._ask(step, waiting, known)
+            elif waiting and give_up is not None:
+                self._ask_one_by_one(step, waiting, known, give_up)
         return states
 
     def lacks_answers(self, clips: Sequence[SourceClip], num_steps: int) -> bool:
@@ -201,6 +207,26 @@ class Walk:
         left = [twin[0].clip.key for twin in waiting.values() if step.label not in twin[0].passed]
         if left:
             raise DataError(f"stage {step.label!r} gave no answer for {len(left)} clips, such as {left[0]!r}")
+
+    def _ask_one_by_one(
+        self,
+        step: Step,
+        waiting: Mapping[str, list[ClipState]],
+        known: dict[str, JournalEntry],
+        give_up: Callable[[str], str | None],
+    ) -> None:
+        """Ask the stage with nothing else under way, so that what kills this process has a name."""
+        for key, twin in waiting.items():
+            reason = give_up(key)
+            if reason is None:
+                self._ask(step, {key: twin}, known)
+                continue
+            answer, digest = Answer.fail(reason), twin[0].clip.digest
+            known[key] = JournalEntry(key, digest, step.label, digest_of(self.identity_of(step)), answer, 0.0)
+            self.journal.add([known[key]])
+            for state in twin:
+                state.take(step.label, answer)
+            self.watch(step.label, answer, 0.0)
 
     def _answers(self, step: Step, records: Iterator[ClipRecord]) -> Generator[tuple[int, Answer]]:
         if not (step.stage.isolated and self.workers):
