@@ -32,6 +32,7 @@ def lexicon(text, **args):
         ("", []),
         ("他很高兴。", []),
         ("Both are neutral.", ["neutral"]),
+        ("A creative person understands the value of numbers. She is understanding.", ["understanding"]),
     ],
 )
 def test_rules(text, labels):

@@ -220,6 +220,14 @@ def test_near_words_stand_for_what_the_wheel_lacks_and_are_counted(tmp_path: Pat
     assert vote([first, second], "union", near_words=True).answers["y"] == ["calm", "table"]
 
 
+def test_the_line_about_near_words_ends_with_what_was_replaced(tmp_path: Path, capsys) -> None:
+    for name, words, end in (("with", ["neutral"], "replaced; neutral -> calm (1)"), ("without", ["sad"], "replaced")):
+        systems = [str(write_system(tmp_path / f"{name}{i}.csv", {"x": ["happy"], "y": words[:i]})) for i in (0, 1)]
+        assert main(["vote", *systems, "--near-words", "--out", str(tmp_path / f"{name}.jsonl")]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("near words"))
+        assert line.endswith(end)
+
+
 def test_every_line_of_the_table_has_a_reason_and_leads_into_the_wheel() -> None:
     lines = read_table()
     assert len({line.word for line in lines}) == len(lines) > 100

@@ -10,8 +10,8 @@ from affectgpt import AffectGPT
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode import decoder
 from affectgpt.media.decode.decoder import decode
+from affectgpt.media.decoded_files import decode_files
 from affectgpt.media.faces import FaceDetector, Faces, find_faces
-from affectgpt.media.sources import decode_sources
 from affectgpt.media.speech import Asr, Segment
 from affectgpt.media.speech.transcribe import SPEECH_PROFILE
 from affectgpt.registry import FACE_DETECTORS
@@ -46,7 +46,7 @@ def reads(monkeypatch) -> list[object]:
 def test_each_view_gets_what_it_would_get_alone(policy, audio, reads) -> None:
     clip = make_clip(2.0, rate_hz=25, channels="stereo")
     profile = MediaProfile.named(policy, sources=["frame", "face", "audio"], num_frames=4)
-    found = decode_sources(clip, profile, audio=audio, detector=LeftHalf(), speech=True)
+    found = decode_files(clip, profile, audio=audio, detector=LeftHalf(), speech=True)
     assert len(reads) == (1 if audio is None else 2)
     sound = clip if audio is None else audio
     alone = decode(clip, MediaProfile.named(policy, sources=["frame"], num_frames=4))

@@ -69,6 +69,16 @@ def test_answers_are_those_of_one_by_one(model: AffectGPT, plan: AnsweringPlan) 
     assert found[1].used == ("frame", "audio", "multi", "subtitle")
 
 
+def test_subtitles_that_are_too_long_are_counted_and_stand_in_the_answers(model: AffectGPT, caplog) -> None:
+    given = [replace(one, subtitles=("hi", "so " * 2000, "", "very " * 2000)) for one in batches(8)]
+    found = [answer for window in answer_set(model, given, AnsweringPlan(1, 1)) for answer in window]
+    assert [answer.key for answer in found if answer.missing] == ["clip1", "clip3", "clip5", "clip7"]
+    assert "shortened" in found[1].missing["subtitle"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the subtitles of 4 samples are too long for the prompt, and were shortened, as of 'clip1'"
+    ]
+
+
 def test_each_clip_is_encoded_once_for_all_questions(model: AffectGPT, monkeypatch: pytest.MonkeyPatch) -> None:
     given, seen = batches(), []
     real = model.network.encode

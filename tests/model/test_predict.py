@@ -50,6 +50,12 @@ def test_a_cut_clip_is_answered_with_a_note(model: AffectGPT, tmp_path: Path) ->
     assert "cut" in answer.missing["media"] or "up to" in answer.missing["media"]
 
 
+def test_a_subtitle_that_is_too_long_for_the_prompt_is_said_to_be_shortened(model: AffectGPT) -> None:
+    answer = model.predict(make_clip(0.3), "so " * 2000, key="clip")
+    assert answer.missing == {"subtitle": "it is too long for the prompt, and was shortened"}
+    assert "subtitle" in answer.used
+
+
 def test_what_is_no_clip_is_refused(model: AffectGPT, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("this is text")
     with pytest.raises(DataError, match=r"notes.*"):

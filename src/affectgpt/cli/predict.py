@@ -43,7 +43,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.media.isolation import Isolated
     from affectgpt.media.speech import build_asr
     from affectgpt.model import AffectGPT
-    from affectgpt.model.answer import answer_sources
+    from affectgpt.model.answer import answer_decoded
     from affectgpt.part import in_eval_mode
 
     quiet()
@@ -63,12 +63,12 @@ def run(verb: str, argv: Sequence[str]) -> int:
         requests = [Request(clip, model.media, args.audio, detector, speech, files=files) for clip in clips]
         for done, (clip, read) in enumerate(zip(clips, reading.map(requests), strict=True), start=1):
             try:
-                if read.sources is None:
+                if read.decoded is None:
                     raise read.problem or DataError(f"{clip!r} has no usable stream")
                 with in_eval_mode(model):
-                    answer = answer_sources(
+                    answer = answer_decoded(
                         model,
-                        read.sources,
+                        read.decoded,
                         name_of(clip or next(iter(files.values()))),
                         args.subtitle,
                         question=args.question,

@@ -219,7 +219,8 @@ def _show(found: Vote) -> None:
     if near is not None:
         first = ", ".join(f"{shown(one['word'])} -> {one['near']} ({one['times']})" for one in near["replaced"][:5])
         share = 100 * near["words"] / max(near["of_words"], 1)
-        say(f"near words, table version {near['version']}: {near['words']} words ({share:.1f} %) replaced; {first}")
+        examples = f"; {first}" if first else ""
+        say(f"near words, table version {near['version']}: {near['words']} words ({share:.1f} %) replaced{examples}")
 
 
 def _show_scores(found: SystemScores) -> None:

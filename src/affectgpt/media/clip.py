@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectgpt.errors import DataError
+from affectgpt.media.decoded_files import DecodedFiles, decode_files
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.faces.crop import FaceCrops
 from affectgpt.media.material import NO_CROPS, Material, SourceFile
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.types import Clip
 
 
@@ -60,9 +60,9 @@ def load_clip(
     """
     name = key if key is not None else name_of(source)
     detector = faces if isinstance(faces, FaceDetector) else None
-    sources = decode_sources(source, profile, key=name, audio=audio, detector=detector, files=files)
+    decoded = decode_files(source, profile, key=name, audio=audio, detector=detector, files=files)
     return clip_of(
-        sources,
+        decoded,
         profile,
         key=name,
         subtitle=subtitle,
@@ -75,7 +75,7 @@ def load_clip(
 
 
 def clip_of(
-    sources: Sources,
+    decoded: DecodedFiles,
     profile: MediaProfile,
     *,
     key: str,
@@ -86,10 +86,10 @@ def clip_of(
     faces_channels: str = "rgb",
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Clip, dict[str, str]]:
-    """Make a clip from the result of ``decode_sources``; see ``load_clip``.
+    """Make a clip from the result of ``decode_files``; see ``load_clip``.
 
     Args:
-        sources: The decoded files.
+        decoded: Its decoded files.
         profile: The sources to prepare.
         key: The sample's name.
         subtitle: See ``load_clip``, also for the arguments below.
@@ -107,10 +107,10 @@ def clip_of(
     """
     face_notes: list[str] = []
     crops: NDArray[np.uint8] | str = NO_CROPS if faces is None else faces
-    if sources.looked_for_faces:
+    if decoded.looked_for_faces:
         faces_channels = "rgb"
-        crops, face_notes = _crops(sources.faces)
-    material = Material(key, profile, sources.seen, sources.heard, crops, faces_channels, sources.files)
+        crops, face_notes = _crops(decoded.faces)
+    material = Material(key, profile, decoded.seen, decoded.heard, crops, faces_channels, decoded.files)
     return assemble_clip(
         material, subtitle=subtitle, labels=labels, description=description, face_notes=face_notes, extra=extra
     )

@@ -18,7 +18,7 @@ from affectgpt.types import Modality
 
 
 @dataclass(frozen=True)
-class Sources:
+class DecodedFiles:
     """The media of a clip.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sources:
     files: Mapping[str, SourceFile] = field(default_factory=dict)
 
 
-def decode_sources(
+def decode_files(
     source: str | Path | bytes | None,
     profile: MediaProfile,
     *,
@@ -47,7 +47,7 @@ def decode_sources(
     detector: FaceDetector | None = None,
     speech: bool = False,
     files: Mapping[str, str | Path | bytes | SourceFile] | None = None,
-) -> Sources:
+) -> DecodedFiles:
     """Decode the file of a clip, and its separate sound file if it has one.
 
     Args:
@@ -83,7 +83,7 @@ def decode_sources(
         if speech:
             others["speech"] = View(SPEECH_PROFILE)
         found |= _decode(audio, others, key)
-    return Sources(
+    return DecodedFiles(
         seen=found.get("own"),
         heard=found.get("sound", found.get("own")),
         faces=faces_in(found["whole"], profile, detector) if "whole" in found and detector is not None else None,

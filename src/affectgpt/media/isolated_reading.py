@@ -9,9 +9,9 @@ from functools import lru_cache
 
 from affectgpt.errors import AffectGPTError, DataError, MediaError
 from affectgpt.media.clip import name_of
+from affectgpt.media.decoded_files import DecodedFiles, decode_files
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.registry import FACE_DETECTORS
 
 
@@ -51,12 +51,12 @@ class Read:
     """The result of a request.
 
     Attributes:
-        sources: The media; ``None`` if the file cannot be used.
+        decoded: The media; ``None`` if the file cannot be used.
         problem: Why it cannot be used.
         seconds: Time that decoding took.
     """
 
-    sources: Sources | None = None
+    decoded: DecodedFiles | None = None
     problem: DataError | None = None
     seconds: float = 0.0
 
@@ -74,7 +74,7 @@ def read_request(request: Request | None) -> Read:
     if request.face_detector is not None and "face" in request.profile.sources:
         detector = _detector(request.face_detector)
     try:
-        sources = decode_sources(
+        decoded = decode_files(
             request.clip,
             request.profile,
             key=request.key or name_of(request.clip),
@@ -90,7 +90,7 @@ def read_request(request: Request | None) -> Read:
     except Exception as error:  # an error that one file causes must not end the work on others
         what = f"{type(error).__name__}: {error}"
         return Read(problem=MediaError(f"{request.shown} breaks the decoder ({what}); leave it out, or convert it"))
-    return Read(sources, seconds=time.perf_counter() - start)
+    return Read(decoded, seconds=time.perf_counter() - start)
 
 
 def crashed(request: Request | None, how: str) -> Read:

@@ -14,8 +14,8 @@ import torch
 from affectgpt.datamodules.collate import collate
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.media.clip import clip_of, name_of
+from affectgpt.media.decoded_files import DecodedFiles, decode_files
 from affectgpt.media.profile import MediaProfile
-from affectgpt.media.sources import Sources, decode_sources
 from affectgpt.media.speech.base import Asr
 from affectgpt.media.speech.transcribe import transcribe_sound
 from affectgpt.metrics import EmotionWheel, parse_labels
@@ -24,12 +24,16 @@ from affectgpt.prompts.template import PromptStyle
 from affectgpt.registry import FACE_DETECTORS, Spec
 from affectgpt.types import Batch, Prediction
 
+CUT_SUBTITLE = {"subtitle": "it is too long for the prompt, and was shortened"}
+"""What is missing of a clip whose subtitle did not fit."""
+
 
 class Answers(Protocol):
     """What a forward pass that writes answers returns."""
 
     texts: tuple[str, ...]
     used: tuple[tuple[str, ...], ...]
+    is_cut: tuple[bool, ...]
 
 
 class WritesAnswers(Protocol):
@@ -106,6 +110,7 @@ def predictions_of(
                 out.texts[i],
                 labels_asked=batch.questions[i] == model.style.label_question,
                 used=(*out.used[i], *words),
+                missing=CUT_SUBTITLE if out.is_cut[i] else None,
                 seconds=seconds,
             )
         )
@@ -132,11 +137,11 @@ def answer_clip(
     if face_detector is not None and "face" in model.media.sources:
         detector = FACE_DETECTORS.build(face_detector)
     given = {source: file for source, file in files.items() if file is not None}
-    sources = decode_sources(clip, model.media, key=name, audio=audio, detector=detector, speech=listens, files=given)
+    decoded = decode_files(clip, model.media, key=name, audio=audio, detector=detector, speech=listens, files=given)
     read_seconds = time.perf_counter() - start
-    return answer_sources(
+    return answer_decoded(
         model,
-        sources,
+        decoded,
         name,
         subtitle,
         question=question,
@@ -146,9 +151,9 @@ def answer_clip(
     )
 
 
-def answer_sources(
+def answer_decoded(
     model: WritesAnswers,
-    sources: Sources,
+    decoded: DecodedFiles,
     key: str,
     subtitle: str | None,
     *,
@@ -161,7 +166,7 @@ def answer_sources(
 
     Args:
         model: The model.
-        sources: What ``decode_sources`` returned; with ``speech`` if ``asr`` is to transcribe it.
+        decoded: What ``decode_files`` returned; with ``speech`` if ``asr`` is to transcribe it.
         key: Name of the clip.
         subtitle: Spoken words, if known.
         question: The question; by default it asks for all possible emotional states.
@@ -174,18 +179,18 @@ def answer_sources(
     """
     heard = None
     start = time.perf_counter()
-    if asr is not None and sources.speech is not None:
-        heard = transcribe_sound(sources.speech, asr)
+    if asr is not None and decoded.speech is not None:
+        heard = transcribe_sound(decoded.speech, asr)
         subtitle = heard.text
     hear_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    decoded, missing = clip_of(sources, model.media, key=key, subtitle=subtitle)
+    made, missing = clip_of(decoded, model.media, key=key, subtitle=subtitle)
     asked = [question or model.style.label_question]
-    batch = collate([decoded], asked, profile=model.media).to(model.device)
+    batch = collate([made], asked, profile=model.media).to(model.device)
     read_seconds += time.perf_counter() - start
     prediction = answer_batch(model, batch, max_new_tokens)[0]
-    notes = decoded.extra.get("media_notes", ())
-    missing = {**missing, **({"media": "; ".join(notes)} if notes else {})}
+    notes = made.extra.get("media_notes", ())
+    missing = {**missing, **prediction.missing, **({"media": "; ".join(notes)} if notes else {})}
     seconds = {"read": read_seconds, **prediction.seconds}
     if heard is None:
         return replace(prediction, missing=missing, seconds=seconds)

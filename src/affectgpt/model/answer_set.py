@@ -6,6 +6,7 @@ on how its answer is drawn.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,13 @@ from affectgpt.errors import ConfigError
 from affectgpt.files import digest_of
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.thread_choice import fitting_threads
-from affectgpt.model.answer import WritesAnswers, answer_batch, to_prediction
+from affectgpt.model.answer import CUT_SUBTITLE, WritesAnswers, answer_batch, to_prediction
 from affectgpt.model.network import Network
 from affectgpt.model.slot_content import SlotContent
 from affectgpt.training.halving import in_halves
 from affectgpt.types import Batch, Prediction
+
+log = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
 """Tokens of a batch by device; on a CPU larger batches are no quicker, and have more padding."""
@@ -112,6 +115,19 @@ def answer_set(
         DataError: If the device's memory does not hold one prompt.
     """
     plan = plan or AnsweringPlan()
+    cut: list[str] = []
+    for found in _answered(model, batches, plan, questions):
+        cut += [one.key for one in found if one.missing == CUT_SUBTITLE]
+        yield found
+    if cut:
+        log.warning(
+            "the subtitles of %d samples are too long for the prompt, and were shortened, as of %r", len(cut), cut[0]
+        )
+
+
+def _answered(
+    model: SetAnswerer, batches: Iterable[Batch], plan: AnsweringPlan, questions: Sequence[str] | None
+) -> Iterator[list[Prediction]]:
     waiting = _Waiting()
     for batch in batches:
         if model.network.is_sharded:  # ranks that share the weights take every step together
@@ -203,9 +219,10 @@ def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[
             text,
             labels_asked=question == model.style.label_question,
             used=(*used, "subtitle") if words and shows_words else used,
+            missing=CUT_SUBTITLE if is_cut else None,
             seconds=seconds,
         )
-        for key, text, question, used, words in zip(
-            waiting.keys, texts, waiting.questions, content.used, waiting.subtitles, strict=True
+        for key, text, question, used, words, is_cut in zip(
+            waiting.keys, texts, waiting.questions, content.used, waiting.subtitles, prompt.is_cut, strict=True
         )
     ]

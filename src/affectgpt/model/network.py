@@ -177,17 +177,17 @@ class Network(nn.Module):
         used = tuple(content.used)
         if max_new_tokens is not None:
             written = self.write(prompt, content, max_new_tokens, sampling)
-            return Output(None, None, None, used, prompt.num_cut, written=written, features=features)
+            return Output(None, None, None, used, prompt.is_cut, written=written, features=features)
         if batch.answer_ids is not None:
             return self._judge(prompt, content, batch.answer_ids)
         if prompt.labels is None:
             embeds = self.place(prompt, content)
             logits = self.llm(embeds, sent(prompt.keep, embeds.device)).logits
-            return Output(None, None, logits, used, prompt.num_cut)
+            return Output(None, None, logits, used, prompt.is_cut)
         losses, learnt = self._learn(prompt, content)
         positions, padding = prompt.keep.numel(), int((~prompt.keep).sum())
         sums = (losses.sum(1), learnt.sum(1))
-        return Output(*sums, None, used, prompt.num_cut, positions, padding, losses, learnt)
+        return Output(*sums, None, used, prompt.is_cut, positions, padding, losses, learnt)
 
     def look(self, batch: Batch, hide: Sequence[str] = (), slot_dropout: float = 0.0) -> SlotContent:
         """Run the encoders, poolings, pre-fusion and projectors; the arguments are those of ``forward``."""
@@ -246,7 +246,7 @@ class Network(nn.Module):
         padding = positions - int(prompt.keep.sum()) - int(answered.sum())
         answered = sent(answered, embeds.device)
         sums = (losses.sum(1), answered.sum(1))
-        return Output(*sums, None, tuple(content.used), prompt.num_cut, positions, padding, losses, answered)
+        return Output(*sums, None, tuple(content.used), prompt.is_cut, positions, padding, losses, answered)
 
     def _learn(self, prompt: PromptIds, content: SlotContent) -> tuple[Tensor, Tensor]:
         """Cross-entropy of every token of the answers, float32 ``[B, L]``, and where there is one, bool ``[B, L]``."""

@@ -20,7 +20,7 @@ class Output(NamedTuple):
         sample_tokens: int64 ``[B]``, the number of tokens in each of these sums.
         logits: Float ``[B, L, V]`` if neither a loss nor an answer was asked for, else ``None``.
         used: For each sample, the slots that were filled.
-        num_cut: Samples whose subtitle was shortened to fit.
+        is_cut: For each sample, whether its subtitle was shortened to fit.
         num_positions: Positions of the prompts and answers that were learnt from, one sample a row: rows times the
             longest.
         num_padding: Those of them that are padding; packed samples are laid out without it.
@@ -37,7 +37,7 @@ class Output(NamedTuple):
     sample_tokens: Tensor | None
     logits: Tensor | None
     used: tuple[tuple[str, ...], ...]
-    num_cut: int
+    is_cut: tuple[bool, ...]
     num_positions: int = 0
     num_padding: int = 0
     token_losses: Tensor | None = None

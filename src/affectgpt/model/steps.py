@@ -86,8 +86,8 @@ class Steps:
         out = model(leave_out(model, batch))
         if out.sample_losses is None:
             raise ConfigError("a training batch needs answers; the datamodule was asked for none")
-        if out.num_cut:
-            model.log("train/cut_subtitles", float(out.num_cut), reduce_fx="sum", batch_size=len(batch))
+        if any(out.is_cut):
+            model.log("train/cut_subtitles", float(sum(out.is_cut)), reduce_fx="sum", batch_size=len(batch))
         self.seen.samples += len(batch)
         self.seen.tokens += out.num_positions - out.num_padding
         # a number of the CPU: Lightning would wait for a Python number on its way to the device

@@ -27,7 +27,7 @@ class PromptIds:
         labels: int64 ``[B, L]``, -100 where nothing is learnt; ``None`` without answers.
         slot_index: int64 ``[B, L]``: 0 for text and padding, ``1 + i`` for a placeholder of ``slots[i]``.
         slots: Names of the slots that occur.
-        num_cut: Samples whose subtitle was shortened to fit.
+        is_cut: For each sample, whether its subtitle was shortened to fit; of all samples where they are packed.
     """
 
     ids: Tensor
@@ -35,7 +35,7 @@ class PromptIds:
     labels: Tensor | None
     slot_index: Tensor
     slots: tuple[str, ...]
-    num_cut: int = 0
+    is_cut: tuple[bool, ...] = ()
 
     def rows(self, rows: Sequence[int]) -> PromptIds:
         """Some of the prompts, in this order, without the columns that are padding in all of them."""
@@ -44,7 +44,8 @@ class PromptIds:
         cut = slice(int(columns[0]), int(columns[-1]) + 1)
         ids, index = self.ids[list(rows), cut], self.slot_index[list(rows), cut]
         labels = None if self.labels is None else self.labels[list(rows), cut]
-        return replace(self, ids=ids, keep=kept[:, cut], labels=labels, slot_index=index)
+        is_cut = tuple(self.is_cut[row] for row in rows)
+        return replace(self, ids=ids, keep=kept[:, cut], labels=labels, slot_index=index, is_cut=is_cut)
 
     def packed(self) -> tuple[PromptIds, Tensor]:
         """All prompts in one row, end to end and without padding.
@@ -117,12 +118,10 @@ class Renderer:
             texts = [_text(words, "answer", key) for words, key in zip(answers, keys, strict=True)]
             tails = [*self.answer_ids(texts)]
         rows = self._rows(layouts, fields, num_tokens, order, training=answers is not None)
-        num_cut = 0
-        for i, row in enumerate(rows):
-            if len(row) + len(tails[i]) > self.max_tokens:
-                rows[i] = self._cut(layouts[i], fields[i], num_tokens, order, tails[i], keys[i])
-                num_cut += 1
-        return self._padded(rows, tails, answers is not None, tuple(order), num_cut)
+        is_cut = tuple(len(row) + len(tail) > self.max_tokens for row, tail in zip(rows, tails, strict=True))
+        for i in (i for i, cut in enumerate(is_cut) if cut):
+            rows[i] = self._cut(layouts[i], fields[i], num_tokens, order, tails[i], keys[i])
+        return self._padded(rows, tails, answers is not None, tuple(order), is_cut)
 
     def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """Token ids of answers, with what ends them."""
@@ -198,7 +197,7 @@ class Renderer:
         tails: Sequence[Sequence[int]],
         training: bool,
         slots: tuple[str, ...],
-        num_cut: int,
+        is_cut: tuple[bool, ...],
     ) -> PromptIds:
         length = max(len(row) + len(tail) for row, tail in zip(rows, tails, strict=True))
         shape = (len(rows), length)
@@ -214,7 +213,7 @@ class Renderer:
             index[i, start:middle] = torch.tensor([slot for _, slot in row])
             keep[i, start:end] = True
             labels[i, middle:end] = torch.tensor(tail, dtype=torch.long)
-        return PromptIds(ids, keep, labels if training else None, index, slots, num_cut)
+        return PromptIds(ids, keep, labels if training else None, index, slots, is_cut)
 
 
 def _text(words: object, what: str, key: str) -> str:

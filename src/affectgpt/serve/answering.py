@@ -11,7 +11,7 @@ import torch
 from affectgpt.datamodules.collate import collate
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.thread_choice import fitting_threads
-from affectgpt.model.answer import to_prediction
+from affectgpt.model.answer import CUT_SUBTITLE, to_prediction
 from affectgpt.model.answer_set import BATCH_TOKENS, SetAnswerer, token_batches
 from affectgpt.model.slot_content import SlotContent
 from affectgpt.serve.prompt_writer import NetworkWriter, PromptWriter, Written
@@ -48,7 +48,6 @@ class Reply:
         prompt_tokens: Tokens of the prompt, those of the media included.
         answer_tokens: Tokens that were written.
         ended: ``False`` if the answer was cut at the longest length.
-        subtitle_cut: Whether the spoken words were shortened to fit into the prompt.
     """
 
     question: str
@@ -56,7 +55,6 @@ class Reply:
     prompt_tokens: int
     answer_tokens: int
     ended: bool
-    subtitle_cut: bool = False
 
 
 @torch.no_grad()
@@ -110,11 +108,6 @@ def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> li
     keys, subtitles = [batch.keys[i] for i in rows], [batch.subtitles[i] for i in rows]
     questions = [question for _, question in asked]
     prompt = network.render(content, questions, subtitles, keys=keys)
-    cut = {
-        i
-        for i in range(len(keys) if prompt.num_cut else 0)
-        if network.render(content.rows([i]), [questions[i]], [subtitles[i]], keys=[keys[i]]).num_cut
-    }
     lengths: list[int] = prompt.keep.sum(1).tolist()
     batch_tokens = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     replies: dict[int, Reply] = {}
@@ -132,6 +125,7 @@ def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> li
                 if subtitles[i] and "subtitle" in model.slots:
                     used = (*used, "subtitle")
                 labels_asked = question == model.style.label_question
-                prediction = to_prediction(keys[i], written.text, labels_asked=labels_asked, used=used)
-                replies[i] = Reply(question, prediction, lengths[i], written.num_tokens, written.ended, i in cut)
+                missing = CUT_SUBTITLE if prompt.is_cut[i] else None
+                prediction = to_prediction(keys[i], written.text, labels_asked=labels_asked, used=used, missing=missing)
+                replies[i] = Reply(question, prediction, lengths[i], written.num_tokens, written.ended)
     return [tuple(replies[i] for i, row in enumerate(rows) if row == number) for number in range(len(jobs))]

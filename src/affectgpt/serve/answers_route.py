@@ -93,8 +93,10 @@ def answers_router(service: AnswerService) -> APIRouter:
 
 def missing_of(read: ReadUpload, replies: Sequence[Reply]) -> dict[str, str]:
     """What the model was not shown, with the reason."""
-    cut = {"subtitle": "it is too long for the prompt, and was shortened"}
-    return {**read.missing, **(cut if any(reply.subtitle_cut for reply in replies) else {})}
+    missing = dict(read.missing)
+    for reply in replies:
+        missing |= reply.prediction.missing
+    return missing
 
 
 def facts_of(reply: Reply) -> dict[str, Any]:

@@ -103,17 +103,17 @@ class ClipReader:
         try:
             async with self._free:  # an upload that waits has not been copied for its decoder yet
                 read = await asyncio.wrap_future(self._isolated.submit(request))
-            if read.sources is None:
+            if read.decoded is None:
                 raise read.problem or MediaError(f"clip {upload.key!r} has no usable stream", "no_tracks")
             seconds = {"read": read.seconds}
             subtitle, heard = upload.subtitle, None
-            if self._asr is not None and listens and read.sources.speech is not None:
+            if self._asr is not None and listens and read.decoded.speech is not None:
                 loop = asyncio.get_running_loop()
                 start = loop.time()
-                hear = functools.partial(transcribe_sound, read.sources.speech, self._asr)
+                hear = functools.partial(transcribe_sound, read.decoded.speech, self._asr)
                 heard = await loop.run_in_executor(self._listening, hear)
                 subtitle, seconds["hear"] = heard.text, loop.time() - start
-            make = functools.partial(clip_of, read.sources, self._profile, key=upload.key, subtitle=subtitle)
+            make = functools.partial(clip_of, read.decoded, self._profile, key=upload.key, subtitle=subtitle)
             clip, missing = await asyncio.to_thread(make)
         except DataError as error:
             raise ServiceError(422, str(error), getattr(error, "code", "unusable_media"), "file") from error

@@ -31,6 +31,7 @@ ORDINARY_WORDS = _words(
     evaluation decision argument arguing argue important importance meaning impress related associated involve involves
     include includes person persons people go goes going gone try trying want wants wanting determine determined analyze
     analyzed support supports supported reflect reflects reflecting reflected thought thinking lack speculate speculated
+    create creative creatively understand understands number numbers value values please nearly
     unexpected smile smiles smiled smiling laugh laughs laughing laughed laughter cry crying tear tears frown frowning
     """
 )
