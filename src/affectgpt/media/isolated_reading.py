@@ -11,6 +11,7 @@ from affectgpt.errors import AffectGPTError, DataError, MediaError
 from affectgpt.media.clip import name_of
 from affectgpt.media.decoded_files import DecodedFiles, decode_files
 from affectgpt.media.faces.base import FaceDetector
+from affectgpt.media.material import SourceFile
 from affectgpt.media.profile import MediaProfile
 from affectgpt.registry import FACE_DETECTORS
 
@@ -35,7 +36,7 @@ class Request:
     face_detector: str | None = None
     speech: bool = False
     key: str | None = None
-    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    files: Mapping[str, str | bytes | SourceFile] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:

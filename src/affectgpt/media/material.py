@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class Material:
     files: Mapping[str, SourceFile] = field(default_factory=dict)
 
 
+def file_sources(profile: MediaProfile) -> dict[str, tuple[str, ...]]:
+    """The sources of a profile that have files of their own, and the endings that these may have."""
+    return {name: suffixes for name in profile.sources if (suffixes := profile.source(name).suffixes)}
+
+
 def read_source_files(
     given: Mapping[str, str | Path | bytes | SourceFile], profile: MediaProfile, key: str
 ) -> dict[str, SourceFile]:
@@ -70,19 +75,31 @@ def read_source_files(
     return {name: _read(name, file, profile, key) for name, file in given.items()}
 
 
+def source_file(name: str, content: bytes, file_name: str | None, profile: MediaProfile, key: str) -> SourceFile:
+    """A file that somebody sent, as that of a source.
+
+    Args:
+        name: The source.
+        content: The file.
+        file_name: The name that it was sent with, whose ending counts; without one it has the source's first ending.
+        profile: The sources that are read.
+        key: The clip, for messages.
+
+    Raises:
+        ConfigError: If the profile has no such source, or the source has no file of its own.
+        DataError: If the name has another ending.
+    """
+    suffixes = _suffixes(name, profile, key)
+    return SourceFile(content, _suffix(name, file_name, suffixes, key) if file_name else suffixes[0])
+
+
 def _read(name: str, file: str | Path | bytes | SourceFile, profile: MediaProfile, key: str) -> SourceFile:
-    if name not in profile.sources or not profile.source(name).suffixes:
-        owned = [one for one in profile.sources if profile.source(one).suffixes]
-        known = f"a file can be given for {', '.join(owned)}" if owned else "none that is read takes a file"
-        raise ConfigError(f"clip {key!r}: a file was given for the source {name!r}.{did_you_mean(name, owned)} {known}")
-    suffixes = profile.source(name).suffixes
+    suffixes = _suffixes(name, profile, key)
     if isinstance(file, SourceFile):
         return file
     if isinstance(file, bytes):
         return SourceFile(file, suffixes[0])
-    suffix = next((one for one in suffixes if str(file).lower().endswith(f".{one}")), None)
-    if suffix is None:
-        raise DataError(f"clip {key!r}: its {name} is {str(file)!r}, but must end in one of: {', '.join(suffixes)}")
+    suffix = _suffix(name, str(file), suffixes, key)
     try:
         if (num_bytes := Path(file).stat().st_size) > MAX_LOADED_BYTES:
             raise too_large(f"clip {key!r}: {str(file)!r}", f"has {num_bytes:,} bytes", "MAX_LOADED_BYTES")
@@ -91,3 +108,18 @@ def _read(name: str, file: str | Path | bytes | SourceFile, profile: MediaProfil
         raise MediaError(
             f"clip {key!r}: its {name} {str(file)!r} cannot be read: {error.strerror}; check the path", "unreadable"
         ) from error
+
+
+def _suffixes(name: str, profile: MediaProfile, key: str) -> tuple[str, ...]:
+    owned = file_sources(profile)
+    if name not in owned:
+        known = f"a file can be given for {', '.join(owned)}" if owned else "none that is read takes a file"
+        raise ConfigError(f"clip {key!r}: a file was given for the source {name!r}.{did_you_mean(name, owned)} {known}")
+    return owned[name]
+
+
+def _suffix(name: str, file_name: str, suffixes: Sequence[str], key: str) -> str:
+    suffix = next((one for one in suffixes if file_name.lower().endswith(f".{one}")), None)
+    if suffix is None:
+        raise DataError(f"clip {key!r}: its {name} is {file_name!r}, but must end in one of: {', '.join(suffixes)}")
+    return suffix

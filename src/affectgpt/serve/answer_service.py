@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from affectgpt.errors import AffectGPTError, DataError
 from affectgpt.llm.answer_sampling import AnswerSampling
+from affectgpt.media.material import file_sources
 from affectgpt.media.speech.base import Asr
 from affectgpt.model.module import AffectGPT
 from affectgpt.serve.answering import Job, Reply, answer_jobs
@@ -67,6 +68,7 @@ class AnswerService:
         asr: Asr | None = None,
     ) -> None:
         self.settings = settings
+        self.file_sources = file_sources(model.media)
         self.default_question = model.style.label_question
         self.default_limit = model.max_new_tokens
         self.limit = settings.max_answer_tokens or max(LEAST_LIMIT, model.max_new_tokens)

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_CHARACTERS = 8000
 MAX_MESSAGES = 64
+MAX_SOURCES = 16
 
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+SourceName = Annotated[str, Field(max_length=40)]
 
 
 class Url(BaseModel):
@@ -23,6 +25,14 @@ class SoundData(BaseModel):
 
     data: str
     format: str = Field(max_length=20)
+
+
+class SourceUrl(Url):
+    """The file of a source from a plug-in."""
+
+    format: str | None = Field(
+        default=None, max_length=40, description="Its ending, such as `csv`; by default that of the URL."
+    )
 
 
 class TextPart(BaseModel):
@@ -92,6 +102,10 @@ class ChatRequest(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     subtitle: Text | None = Field(default=None, description="The words spoken in the clip; a field of our own.")
+
+    sources: dict[SourceName, SourceUrl] | None = Field(
+        default=None, max_length=MAX_SOURCES, description="Files of sources from plug-ins, by name; a field of our own."
+    )
 
     @model_validator(mode="after")
     def _refuse_what_changes_the_answer(self) -> ChatRequest:

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from affectgpt.errors import DataError, MediaError
+from affectgpt.errors import AffectGPTError, DataError, MediaError
 from affectgpt.media.clip import clip_of
 from affectgpt.media.isolated_reading import Request, crashed, read_request
 from affectgpt.media.isolation import Isolated
+from affectgpt.media.material import SourceFile, source_file
 from affectgpt.media.profile import MediaProfile
 from affectgpt.media.speech.base import Asr
 from affectgpt.media.speech.transcribe import transcribe_sound
@@ -22,20 +23,35 @@ from affectgpt.types import Clip
 
 
 @dataclass(frozen=True)
+class SentFile:
+    """The file of a source from a plug-in, as a client sent it.
+
+    Attributes:
+        content: Its bytes.
+        name: Its name, whose ending counts; without one it has the source's first ending.
+    """
+
+    content: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class Upload:
     """Media that a client sent.
 
     Attributes:
-        content: The bytes of a video, sound or picture file.
+        content: The bytes of a video, sound or picture file; ``None`` for a clip that has only files of its sources.
         key: Its name in messages and in the answer.
         audio: The bytes of a separate sound file, used in place of the file's own track.
         subtitle: The spoken words, if known.
+        files: Source name to its file, for sources with files of their own.
     """
 
-    content: bytes
+    content: bytes | None
     key: str = "clip"
     audio: bytes | None = None
     subtitle: str | None = None
+    files: Mapping[str, SentFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,10 +112,13 @@ class ClipReader:
         """Decode an upload.
 
         Raises:
-            ServiceError: 422 if the media cannot be used.
+            ServiceError: 422 if the media cannot be used, or the model reads no such source.
         """
+        files = {name: self._source_file(name, sent, upload.key) for name, sent in upload.files.items()}
         listens = self._asr is not None and not (upload.subtitle and upload.subtitle.strip())
-        request = Request(upload.content, self._profile, upload.audio, self._detector, listens, key=upload.key)
+        request = Request(
+            upload.content, self._profile, upload.audio, self._detector, listens, key=upload.key, files=files
+        )
         try:
             async with self._free:  # an upload that waits has not been copied for its decoder yet
                 read = await asyncio.wrap_future(self._isolated.submit(request))
@@ -122,3 +141,9 @@ class ClipReader:
         if heard is not None and heard.reason is not None:
             missing["subtitle"] = f"none was given, and speech recognition found none: {heard.reason}"
         return ReadUpload(clip, missing, heard.text if heard is not None else None, seconds)
+
+    def _source_file(self, name: str, sent: SentFile, key: str) -> SourceFile:
+        try:
+            return source_file(name, sent.content, sent.name, self._profile, key)
+        except AffectGPTError as error:
+            raise ServiceError(422, str(error), "invalid_field", name) from error

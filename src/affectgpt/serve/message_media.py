@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from affectgpt.serve.chat_form import (
@@ -14,10 +15,11 @@ from affectgpt.serve.chat_form import (
     PicturePart,
     SoundPart,
     SoundUrlPart,
+    SourceUrl,
     TextPart,
     VideoPart,
 )
-from affectgpt.serve.clip_reading import Upload
+from affectgpt.serve.clip_reading import SentFile, Upload
 from affectgpt.serve.error_form import ServiceError
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -31,12 +33,14 @@ class ChatContent:
         visual: The URL of the video or picture, or ``None``.
         sound: The URL of the sound, or its base64 data, or ``None``.
         question: The words of the last message of the user.
+        sources: Source name to its file, for sources from plug-ins.
         ignored: What was left out.
     """
 
     visual: str | None
     sound: str | SoundPart | None
     question: str
+    sources: Mapping[str, SourceUrl]
     ignored: tuple[str, ...]
 
 
@@ -70,13 +74,17 @@ def read_chat(request: ChatRequest) -> ChatContent:
             f"there are {len(visuals)} videos and pictures and {len(sounds)} sounds, but the model looks at one clip: "
             "send one video_url or image_url, and at most one input_audio; frames belong into one video"
         )
-    if not visuals and not sounds:
+    if not visuals and not sounds and not request.sources:
         raise _wrong("there is nothing to look at or listen to; add a video_url, image_url or input_audio")
     left_out = [m for m in request.messages if m is not users[-1] and (m.role != "user" or _words_of(m))]
     ignored = [f"message of the role {message.role}" for message in left_out]
     ignored += sorted(name for name, value in (request.model_extra or {}).items() if value is not None)
     return ChatContent(
-        visuals[0] if visuals else None, sounds[0] if sounds else None, _words_of(users[-1]), tuple(ignored)
+        visuals[0] if visuals else None,
+        sounds[0] if sounds else None,
+        _words_of(users[-1]),
+        request.sources or {},
+        tuple(ignored),
     )
 
 
@@ -91,10 +99,21 @@ async def fetch_chat(content: ChatContent, subtitle: str | None, fetch: Fetch) -
         sound = await asyncio.to_thread(_base64, content.sound.input_audio.data, "input_audio")
     elif content.sound is not None:
         sound = await _get(content.sound, "audio_url", fetch)
+    files = {
+        name: SentFile(await _get(file.url, f"source {name}", fetch), _file_name(file))
+        for name, file in content.sources.items()
+    }
     if content.visual is None:
-        assert sound is not None
-        return Upload(sound, subtitle=subtitle)
-    return Upload(await _get(content.visual, "video_url or image_url", fetch), audio=sound, subtitle=subtitle)
+        return Upload(sound, subtitle=subtitle, files=files)
+    visual = await _get(content.visual, "video_url or image_url", fetch)
+    return Upload(visual, audio=sound, subtitle=subtitle, files=files)
+
+
+def _file_name(file: SourceUrl) -> str | None:
+    """What ends as the file of a source does; a data URL alone does not say it."""
+    if file.format is not None:
+        return f".{file.format}"
+    return None if _is_data(file.url) else urllib.parse.urlsplit(file.url).path
 
 
 def _words_of(message: ChatMessage) -> str:
@@ -104,12 +123,16 @@ def _words_of(message: ChatMessage) -> str:
 
 
 async def _get(url: str, what: str, fetch: Fetch) -> bytes:
-    if url[:5].lower() != "data:":
+    if not _is_data(url):
         return await fetch(url)
     head, comma, data = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise _wrong(f"the {what} is a data URL without base64; expected such as data:video/mp4;base64,AAAA")
     return await asyncio.to_thread(_base64, data, what)  # of megabytes; others go on meanwhile
+
+
+def _is_data(url: str) -> bool:
+    return url[:5].lower() == "data:"
 
 
 def _base64(data: str, what: str) -> bytes:

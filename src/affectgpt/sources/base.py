@@ -17,10 +17,11 @@ from affectgpt.media.material import Material, SourceFile
 from affectgpt.types import Modality
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-# keys of a manifest, slots of a prompt, and arguments of AffectGPT.predict
+# keys of a manifest, slots of a prompt, arguments of AffectGPT.predict, and fields of the service's form
 _TAKEN = (
     *("name", "video", "faces", "subtitle", "labels", "description", "split", "multi"),
-    *("clip", "question", "key", "asr"),
+    *("clip", "question", "key", "asr", "max_new_tokens", "face_detector"),
+    *("file", "url", "max_tokens"),
 )
 _SUFFIX = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
