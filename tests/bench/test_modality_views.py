@@ -16,8 +16,12 @@ import torch
 from affectgpt import AffectGPT
 from affectgpt.bench.modality_views import read_views
 from affectgpt.cli.main import main
+from affectgpt.datamodules.collate import collate
 from affectgpt.encoders.tiny import TinyAudioEncoder, TinyVisionEncoder
 from affectgpt.errors import ConfigError
+from affectgpt.metrics import EmotionWheel, parse_labels
+from affectgpt.metrics.functional import faithfulness
+from affectgpt.types import Clip
 from clipmaker import make_clip
 from setmaker import make_processed
 
@@ -28,6 +32,7 @@ CONFIG = {
     "max_new_tokens": 6,
 }
 LETTERS = {"A": "audio", "V": "video", "T": "text"}
+MISSING = {"VT": "A", "AT": "V", "AV": "T"}
 
 
 def save_model(path: Path, **changes: object) -> Path:
@@ -97,6 +102,23 @@ def test_views_answer_as_separate_runs_with_each_clip_encoded_once(folder, tmp_p
     assert [row["system"] for row in report["systems"]] == ["model"]
     assert list(report["views"][0]["cells"]) == ["A", "V", "T", "AV", "AT", "VT", "AVT"]
     assert "By modality" in (tmp_path / "views/report.html").read_text("utf-8")
+
+    assert said.count("named with nothing shown") == 2
+    systems = {"": "model", **{view: f"model-{view}" for view in (*LETTERS, *MISSING)}}
+    answers = {view: texts(tmp_path / "views", "sims", system) for view, system in systems.items()}
+    read = {view: [parse_labels(found[key]) for key in sorted(found)] for view, found in answers.items()}
+    blind = AffectGPT.load(folder / "model.ckpt")
+    nothing = collate([Clip("nothing", media={})], [blind.style.label_question], profile=blind.media)
+    counted = faithfulness(
+        read[""],
+        {letter: read[letter] for letter in LETTERS},
+        {letter: read[view] for view, letter in MISSING.items()},
+        EmotionWheel.builtin(),
+        parse_labels(blind.eval()(nothing, blind.max_new_tokens).texts[0]),
+    )
+    assert counted.labels > 0
+    evidence = {one["dataset"]: one["evidence"] for one in report["results"]}
+    assert {name: evidence["sims"][name] for name in counted.to_json()} == counted.to_json()
 
     assert bench(folder, tmp_path / "whole", "--resamples", "0") == 0
     whole = json.loads((tmp_path / "whole/report.json").read_text("utf-8"))

@@ -13,6 +13,7 @@ from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer, longest_first
 from affectgpt.bench.clip_features import ClipFeatures
 from affectgpt.bench.comparison import compare
+from affectgpt.bench.evidence import evidence_of
 from affectgpt.bench.gold import as_gold
 from affectgpt.bench.report.view_content import VIEWS, WHOLE
 from affectgpt.bench.system_result import Comparison, SystemResult
@@ -86,8 +87,8 @@ def answer_views(
         repeats: Must be 1: views are asked once.
 
     Returns:
-        The results of the whole view, with the comparisons in ``views``; and the views that the model cannot be asked
-        by, with the reasons.
+        The results of the whole view, with the comparisons in ``views`` and, in ``evidence``, what became of labels
+        whose only evidence was left out; and the views that the model cannot be asked by, with the reasons.
 
     Raises:
         ConfigError: If the answerer is not one checkpoint of ours, there are several runs, or only some modalities are
@@ -107,7 +108,14 @@ def answer_views(
     whole = benchmark.answer([ViewAnswerer(answerer, WHOLE, folder)], sets, system=system, **options)
     asked = ((view, ViewAnswerer(answerer, view, folder)) for view in views if view != WHOLE and view not in lacking)
     found = answer_each(benchmark, asked, sets, system=system, **options)
-    return [replace(one, views=compared_with(benchmark, one, found, sets)) for one in whole], lacking
+    blind = answerer.blind_answer(question or answerer.question)
+    letters = [letter for letter in WHOLE if letter in letters_of(answerer.load().network)]
+    told = []
+    for one in whole:
+        by_view = {view: results[one.result.dataset] for view, results in found.items()}
+        evidence = evidence_of(benchmark, one, by_view, letters, blind)
+        told.append(replace(one, views=compared_with(benchmark, one, found, sets), evidence=evidence))
+    return told, lacking
 
 
 def answer_each(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectgpt.bench.result import SetResult, interval_json
-from affectgpt.metrics.functional import Interval
+from affectgpt.metrics.functional import Faithfulness, Interval
 from affectgpt.metrics.labels import Mode
 
 
@@ -199,6 +199,23 @@ class DegradedResult:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What became of labels when the view that alone brought them was gone.
+
+    Attributes:
+        counts: The counts over all clips of a set.
+        interval: The share of the labels that stay, with its interval; ``None`` if nothing was drawn or tested.
+    """
+
+    counts: Faithfulness
+    interval: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {**self.counts.to_json(), "interval": interval_json(self.interval)}
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """The result of one system on one test set, with its origin.
 
@@ -219,6 +236,7 @@ class SystemResult:
         comparison: The difference to another system.
         views: View, such as ``AT``, to the comparison of the system with these modalities alone (``a``) and with all
             (``b``).
+        evidence: Labels that stay though their only evidence is gone, if enough views were asked.
         degraded: The same system on degraded clips.
     """
 
@@ -237,6 +255,7 @@ class SystemResult:
     selection: Selection | None = None
     comparison: Comparison | None = None
     views: Mapping[str, Comparison] | None = None
+    evidence: Evidence | None = None
     degraded: tuple[DegradedResult, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -256,6 +275,8 @@ class SystemResult:
             found["comparison"] = self.comparison.to_json()
         if self.views is not None:
             found["views"] = {view: one.to_json() for view, one in self.views.items()}
+        if self.evidence is not None:
+            found["evidence"] = self.evidence.to_json()
         if self.degraded is not None:
             found["degraded"] = [one.to_json() for one in self.degraded]
         return found

@@ -207,6 +207,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
 
 def _show(results: Sequence[SystemResult]) -> None:
     """Print one line per system and set, and the plain mean of each system."""
+    from affectgpt.bench.evidence import evidence_in_words
     from affectgpt.bench.modality_views import views_in_words
     from affectgpt.bench.robustness import degraded_in_words
     from affectgpt.bench.selection import means_by_checkpoint
@@ -230,6 +231,8 @@ def _show(results: Sequence[SystemResult]) -> None:
             say(f"  {result.title:<11} {result.metric:<12} {100 * score:6.2f}{spread}  ({note})")
             if one.views:
                 say(f"  {'':<11} {'by view':<12} {views_in_words(one)}")
+            if words := evidence_in_words(one):
+                say(f"  {'':<11} {'evidence':<12} {words}")
             for line in degraded_in_words(one):
                 say(f"  {'':<11} {'degraded':<12} {line}")
         if len(own) > 1:

@@ -74,7 +74,7 @@ def answers_router(service: AnswerService) -> APIRouter:
         max_tokens: Annotated[int | None, Form(ge=1, description="Longest answer, in tokens.")] = None,
         **given: UploadFile | None,
     ) -> Any:
-        refuse_unknown(await request.form(), _FIELDS, service.file_sources)
+        refuse_unknown(await request.form(), _FIELDS, list(service.file_sources))
         files = {fields[field]: sent for field, sent in given.items() if sent is not None}
         if (file is not None and url) or not (file is not None or url or files):
             others = f", or a file of {' or '.join(fields.values())} alone" if fields else ""

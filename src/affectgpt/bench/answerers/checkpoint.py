@@ -179,6 +179,21 @@ class CheckpointAnswerer(Answerer):
             facts = one.to_json()
             yield Answer(facts.pop("key"), text=facts.pop("text"), extra=facts)
 
+    def blind_answer(self, question: str) -> str:
+        """What the model answers, the most likely word each time, though nothing is shown to it.
+
+        Args:
+            question: The question.
+        """
+        from affectgpt.datamodules.collate import collate
+        from affectgpt.part import in_eval_mode
+        from affectgpt.types import Clip
+
+        model = self.load()
+        nothing = collate([Clip("nothing", media={})], [question], profile=model.media).to(model.device)
+        with in_eval_mode(model):
+            return _answer(model, nothing, self._limit(model), (), None)[0].text
+
     def _limit(self, model: AffectGPT) -> int:
         return self.answer_settings.sampling.max_tokens or model.max_new_tokens
 

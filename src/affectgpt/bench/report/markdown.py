@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from affectgpt.bench.degradations import KINDS
 from affectgpt.bench.report.content import Cell, Report, mean_title
 from affectgpt.bench.report.degraded_content import DegradedCurves
+from affectgpt.bench.report.evidence_rows import EVIDENCE_HEAD, EVIDENCE_MEANING, EVIDENCE_TITLE, evidence_rows
 from affectgpt.bench.report.explanations import (
     comparison_of,
     how_made,
@@ -44,6 +45,8 @@ def to_markdown(report: Report) -> str:
         parts += [for_markdown(line) for line in single_checkpoints(report)]
     for table in report.views:
         parts += [f"## By modality: {for_markdown(table.system)}", _view_table(report, table)]
+        if kept := evidence_rows(report, table.system):
+            parts += [f"### {EVIDENCE_TITLE}", for_markdown(EVIDENCE_MEANING), _table(EVIDENCE_HEAD, kept)]
     for curves in report.degraded:
         parts += [f"## Degraded clips: {for_markdown(curves.system)}", _degraded_table(report, curves)]
     for one in report.results:

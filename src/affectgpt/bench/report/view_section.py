@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from affectgpt.bench.report.content import Report, mean_title
+from affectgpt.bench.report.evidence_rows import EVIDENCE_HEAD, EVIDENCE_MEANING, EVIDENCE_TITLE, evidence_rows
 from affectgpt.bench.report.figure_names import ABSENT, TITLES, between, percent
 from affectgpt.bench.report.page_tables import SIDEWAYS, plain_table
 from affectgpt.bench.report.view_chart import draw_views
@@ -34,7 +35,7 @@ def _section(report: Report, table: ViewTable) -> str:
         f"{SIDEWAYS if len(report.sets) > 1 else ''}{_table(report, table)}"
         f"<h3>Scores and their 95&nbsp;% intervals, in percent</h3>{SIDEWAYS}"
         f'<div class="scroll"><img class="wide" alt="Scores by view" src="{picture}"></div>'
-        f"{_published(report.sets)}</section>"
+        f"{_evidence(report, table.system)}{_published(report.sets)}</section>"
     )
 
 
@@ -90,6 +91,14 @@ def view_cell(cell: ViewCell | None) -> str:
         lines = [f"{100 * cell.difference:+.2f}", between(cell.difference_low, cell.difference_high)]
     small = "".join(f"<small>{line.replace('-', '&minus;')}</small>" for line in lines if line)
     return f'<td class="num">{percent(cell.score)}{small}</td>'
+
+
+def _evidence(report: Report, system: str) -> str:
+    rows = evidence_rows(report, system)
+    if not rows:
+        return ""
+    table = plain_table(EVIDENCE_HEAD, rows, (0,), "scores")
+    return f"<h3>{EVIDENCE_TITLE}</h3><p>{for_html(EVIDENCE_MEANING)}</p>{SIDEWAYS}{table}"
 
 
 def _published(sets: Sequence[TestSet]) -> str:

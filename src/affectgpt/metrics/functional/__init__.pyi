@@ -8,6 +8,7 @@ from .bradley_terry import count_wins as count_wins
 from .emotion_classes import emotion_class_score as emotion_class_score
 from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import faithfulness as faithfulness
+from .faithfulness import faithfulness_summands as faithfulness_summands
 from .faithfulness import unsupported_labels as unsupported_labels
 from .hit_rate import emotion_hit_rate as emotion_hit_rate
 from .jackknife import jackknife_error as jackknife_error

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from affectgpt.errors import DataError
+from affectgpt.metrics.functional.bootstrap import Floats, Summands
 from affectgpt.metrics.wheel.emotion_wheel import EmotionWheel
 from affectgpt.text import clean_label
 from affectgpt.types import Labels
@@ -80,6 +83,27 @@ def faithfulness(
     rows = _sorted(whole, alone, without, wheel, blind)
     numbers = (sum(len(labels) for labels in kind) for kind in zip(*rows, strict=True))
     return Faithfulness(sum(map(len, whole)), *(numbers if rows else (0, 0, 0)))
+
+
+def faithfulness_summands(
+    whole: Labels,
+    alone: Mapping[str, Labels],
+    without: Mapping[str, Labels],
+    wheel: EmotionWheel,
+    blind: Sequence[str] = (),
+) -> Summands:
+    """Per clip: the labels with one only evidence, and those of them that stay; the figure is their share.
+
+    Arguments and errors: ``unsupported_labels``.
+    """
+    rows = [(len(row.tested), len(row.stay)) for row in _sorted(whole, alone, without, wheel, blind)]
+
+    def figure(sums: Floats) -> Floats:
+        with np.errstate(invalid="ignore"):  # a resample may have no such label
+            share: Floats = sums[..., 1] / sums[..., 0]
+        return share
+
+    return Summands(np.asarray(rows, np.float64).reshape(-1, 2), figure)
 
 
 class _Sorted(NamedTuple):
