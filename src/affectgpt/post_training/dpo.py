@@ -129,11 +129,11 @@ class Dpo(Objective):
             return
         with without_dropout(model):
             with torch.no_grad(), self.reference.in_place(model):
-                anchors = [self._logprobs(model, batch, pairs, piece)[0] for piece in pieces]
+                anchors = [pair_logprobs(model, batch, pairs, piece)[0] for piece in pieces]
             done: list[PairLosses] = []
 
             def loss_of(number: int) -> Tensor:
-                logprobs, num_tokens = self._logprobs(model, batch, pairs, pieces[number])
+                logprobs, num_tokens = pair_logprobs(model, batch, pairs, pieces[number])
                 model.steps.seen.tokens += num_tokens
                 counts = [pairs[row].is_decided for row in pieces[number]] or [False]
                 is_decided = torch.tensor(counts, device=logprobs.device)
@@ -143,18 +143,6 @@ class Dpo(Objective):
 
             take_step(model, [partial(loss_of, number) for number in range(len(pieces))], self.clip_norm)
         self._log(model, done, len(batch))
-
-    def _logprobs(self, model: Any, batch: Batch, pairs: Sequence[PreferencePair], rows: range) -> tuple[Tensor, int]:
-        """Log-probabilities of the better and the worse answers, ``[P', 2]``, and the tokens of the pass.
-
-        Without rows it is a pass over the first pair, for ranks that must walk in step.
-        """
-        rows = rows or range(1)
-        texts = [text for row in rows for text in (pairs[row].better, pairs[row].worse)]
-        ids = model.network.renderer.answer_ids(texts)
-        groups = tuple((tuple(ids[i]), tuple(ids[i + 1])) for i in range(0, len(ids), 2))
-        out = model(replace(batch.rows(rows), answer_ids=groups))
-        return -out.sample_losses.view(-1, 2), out.num_positions - out.num_padding
 
     def _log(self, model: Any, done: Sequence[PairLosses], batch_size: int) -> None:
         loss, better, worse = (torch.cat(values) for values in zip(*done, strict=True))
@@ -169,6 +157,36 @@ class Dpo(Objective):
         }
         for name, value in figures.items():
             model.log(name, value, prog_bar=name in ("train/loss", "dpo/accuracy"), batch_size=batch_size)
+
+
+def pair_logprobs(model: Any, batch: Batch, pairs: Sequence[PreferencePair], rows: range) -> tuple[Tensor, int]:
+    """Log-probabilities of the better and the worse answers, float32 ``[P', 2]``, and the tokens of the pass.
+
+    Without rows it is a pass over the first pair, for ranks that must walk in step.
+    """
+    rows = rows or range(1)
+    texts = [text for row in rows for text in (pairs[row].better, pairs[row].worse)]
+    ids = model.network.renderer.answer_ids(texts)
+    groups = tuple((tuple(ids[i]), tuple(ids[i + 1])) for i in range(0, len(ids), 2))
+    out = model(replace(batch.rows(rows), answer_ids=groups))
+    return -out.sample_losses.view(-1, 2), out.num_positions - out.num_padding
+
+
+@torch.no_grad()
+def finds_better_likelier(model: Any, batch: Batch) -> list[bool]:
+    """Whether a model finds the better answer to each sample likelier than the worse one, given the clip.
+
+    The probability is that of the whole answer, as in the loss of DPO; nothing is written.
+
+    Args:
+        model: An ``AffectGPT`` in eval mode.
+        batch: Clips with pairs, or with verdicts, on the model's device.
+
+    Raises:
+        ConfigError: If a sample has neither.
+    """
+    found, _ = pair_logprobs(model, batch, pairs_of(batch, model.style), range(len(batch)))
+    return (found[:, 0] > found[:, 1]).tolist()
 
 
 def pairs_of(batch: Batch, style: PromptStyle) -> list[PreferencePair]:

@@ -1,0 +1,186 @@
+"""Trains by DPO on pairs of descriptions of synthetic clips, and scores what it finds likelier in held-out pairs.
+
+    python experiments/dpo_synthetic.py [--demo runs/demo] [--out runs/dpo_synthetic]
+
+Starts from the model of ``affectgpt demo``, which it makes first if it is not there. A pair is a clip's true
+description and that of another emotion with the same words; they lie in a folder in the shape of MER2026, Track 3. The
+configuration is ``dpo_preferences.yaml`` with the demo's model. The commands of the command line are shown as they run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import shlex
+import time
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from affectgpt import AffectGPT
+from affectgpt.cli.main import main as affectgpt
+from affectgpt.cli.terminal import say
+from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.demo.corpus import make_corpus
+from affectgpt.demo.corpus.states import STATES
+from affectgpt.files import write_lines, write_whole
+from affectgpt.manifests.manifest import read_manifest
+from affectgpt.metrics.functional import Interval, bootstrap_difference
+from affectgpt.metrics.functional.preference import MIRRORED, preference_summands
+from affectgpt.post_training.dpo import finds_better_likelier
+
+CONFIG = Path(__file__).with_name("dpo_preferences.yaml")
+SUBSETS = {"train": "track3_emopreferv2", "test": "track3_emoprefer"}
+
+
+def main() -> None:
+    """Run everything and print what came."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", default="runs/demo", help="what affectgpt demo made (runs/demo)")
+    parser.add_argument("--out", default="runs/dpo_synthetic", help="folder for all output (runs/dpo_synthetic)")
+    parser.add_argument("--pairs", type=int, default=240, help="pairs to learn from (240)")
+    parser.add_argument("--test-pairs", type=int, default=160, help="held-out pairs (160)")
+    parser.add_argument("--supervised-steps", type=int, default=12, help="steps on the better descriptions (12)")
+    parser.add_argument("--seed", type=int, default=42)
+    args = parser.parse_args()
+    out, demo, began = Path(args.out), Path(args.demo), time.perf_counter()
+    if out.exists():
+        parser.error(f"{out} exists; remove it, or give another folder with --out")
+    start = demo / "model.ckpt"
+    if not start.is_file():
+        run(["demo", "--out", str(demo)])
+    release = make_release(out / "mer2026-dataset", args.pairs, args.test_pairs, args.seed)
+    for split, subset in SUBSETS.items():
+        run(["pack", str(release), str(out / "shards" / split), "--layout", "mer2026", "--subset", subset])
+        run(["encode", str(start), str(out / "shards" / split), str(out / "features" / split), "--num-workers", "0"])
+    took = {"pairs and features": time.perf_counter() - began}
+    stages = {
+        "supervised": [
+            *("--objective", "null", "--trainer.gradient_clip_val", "1.0"),
+            *("--trainer.max_steps", str(args.supervised_steps), "--model.optim.lr", "0.0005", "--start", str(start)),
+        ],
+        "dpo": ["--start", str(out / "supervised" / "model.ckpt")],
+    }
+    for name, options in stages.items():
+        begin = time.perf_counter()
+        run(["fit", "--config", str(config_for(out, name)), "--seed_everything", str(args.seed), *options])
+        took[name] = time.perf_counter() - begin
+    gold = release / f"{SUBSETS['test']}.csv"
+    for name in stages:
+        begin = time.perf_counter()
+        judge(out, name, gold)
+        took[f"judging, {name}"] = time.perf_counter() - begin
+        answers, result = str(out / name / "answers.jsonl"), str(out / name / "scores.json")
+        run(["score", "preference", answers, str(gold), "--mode", "strict", "--out", result])
+    report(out, gold, took)
+
+
+def make_release(folder: Path, num_train: int, num_test: int, seed: int) -> Path:
+    """A folder in the shape of MER2026 with pairs of descriptions, of which people would prefer the true one."""
+    corpus = make_corpus(folder.with_name("corpus"), num_train, num_test, seed + 1)
+    draw, spoken = random.Random(seed), []
+    (folder / "video").mkdir(parents=True)
+    for split, subset in SUBSETS.items():
+        rows = []
+        for clip in read_manifest(corpus / f"{split}.jsonl"):
+            assert clip.video is not None
+            assert clip.subtitle is not None
+            (folder / "video" / clip.video.name).symlink_to(clip.video.resolve())
+            spoken.append([clip.key, "", clip.subtitle])
+            other = draw.choice([state for state in STATES if state.name != clip.extra["state"]])
+            two = [clip.description, other.describe(clip.subtitle)]
+            better = draw.choice(["a1", "a2"])
+            rows.append([clip.key, *(two if better == "a1" else reversed(two)), better])
+        write_table(folder / f"{subset}.csv", ["name", "a1", "a2", "preference"], rows)
+    write_table(folder / "subtitle_chieng.csv", ["name", "chinese", "english"], spoken)
+    return folder
+
+
+def write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table of text."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def config_for(out: Path, stage: str) -> Path:
+    """The configuration with the demo's model and the folders of a stage."""
+    config = yaml.safe_load(CONFIG.read_text())
+    demo = yaml.safe_load(resources.files("affectgpt.demo").joinpath("demo.yaml").read_text())
+    config["model"] = {**demo["model"], "slot_dropout": 0.0, "optim": config["model"]["optim"]}
+    config["data"]["args"] |= {"train": str(out / "features" / "train"), "val": None}
+    trainer = config["trainer"]
+    trainer["default_root_dir"] = trainer["logger"]["init_args"]["save_dir"] = str(out / stage)
+    trainer["callbacks"][0]["init_args"]["dirpath"] = str(out / stage)
+    path = out / f"{stage}.yaml"
+    write_whole(path, yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def run(command: list[str]) -> None:
+    """Show a command, and run it."""
+    say(f"affectgpt {shlex.join(command)}")
+    if affectgpt(command):
+        raise SystemExit(1)
+
+
+def judge(out: Path, stage: str, gold: Path) -> None:
+    """Write which of both descriptions of each held-out pair the model of a stage finds likelier."""
+    model = AffectGPT.from_checkpoint(out / stage / "model.ckpt")
+    data = MERCaptionDataModule(
+        test=str(out / "features" / "test"), media=model.media.to_json(), style=model.style.name, task="preferred",
+        val_batch_size=8, num_workers=0,
+    )  # fmt: skip
+    data.setup("test")
+    right = {
+        key: is_right
+        for batch in data.test_dataloader()
+        for key, is_right in zip(batch.keys, finds_better_likelier(model, batch), strict=True)
+    }
+    people = preferences_of(gold)
+    answers = {key: people[key] if is_right else MIRRORED[people[key]] for key, is_right in right.items()}
+    write_lines(
+        out / stage / "answers.jsonl", [json.dumps({"name": key, "preference": answers[key]}) for key in people]
+    )
+
+
+def preferences_of(gold: Path) -> dict[str, str]:
+    """Name of each clip to the preference of its pair."""
+    with gold.open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row["preference"] for row in csv.DictReader(file)}
+
+
+def report(out: Path, gold: Path, took: dict[str, float]) -> None:
+    """Compare both models on the same pairs, write ``report.json``, and say what came."""
+    people = preferences_of(gold)
+    summands = {}
+    for stage in ("supervised", "dpo"):
+        lines = (out / stage / "answers.jsonl").read_text("utf-8").splitlines()
+        given = [json.loads(line)["preference"] for line in lines]
+        summands[stage] = preference_summands(given, list(people.values()), mode="strict")
+    gain = bootstrap_difference(summands["dpo"], summands["supervised"]).difference
+    scores = {stage: json.loads((out / stage / "scores.json").read_text("utf-8")) for stage in summands}
+    with (out / "dpo" / "log" / "version_0" / "metrics.csv").open(encoding="utf-8") as file:
+        history = [row for row in csv.DictReader(file) if row.get("dpo/margin")]
+    curves = {
+        name: [float(row[name]) for row in history]
+        for name in ("train/loss", "dpo/accuracy", "dpo/better", "dpo/worse")
+    }
+    found = {"before": scores["supervised"], "after": scores["dpo"], "gain": [gain.value, gain.low, gain.high]}
+    seconds = {name: round(value, 1) for name, value in took.items()}
+    write_whole(out / "report.json", json.dumps({**found, "curves": curves, "seconds": seconds}, indent=2) + "\n")
+    say(f"{len(people)} held-out pairs, gain of weighted F1 {interval(gain)} points (paired, 95 %)")
+    for name, values in curves.items():
+        say(f"  {name:13} first 5 steps {sum(values[:5]) / 5:7.3f}, last 5 {sum(values[-5:]) / 5:7.3f}")
+    say(f"seconds: {seconds}; together {sum(took.values()) / 60:.1f} min; wrote {out / 'report.json'}")
+
+
+def interval(found: Interval) -> str:
+    """An interval in points."""
+    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+if __name__ == "__main__":
+    main()
