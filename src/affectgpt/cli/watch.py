@@ -55,7 +55,7 @@ def _watch(args: argparse.Namespace, model: Any) -> int:
             cues=cues,
             speaker_weights=args.speaker_weights,
             calibration=args.calibration,
-            model_name=str(args.checkpoint),
+            model_name=_with_fingerprint(args.checkpoint),
             restart=args.restart,
             progress=lambda done, total: bar.update(round(done), round(total or done), ""),
         )
@@ -99,6 +99,13 @@ def _calibrate(args: argparse.Namespace, model: Any) -> int:
     say(f"expected calibration error {found.error_before:.3f}; calibrated, on clips left out, {found.error_after:.3f}")
     say(f"wrote {shown(args.out)} and {shown(Path(args.out).with_suffix('.png'))}; use it with --calibration")
     return 0
+
+
+def _with_fingerprint(checkpoint: str) -> str:
+    """The checkpoint's name and what is in it, because ``last.ckpt`` is another model after more training."""
+    from affectgpt.watch.watch_film import fingerprint
+
+    return f"{checkpoint} {fingerprint(Path(checkpoint))[:12]}" if Path(checkpoint).exists() else checkpoint
 
 
 def _asking(args: argparse.Namespace) -> Any:

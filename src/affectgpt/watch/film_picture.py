@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from affectgpt.files import write_whole
 from affectgpt.media.decode.container import opened, video_stream
 from affectgpt.pages.plotting import INK, LINE, SOFT, new_panels
-from affectgpt.watch.rows import Row
+from affectgpt.watch.rows import Row, by_name
 
 COLOURS = {"positive": "#2f9e6e", "neutral": "#8a93a6", "negative": "#c2504b", None: "#c9cedb"}
 """Of a sentiment; the word stands in the legend, so that nothing depends on colours alone."""
@@ -102,14 +102,13 @@ def _boxes(heights: Sequence[float], total: float) -> list[tuple[float, float, f
 
 def _lanes(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """The people with most to show, in order of appearance; the others share one lane."""
-    names = list(dict.fromkeys(row.name for row in rows))
-    lengths = {name: sum(row.end_seconds - row.start_seconds for row in rows if row.name == name) for name in names}
-    chosen = set(
-        sorted(names, key=lambda name: -lengths[name])[: _MOST_LANES if len(names) <= _MOST_LANES else _MOST_LANES - 1]
-    )
-    lanes = [(name, [row for row in rows if row.name == name]) for name in names if name in chosen]
+    people = by_name(rows)
+    lengths = {name: sum(row.end_seconds - row.start_seconds for row in own) for name, own in people.items()}
+    most = _MOST_LANES if len(people) <= _MOST_LANES else _MOST_LANES - 1
+    chosen = set(sorted(people, key=lambda name: -lengths[name])[:most])
+    lanes = [(name, own) for name, own in people.items() if name in chosen]
     others = [row for row in rows if row.name not in chosen]
-    return [*lanes, (f"{len(names) - len(chosen)} others", others)] if others else lanes
+    return [*lanes, (f"{len(people) - len(chosen)} others", others)] if others else lanes
 
 
 def _draw_strip(axes: Any, pictures: Sequence[NDArray[np.uint8]], span: float) -> None:
@@ -128,12 +127,12 @@ def _draw_lanes(axes: Any, lanes: Sequence[tuple[str, Sequence[Row]]], span: flo
     axes.set_yticks(range(len(lanes)), [name for name, _ in lanes], fontsize=9, color=INK)
     axes.tick_params(length=0, labelbottom=False)
     for lane, (_, rows) in enumerate(lanes):
-        for row in rows:
-            width = row.end_seconds - row.start_seconds
-            axes.barh(
-                lane, width, left=row.start_seconds, height=0.72, color=COLOURS[row.sentiment],
-                alpha=0.35 + 0.65 * row.confidence, edgecolor="white", linewidth=0.8,
-            )  # fmt: skip
+        bars = [(row.start_seconds, row.end_seconds - row.start_seconds) for row in rows]
+        colours = [(COLOURS[row.sentiment], 0.35 + 0.65 * row.confidence) for row in rows]
+        # one collection, since a film of hours has thousands of bars; edges would cover those that are narrow
+        edge = min(0.8, 60 * min((width for _, width in bars), default=0) / span)
+        axes.broken_barh(bars, (lane - 0.36, 0.72), facecolors=colours, edgecolors="white", linewidth=edge)
+        for row, (_, width) in zip(rows, bars, strict=True):
             letters = int(width / span * 150)
             if letters >= 4:
                 letters_in = "white" if row.sentiment is not None and row.confidence > 0.3 else INK

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 UNSURE = "unsure"
-SPEAKS = ("yes", "no", "alone", "unknown", "")
-"""Whether a person speaks: judged, judged, the only face while somebody speaks, not judged, nobody speaks."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,8 @@ class Row:
         start_seconds: Where the stretch begins.
         end_seconds: Where it ends.
         person: Number of the person, from 1; ``None`` where no face is to be seen.
-        speaks: One of ``SPEAKS``.
+        speaks: Whether the person speaks: ``yes`` or ``no`` where it was judged, ``alone`` for the only face while
+            somebody speaks, ``unknown`` where it was not judged, empty where nobody speaks.
         words: What is said, or ``None`` if nothing is, or nobody knows.
         labels: Emotion labels; empty for an answer that is unsure.
         sentiment: ``positive``, ``negative``, ``neutral`` or ``None``.
@@ -67,3 +66,11 @@ class Row:
     def name(self) -> str:
         """The person in words."""
         return "nobody seen" if self.person is None else f"person {self.person}"
+
+
+def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each person, in order of appearance."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.name, []).append(row)
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from affectgpt.files import write_whole
-from affectgpt.watch.rows import Row
+from affectgpt.watch.rows import Row, by_name
 
 COLUMNS = ("start", "end", "person", "speaks", "words", "labels", "sentiment", "confidence", "missing", "answer")
 
@@ -93,8 +93,7 @@ def to_eaf(rows: Sequence[Row], film: str | Path) -> str:
             order, "TIME_SLOT", {"TIME_SLOT_ID": slots[seconds], "TIME_VALUE": str(round(1000 * seconds))}
         )
     number = 0
-    for name in dict.fromkeys(row.name for row in rows):
-        own = [row for row in rows if row.name == name]
+    for name, own in by_name(rows).items():
         for tier, values in (
             (f"{name} emotions", [(row, row.answer) for row in own]),
             (f"{name} words", [(row, row.words or "") for row in own if row.words]),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from affectgpt.errors import DataError
+from affectgpt.errors import DataError, reason_of
 from affectgpt.files import digest_of, read_json, write_whole
 from affectgpt.media.speech.base import Asr, Segment
 from affectgpt.media.speech.transcribe import build_asr
@@ -19,9 +19,10 @@ from affectgpt.watch.film import Film
 from affectgpt.watch.person_tracks import People
 from affectgpt.watch.rows import Row
 from affectgpt.watch.speaker import SpeakerJudge
-from affectgpt.watch.watcher import Watcher, WatchPlan
+from affectgpt.watch.watcher import Progress, Watcher, WatchPlan
 
 ROWS, STATE = "rows.jsonl", "state.json"
+_KEPT = {"num_rows", "seconds", "read_seconds", "people", "language", "notes", "is_over"}
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,12 @@ def watch(
         calibration=read,
     )
     identity = {
-        "film": _fingerprint(Path(source)),
+        "film": fingerprint(Path(source)),
         "model": model_name,
         "plan": json.loads(json.dumps(asdict(plan))),
         "faces": face_detector if isinstance(face_detector, str | None) else dict(face_detector),
-        "words": digest_of([[cue.start_seconds, cue.end_seconds, cue.text] for cue in cues])
-        if cues is not None
-        else str(asr),
-        "speaker": None if speaker_weights is None else Path(speaker_weights).name,
+        "words": _source_of_words(cues, asr),
+        "speaker": None if speaker_weights is None else fingerprint(Path(speaker_weights)),
         "calibration": None if read is None else list(read.weights),
     }
     folder = None if out is None else _Folder(Path(out), identity, restart=restart)
@@ -109,19 +108,26 @@ def watch(
     film = Film(source, frame_rate_hz=watcher.frame_rate_hz, start_seconds=start)
     people = People.of(state["people"]) if state else People()
     reached = start
-    for found in watcher.watch(film, people):
+    before = {"read_seconds": state["read_seconds"], "language": state["language"]} if state else {}
+    for found in watcher.watch(film, people, **before):
         rows += found.rows
         reached = found.seconds
         if found.skipped and not any("nothing that the model reads" in note for note in notes):
             notes.append(f"some stretches have nothing that the model reads, such as: {found.skipped[0]}")
         if folder is not None:
-            folder.add(found.rows, reached, found.people, notes, is_over=False)
+            folder.add(found, notes)
         if progress is not None:
             progress(reached, film.duration_seconds)
     notes += film.notes
     if folder is not None:
-        folder.add((), reached, people.to_json(float("inf")), notes, is_over=True)
+        folder.add(Progress((), reached, reached, people.to_json(float("inf")), None, ()), notes, is_over=True)
     return Watched(tuple(rows), reached, people.count, tuple(notes))
+
+
+def _source_of_words(cues: Sequence[Segment] | None, asr: Asr | str | Mapping[str, Any] | None) -> str:
+    if cues is not None:
+        return digest_of([[cue.start_seconds, cue.end_seconds, cue.text] for cue in cues])
+    return type(asr).__qualname__ if isinstance(asr, Asr) else str(asr)
 
 
 class _Folder:
@@ -140,8 +146,8 @@ class _Folder:
             self._rows.unlink(missing_ok=True)
             return [], None
         state = read_json(self._state, most_bytes=16 << 20)
-        if not isinstance(state, dict) or "identity" not in state:
-            raise DataError(f"{str(self._state)!r} was not written by watch; choose another folder")
+        if not isinstance(state, dict) or not isinstance(state.get("identity"), dict) or not state.keys() >= _KEPT:
+            raise DataError(f"{str(self._state)!r} was not written by this watch; choose another folder, or restart")
         for name, value in self._identity.items():
             if state["identity"].get(name) != value:
                 raise DataError(
@@ -155,30 +161,41 @@ class _Folder:
         if len(whole) < len(lines):  # rows after the last state are answered again
             write_whole(self._rows, b"".join(whole))
         self._count = len(whole)
-        return [Row.of(json.loads(line)) for line in whole], state
+        try:
+            return [Row.of(json.loads(line)) for line in whole], state
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{str(self._rows)!r} has a row that is damaged ({reason_of(error)}); restart") from error
 
-    def add(
-        self, rows: Sequence[Row], seconds: float, people: Mapping[str, Any], notes: Sequence[str], *, is_over: bool
-    ) -> None:
+    def add(self, found: Progress, notes: Sequence[str], *, is_over: bool = False) -> None:
         with self._rows.open("ab") as file:
-            for row in rows:
+            for row in found.rows:
                 file.write((json.dumps(row.to_json(), ensure_ascii=False) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
-        self._count += len(rows)
+        self._count += len(found.rows)
         state = {
             "identity": self._identity,
             "num_rows": self._count,
-            "seconds": seconds,
-            "people": dict(people),
+            "seconds": found.seconds,
+            "read_seconds": found.read_seconds,
+            "people": dict(found.people),
+            "language": found.language,
             "notes": list(notes),
             "is_over": is_over,
         }
         write_whole(self._state, (json.dumps(state) + "\n").encode())
 
 
-def _fingerprint(path: Path) -> str:
-    """A digest of a file's size, beginning and end; reading all of a film takes too long."""
+def fingerprint(path: Path) -> str:
+    """A digest of a file's size, beginning and end, or of those of all files in a folder.
+
+    Reading all of a film or a checkpoint takes too long.
+
+    Raises:
+        DataError: If a file cannot be opened.
+    """
+    if path.is_dir():
+        return digest_of([[one.name, fingerprint(one)] for one in sorted(path.iterdir()) if one.is_file()])
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -12,7 +12,7 @@ from affectgpt.datamodules.collate import collate
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.speech.activity import speech_segments
-from affectgpt.media.speech.base import Asr, Segment
+from affectgpt.media.speech.base import SAMPLE_RATE_HZ, Asr, Segment
 from affectgpt.media.speech.transcribe import MARGIN_SECONDS
 from affectgpt.types import Clip
 from affectgpt.watch.calibration import Calibration
@@ -66,13 +66,17 @@ class Progress:
     Attributes:
         rows: The answers.
         seconds: Up to where the film is answered.
+        read_seconds: Up to where it is read.
         people: The tracks, for a later run; see ``People.to_json``.
+        language: The language that the recogniser heard; ``None`` if it heard none yet.
         skipped: Stretches with nothing that the model reads, and why.
     """
 
     rows: tuple[Row, ...]
     seconds: float
+    read_seconds: float
     people: Mapping[str, Any]
+    language: str | None
     skipped: tuple[str, ...]
 
 
@@ -106,17 +110,28 @@ class Watcher:
         self._language = plan.language
         self.frame_rate_hz = judge.frame_rate_hz if judge is not None else LOOKS_PER_SECOND
 
-    def watch(self, film: Film, people: People | None = None) -> Iterator[Progress]:
+    def watch(
+        self,
+        film: Film,
+        people: People | None = None,
+        *,
+        read_seconds: float | None = None,
+        language: str | None = None,
+    ) -> Iterator[Progress]:
         """Answer from where the film begins.
 
         Args:
             film: The film, at this watcher's ``frame_rate_hz``.
             people: The tracks of an earlier run that reached this time.
+            read_seconds: Up to where that run had read.
+            language: The language that it had heard.
         """
         people, scene = people or People(), Scene(film.start_seconds)
-        for chunk in film.chunks(CHUNK_SECONDS):
-            every = max(1, round(self.frame_rate_hz / LOOKS_PER_SECOND))
-            looked = np.arange(0, len(chunk.frames), every)
+        self._language = self._language or language
+        every = max(1, round(self.frame_rate_hz / LOOKS_PER_SECOND))
+        for chunk in film.chunks(CHUNK_SECONDS, read_seconds=read_seconds):
+            ticks = np.rint(chunk.times * self.frame_rate_hz).astype(np.int64)
+            looked = np.flatnonzero(ticks % every == 0)  # the same pictures, wherever a run begins
             faces = self._detector.detect(chunk.frames[looked]) if self._detector is not None and len(looked) else []
             seen = people.look(chunk.frames[looked], chunk.times[looked].tolist(), faces) if faces else []
             scene.add(chunk, seen, chunk.times[looked].tolist())
@@ -124,8 +139,9 @@ class Watcher:
                 self._spoken(scene), scene.start_seconds, scene.end_seconds, self.plan.rules, is_last=chunk.is_last
             )
             rows, skipped = self._answer(scene, stretches)
+            rest = round(rest * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
             scene.forget(rest)
-            yield Progress(tuple(rows), rest, people.to_json(rest), tuple(skipped))
+            yield Progress(tuple(rows), rest, chunk.end_seconds, people.to_json(rest), self._language, tuple(skipped))
 
     def _spoken(self, scene: Scene) -> list[Segment]:
         """Where somebody speaks, in seconds of the film."""
