@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 import affectgpt
-from affectgpt.errors import CheckpointError, ConfigError, reason_of
-from affectgpt.files import draft_folder
+from affectgpt.errors import CheckpointError, ConfigError, DataError, reason_of
+from affectgpt.files import draft_folder, read_json
 from affectgpt.llm.causal_lm import DTYPES, HuggingFaceHead
 
 RECORD = "affectgpt_export.json"
+LARGEST_RECORD = 2**16
 LARGEST_DIFFERENCE = 1e-5
 """Largest difference of a logit in float32, relative to the largest logit, that merging may cause."""
 
@@ -34,6 +37,7 @@ class MergedLLM:
         logit_difference: Largest difference between the logits before and after, on a random prompt, relative to the
             largest logit. In half precision it is of the size of the rounding.
         stop: Strings that end an answer, besides the end-of-sequence token.
+        adapters_digest: Which adapters were merged, see ``digest_of_adapters``; ``None`` if there were none.
     """
 
     affectgpt: str
@@ -42,6 +46,7 @@ class MergedLLM:
     hidden_dim: int
     logit_difference: float
     stop: tuple[str, ...]
+    adapters_digest: str | None
 
 
 def export_merged(model: Any, folder: str | Path, *, dtype: str | None = None, in_place: bool = False) -> MergedLLM:
@@ -66,7 +71,7 @@ def export_merged(model: Any, folder: str | Path, *, dtype: str | None = None, i
     head.eval()
     before = _logits(head.network, ids)
     network = head.network if in_place else copy.deepcopy(head.network)
-    adapters = 0
+    adapters, digest = 0, digest_of_adapters({f"llm.{name}": one for name, one in head.state_dict().items()})
     if hasattr(network, "merge_and_unload"):
         adapters = _num_adapters(network)
         if dtype is not None and DTYPES[dtype] != next(network.parameters()).dtype:
@@ -87,13 +92,46 @@ def export_merged(model: Any, folder: str | Path, *, dtype: str | None = None, i
             f"but merging in float32 may change {LARGEST_DIFFERENCE:.0e}; please report it"
         )
     stop = tuple(model.style.stop.strings)
-    facts = MergedLLM(affectgpt.__version__, adapters, written, head.hidden_dim, difference, stop)
+    facts = MergedLLM(affectgpt.__version__, adapters, written, head.hidden_dim, difference, stop, digest)
     with draft_folder(folder) as made:
         network.save_pretrained(made)
         head.tokenizer.save_pretrained(made)
         (made / RECORD).write_text(json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n", "utf-8")
     head.train(training)
     return facts
+
+
+def digest_of_adapters(tensors: Mapping[str, Any]) -> str | None:
+    """Which adapters a model has: a hash of their names and values in float32; ``None`` without any.
+
+    Args:
+        tensors: The model's tensors by name, those of the language model under ``llm.``.
+    """
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith("llm.") and ".lora_" in name}
+    if not found:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        values = found[name].detach().float().cpu().contiguous()
+        digest.update(f"{name}\0{list(values.shape)}\0".encode() + values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def merged_adapters(folder: str | Path) -> str | None:
+    """The digest of the adapters that are merged into the language model in a folder; ``None`` if none are known.
+
+    Raises:
+        CheckpointError: If the folder's record is damaged.
+    """
+    record = Path(folder) / RECORD
+    if not record.is_file():
+        return None
+    try:
+        facts = read_json(record, most_bytes=LARGEST_RECORD)
+    except DataError as error:
+        raise CheckpointError(f"{error}; export the language model again") from error
+    digest = facts.get("adapters_digest") if isinstance(facts, dict) else None
+    return digest if isinstance(digest, str) else None
 
 
 def check_mergeable(head: Any, dtype: str | None = None) -> None:
