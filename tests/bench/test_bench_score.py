@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import pickle
 
 import numpy as np
 import pytest
 
-from affectgpt.bench import compare, read_predictions, score
+from affectgpt.bench import compare, read_predictions, score, write_report
+from affectgpt.cli.main import main
 from affectgpt.datamodules.unibench import TEST_SETS
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
@@ -84,6 +86,23 @@ def test_open_labels(tmp_path):
     result = score("ovmerdplus", preds, gold)
     assert (result.metric, result.precision, result.wheels[0].samples) == ("f1", 1.0, 1)
     assert result.score == result.f1 > result.strict.f1 > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"), [("[]", "no answer has a label"), ("[furious]", "no label of an answer is right")]
+)
+def test_a_score_of_nothing_says_why_it_is_none(tmp_path, capsys, answer, why):
+    gold = write_csv(tmp_path / "gold.csv", ["name", "label"], [("a", "[happy]"), ("b", "[sad]")])
+    answers = write_csv(tmp_path / "answers.csv", ["name", "openset"], [("a", answer), ("b", answer)])
+    found = score("ovmerdplus", answers, gold, resamples=0)
+    assert math.isnan(found.score)
+    assert found.undefined == f"there is no f1: {why}, and 0/0 stays undefined as published; in mode strict it is 0.00"
+    assert main(["score", "ovmerdplus", str(answers), str(gold)]) == 0
+    assert found.undefined in capsys.readouterr().out
+    write_report([found], tmp_path / "report")
+    assert found.undefined in json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))["warnings"][-1]
+    right = write_csv(tmp_path / "right.csv", ["name", "openset"], [("a", "[happy]"), ("b", answer)])
+    assert score("ovmerdplus", right, gold, resamples=0).undefined is None
 
 
 def test_scores_come_with_an_interval(tmp_path):

@@ -231,7 +231,7 @@ def test_a_narrow_choice_is_the_greedy_answer(head: LLMHead) -> None:
     embeds, keep = prompt(head)
     greedy = head.generate(embeds, keep, 6)
     assert greedy == head.generate(embeds, keep, 6, sampling=AnswerSampling())
-    for narrow in ({"top_p": 1e-6}, {"top_k": 1}, {"temperature": 1e-4}):
+    for narrow in ({"top_p": 1e-6}, {"top_k": 1}, {"temperature": 1e-4}, {"temperature": 5e-324}):
         assert greedy == head.generate(embeds, keep, 6, sampling=AnswerSampling.of({"temperature": 1.0, **narrow}))
 
 

@@ -81,7 +81,9 @@ def test_clips_without_a_pair_or_a_preference_are_named() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_model_learns_preferences_and_its_answers_are_handed_in(tmp_path: Path) -> None:
+def test_a_model_learns_preferences_and_its_answers_are_handed_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     release = make_release(tmp_path / "release", faces=False)
     pairs = [("samplenew_1", "fits", "not"), ("samplenew_2", "not", "fits"), ("samplenew_3", "fits", "not")]
     write_table(
@@ -124,7 +126,9 @@ def test_a_model_learns_preferences_and_its_answers_are_handed_in(tmp_path: Path
     scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
     assert scores["val/preference_accuracy"] == scores["val/preference_f1"] == 1.0
     assert "val/f1" not in scores
+    capsys.readouterr()
     trainer.predict(model, data)
+    assert f"next: affectgpt score preference {predictions['given']} PAIRS.csv" in capsys.readouterr().out
     data.task = check_task("preference_swapped")
     swapping = lightning.Trainer(
         accelerator="cpu", devices=1, callbacks=[PredictionFile(str(predictions["swapped"]))], **quiet

@@ -22,31 +22,8 @@ from affectgpt.post_training.reference import Reference
 from affectgpt.post_training.rollouts import Rollouts
 from affectgpt.training.random_states import RandomStates
 from affectgpt.types import Batch
+from noisebatch import CONFIG, noise_batch
 from rewardrun import Vowels
-
-CONFIG: dict[str, Any] = {
-    "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
-    "llm": {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.2}, "trainable": False}},
-    "style": "brief",
-    "media": {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32},
-    "max_new_tokens": 6,
-    "optim": {"lr": 0.01, "warmup_steps": 0},
-}
-
-
-def make_batch(seed: int = 0, size: int = 2) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return Batch(
-        keys=tuple(f"clip{seed}-{i}" for i in range(size)),
-        media={
-            "frame": torch.randint(0, 255, (size, 2, 3, 32, 32), dtype=torch.uint8, generator=generator),
-            "audio": torch.randn(size, 2, 4000, generator=generator),
-        },
-        keep={name: torch.ones(size, 2, dtype=torch.bool) for name in ("frame", "audio")},
-        subtitles=tuple("a few words"[: 4 + 3 * i] for i in range(size)),
-        questions=("How?",) * size,
-        labels=(("joyful",),) * size,
-    )
 
 
 class Watcher(lightning.Callback):
@@ -133,7 +110,7 @@ def test_one_step_has_the_gradients_of_a_plain_reference(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(grpo_module, "write_rollouts", noted)
     options = {"group_size": 3, "clip_norm": None, "answers_per_pass": 4, "kl_weight": 0.1}
-    model, watcher = fit(Grpo({"vowels": "vowels"}, **options), [make_batch()])
+    model, watcher = fit(Grpo({"vowels": "vowels"}, **options), [noise_batch()])
     model.load_state_dict(watcher.start)
     expected = slow_gradients(model, kept[0], 0.1)
     (found,) = watcher.gradients
@@ -144,7 +121,7 @@ def test_one_step_has_the_gradients_of_a_plain_reference(monkeypatch: pytest.Mon
 
 
 def test_the_reward_rises() -> None:
-    batches = [make_batch(0)] * 30
+    batches = [noise_batch(0)] * 30
     llm = {"name": "tiny", "args": {"dim": 32, "lora": None, "trainable": True}}
     _, watcher = fit(Grpo({"vowels": "vowels"}, group_size=8, kl_weight=0.0, variant="dapo"), batches, llm=llm)
     assert sum(watcher.rewards[-5:]) > sum(watcher.rewards[:5]) + 0.5
@@ -159,7 +136,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
             if trainer.current_epoch == 1:
                 trainer.save_checkpoint(tmp_path / "half.ckpt")
 
-    batches = [make_batch(0), make_batch(1)]
+    batches = [noise_batch(0), noise_batch(1)]
     whole, _ = fit(objective(), batches, [Save()], max_epochs=4)
     again, _ = fit(objective(), batches, max_epochs=4, ckpt_path=tmp_path / "half.ckpt")
     for (name, first), second in zip(whole.named_parameters(), again.parameters(), strict=True):
@@ -168,7 +145,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 def test_groups_without_spread_leave_the_weights_alone() -> None:
     flat = {"format": {"name": "length", "args": {"free": 100, "most": 200}}}
-    model, watcher = fit(Grpo(flat, group_size=2), [make_batch()])
+    model, watcher = fit(Grpo(flat, group_size=2), [noise_batch()])
     assert watcher.gradients == []
     assert all(torch.equal(value, watcher.start[name]) for name, value in model.state_dict().items())
 
@@ -177,7 +154,7 @@ def test_groups_without_spread_leave_the_weights_alone() -> None:
 def test_a_reference_stands_in_and_goes_again(kind: str) -> None:
     torch.manual_seed(0)
     model = AffectGPT.from_config(CONFIG).eval()
-    batch = replace(make_batch(), answers=("joy", "fear"))
+    batch = replace(noise_batch(), answers=("joy", "fear"))
     before = model(batch).loss
     reference = Reference(kind)
     reference.remember(model)
@@ -206,7 +183,7 @@ def test_groups_without_spread_are_left_out_and_counted(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(grpo_module, "answer_pass", noted)
     monkeypatch.setattr(grpo_module, "has_spread", flat)
-    _, watcher = fit(Grpo({"vowels": "vowels"}, group_size=2, kl_weight=0.0, answers_per_pass=2), [make_batch(size=3)])
+    _, watcher = fit(Grpo({"vowels": "vowels"}, group_size=2, kl_weight=0.0, answers_per_pass=2), [noise_batch(size=3)])
     assert passed == [(1,), (2,)]
     assert watcher.figures["train/groups_without_spread"] == 1
 
@@ -214,7 +191,7 @@ def test_groups_without_spread_are_left_out_and_counted(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("updates", [1, 3])
 def test_old_log_probabilities_stay_while_the_weights_move(updates: int) -> None:
     objective = Grpo({"vowels": "vowels"}, group_size=16, kl_weight=0.0, num_updates=updates)
-    _, watcher = fit(objective, [make_batch()], optim={"lr": 0.1, "warmup_steps": 0})
+    _, watcher = fit(objective, [noise_batch()], optim={"lr": 0.1, "warmup_steps": 0})
     assert len(watcher.gradients) == updates
     # the first update is on-policy, so no ratio is clipped; what is logged last is that of the last update
     assert (watcher.figures["train/clipped_ratios"] > 0) == (updates > 1)
@@ -222,7 +199,7 @@ def test_old_log_probabilities_stay_while_the_weights_move(updates: int) -> None
 
 def test_a_clip_without_true_labels_is_named() -> None:
     with pytest.raises(ConfigError, match="'clip0-1' has no true label"):
-        fit(Grpo({"vowels": "vowels"}), [replace(make_batch(), labels=(("joyful",), ()))])
+        fit(Grpo({"vowels": "vowels"}), [replace(noise_batch(), labels=(("joyful",), ()))])
 
 
 @pytest.mark.parametrize(

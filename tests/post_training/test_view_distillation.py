@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import noisebatch
 from affectgpt import AffectGPT
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError
@@ -22,30 +23,17 @@ from affectgpt.types import Batch
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 CONFIG: dict[str, Any] = {
-    "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
+    **noisebatch.CONFIG,
     "llm": {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.0}, "trainable": False}},
     "prefusion": "gated",
-    "style": "brief",
-    "media": {"num_frames": 2, "num_segments": 2, "segment_seconds": 0.25, "frame_height": 32, "frame_width": 32},
     "modality_dropout": {"modality": 0.5},
-    "optim": {"lr": 0.01, "warmup_steps": 0},
 }
 
 
-def make_batch(seed: int = 0, size: int = 3) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    return Batch(
-        keys=tuple(f"clip{seed}-{i}" for i in range(size)),
-        media={
-            "frame": torch.randint(0, 255, (size, 2, 3, 32, 32), dtype=torch.uint8, generator=generator),
-            "audio": torch.randn(size, 2, 4000, generator=generator),
-        },
-        keep={name: torch.ones(size, 2, dtype=torch.bool) for name in ("frame", "audio")},
-        subtitles=tuple("a few words"[: 4 + 3 * i] for i in range(size)),
-        questions=("How?",) * size,
-        answers=tuple("glad and calm"[: 4 + 4 * i] for i in range(size)),
-        labels=(("joyful",),) * size,
-    )
+def answered(seed: int = 0, size: int = 3) -> Batch:
+    """Clips with their answers."""
+    answers = tuple("glad and calm"[: 4 + 4 * i] for i in range(size))
+    return replace(noisebatch.noise_batch(seed, size), answers=answers)
 
 
 def build(**changes: Any) -> AffectGPT:
@@ -65,7 +53,7 @@ def losses_of(model: AffectGPT, objective: ViewDistillation, batch: Batch) -> tu
 
 
 def test_the_terms_are_those_of_two_plain_passes() -> None:
-    model, batch = build().train(), make_batch()
+    model, batch = build().train(), answered()
     weights = {"answer_weight": 0.7, "token_weight": 0.3, "full_weight": 0.4, "partial_weight": 0.6}
     loss, logged = losses_of(model, ViewDistillation(**weights, temperature=2.0), batch)
     torch.manual_seed(7)
@@ -98,7 +86,7 @@ def test_the_whole_view_is_not_pulled_down() -> None:
 
 
 def test_a_head_gives_the_same_logits_with_and_without_its_short_cut() -> None:
-    model, batch = build().eval(), make_batch()
+    model, batch = build().eval(), answered()
     network = model.network
     content = network.look(batch)
     prompt = network.render(content, batch.questions, batch.subtitles, batch.answers)
@@ -116,7 +104,7 @@ def fit(teacher: str) -> dict[str, torch.Tensor]:
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, max_epochs=1,
     )  # fmt: skip
-    trainer.fit(model, DataLoader([make_batch(seed) for seed in range(3)], batch_size=None))
+    trainer.fit(model, DataLoader([answered(seed) for seed in range(3)], batch_size=None))
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -134,18 +122,18 @@ def test_the_teacher_of_the_start_stays_and_goes_into_checkpoints(tmp_path: Path
     model = build().train()
     assert objective.reference is not None
     objective.reference.remember(model)
-    _, first = losses_of(model, objective, make_batch())
+    _, first = losses_of(model, objective, answered())
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.add_(0.2 * torch.randn_like(weight))
-    _, moved = losses_of(model, objective, make_batch())
+    _, moved = losses_of(model, objective, answered())
     assert moved["distil/answers"] > first["distil/answers"]
     (state,) = objective.callbacks()
     other = ViewDistillation(teacher="start")
     (restored,) = other.callbacks()
     restored.load_state_dict(state.state_dict())
-    _, again = losses_of(model, other, make_batch())
+    _, again = losses_of(model, other, answered())
     assert again["distil/answers"] == pytest.approx(moved["distil/answers"], rel=1e-6)
 
 
@@ -164,11 +152,11 @@ def test_wrong_settings_are_named(given: dict[str, Any], message: str) -> None:
 
 def test_what_it_cannot_do_is_said() -> None:
     with pytest.raises(ConfigError, match=r"set model\.modality_dropout"):
-        ViewDistillation().train(build(modality_dropout=None), make_batch())
+        ViewDistillation().train(build(modality_dropout=None), answered())
     with pytest.raises(ConfigError, match="needs answers"):
-        ViewDistillation().train(build(), replace(make_batch(), answers=None))
+        ViewDistillation().train(build(), replace(answered(), answers=None))
     with pytest.raises(ConfigError, match="token_weight needs pre-fused tokens"):
-        ViewDistillation(token_weight=1).train(build(prefusion="none"), make_batch())
+        ViewDistillation(token_weight=1).train(build(prefusion="none"), answered())
 
 
 def test_fit_distils_between_views(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -202,6 +203,16 @@ class SetResult(Figures):
             DataError: If that mode rejects the files.
         """
         return self._of("strict")
+
+    @property
+    def undefined(self) -> str | None:
+        """Why there is no score; ``None`` if there is one."""
+        if not math.isnan(self.score):
+            return None
+        why = "no answer has a label" if self.labels == 0 else "no label of an answer is right"
+        other = None if self.other is None else self.other.figure(self.metric)
+        strict = "" if other is None or math.isnan(other) else f"; in mode {self.other_mode} it is {100 * other:.2f}"
+        return f"there is no {self.metric}: {why}, and 0/0 stays undefined as published{strict}"
 
     def _of(self, mode: Mode) -> Figures:
         if mode == self.mode:

@@ -10,7 +10,7 @@ from typing import Any
 
 from affectgpt.chat.base import ChatModel, seed_of
 from affectgpt.chat.messages import Prompt, text_of
-from affectgpt.chat.sampling import Sampling
+from affectgpt.chat.sampling import LEAST_TEMPERATURE, Sampling
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
@@ -95,7 +95,8 @@ class LocalModel(ChatModel):
         inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=special).to(model.device)
         drawn: dict[str, Any] = {}
         if sampling.temperature > 0:
-            drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            temperature = max(sampling.temperature, LEAST_TEMPERATURE)
+            drawn = {"do_sample": True, "temperature": temperature, "top_p": sampling.top_p, "top_k": 0}
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens, repetition_penalty=sampling.repetition_penalty, **drawn
         )

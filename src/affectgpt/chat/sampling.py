@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 
 from affectgpt.errors import ConfigError
 
+LEAST_TEMPERATURE = 1e-30
+"""What logits are divided by at least, in float32: by less they overflow; by this the most likely token is drawn."""
+
 
 @dataclass(frozen=True)
 class Sampling:

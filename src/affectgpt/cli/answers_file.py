@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from affectgpt.cli.terminal import say
 from affectgpt.files import write_lines
+from affectgpt.prompts.preference import preference_wording
 from affectgpt.types import Prediction
 
 
@@ -25,17 +26,19 @@ class PredictionFile(Callback):
     def __init__(self, path: str | None = None) -> None:
         self.path = path
         self._lines: list[str] = []
+        self._are_preferences = False
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         outputs: Sequence[Prediction],
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Collect the answers of one batch."""
+        self._are_preferences = preference_wording(pl_module.style).asks(batch.questions[0])
         self._lines += [json.dumps(prediction.to_json(), ensure_ascii=False) for prediction in outputs]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,5 +48,6 @@ class PredictionFile(Callback):
             path = path.with_name(f"{path.stem}.rank{trainer.global_rank}{path.suffix}")
         write_lines(path, self._lines)
         say(f"wrote {len(self._lines)} answers to {path}")
-        say(f"next: affectgpt score SET {path} GOLD.csv")
+        what = f"preference {path} PAIRS.csv" if self._are_preferences else f"SET {path} GOLD.csv"
+        say(f"next: affectgpt score {what}")
         self._lines = []

@@ -260,6 +260,7 @@ def _notes(one: SystemResult) -> list[str]:
     result = one.result
     notes = [f"{len(one.failed_answers):,} clips without an answer"] if one.failed_answers else []
     notes += [f"{len(one.refused_answers):,} refused"] if one.refused_answers else []
+    notes += [result.undefined] if result.undefined is not None else []
     if result.gold_samples != result.expected_samples:
         notes.append(f"{result.gold_samples:,} clips, published {result.expected_samples:,}")
     if one.selection is not None:

@@ -108,6 +108,8 @@ def _show(result: SetResult) -> None:
 
     source = f"{result.mode}, wheel {shown(result.wheel)}, answers in column {shown(result.answers)!r}"
     say(f"{result.dataset}: {result.metric} {_with_ends(result.score, result.interval).strip()} ({source})")
+    if result.undefined is not None:
+        say(f"  note: {result.undefined}")
     for name, value in result.to_json().items():
         if isinstance(value, bool) or name == "score" or "_wheel" in name:
             continue

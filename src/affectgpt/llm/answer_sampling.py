@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectgpt.chat.sampling import LEAST_TEMPERATURE
 from affectgpt.errors import ConfigError, did_you_mean
 
 
@@ -21,7 +22,8 @@ class AnswerSampling:
     A chat model behind a server has settings of its own, see ``affectgpt.chat.sampling``.
 
     Attributes:
-        temperature: Divides the logits before a token is drawn; 0 always takes the most likely token.
+        temperature: Divides the logits before a token is drawn; 0 always takes the most likely token, and so does any
+            that is too small to divide by.
         top_p: Tokens are drawn from the smallest set that holds this share of the probability; 1 for all tokens.
         top_k: Tokens are drawn from this many of the most likely ones; 0 for all tokens.
         num_answers: Answers to each prompt.
@@ -88,6 +90,11 @@ class AnswerSampling:
     def is_greedy(self) -> bool:
         """Whether the most likely token is taken each time."""
         return self.temperature == 0
+
+    @property
+    def divisor(self) -> float:
+        """What the logits are divided by."""
+        return max(self.temperature, LEAST_TEMPERATURE)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of the settings."""
@@ -163,7 +170,7 @@ def next_tokens(logits: Tensor, sampling: AnswerSampling, draws: Tensor | None =
     """
     if sampling.is_greedy:
         return logits.argmax(-1)
-    logits_BV = logits.float() / sampling.temperature
+    logits_BV = logits.float() / sampling.divisor
     if 0 < sampling.top_k < logits_BV.shape[-1]:
         lowest_B1 = logits_BV.topk(sampling.top_k).values[:, -1:]
         logits_BV = logits_BV.masked_fill(logits_BV < lowest_B1, -math.inf)

@@ -226,7 +226,7 @@ class HuggingFaceHead(LLMHead):
         elif not sampling.is_greedy:
             drawn = {
                 "do_sample": True,
-                "temperature": sampling.temperature,
+                "temperature": sampling.divisor,
                 "top_p": sampling.top_p,
                 "top_k": sampling.top_k,
                 "num_return_sequences": sampling.num_answers,

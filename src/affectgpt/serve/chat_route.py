@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 10.0
 """A stream that waits sends a comment this often, so that no proxy takes it for dead."""
-LEAST_TEMPERATURE = 0.01
-"""Below it the answer is greedy; logits that are divided by so little overflow."""
 _STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
@@ -80,10 +78,9 @@ def chat_router(service: AnswerService) -> APIRouter:
 
 def sampling_of(body: ChatRequest) -> AnswerSampling:
     """How the answer to a request is drawn; greedily without a temperature."""
-    temperature = body.temperature or 0.0
-    if temperature < LEAST_TEMPERATURE:
+    if not body.temperature:
         return AnswerSampling()
-    return AnswerSampling(temperature, 1.0 if body.top_p is None else body.top_p, seed=body.seed)
+    return AnswerSampling(body.temperature, 1.0 if body.top_p is None else body.top_p, seed=body.seed)
 
 
 def check_model(name: str, known: str) -> None:

@@ -79,6 +79,8 @@ def _of_one(one: SystemResult) -> Iterable[str]:
         if samples:
             have = "sample has" if len(samples) == 1 else "samples have"
             yield f"{len(samples):,} {have} {what}, and no labels. {failures_in_words(samples, 1)[0]}"
+    if result.undefined is not None:
+        yield f"{result.undefined}."
     if result.other_error is not None:
         yield f"no figures for mode {result.other_mode}, because {result.other_error}."
     if one.passed_over:
