@@ -39,6 +39,7 @@ from affectgpt.metrics.functional import bootstrap_difference, bootstrap_interva
 from affectgpt.model.answer import answer_batch
 from affectgpt.pages.plotting import INK, PALE, SOFT, STRONG, new_figure, to_png
 from affectgpt.shards.packing import pack
+from affectgpt.training.plain_trainer import plain_trainer
 
 VIEWS: Mapping[str, tuple[str, ...]] = {
     "A": ("frame", "subtitle"),
@@ -55,21 +56,6 @@ BEFORE: Mapping[str, Any] = {"prefusion": {"name": "attention", "args": {}}, "mo
 """What the model before is trained with in place of the configuration's settings."""
 
 NUM_TRAIN, NUM_TEST, ENCODER_STEPS, BEFORE_STEPS, BATCH_SIZE = 320, 240, 240, 1000, 16
-
-
-def trainer(steps: int, root: Path) -> lightning.Trainer:
-    """A plain trainer without files of its own."""
-    return lightning.Trainer(
-        max_steps=steps,
-        accelerator="auto",
-        devices=1,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=root,
-    )
 
 
 def module_of(model: AffectGPT, **options: Any) -> MERCaptionDataModule:
@@ -93,7 +79,7 @@ def train_encoders(out: Path, config: Mapping[str, Any]) -> None:
         model.encoder(name).unfreeze()
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
     data = module_of(model, train=str(out / "shards" / "train"), batch_size=8, cache_decoded=True)
-    trainer(ENCODER_STEPS, out).fit(encoder_pretraining(model, label_sets), data)
+    plain_trainer(ENCODER_STEPS, root=out).fit(encoder_pretraining(model, label_sets), data)
     for name in model.specs:
         model.encoder(name).freeze()
     model.save_checkpoint(out / "encoders.ckpt")
@@ -108,7 +94,7 @@ def train_before(out: Path, config: Mapping[str, Any]) -> None:
     model = AffectGPT.from_config(before_settings(config))
     model.start_from(out / "encoders.ckpt")
     data = module_of(model, train=str(out / "features" / "train"), batch_size=BATCH_SIZE)
-    trainer(BEFORE_STEPS, out).fit(model, data)
+    plain_trainer(BEFORE_STEPS, root=out).fit(model, data)
     model.save_checkpoint(out / "before.ckpt")
 
 

@@ -35,6 +35,7 @@ from affectgpt.post_training.clip_views import answer_views
 from affectgpt.post_training.gain import gain_of
 from affectgpt.post_training.gain_page import curves_of, write_gain_page
 from affectgpt.shards.packing import pack
+from affectgpt.training.plain_trainer import plain_trainer
 
 CONFIG = Path(__file__).with_suffix(".yaml")
 
@@ -126,11 +127,7 @@ def prepare(out: Path, args: argparse.Namespace) -> None:
     label_sets = [record.labels for record in read_manifest(corpus / "train.jsonl")]
     for name in model.specs:
         model.encoder(name).unfreeze()
-    trainer = lightning.Trainer(
-        max_steps=args.encoder_steps, accelerator="cpu", gradient_clip_val=1.0, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(encoder_pretraining(model, label_sets), data)
+    plain_trainer(args.encoder_steps, accelerator="cpu").fit(encoder_pretraining(model, label_sets), data)
     for name in model.specs:
         model.encoder(name).freeze()
     model.save_pretrained(out / "encoders")

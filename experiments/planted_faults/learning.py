@@ -20,6 +20,7 @@ from affectgpt.datamodules.collate import collate
 from affectgpt.demo.pretrain import HIDDEN_DIM
 from affectgpt.files import digest_of, read_json, write_whole
 from affectgpt.media import MediaProfile, load_clip
+from affectgpt.training.plain_trainer import plain_trainer
 from affectgpt.types import Batch, Clip
 
 MEDIA = {"num_frames": 2, "frame_height": 64, "frame_width": 64, "num_segments": 1, "segment_seconds": 1.0}
@@ -124,16 +125,7 @@ def train_classifier(
     lightning.seed_everything(seed, verbose=False)
     classes = sorted({tuple(sorted(set(one))) for one in labels})
     classifier = EmotionClassifier(classes=classes, hidden_dim=HIDDEN_DIM, **design)
-    trainer = lightning.Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        devices=1,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = plain_trainer(steps, accelerator="cpu")
     batches = _Batches(clips, labels, steps, seed)
     trainer.fit(classifier, torch.utils.data.DataLoader(batches, batch_size=None))
     return classifier.eval(), trainer

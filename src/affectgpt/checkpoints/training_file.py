@@ -13,6 +13,7 @@ from affectgpt.checkpoints.plugins import announce_versions, check_installed, pl
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
 from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
+from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.errors import CheckpointError
 from affectgpt.files import draft
 from affectgpt.media.profile import MediaProfile
@@ -63,12 +64,15 @@ def start_from(model: Storable, path: str | Path) -> None:
     fill(model, kept, path)
 
 
-def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> None:
+def add_facts(
+    model: Storable, checkpoint: dict[str, Any], features: Mapping[str, FeatureKey], *, sharded: bool
+) -> None:
     """Record the prompt style and the plug-ins, and leave out frozen weights that the parts read from their own files.
 
     Args:
         model: The model.
         checkpoint: The checkpoint to be written; changed in place.
+        features: Stream name to the key of the stored features that it is trained on, where it is.
         sharded: Whether the checkpoint is written in shards, which are read back key by key and must have them all.
     """
     if "state_dict" in checkpoint and not sharded:
@@ -78,6 +82,7 @@ def add_facts(model: Storable, checkpoint: dict[str, Any], *, sharded: bool) -> 
         "format": 1,
         "style_digest": model.style.digest(),
         "plugins": plugins_of(model.hparams),
+        "features": {name: key.to_json() for name, key in features.items()},
     }
 
 

@@ -31,6 +31,7 @@ from affectgpt.metrics.functional import Interval, bootstrap_difference, bootstr
 from affectgpt.model import AffectGPT
 from affectgpt.model.answer import answer_batch
 from affectgpt.shards.packing import pack
+from affectgpt.training.plain_trainer import plain_trainer
 from affectgpt.types import Batch, Prediction
 
 CONDITIONS: Mapping[str, tuple[str, ...]] = {
@@ -193,17 +194,7 @@ def _fit(
 ) -> tuple[lightning.Trainer, list[dict[str, float]]]:
     stages.start(name, steps)
     history = _History(stages.advance)
-    trainer = lightning.Trainer(
-        max_steps=steps,
-        accelerator="auto",
-        devices=1,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[history],
-    )
+    trainer = plain_trainer(steps, callbacks=[history])
     trainer.fit(module, data)
     return trainer, history.rows
 

@@ -28,6 +28,7 @@ from affectgpt.model.answer import answer_batch, answer_clip
 from affectgpt.model.datamodule_check import DatamoduleCheck
 from affectgpt.model.network import Network
 from affectgpt.model.output import Output
+from affectgpt.model.recorded_settings import record_settings
 from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.steps import Steps
 from affectgpt.part import Part, in_eval_mode
@@ -64,10 +65,9 @@ class AffectGPT(Part):
         projector: What maps the tokens of each slot to the LLM's width; the published one is ``linear``.
         loss: What the loss is a mean of: the supervised ``tokens`` of a whole optimiser step, its ``samples``, or its
             batches (``official``); see ``affectgpt.training.step_loss``.
-        packing: Lay the samples of a training batch end to end: no padding is computed, and the loss and its gradients
-            are the same. It belongs to the run, not to the model.
+        packing: Lay the samples of a training batch end to end: no padding, the same loss and gradients. Not stored.
         answered_val_batches: Batches of a validation, the first of each rank, that are answered and scored; all by
-            default. Its loss is that of all batches. It belongs to the run, not to the model.
+            default. Its loss is that of all batches. Not stored.
         allow_import: Whether parts may be named as code, ``package.module:Class``, and ``wheel`` may be a folder;
             ``False`` for a model that others stored.
 
@@ -112,12 +112,8 @@ class AffectGPT(Part):
         profile = MediaProfile.of(media).reading(sources_of(specs))
         self.optim = OptimSpec.of(optim)
         super().__init__()
-        specs_of = {"llm": llm, "prefusion": prefusion, "projector": projector}
-        self.hparams.update({name: Spec.of(given).to_json() for name, given in specs_of.items()})
-        self.hparams.update(media=profile.to_json(), optim=self.optim.to_json())
-        self.hparams["streams"] = {name: spec.to_json() for name, spec in specs.items()}
-        for of_the_run in ("features", "allow_import", "packing", "answered_val_batches"):
-            del self.hparams[of_the_run]
+        parts = {"llm": llm, "prefusion": prefusion, "projector": projector}
+        record_settings(self.hparams, specs, parts, media=profile, optim=self.optim)
         self.strict_loading = False  # frozen weights may be left out; on_load_checkpoint compares the names
         self.slot_dropout, self.modality_dropout = slot_dropout, ModalityDropout.of(modality_dropout)
         self.max_new_tokens = max_new_tokens
@@ -140,8 +136,7 @@ class AffectGPT(Part):
         # whose forward is called, and the names of stored tensors have no "network." in front.
         object.__setattr__(self, "network", network)
         self._modules = network._modules
-        self.specs, self.media = network.specs, network.media
-        self.style, self.slots = network.style, network.slots
+        self.specs, self.media, self.style, self.slots = network.specs, network.media, network.style, network.slots
         freeze_all_but(network, self.optim.train_only)
         self.features_in_use: dict[str, FeatureKey] = {}
         self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
@@ -186,8 +181,7 @@ class AffectGPT(Part):
             ConfigError: If a setting of ``sampling`` is unknown or out of its range.
         """
         with in_eval_mode(self):
-            out: Output = self(batch, max_new_tokens or self.max_new_tokens, hide, AnswerSampling.of(sampling))
-        return list(out.texts)
+            return list(self(batch, max_new_tokens or self.max_new_tokens, hide, AnswerSampling.of(sampling)).texts)
 
     def predict(
         self,
@@ -281,8 +275,7 @@ class AffectGPT(Part):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record the prompt style and the features in use; leave out frozen weights that come from other files."""
         sharded = self.network.is_sharded and writes_shards(self.trainer.strategy)
-        training_file.add_facts(self, checkpoint, sharded=sharded)
-        checkpoint["affectgpt"]["features"] = {name: key.to_json() for name, key in self.features_in_use.items()}
+        training_file.add_facts(self, checkpoint, self.features_in_use, sharded=sharded)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that has another configuration or was trained on features of other encoders.
