@@ -14,6 +14,9 @@ GPU, which it needs: CLIP ViT-L/14, HuBERT-large and Qwen2.5-7B in bfloat16 with
 networks of the same kinds. Random weights end no answer, so that each is as long as ``--tokens`` allows: that is the
 same work for every row, and no row gains by letting ended answers go. In bfloat16 few answers are letter by letter
 those of one by one, since random weights leave the choice of a token to the rounding.
+
+Without a GPU, the language model is then put into bfloat16, and answers again. Every ratio is to one by one in the
+type that the model had at first.
 """
 
 from __future__ import annotations
@@ -145,8 +148,12 @@ def measure(model: AffectGPT, num_clips: int, batch_tokens: int | None) -> list[
     asked = [model.style.label_question, model.style.description_question]
     plan = AnsweringPlan(batch_tokens=batch_tokens, window=4096)
     rows: list[tuple[str, ...]] = []
-    for questions in (asked[:1], asked):
+    first: dict[int, tuple[float, list[str]]] = {}
+    halves = (False, True) if model.device.type == "cpu" else (False,)
+    for half, questions in ((half, questions) for half in halves for questions in (asked[:1], asked)):
         clips = make_clips(model, num_clips, questions).to(model.device)
+        if half:
+            model.llm.bfloat16()
         few = clips.rows([0, 1])
         for warm in (as_published, in_batches):
             warm(model, few, questions)
@@ -156,18 +163,17 @@ def measure(model: AffectGPT, num_clips: int, batch_tokens: int | None) -> list[
             "plain batches of 40, `generate`": lambda c=clips, q=questions: in_batches(model, c, q),  # type: ignore[misc]
             "`answer_set`": lambda c=clips, q=questions: of_a_set(model, c, q, plan),  # type: ignore[misc]
         }
-        first: tuple[float, list[str]] | None = None
         for name, run in runs.items():
             seconds, texts = timed(run, model.device)
-            first = first or (seconds, texts)
-            same = sum(a == b.strip() for a, b in zip(texts, first[1], strict=True))
+            published, expected = first.setdefault(len(questions), (seconds, texts))
+            same = sum(a.strip() == b.strip() for a, b in zip(texts, expected, strict=True))
             rows.append(
                 (
                     f"{len(questions)}",
-                    name,
+                    f"{name}, bfloat16" if half else name,
                     f"{seconds:.1f}",
                     f"{len(texts) / seconds:.2f}",
-                    f"{first[0] / seconds:.1f}x",
+                    f"{published / seconds:.1f}x",
                     f"{same} of {len(texts)}",
                 )
             )

@@ -10,11 +10,12 @@ from affectgpt.llm import TinyLM
 from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.cached_writing import CachedWriter
+from affectgpt.llm.packed_attention import SDPA
 from affectgpt.llm.thread_choice import fitting_threads, quickest_threads
 from affectgpt.prompts import AnswerEnd
 
 
-def head_with(backend: str = "sdpa") -> TinyLM:
+def head_with(backend: str = SDPA) -> TinyLM:
     torch.manual_seed(3)
     head = TinyLM(dim=32, layers=2, lora={"rank": 2}).eval()
     for name, p in head.named_parameters():
@@ -22,6 +23,17 @@ def head_with(backend: str = "sdpa") -> TinyLM:
             torch.nn.init.normal_(p)
     head.network.get_base_model().config._attn_implementation = backend
     return head
+
+
+def head_with_shared_keys() -> TinyLM:
+    """Four heads of queries for two of keys and values, as in Qwen2."""
+    head = head_with()
+    torch.manual_seed(4)
+    config = transformers.LlamaConfig(
+        **{**head._base().config.to_dict(), "num_key_value_heads": 2, "attn_implementation": "sdpa"}
+    )
+    head.attach(transformers.LlamaForCausalLM(config).eval(), head.tokenizer, {"rank": 2}, trainable=False)
+    return head.eval()
 
 
 def prompts(head: TinyLM, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +54,62 @@ def an_end(head: TinyLM, embeds: torch.Tensor, keep: torch.Tensor) -> AnswerEnd:
     return AnswerEnd((first[5], second[9], third[12]))
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def tokens_read(head: TinyLM, embeds: torch.Tensor, keep: torch.Tensor, more: int) -> list[tuple[int, ...]]:
+    """Rows and tokens of the passes that read prompts, where ``more`` tokens are then written one by one."""
+    seen: list[tuple[int, ...]] = []
+    head.write(embeds[:1, -3:], keep[:1, -3:], 1)  # trials are over then
+    hook = (
+        head._base()
+        .get_decoder()
+        .register_forward_pre_hook(
+            lambda module, args, given: seen.append(tuple(given["inputs_embeds"].shape[:2])), with_kwargs=True
+        )
+    )
+    head.write(embeds, keep, more)
+    hook.remove()
+    return seen[: len(seen) - (more - 1)]
+
+
+def test_prompts_are_read_without_padding_and_what_neighbours_begin_with_once() -> None:
+    head = head_with()
+    embeds, keep = prompts(head, 4)
+    assert tokens_read(head, embeds, keep, 3) == [(1, int(keep.sum()))]
+    asked = torch.cat([embeds.repeat_interleave(2, 0), head.embed(torch.arange(20, 36).view(8, 2))], 1)
+    asked_keep = torch.cat([keep.repeat_interleave(2, 0), torch.ones(8, 2, dtype=torch.bool)], 1)
+    asked_keep[:, :4] = False  # where all prompts are short, little is saved
+    assert len(tokens_read(head, asked[:, 8:], asked_keep[:, 8:], 3)) == 2
+    asked_keep = torch.cat([keep.repeat_interleave(2, 0), torch.ones(8, 2, dtype=torch.bool)], 1)
+    assert tokens_read(head, asked, asked_keep, 3) == [(1, int(keep.sum())), (8, 2)]
+
+
+def test_answers_to_prompts_that_begin_alike_are_those_of_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("affectgpt.llm.prompt_reading.WORTH", -9.0)  # cut them, however little is saved
+    head = head_with()
+    embeds, keep = prompts(head, 5)
+    order = torch.tensor([0, 0, 0, 1, 2, 2, 3, 3, 4])
+    ends = head.embed(torch.randint(3, 250, (9, 4), generator=torch.Generator().manual_seed(1)))
+    ends_keep = torch.arange(4) >= torch.tensor([[0], [1], [2], [3], [3], [2], [0], [0], [1]])
+    # what is real stands together on the right
+    rows, real = torch.cat([embeds[order], ends], 1), torch.cat([keep[order], ends_keep], 1)
+    moved = real.int().argsort(dim=1, stable=True)
+    rows, real = rows.gather(1, moved[:, :, None].expand_as(rows)), real.gather(1, moved)
+    assert len(tokens_read(head, rows, real, 3)) == 2
+    found = head.write(rows, real, 16)
+    theirs = head._write_with_transformers(rows, real, 16, AnswerEnd(), AnswerSampling())
+    assert torch.equal(found.ids, theirs)
+    drawn = head.write(rows, real, 8, sampling=AnswerSampling(temperature=1.0, num_answers=2, seed=1))
+    assert len(drawn.texts) == 18
+
+
+def test_heads_that_share_keys_ask_together_and_write_what_transformers_writes() -> None:
+    head = head_with_shared_keys()
+    embeds, keep = prompts(head, 6)
+    ours = head.write(embeds, keep, 16).ids
+    assert torch.equal(ours, head._write_with_transformers(embeds, keep, 16, AnswerEnd(), AnswerSampling()))
+    assert len({*map(tuple, ours.tolist())}) > 2
+
+
+@pytest.mark.parametrize("backend", [SDPA, "sdpa", "eager"])
 def test_greedy_answers_are_those_of_one_by_one_in_any_order(backend: str) -> None:
     head = head_with(backend)
     embeds, keep = prompts(head, 10)
@@ -84,7 +151,7 @@ def test_drawn_answers_are_those_of_one_by_one_where_each_row_has_a_seed() -> No
 
 
 def test_rows_are_let_go_as_their_answers_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    head = head_with()
+    head = head_with("sdpa")  # reads prompts by a step too
     embeds, keep = prompts(head, 10)
     rows: list[int] = []
     real = CachedWriter._step

@@ -120,3 +120,14 @@ def test_without_adapters_it_is_the_layer_itself() -> None:
     assert torch.equal(layer(x), layer.base_layer(x))
     layer.enable_adapters(True)
     assert not torch.equal(layer(x), layer.base_layer(x))
+
+
+def test_without_gradients_the_values_are_the_same() -> None:
+    layer = adapted()
+    x = torch.randn(3, 5, 12)
+    expected = layer(x)
+    assert expected.requires_grad
+    with torch.no_grad():
+        before = x.clone()
+        torch.testing.assert_close(layer(x), expected)
+    assert torch.equal(x, before)

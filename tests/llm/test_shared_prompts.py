@@ -91,7 +91,7 @@ def test_a_prompt_passes_once_for_all_of_its_answers() -> None:
     assert seen == [(2, 5 + 8)]  # the prompt of five, and seven or eight tokens of three answers
     seen.clear()
     assert len(head.write(embeds, keep, 3, sampling=drawn).texts) == 6
-    assert seen[0] == (2, 5)
+    assert seen[0] == (1, 5 + 3)  # both prompts, end to end
     assert [length for _, length in seen[1:]] == [1] * len(seen[1:])
 
 

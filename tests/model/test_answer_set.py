@@ -85,8 +85,14 @@ def test_each_clip_is_encoded_once_for_all_questions(model: AffectGPT, monkeypat
     monkeypatch.setattr(
         model.network, "encode", lambda name, batch: seen.append((name, batch.keys)) or real(name, batch)
     )
+    monkeypatch.setattr("affectgpt.model.answer_set.CLIPS_AT_ONCE", {"cpu": 3})
     found = [answer for window in answer_set(model, given, questions=QUESTIONS) for answer in window]
-    assert len(seen) == 2 * len(given)
+    assert [keys for name, keys in seen if name == "frame"][:3] == [
+        ("clip0", "clip1", "clip2"),
+        ("clip3",),
+        ("clip4", "clip5", "clip6"),
+    ]
+    assert len(seen) == 2 * 5
     assert [answer.key for answer in found[:4]] == ["clip0", "clip0", "clip1", "clip1"]
     assert found[0].labels == () or found[0].description is None
     monkeypatch.undo()
@@ -107,6 +113,8 @@ def test_prompts_of_similar_length_share_a_batch() -> None:
     assert token_batches(lengths, 10, 130) == [[3, 1, 5], [4, 2, 0]]
     assert token_batches(lengths, 10, 1) == [[3], [1], [5], [4], [2], [0]]
     assert token_batches([], 10, 100) == []
+    # the questions of a clip stay together, by the longest of them, and no batch is larger for it
+    assert token_batches(lengths, 10, 130, clips=[0, 0, 1, 1, 2, 2]) == [[3, 2, 1], [0, 5, 4]]
 
 
 def test_answers_can_be_drawn(model: AffectGPT) -> None:

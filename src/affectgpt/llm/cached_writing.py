@@ -16,7 +16,10 @@ from torch import Tensor
 from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling, next_tokens
 from affectgpt.llm.key_value_cache import KeyValueCache, cache_argument, causal_mask, suits_cache
-from affectgpt.llm.packed_attention import readable_mask
+from affectgpt.llm.packed_attention import BY_LENGTH, packed_arguments, readable_mask, registered_sdpa
+from affectgpt.llm.packed_rows import positions_of
+from affectgpt.llm.prompt_reading import BeginningRow, Beginnings
+from affectgpt.llm.scatter import sent
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class CachedWriter:
         self._network = network
         self._cache_name = cache_argument(network)
         self._works: bool | None = None
+        self._packs = False  # whether prompts are read end to end, without padding
 
     @torch.no_grad()
     def write(
@@ -67,14 +71,13 @@ class CachedWriter:
         count = group * len(keep)
         look_every = LOOK_EVERY.get(device.type, LOOK_EVERY_ELSEWHERE)
         lookup = self._network.get_input_embeddings()
-        cache = KeyValueCache(keep.shape[1] + max_new_tokens)
         answers = torch.full((count, max_new_tokens), pad, device=device)
         lengths = [max_new_tokens] * count
         rows = list(range(count))  # which answer each row writes
         rows_B = torch.arange(count, device=device)
-        positions = (keep.cumsum(1) - 1).clamp(min=0)
+        logits, keep, cache = self._read(embeds, keep, max_new_tokens)
+        positions = keep.sum(1)[:, None] - 1  # of the last token
         with sdpa(self._network):
-            logits = self._step(embeds, causal_mask(keep, keep.shape[1]), positions, cache)
             if group > 1:  # all answers to a prompt go on from one pass over it
                 first = torch.arange(len(keep), device=device).repeat_interleave(group)
                 keep, positions, logits = keep[first], positions[first], logits[first]
@@ -94,7 +97,7 @@ class CachedWriter:
                         keep, positions, ids_B = keep[kept], positions[kept], ids_B[kept]
                         cache.keep_rows(kept)
                 keep = torch.cat([keep, keep.new_ones(len(keep), 1)], 1)
-                positions = positions[:, -1:] + 1
+                positions = positions + 1
                 embeds = lookup(ids_B[:, None]).to(embeds.dtype)
                 logits = self._step(embeds, causal_mask(keep, 1), positions, cache)
         found = answers.cpu()
@@ -116,7 +119,51 @@ class CachedWriter:
             self._works = self._try()
             if not self._works:
                 log.info("%s writes with the cache of transformers", type(self._network).__name__)
+            elif self._network.config._attn_implementation in BY_LENGTH:
+                self._packs = True
+                self._packs = self._try()
         return self._works
+
+    def _read(self, embeds: Tensor, keep: Tensor, more: int) -> tuple[Tensor, Tensor, KeyValueCache]:
+        """Read prompts; what neighbours begin with alike is read once.
+
+        Args:
+            embeds: Float ``[B, L, E]``, padded on the left.
+            keep: Bool ``[B, L]``; ``True`` marks a real token.
+            more: Tokens for which the cache is to have room after the prompts.
+
+        Returns:
+            Logits of the next token, ``[B, V]``; where the cache holds tokens, bool ``[B, L']``; the cache.
+        """
+        if not self._packs:
+            cache = KeyValueCache(keep.shape[1] + more)
+            positions = (keep.cumsum(1) - 1).clamp(min=0)
+            with sdpa(self._network):
+                return self._step(embeds, causal_mask(keep, keep.shape[1]), positions, cache), keep, cache
+        device, kept = embeds.device, keep.cpu()
+        begin = Beginnings.of(embeds, keep)
+        row = BeginningRow.of(begin, kept)
+        ends = kept.sum(1) - torch.tensor(begin.lengths)[list(begin.group)]
+        longest = int(ends.max())
+        cache = KeyValueCache(row.keep.shape[1] + longest + more)
+        runs = row.group[None] + 1
+        laid = embeds[sent(row.row, device), sent(row.column, device)][None]
+        given = packed_arguments(self._network, laid, runs, sent(positions_of(runs), device))
+        given |= {self._cache_name: cache, "use_cache": True}
+        with cache.dealing(sent(row.group, device), sent(row.kept_at, device), len(row.keep)):
+            logits: Tensor = self._network(**given, logits_to_keep=sent(row.last, device)).logits[0]
+        cache.filled = row.keep.shape[1]
+        held = sent(row.keep, device)
+        if not longest:  # the prompts as a whole
+            return logits, held, cache
+        group = sent(torch.tensor(begin.group), device)
+        cache.keep_rows(group)
+        end = sent(torch.arange(longest) >= longest - ends[:, None], device)
+        held = torch.cat([held[group], end], 1)
+        positions = (held.cumsum(1) - 1).clamp(min=0)[:, -longest:]
+        with sdpa(self._network):
+            logits = self._step(embeds[:, -longest:], causal_mask(held, longest), positions, cache)
+        return logits, held, cache
 
     def _step(self, embeds: Tensor, mask: Tensor, positions: Tensor, cache: KeyValueCache) -> Tensor:
         """Logits of the next token, ``[B, V]``."""
@@ -142,23 +189,27 @@ class CachedWriter:
 
     @torch.no_grad()
     def _try(self) -> bool:
-        """Whether three tokens and a fourth with the cache give what four without one do, padded and not."""
+        """Whether three tokens and a fourth with the cache give what four without one do, alike at first and not."""
         weight = self._network.get_input_embeddings().weight
         generator = torch.Generator().manual_seed(0)
-        embeds = torch.randn(2, 4, weight.shape[1], generator=generator).to(weight.device, weight.dtype)
-        keep = torch.ones(2, 4, dtype=torch.bool, device=weight.device)
-        keep[1, 0] = False
-        positions = (keep.cumsum(1) - 1).clamp(min=0)
-        cache = KeyValueCache(4)
+        embeds = torch.randn(3, 4, weight.shape[1], generator=generator).to(weight.device, weight.dtype)
+        embeds[1, :2] = embeds[0, :2]
+        keep = torch.ones(3, 4, dtype=torch.bool, device=weight.device)
+        keep[2, 0] = False
+        rounding = 1e-3 if weight.dtype == torch.float32 else 5e-2
         try:
             expected = self._network(inputs_embeds=embeds, attention_mask=keep.long(), use_cache=False).logits[:, -1]
-            with sdpa(self._network):
-                self._step(embeds[:, :3], causal_mask(keep[:, :3], 3), positions[:, :3], cache)
-                found = self._step(embeds[:, 3:], causal_mask(keep, 1), positions[:, 3:], cache)
-        except (TypeError, AttributeError, ValueError, RuntimeError, IndexError):
+            for rows in ([0, 1, 2], [0, 2]):
+                _, held, cache = self._read(embeds[rows, :3], keep[rows, :3], 1)
+                held = torch.cat([held, held.new_ones(len(rows), 1)], 1)
+                with sdpa(self._network):
+                    step = embeds[rows, 3:], causal_mask(held, 1), held.sum(1)[:, None] - 1
+                    found = self._step(*step, cache)
+                if (found - expected[rows]).abs().max() > rounding * expected.abs().max():
+                    return False
+        except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, ImportError):
             return False
-        rounding = 1e-3 if weight.dtype == torch.float32 else 5e-2
-        return bool((found - expected).abs().max() <= rounding * expected.abs().max())
+        return True
 
 
 @contextmanager
@@ -170,7 +221,7 @@ def sdpa(network: Any) -> Iterator[None]:
     config = network.config
     former = config._attn_implementation
     if former != "eager":
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = registered_sdpa()
     try:
         yield
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,13 +30,39 @@ class KeyValueCache:
         self.length = length
         self.filled = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self._dealt: tuple[Tensor, Tensor, int] | None = None
+
+    @contextmanager
+    def dealing(self, rows: Tensor, columns: Tensor, count: int) -> Iterator[None]:
+        """For as long as the context is open, take the tokens of many prompts that lie end to end in one row.
+
+        They see each other alone, none that were there before; see ``packed_arguments``.
+
+        Args:
+            rows: int64 ``[T]``: the row that keeps each token.
+            columns: int64 ``[T]``: its position there.
+            count: Rows of the cache.
+        """
+        self._dealt = rows, columns, count
+        try:
+            yield
+        finally:
+            self._dealt = None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Add the new tokens of a layer, ``[B, H, L', D]``; returns all so far, ``[B, H, filled + L', D]``."""
+        if self._dealt is not None:
+            rows, columns, count = self._dealt
+            made = self._made_for(key_states, count), self._made_for(value_states, count)
+            for kept, states in zip(made, (key_states, value_states), strict=True):
+                kept[rows, :, columns] = states[0].transpose(0, 1)
+            self._layers[layer_idx] = made
+            return key_states, value_states
         if layer_idx not in self._layers:
-            self._layers[layer_idx] = self._made_for(key_states), self._made_for(value_states)
+            count = len(key_states)
+            self._layers[layer_idx] = self._made_for(key_states, count), self._made_for(value_states, count)
         keys, values = self._layers[layer_idx]
         stop = self.filled + key_states.shape[2]
         keys[:, :, self.filled : stop] = key_states
@@ -50,9 +78,9 @@ class KeyValueCache:
         for number, (keys, values) in self._layers.items():
             self._layers[number] = keys.index_select(0, rows), values.index_select(0, rows)
 
-    def _made_for(self, states: Tensor) -> Tensor:
+    def _made_for(self, states: Tensor, count: int) -> Tensor:
         # zeros: what is not filled yet is hidden by the mask, but NaN times zero is NaN
-        return states.new_zeros(*states.shape[:2], self.length, states.shape[3])
+        return states.new_zeros(count, states.shape[1], self.length, states.shape[3])
 
 
 def cache_argument(network: Any) -> str:

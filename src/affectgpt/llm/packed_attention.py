@@ -37,14 +37,18 @@ def use_lengths(network: Any) -> None:
     Its other passes are those of SDPA. The choice is made once and for all: what gradient checkpointing computes again
     in the backward pass must run with the same attention.
     """
-    if network.config._attn_implementation != "sdpa":
-        return
+    if network.config._attn_implementation == "sdpa":
+        network.config._attn_implementation = registered_sdpa()
+
+
+def registered_sdpa() -> str:
+    """The name by which transformers finds the attention of this file."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(SDPA, _sdpa_by_lengths)
+    AttentionInterface.register(SDPA, _sdpa)
     AttentionMaskInterface.register(SDPA, sdpa_mask)
-    network.config._attn_implementation = SDPA
+    return SDPA
 
 
 def packed_arguments(network: Any, embeds: Tensor, runs: Tensor, positions: Tensor) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def _try_packing(network: Any, device: torch.device) -> None:
         )
 
 
-def _sdpa_by_lengths(
+def _sdpa(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -193,12 +197,19 @@ def _sdpa_by_lengths(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     borders = options.get("cu_seq_lens_q")
+    repeats = query.shape[1] // key.shape[1]
+    if borders is None and repeats > 1 and query.shape[2] == 1 and not torch.is_grad_enabled():
+        # a token that is written: heads that share their keys ask as several tokens of one head, which see the same;
+        # transformers would copy the keys and values of the whole answer for every head
+        rows, heads, _, width = query.shape
+        asking = query.view(rows, heads // repeats, repeats, width)
+        answered = F.scaled_dot_product_attention(asking, key, value, attention_mask, scale=scaling)
+        return answered.reshape(rows, 1, heads, width), None
     if borders is None:
         attention_mask = None if attention_mask is not None and attention_mask.numel() == 1 else attention_mask
         options = {"dropout": dropout, "scaling": scaling, **options}
         found: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return found
-    repeats = query.shape[1] // key.shape[1]
     if "sample_lengths" not in options:
         from torch.nn.attention.varlen import varlen_attn
 

@@ -26,8 +26,11 @@ from affectgpt.types import Batch, Prediction
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = {"cpu": 2048, "cuda": 8192}
-"""Tokens of a batch by device; on a CPU larger batches are no quicker, and have more padding."""
+BATCH_TOKENS = {"cpu": 32768, "cuda": 32768}
+"""Tokens of a batch by device: its last answers are written by few rows, so that many rows share the wait for them."""
+
+CLIPS_AT_ONCE = {"cpu": 8}
+"""Clips that are encoded together, where more are slower: what encoders compute in between leaves a CPU's cache."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,15 @@ class _Waiting:
     questions: list[str] = field(default_factory=list)
     subtitles: list[str | None] = field(default_factory=list)
     contents: list[SlotContent] = field(default_factory=list)
+    clips: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, batch: Batch, content: SlotContent, questions: Sequence[str] | None) -> None:
         """Add every clip of a batch with its question, or with each of some questions, clip by clip."""
         asked = [(i, question) for i, own in enumerate(batch.questions) for question in questions or [own]]
         rows = [i for i, _ in asked]
+        before = 1 + max(self.clips, default=-1)
+        self.clips += [before + i for i in rows]
         self.keys += [batch.keys[i] for i in rows]
         self.subtitles += [batch.subtitles[i] for i in rows]
         self.questions += [question for _, question in asked]
@@ -136,11 +142,15 @@ def _answered(
             continue
         start = time.perf_counter()
         moved = batch.to(model.device)
-        contents = in_halves(
-            lambda cut, moved=moved: [model.network.look(moved.rows(range(cut.start, cut.stop)), plan.hide)],  # type: ignore[misc]
-            moved.keys,
-            model.device,
-        )
+        at_once = CLIPS_AT_ONCE.get(model.device.type, len(moved))
+        contents: list[SlotContent] = []
+        for first in range(0, len(moved), at_once):
+            some = moved.rows(range(first, min(first + at_once, len(moved))))
+            contents += in_halves(
+                lambda cut, some=some: [model.network.look(some.rows(range(cut.start, cut.stop)), plan.hide)],  # type: ignore[misc]
+                some.keys,
+                model.device,
+            )
         waiting.add(batch, SlotContent.joined(contents), questions)
         waiting.seconds += time.perf_counter() - start
         if len(waiting.keys) >= plan.window:
@@ -150,13 +160,16 @@ def _answered(
         yield _answer(model, waiting, plan)
 
 
-def token_batches(lengths: Sequence[int], answer_tokens: int, batch_tokens: int) -> list[list[int]]:
+def token_batches(
+    lengths: Sequence[int], answer_tokens: int, batch_tokens: int, clips: Sequence[int] | None = None
+) -> list[list[int]]:
     """Deal prompts out to batches of similar length, the longest first, so that too large a batch fails at once.
 
     Args:
         lengths: Tokens of each prompt.
         answer_tokens: Tokens of the longest answer.
         batch_tokens: Most tokens of a batch: rows times the longest prompt and answer.
+        clips: Number of each prompt's clip. Prompts of one clip stay neighbours: what they begin with is read once.
 
     Returns:
         Numbers of the prompts of each batch.
@@ -164,14 +177,22 @@ def token_batches(lengths: Sequence[int], answer_tokens: int, batch_tokens: int)
     Examples:
         >>> token_batches([3, 9, 4, 8], answer_tokens=1, batch_tokens=20)
         [[1, 3], [2, 0]]
+        >>> token_batches([3, 9, 4, 8], answer_tokens=1, batch_tokens=20, clips=[0, 0, 1, 1])
+        [[1, 0], [3, 2]]
     """
+    clips = range(len(lengths)) if clips is None else clips
+    longest: dict[int, int] = {}
+    for clip, length in zip(clips, lengths, strict=True):
+        longest[clip] = max(length, longest.get(clip, 0))
     batches: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        last = batches[-1] if batches else []
-        if last and (len(last) + 1) * (lengths[last[0]] + answer_tokens) <= batch_tokens:
-            last.append(number)
+    widest = 0
+    for number in sorted(range(len(lengths)), key=lambda i: (-longest[clips[i]], clips[i], -lengths[i], i)):
+        widest = max(widest, lengths[number])
+        if batches and (len(batches[-1]) + 1) * (widest + answer_tokens) <= batch_tokens:
+            batches[-1].append(number)
         else:
             batches.append([number])
+            widest = lengths[number]
     return batches
 
 
@@ -201,7 +222,7 @@ def _answer(model: SetAnswerer, waiting: _Waiting, plan: AnsweringPlan) -> list[
     batch_tokens = plan.batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     sampling = sampling_of(plan.sampling, waiting.keys, waiting.questions)
     with fitting_threads(model.device):
-        for rows in token_batches(lengths, longest, batch_tokens):
+        for rows in token_batches(lengths, longest, batch_tokens, waiting.clips):
 
             def write(cut: slice, rows: list[int] = rows) -> list[str]:
                 drawn = None if sampling is None else sampling.rows(rows[cut])
