@@ -131,3 +131,13 @@ def test_without_gradients_the_values_are_the_same() -> None:
         before = x.clone()
         torch.testing.assert_close(layer(x), expected)
     assert torch.equal(x, before)
+
+
+def test_a_layer_with_dropout_can_be_compiled() -> None:
+    layer = adapted(dropout=0.5)
+    layer.compile(backend="aot_eager", dynamic=True)
+    for tokens in (5, 7):
+        x = torch.randn(2, tokens, 12, requires_grad=True)
+        layer(x).sum().backward()
+        assert x.grad is not None
+        assert x.grad.abs().sum() > 0

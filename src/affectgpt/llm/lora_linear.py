@@ -15,6 +15,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
@@ -60,9 +61,11 @@ def kept_inputs(x: Tensor, rate: float) -> Tensor:
         step, four are decided by one random number, with ``rate`` rounded to a multiple of 2^-15: int16, all bits set
         for a kept input, none for another one.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - rate)
-    numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    # torch's own generator takes twice as long; it gives the seed, so that its state is that of the run
+    draws = np.random.PCG64(int(torch.randint(2**62, ())))
+    numbers = torch.from_numpy(draws.random_raw(-(-x.numel() // 4)).view(np.int64))
     drawn = numbers.view(torch.int16)[: x.numel()].view(x.shape).bitwise_and_(2**15 - 1)
     return drawn.neg_().add_(_dropped(rate) - 1).bitwise_right_shift_(15)  # the sign of a difference in all bits
 

@@ -27,6 +27,10 @@ BY_LENGTH = (SDPA, "flash_attention_2", "flash_attention_3", "flash_attention_4"
 BY_MASK = ("sdpa", "eager", "flex_attention")
 """Backends that are told the borders of samples as lengths, and as a mask."""
 
+SHORT = 512
+"""Samples shorter than this learn on a CPU with attention in float32: in bfloat16 torch's kernel takes twice to three
+times as long for its backward pass (measured with 4 heads of 64: 2.6 ms in place of 1.1 for 150 tokens)."""
+
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that keep samples apart when told so; a layer with a state hands it on over the border."""
 
@@ -223,12 +227,18 @@ def _sdpa(
         out: Any = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, **causal)
         return out[None], None
     lengths = options["sample_lengths"]
+    dtype = query.dtype
+    if dtype == torch.bfloat16 and query.requires_grad and max(lengths) < SHORT and query.device.type == "cpu":
+        query, key, value = query.float(), key.float(), value.float()
     samples = zip(*(states.split(lengths, 2) for states in (query, key, value)), strict=True)
-    attended = [
-        F.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling, enable_gqa=repeats > 1)
-        for q, k, v in samples
-    ]
-    return torch.cat(attended, 2).transpose(1, 2).contiguous(), None
+    with torch.autocast(query.device.type, enabled=False):  # which would take the float32 back
+        attended = [
+            F.scaled_dot_product_attention(
+                q, k, v, None, dropout, is_causal=True, scale=scaling, enable_gqa=repeats > 1
+            )
+            for q, k, v in samples
+        ]
+    return torch.cat(attended, 2).transpose(1, 2).contiguous().to(dtype), None
 
 
 def _no_mask(device: torch.device) -> Tensor:
