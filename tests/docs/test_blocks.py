@@ -73,6 +73,7 @@ BLOCKS = read_blocks()
 NAMED = {f"{block.page}:{block.number}": block for block in BLOCKS}
 RUN_ELSEWHERE = {
     "README.md": "test_readme.py",
+    "docs/app.md": "test_page_over_http.py",
     "docs/new_modality.md": "test_third_modality.py",
     "docs/parts.md": "test_documented.py",
     "docs/serve.md": "test_serve_page.py",

@@ -33,6 +33,8 @@ def decided(outcome: ClipOutcome, verdicts: Mapping[str, Verdict] | None) -> Cli
     if votes[False] > votes[True]:
         notes = "; ".join(v.note for v in counted if v.note)
         return outcome.with_outcome("dropped", REVIEW, f"rejected by {who}" + (f": {notes}" if notes else ""))
-    edits = sorted((v for v in counted if v.decision == "edit"), key=lambda v: v.when)
+    by_time = sorted(counted, key=lambda v: v.when)
+    edits = [v for v in by_time if v.decision == "edit"]
+    told = edits or [v for v in by_time if v.decision == "accept" and v.changes]
     kept = outcome.with_outcome("kept", REVIEW, f"{'edited' if edits else 'accepted'} by {who}")
-    return replace(kept, fields={**outcome.fields, **(edits[-1].changes if edits else {})})
+    return replace(kept, fields={**outcome.fields, **(told[-1].changes if told else {})})

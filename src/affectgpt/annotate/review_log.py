@@ -30,8 +30,9 @@ class Verdict:
         when: Time in UTC, ISO 8601.
         decision: ``accept`` (as it is), ``edit`` (with ``changes``), ``reject``, or ``prefer`` between two
             descriptions, which leaves the clip as it is.
-        changes: For ``edit``: the fields that replace those of the engine. For ``prefer``: ``a``, ``b`` and
-            ``preferred`` (``"a"``, ``"b"`` or ``"same"``).
+        changes: For ``edit``: the fields that replace those of the engine. For ``accept``: the same fields as they were
+            shown, where the log must tell them, or nothing. For ``prefer``: ``a``, ``b`` and ``preferred`` (``"a"``,
+            ``"b"`` or ``"same"``).
         engine: What the engine had decided when the person looked: ``kept``, ``dropped``, ``person`` or ``failed``.
         note: A remark, or empty.
     """
@@ -50,7 +51,7 @@ class Verdict:
             raise ConfigError(f"the decision is {self.decision!r}; choose one of {', '.join(DECISIONS)}")
         if not clean_name(self.who):
             raise ConfigError("a decision needs the name of who made it; give --who NAME")
-        if self.decision == "edit":
+        if self.decision == "edit" or (self.decision == "accept" and self.changes):
             _check_changes(self.changes)
         if self.decision == "prefer" and self.changes.get("preferred") not in ("a", "b", "same"):
             raise ConfigError(f"preferred is {self.changes.get('preferred')!r}; it must be a, b or same")

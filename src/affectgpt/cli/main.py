@@ -31,6 +31,7 @@ VERBS = {
     "harness": ("affectgpt.cli.harness", "run MER-UniBench in Inspect or lmms-eval"),
     "annotate": ("affectgpt.cli.annotate", "describe, label and filter clips, and write a data set with its card"),
     "serve": ("affectgpt.cli.serve", "answer clips over HTTP, also in OpenAI's form"),
+    "app": ("affectgpt.cli.app", "show a page for uploading clips and looking at answers"),
     "convert": ("affectgpt.cli.convert", "turn a released checkpoint into ours, or back"),
     "export": ("affectgpt.cli.export", "write the language model, adapters merged, for other programs"),
     "parts": ("affectgpt.cli.parts", "list the registered modules, and start a new one"),

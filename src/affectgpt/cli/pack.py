@@ -19,6 +19,7 @@ from affectgpt.files import parse_json
 if TYPE_CHECKING:
     from affectgpt.manifests.manifest import Layout
     from affectgpt.shards.forms.frames import FramesRecipe
+    from affectgpt.shards.packing import Review
 
 _LAYOUTS = ("mer2025", "mer2026")
 
@@ -53,6 +54,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
             split=args.split,
             labelled_only=args.skip_unlabelled,
             leave_out=leave_out,
+            review=_review(args),
             skip_bad=args.skip_bad,
             overwrite=args.overwrite,
             restart=args.restart,
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--split", help="only the entries of this split")
     parser.add_argument("--skip-unlabelled", action="store_true", help="leave out clips without labels and description")
+    parser.add_argument(
+        "--review", metavar="FILE", help="decisions of people, from app --annotations; they replace labels"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad clips out, and list them in rejects.jsonl")
     parser.add_argument(
         "--subtitle",
@@ -154,6 +159,14 @@ def _recipe(args: argparse.Namespace) -> FramesRecipe | None:
     if media is not None and media.lstrip().startswith("{"):
         media = parse_json(media, f"--media {media[:200]!r}")
     return FramesRecipe(MediaProfile.of(media), args.jpeg_qscale or 2)
+
+
+def _review(args: argparse.Namespace) -> Review | None:
+    if args.review is None:
+        return None
+    from affectgpt.annotate import ReviewedRecords
+
+    return ReviewedRecords(args.review)
 
 
 def _layout(args: argparse.Namespace) -> Layout | None:

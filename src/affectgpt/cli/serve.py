@@ -31,9 +31,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if missing:
         raise ConfigError(f"serve needs {', '.join(missing)}, which is not installed: pip install 'affectgpt[serve]'")
     from affectgpt.serve.service_settings import KEYS_VARIABLE, read_keys
+    from affectgpt.serve.uvicorn_server import is_loopback
 
     settings, keys = _settings(args), read_keys()
-    if not keys and not args.no_keys and not _is_loopback(args.host):
+    if not keys and not args.no_keys and not is_loopback(args.host):
         raise ConfigError(
             f"whoever reaches {args.host} could use the model: put keys into the environment variable {KEYS_VARIABLE}, "
             "or say --no-keys if something in front of the service checks who asks"
@@ -99,12 +100,6 @@ def _vllm(args: argparse.Namespace, model: AffectGPT) -> Any:
             err=True,
         )
     return writer
-
-
-def _is_loopback(host: str) -> bool:
-    from affectgpt.serve.uvicorn_server import LOOPBACK
-
-    return host in LOOPBACK or host.startswith("127.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import av
+
 from affectgpt.errors import AffectGPTError, DataError, MediaError
 from affectgpt.media.clip import name_of
+from affectgpt.media.decode.container import opened
 from affectgpt.media.decoded_files import DecodedFiles, decode_files
 from affectgpt.media.faces.base import FaceDetector
 from affectgpt.media.material import SourceFile
@@ -28,6 +31,7 @@ class Request:
         speech: Whether to also decode the sound for speech recognition.
         key: The clip's name in messages; by default the file's name.
         files: Source name to its file, or its content, for sources with files of their own.
+        longest_seconds: Longest clip that is decoded; ``None`` for any length.
     """
 
     clip: str | bytes | None
@@ -37,6 +41,7 @@ class Request:
     speech: bool = False
     key: str | None = None
     files: Mapping[str, str | bytes | SourceFile] = field(default_factory=dict)
+    longest_seconds: float | None = None
 
     @property
     def shown(self) -> str:
@@ -75,6 +80,8 @@ def read_request(request: Request | None) -> Read:
     if request.face_detector is not None and "face" in request.profile.sources:
         detector = _detector(request.face_detector)
     try:
+        for file in (request.clip, request.audio) if request.longest_seconds is not None else ():
+            _check_length(request, _told_seconds(file, request.shown) if file is not None else 0.0)
         decoded = decode_files(
             request.clip,
             request.profile,
@@ -84,6 +91,8 @@ def read_request(request: Request | None) -> Read:
             speech=request.speech,
             files=request.files,
         )
+        for part in (decoded.seen, decoded.heard):  # a recording of a browser does not tell its length in its header
+            _check_length(request, part.duration_seconds if part is not None else 0.0)
     except DataError as error:
         return Read(problem=error)
     except AffectGPTError:
@@ -92,6 +101,21 @@ def read_request(request: Request | None) -> Read:
         what = f"{type(error).__name__}: {error}"
         return Read(problem=MediaError(f"{request.shown} breaks the decoder ({what}); leave it out, or convert it"))
     return Read(decoded, seconds=time.perf_counter() - start)
+
+
+def _told_seconds(file: str | bytes, shown: str) -> float:
+    """The length that a file's header tells; 0 if it tells none."""
+    with opened(file, shown) as container:
+        return (container.duration or 0) / av.time_base
+
+
+def _check_length(request: Request, seconds: float) -> None:
+    if request.longest_seconds is not None and seconds > request.longest_seconds:
+        raise MediaError(
+            f"{request.shown} lasts {seconds:.1f} s, but may last {request.longest_seconds:g} s here; cut out the "
+            "stretch that matters",
+            "too_long",
+        )
 
 
 def crashed(request: Request | None, how: str) -> Read:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +21,9 @@ from affectgpt.training.halving import in_halves
 from affectgpt.types import Clip, Prediction
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -80,24 +85,33 @@ def answer_jobs(
         groups.setdefault((job.max_new_tokens, job.sampling, alone), []).append(number)
     results: list[tuple[Reply, ...] | Exception] = [RuntimeError("not answered")] * len(jobs)
     for numbers in groups.values():
-        found = _one_by_one(model, [jobs[i] for i in numbers], writer or NetworkWriter(model.network))
+        answer = partial(_answer, model, writer=writer or NetworkWriter(model.network))
+        found = each_alone(answer, [jobs[i] for i in numbers])
         for number, result in zip(numbers, found, strict=True):
             results[number] = result
     return results
 
 
-def _one_by_one(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> list[tuple[Reply, ...] | Exception]:
-    """All jobs at a time; each by itself if that fails."""
+def each_alone(answer: Callable[[Sequence[Asked]], Sequence[Found]], jobs: Sequence[Asked]) -> list[Found | Exception]:
+    """Answer all jobs at a time; if that fails, each by itself, so that one bad job fails alone.
+
+    Args:
+        answer: Gives a result for each job.
+        jobs: The jobs.
+
+    Returns:
+        For each job its result, or the error that it alone caused.
+    """
     try:
-        return list(_answer(model, jobs, writer))
+        return list(answer(jobs))
     except Exception as error:
         if len(jobs) == 1:
             return [error]
         log.warning("a batch of %d jobs failed (%s); answering them one by one", len(jobs), type(error).__name__)
-    return [result for job in jobs for result in _one_by_one(model, [job], writer)]
+    return [result for job in jobs for result in each_alone(answer, [job])]
 
 
-def _answer(model: SetAnswerer, jobs: Sequence[Job], writer: PromptWriter) -> list[tuple[Reply, ...]]:
+def _answer(model: SetAnswerer, jobs: Sequence[Job], *, writer: PromptWriter) -> list[tuple[Reply, ...]]:
     network, longest, sampling = model.network, jobs[0].max_new_tokens, jobs[0].sampling
     clips, first = [job.clip for job in jobs], [job.questions[0] for job in jobs]
     batch = collate(clips, first, profile=model.media).to(model.device)

@@ -183,8 +183,16 @@ async def _bytes_of(file: UploadFile | None) -> bytes | None:
     return content
 
 
-def _key_of(file: UploadFile | None, url: str | None) -> str:
-    """The clip's name; a path that a client sends is nobody's business."""
-    name = (file.filename or "") if file is not None else (url or "").split("?")[0].split("#")[0]
-    stem = PurePosixPath(name.replace("\\", "/")).stem
+def clip_name(file_name: str) -> str:
+    r"""The name of a clip: that of its file without ending; a path that a client sends is nobody's business.
+
+    Examples:
+        >>> clip_name("C:\\clips\\u 1.mp4"), clip_name("")
+        ('u 1', 'clip')
+    """
+    stem = PurePosixPath(file_name.replace("\\", "/")).stem
     return "".join(one for one in clean_name(stem) if one.isprintable())[:100] or "clip"
+
+
+def _key_of(file: UploadFile | None, url: str | None) -> str:
+    return clip_name((file.filename or "") if file is not None else (url or "").split("?")[0].split("#")[0])

@@ -79,13 +79,22 @@ class ClipReader:
         decoders: Number of processes.
         face_detector: Name of the face detector, if the profile looks at faces; ``None`` leaves the face out.
         asr: Writes down the words of clips without subtitle.
+        longest_seconds: Longest clip that is decoded.
 
     Raises:
         ConfigError: If the face detector cannot be used.
     """
 
-    def __init__(self, profile: MediaProfile, decoders: int, face_detector: str | None, asr: Asr | None = None) -> None:
+    def __init__(
+        self,
+        profile: MediaProfile,
+        decoders: int,
+        face_detector: str | None,
+        asr: Asr | None = None,
+        longest_seconds: float | None = None,
+    ) -> None:
         self._profile, self._asr, self._num_decoders = profile, asr, decoders
+        self._longest_seconds = longest_seconds
         self._detector = face_detector if "face" in profile.sources else None
         if self._detector is not None:
             FACE_DETECTORS.build(self._detector)
@@ -117,7 +126,14 @@ class ClipReader:
         files = {name: self._source_file(name, sent, upload.key) for name, sent in upload.files.items()}
         listens = self._asr is not None and not (upload.subtitle and upload.subtitle.strip())
         request = Request(
-            upload.content, self._profile, upload.audio, self._detector, listens, key=upload.key, files=files
+            upload.content,
+            self._profile,
+            upload.audio,
+            self._detector,
+            listens,
+            key=upload.key,
+            longest_seconds=self._longest_seconds,
+            files=files,
         )
         try:
             async with self._free:  # an upload that waits has not been copied for its decoder yet

@@ -24,13 +24,14 @@ def run_service(
     *,
     settings: ServiceSettings | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are finished, a second Ctrl-C ends them.
 
     Raises:
         ConfigError: If the address cannot be listened on, or the service cannot start.
     """
-    server, bound = make_server(app, host, port, settings=settings, ready=ready)
+    server, bound = make_server(app, host, port, settings=settings, ready=ready, stopping=stopping)
     with bound:
         server.run(sockets=[bound])
 
@@ -42,6 +43,7 @@ def make_server(
     *,
     settings: ServiceSettings | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> tuple[uvicorn.Server, socket.socket]:
     """The server, and the socket that it is to listen on.
 
@@ -51,6 +53,7 @@ def make_server(
         port: The port; 0 for any that is free.
         settings: The settings of the application.
         ready: Told the URL once requests are taken.
+        stopping: Called when the server begins to stop, so that responses without end can be ended.
 
     Raises:
         ConfigError: If the address cannot be listened on.
@@ -65,15 +68,15 @@ def make_server(
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
-    return _Server(config, lambda: ready(f"http://{shown}:{bound.getsockname()[1]}")), bound
+    return _Server(config, lambda: ready(f"http://{shown}:{bound.getsockname()[1]}"), stopping), bound
 
 
 class _Server(uvicorn.Server):
     """A server that says when it is ready, and ends without the signal that stopped it."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._stopping = ready, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
@@ -81,6 +84,11 @@ class _Server(uvicorn.Server):
         if not self.started:
             raise ConfigError("the service could not start; the lines above say why")
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, and finish what was begun."""
+        self._stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -94,6 +102,11 @@ class _Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    return host in LOOPBACK or host.startswith("127.")
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 
@@ -22,6 +22,16 @@ from affectgpt.shards.tar_writer import Sample
 from affectgpt.shards.write import ShardWriter
 
 _TAR_BYTES_PER_SAMPLE = 8192
+
+
+class Review(Protocol):
+    """What people decided about clips, such as ``affectgpt.annotate.ReviewedRecords``."""
+
+    def __call__(self, record: Record) -> Record | SampleError:
+        """The record as people corrected it, or why it is left out."""
+
+    def remark(self) -> str:
+        """What a person should know of it, once every record was seen."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ def pack(
     split: str | None = None,
     labelled_only: bool = False,
     leave_out: Collection[str] = (),
+    review: Review | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     restart: bool = False,
@@ -82,6 +93,8 @@ def pack(
         labelled_only: Leave out samples with neither labels nor a description, from which nothing can be learnt, and
             list them in ``rejects.jsonl``.
         leave_out: Names of clips to leave out, such as those of a test set; they are listed in ``rejects.jsonl``.
+        review: What people decided: their labels and texts replace those of the manifest, and what they rejected is
+            listed in ``rejects.jsonl``.
         provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
         overwrite: Replace ``out`` if it is a shard folder.
         restart: Discard an unfinished packing into ``out``.
@@ -111,7 +124,7 @@ def pack(
         overwrite=overwrite,
         restart=restart,
     ) as writer:
-        scan = _select(manifest, layout, subtitle, split, labelled_only, skip_bad, leave_out)
+        scan = _select(manifest, layout, subtitle, split, labelled_only, skip_bad, leave_out, review)
         records, identities = _identified(scan, skip_bad)
         num_resumed = writer.resume(identities)
         _check_room(writer, records[num_resumed:], recipe)
@@ -180,9 +193,10 @@ def _select(
     labelled_only: bool,
     skip_bad: bool,
     leave_out: Collection[str],
+    review: Review | None,
 ) -> ManifestScan:
     scan = survey_manifest(manifest, layout, subtitle)
-    records, rejects = scan.records, scan.problems
+    records, rejects, remarks = scan.records, scan.problems, scan.remarks
     if rejects and not skip_bad:
         raise rejects[0]
     if split is not None:
@@ -190,6 +204,10 @@ def _select(
         records = [record for record in records if record.split == split]
         if not records:
             raise DataError(f"manifest {str(manifest)!r} has no line with split {split!r}, only: {', '.join(known)}")
+    if review is not None:
+        records, dropped = _reviewed(records, review)
+        rejects += dropped
+        remarks = (*remarks, review.remark())
     if labelled_only:
         rejects += [_unlabelled(record) for record in records if not (record.labels or record.description)]
         records = [record for record in records if record.labels or record.description]
@@ -197,7 +215,23 @@ def _select(
         names = set(leave_out)
         rejects += [_left_out(record) for record in records if clip_of_key(record.key) in names]
         records = [record for record in records if clip_of_key(record.key) not in names]
-    return ManifestScan(records, rejects, scan.remarks)
+    return ManifestScan(records, rejects, remarks)
+
+
+def _reviewed(records: Sequence[Record], review: Review) -> tuple[list[Record], list[SampleError]]:
+    """The records as people corrected them, and those that are left out."""
+    kept: list[Record] = []
+    dropped: list[SampleError] = []
+    for record in records:
+        try:
+            found = review(record)
+        except OSError:
+            found = record  # the same files are read once more below, where it is reported
+        if isinstance(found, SampleError):
+            dropped.append(found)
+        else:
+            kept.append(found)
+    return kept, dropped
 
 
 def _left_out(record: Record) -> SampleError:

@@ -153,7 +153,7 @@ def _draw_sentiment(axes: Any, rows: Sequence[Row], span: float) -> None:
     axes.plot(times, values, color=INK, linewidth=1)
     ticks = axes.get_xticks()
     shown = [tick for tick in ticks if 0 <= tick <= span]
-    axes.set_xticks(shown, [_minutes(tick) for tick in shown], fontsize=9, color=SOFT)
+    axes.set_xticks(shown, [clock(tick) for tick in shown], fontsize=9, color=SOFT)
     axes.set_xlim(0, span)
 
 
@@ -173,7 +173,13 @@ def sentiment_curve(rows: Sequence[Row], span: float) -> tuple[NDArray[np.float6
     return times, total / weight
 
 
-def _minutes(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time as minutes and seconds, with hours where there are any.
+
+    Examples:
+        >>> clock(75.4), clock(7230)
+        ('1:15', '2:00:30')
+    """
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,165 @@
+"""Puts the page together: its tabs, its look, what every request passes, and the start and stop of the models.
+
+A tab is a function that is given the ``Page`` and builds components and their events inside the ``gradio.Tab`` that is
+open: ``build_answer_tab`` is the shortest example. ``TABS`` lists them with the condition on which they are there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from affectgpt.app.annotate_tab import build_annotate_tab
+from affectgpt.app.answer_tab import build_answer_tab
+from affectgpt.app.compare_tab import build_compare_tab
+from affectgpt.app.page_context import Page
+from affectgpt.app.page_gate import PageGate
+from affectgpt.app.page_model import PageModel
+from affectgpt.app.page_settings import PageSettings
+from affectgpt.app.visitors import Visitors
+from affectgpt.app.watch_tab import build_watch_tab
+from affectgpt.pages.escaping import for_html
+from affectgpt.serve.entrance import Queue
+from affectgpt.serve.service_settings import ServiceSettings
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
+MONOSPACE = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
+
+
+@dataclass(frozen=True)
+class TabEntry:
+    """A tab of the page.
+
+    Attributes:
+        title: What stands on it.
+        build: Builds its components and events.
+        is_there: Whether a page has it.
+    """
+
+    title: str
+    build: Callable[[Page], None]
+    is_there: Callable[[Page], bool]
+
+
+TABS: tuple[TabEntry, ...] = (
+    TabEntry("Clip", build_answer_tab, lambda page: bool(page.models)),
+    TabEntry("Film", build_watch_tab, lambda page: bool(page.models)),
+    TabEntry("Compare", build_compare_tab, lambda page: len(page.models) > 1),
+    TabEntry("Annotate", build_annotate_tab, lambda page: bool(page.models) and page.settings.annotations is not None),
+)
+
+
+def create_page(models: Sequence[PageModel], settings: PageSettings | None = None) -> FastAPI:
+    """The page as an ASGI application; the models begin to work when the application starts.
+
+    Uploads lie in a folder of their own below the system's folder for temporary files, which is removed when the
+    application stops. gradio reads where from the environment variable ``GRADIO_TEMP_DIR``, so this sets it: one
+    process has one page.
+
+    Args:
+        models: The models, in eval mode, on their devices: one, or two to compare.
+        settings: The limits.
+
+    Returns:
+        The application; a server that stops should call ``app.state.stopping()``, which ends what has no end.
+    """
+    settings = settings or PageSettings()
+    folder = Path(tempfile.mkdtemp(prefix="affectgpt-page-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    visitors = Visitors(folder, settings.max_held_bytes, settings.keep_seconds)
+    queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
+    blocks = build_blocks(tuple(models), settings, visitors, queue)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for model in models:
+            await model.start()
+        try:
+            yield
+        finally:
+            for model in models:
+                await model.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.stopping = visitors.closing.set
+    app.add_middleware(PageGate, visitors=visitors, settings=settings)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=settings.max_upload_bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=_theme(),
+        css=files("affectgpt.app").joinpath("page.css").read_text("utf-8"),
+    )
+    blocks.has_launched = True  # only then does gradio refuse files that nobody uploaded
+    return app
+
+
+def build_blocks(models: tuple[PageModel, ...], settings: PageSettings, visitors: Visitors, queue: Queue) -> gr.Blocks:
+    """The components and events of the page, a ``gradio.Blocks``; see ``create_page``."""
+    with gr.Blocks(title="affectgpt", analytics_enabled=False, fill_width=False) as blocks:
+        gr.HTML(_head(models), elem_id="head")
+        page = Page(settings, models, visitors, queue, gr.State(None))
+        entries = [entry for entry in TABS if entry.is_there(page)]
+        with gr.Tabs():
+            for entry in entries:
+                with gr.Tab(entry.title):
+                    entry.build(page)
+        gr.HTML(_FOOT, elem_id="foot")
+    blocks.queue(default_concurrency_limit=None, max_size=4 * settings.max_waiting)
+    return blocks
+
+
+def _head(models: Sequence[PageModel]) -> str:
+    names = " and ".join(f"<b>{for_html(model.name)}</b>" for model in models)
+    by = f", as {names} {'sees' if len(models) == 1 else 'see'} it" if models else ""
+    return f"<h1>affectgpt</h1><p>What the people in a clip feel{by}.</p>"
+
+
+def _theme() -> Any:
+    """The look: fonts of the system, so that none is fetched, and edges that can be seen."""
+    theme = gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", font=FONTS, font_mono=MONOSPACE)
+    return theme.set(
+        block_border_width="1px",
+        input_border_width="1px",
+        input_border_color="*neutral_400",
+        input_border_color_dark="*neutral_500",
+        block_label_background_fill="*block_background_fill",
+        block_label_background_fill_dark="*block_background_fill",
+        block_label_text_color="*body_text_color",
+        block_label_text_color_dark="*body_text_color",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_padding="0",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+        button_primary_text_color="white",
+    )
+
+
+_FOOT = (
+    '<p class="ag-fine">A model guesses from faces, voices and words; it does not know what anybody feels, and it is '
+    "often wrong. Uploads stay on the machine that runs this page and are deleted when you close it.</p>"
+)

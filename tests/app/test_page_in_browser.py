@@ -1,0 +1,185 @@
+"""The page in a real browser: upload, read, break, record; two visitors; phone, dark, keyboard; no foreign request."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from clipmaker import make_clip, make_wav
+
+PATIENT_MS = 60_000
+"""A slow machine is no fault of the page."""
+
+
+@contextmanager
+def visiting(browser, url, **options):
+    """The page as a visitor of its own sees it; every request must go to the page's own server."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENT_MS)
+    page = context.new_page()
+    foreign, faults = [], []
+    page.on("request", lambda one: foreign.append(one.url) if not _is_own(one.url, url) else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        page.goto(url)
+        page.locator("#answer-button").wait_for()
+        yield page
+        assert foreign == []
+        assert faults == []
+    finally:
+        context.close()
+
+
+def _is_own(wanted: str, url: str) -> bool:
+    return urlsplit(wanted).scheme in ("data", "blob") or urlsplit(wanted).netloc == urlsplit(url).netloc
+
+
+def choose(page, file) -> None:
+    """Choose a video in the first tab."""
+    page.locator("#clip-video input[type=file]").set_input_files(file)
+    page.locator("#clip-video video").wait_for()
+
+
+def answer_of(page) -> str:
+    """Ask, and read what appears in place of an earlier answer."""
+    page.locator("#answer :is(.ag-answer, .ag-problem)").evaluate_all("all => all.forEach(one => one.dataset.old = 1)")
+    page.locator("#answer-button").click()
+    found = page.locator("#answer :is(.ag-answer, .ag-problem):not([data-old])")
+    found.wait_for()
+    return found.inner_text()
+
+
+def uploads() -> list[Path]:
+    return [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
+
+
+def wait_until_gone() -> None:
+    deadline = time.monotonic() + 60
+    while uploads():
+        assert time.monotonic() < deadline, "uploads are left a minute after their visitor closed the page"
+        time.sleep(0.05)
+
+
+def test_a_clip_is_answered_and_all_that_the_model_saw_is_shown(browser, url, clip_file) -> None:
+    with visiting(browser, url) as page:
+        choose(page, clip_file)
+        page.get_by_label("Spoken words").first.fill("I am <b>fine</b>.")
+        told = answer_of(page)
+        for words in ("my clip", "Frames: 2, 32 x 32 pixels", "Sound: ", "no face was found", "not calibrated"):
+            assert words in told
+        assert "I am <b>fine</b>." in told
+        pictures = page.locator("#answer .ag-strip img")
+        assert pictures.count() == 2
+        assert pictures.first.evaluate("image => image.naturalWidth") == 32
+        assert page.locator("#answer .ag-wave path").count() >= 1
+        assert len(uploads()) == 1
+    wait_until_gone()
+
+
+def test_a_broken_file_a_large_one_and_a_long_one_are_refused_with_what_to_do(browser, url) -> None:
+    with visiting(browser, url) as page:
+        page.locator("#answer-button").click()
+        page.get_by_role("alert").get_by_text("There is no clip yet").wait_for()
+        choose(page, {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no video at all" * 99})
+        told = answer_of(page)
+        assert "'broken'" in told
+        assert "is not a video, sound or picture that FFmpeg can read" in told
+        assert "Traceback" not in told
+        page.get_by_label("Clear").first.click()
+        choose(page, {"name": "long.mp4", "mimeType": "video/mp4", "buffer": make_clip(6.0, rate_hz=2)})
+        page.locator("#answer-button").click()
+        page.get_by_role("alert").get_by_text("lasts 6.0 s, but may last 5 s here").wait_for()
+        page.get_by_label("Clear").first.click()
+        large = {"name": "large.mp4", "mimeType": "video/mp4", "buffer": make_clip(0.4) + bytes(2**20)}
+        page.locator("#clip-video input[type=file]").set_input_files(large)
+        page.get_by_text("exceed the maximum allowed size of 1").first.wait_for()
+    wait_until_gone()
+
+
+def test_two_visitors_at_once_do_not_see_each_other(browser, url, clip_file) -> None:
+    with visiting(browser, url) as first, visiting(browser, url) as second:
+        choose(first, clip_file)
+        choose(second, {"name": "other.mp4", "mimeType": "video/mp4", "buffer": make_clip(0.6, shade=200)})
+        first.locator("#answer-button").click()
+        assert "other" in answer_of(second)
+        first.locator("#answer .ag-answer").wait_for()
+        assert "my clip" in first.locator("#answer").inner_text()
+        source = first.locator("#clip-video video").first.get_attribute("src")
+        assert first.request.get(source).status == 200
+        assert second.request.get(source).status == 403
+        assert browser.new_context().request.get(source).status == 403
+    wait_until_gone()
+
+
+def test_a_recording_of_the_microphone_is_answered(browser, url) -> None:
+    with visiting(browser, url, permissions=["microphone", "camera"]) as page:
+        sound = page.locator("#clip-sound")
+        sound.get_by_label("Record audio").click()
+        sound.get_by_role("button", name="Record", exact=True).click()
+        page.wait_for_timeout(700)
+        sound.get_by_role("button", name="Stop").click()
+        sound.get_by_label("Clear").wait_for()
+        told = answer_of(page)
+        assert "Sound: " in told
+        assert "frame" in told
+
+
+def test_the_page_fits_a_phone_in_light_and_dark(browser, url, clip_file) -> None:
+    backgrounds = []
+    for scheme in ("light", "dark"):
+        phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "has_touch": True}
+        with visiting(browser, url, **phone) as page:
+            choose(page, clip_file)
+            answer_of(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            paper, ink = page.locator("#answer .ag-answer").evaluate(
+                "one => [getComputedStyle(one).backgroundColor, getComputedStyle(one).color]"
+            )
+            assert abs(lightness(paper) - lightness(ink)) > 120
+            backgrounds.append(lightness(paper))
+    assert backgrounds[0] > 200 > 100 > backgrounds[1]
+
+
+def lightness(colour: str) -> float:
+    """Mean of the channels of a colour such as ``rgb(1, 2, 3)``."""
+    return sum(float(one) for one in colour.split("(")[1].rstrip(")").split(",")[:3]) / 3
+
+
+def test_everything_is_reached_and_done_by_keyboard(browser, url) -> None:
+    with visiting(browser, url) as page:
+        page.locator("#clip-sound input[type=file]").set_input_files(
+            {"name": "tone.wav", "mimeType": "audio/wav", "buffer": make_wav(1.0)}
+        )
+        page.locator("#clip-sound").get_by_label("Clear").wait_for()
+        named = []
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            named.append(page.evaluate(NAME_OF_FOCUSED))
+            if named[-1] == "Answer":
+                break
+        assert named[-1] == "Answer"
+        assert all(named), f"a control without a name: {named}"
+        order = [next(i for i, one in enumerate(named) if words in one) for words in ("Clip", "Spoken", "Question")]
+        assert order == sorted(order)
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.press("Enter")
+        page.locator("#answer .ag-answer").wait_for()
+
+
+NAME_OF_FOCUSED = """() => {
+  const one = document.activeElement;
+  return one.getAttribute("aria-label") || one.labels?.[0]?.innerText || one.innerText || one.title
+    || one.closest("[aria-label]")?.getAttribute("aria-label") || "";
+}"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left():
+    yield
+    wait_until_gone()
