@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from affectgpt.annotate.review_log import ReviewLog
+from affectgpt.annotate.source_files import LooseFiles
 from clipmaker import make_clip, make_wav
 
 PATIENT_MS = 60_000
@@ -177,6 +179,76 @@ NAME_OF_FOCUSED = """() => {
   return one.getAttribute("aria-label") || one.labels?.[0]?.innerText || one.innerText || one.title
     || one.closest("[aria-label]")?.getAttribute("aria-label") || "";
 }"""
+
+
+def test_two_models_answer_side_by_side(browser, url, clip_file) -> None:
+    with visiting(browser, url) as page:
+        page.get_by_role("tab", name="Compare").click()
+        page.locator("#compare-video input[type=file]").set_input_files(clip_file)
+        page.locator("#compare-video video").wait_for()
+        page.locator("#compare-button").click()
+        for number, name in ((1, "first"), (2, "second")):
+            found = page.locator(f"#compared-{number} .ag-answer")
+            found.wait_for()
+            assert "my clip" in found.inner_text()
+            assert name in found.locator("header").inner_text()
+
+
+def test_a_person_corrects_an_answer_and_the_log_says_who_and_what(browser, url, clip_file, settings) -> None:
+    with visiting(browser, url) as page:
+        page.get_by_role("tab", name="Annotate").click()
+        page.locator("#annotated").get_by_text("Answer a clip first").wait_for()
+        page.get_by_role("tab", name="Clip").click()
+        choose(page, clip_file)
+        answer_of(page)
+        page.get_by_role("tab", name="Annotate").click()
+        page.locator("#annotate-save").click()
+        page.locator("#annotate-said").get_by_text("Give your name").wait_for()
+        page.get_by_label("Your name").fill("maria")
+        page.get_by_label("Labels that are missing").fill("worried, <b>tense</b>")
+        page.get_by_label("Description").fill("She frowns.")
+        page.locator("#annotate-save").click()
+        page.locator("#annotate-said").get_by_text("my clip: edited by maria").wait_for()
+        page.locator("#annotate-reject").click()
+        page.locator("#annotate-said").get_by_text("my clip: rejected by maria").wait_for()
+    edited, rejected = ReviewLog(settings.annotations).read()
+    assert edited.changes["labels"][-2:] == ["worried", "<b>tense</b>"]
+    assert edited.changes["description"] == "She frowns."
+    assert (rejected.decision, rejected.changes, rejected.who) == ("reject", {}, "maria")
+    assert edited.clip == rejected.clip == LooseFiles(clip_file, None).digest()
+
+
+def test_a_film_gets_a_timeline_a_table_and_files(browser, url, settings) -> None:
+    cues = "1\n00:00:01,000 --> 00:00:03,000\nHello <there>.\n\n2\n00:00:05,000 --> 00:00:07,500\nGo away.\n"
+    film = {"name": "my film.mp4", "mimeType": "video/mp4", "buffer": make_clip(9.0, rate_hz=4)}
+    with visiting(browser, url, viewport={"width": 390, "height": 844}, accept_downloads=True) as page:
+        page.get_by_role("tab", name="Film").click()
+        page.locator("#film-video input[type=file]").set_input_files(film)
+        page.locator("#film-video video").wait_for()
+        page.locator("#film-subtitles input[type=file]").set_input_files(
+            {"name": "film.srt", "mimeType": "application/x-subrip", "buffer": cues.encode()}
+        )
+        page.locator("#film-subtitles").get_by_text("film").first.wait_for()
+        page.get_by_label("Leave out stretches").check()
+        page.locator("#watch-button").click()
+        found = page.locator("#film :is(.ag-answer, .ag-problem)")
+        found.wait_for()
+        assert "my film.mp4" in found.inner_text()
+        rows = found.locator("tbody tr")
+        assert [rows.nth(row).locator("td").nth(0).inner_text() for row in range(rows.count())] == ["0:01", "0:05"]
+        assert "Go away." in rows.nth(1).inner_text()
+        assert found.locator("img.ag-timeline").evaluate("image => image.naturalWidth") > 600
+        with page.expect_download() as download:
+            found.get_by_role("link", name="SRT subtitles").click()
+        assert download.value.suggested_filename == "my film.srt"
+        assert "00:00:05,000 --> 00:00:07,500" in Path(download.value.path()).read_text("utf-8")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        long = {"name": "long.mp4", "mimeType": "video/mp4", "buffer": make_clip(13.0, rate_hz=2, audio=False)}
+        page.locator("#film-video").get_by_label("Clear").click()
+        page.locator("#film-video input[type=file]").set_input_files(long)
+        page.locator("#film-video video").wait_for()
+        page.locator("#watch-button").click()
+        page.get_by_role("alert").get_by_text("'long.mp4' lasts more than 0.2 min").wait_for()
 
 
 @pytest.fixture(autouse=True)

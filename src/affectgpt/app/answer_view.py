@@ -20,7 +20,7 @@ def draw_answer(found: ClipAnswer) -> str:
         f'<header><h3>{for_html(prediction.key)}</h3><span class="ag-fine">{for_html(found.model)}</span></header>',
         _labels(found),
         '<div class="ag-row">',
-        draw_sentiment(prediction.sentiment),
+        draw_sentiment(prediction.sentiment, "Sentiment: "),
         draw_confidence(found.confidence),
         "</div>",
         f'<p class="ag-fine">{_basis(found)}</p>',
@@ -53,10 +53,10 @@ def _verbatim(text: str) -> str:
     return f"<blockquote>{for_html(text) or 'The model wrote nothing.'}</blockquote>"
 
 
-def draw_sentiment(sentiment: str | None) -> str:
-    """A sentiment as a word with a colour."""
-    shown = sentiment or "not clear"
-    return f'<span class="ag-sentiment ag-{for_html(sentiment or "none")}">Sentiment: {for_html(shown)}</span>'
+def draw_sentiment(sentiment: str | None, title: str = "") -> str:
+    """A sentiment as a word with a colour, after a title."""
+    kind, word = for_html(sentiment or "none"), for_html(sentiment or "not clear")
+    return f'<span class="ag-sentiment ag-{kind}">{title}{word}</span>'
 
 
 def draw_confidence(confidence: float) -> str:

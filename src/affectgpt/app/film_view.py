@@ -59,7 +59,7 @@ def draw_film(found: Watched, film: Path) -> str:
     links += _link(f"{film.stem}.png", picture, "picture", "image/png")
     notes = "".join(f"<li>{for_html(note)}</li>" for note in found.notes)
     people = len({row.person for row in found.rows if row.person is not None})
-    facts = f"{clock(found.seconds)} long, {len(found.rows)} answers, {people} people seen"
+    facts = f"{clock(found.seconds)} long, {len(found.rows)} answers, {people} faces followed"
     words = f"Timeline of {film.name}; the table below says the same"
     return (
         f'<article class="ag-answer"><header><h3>{for_html(film.name)}</h3><span class="ag-fine">{facts}</span>'

@@ -140,6 +140,9 @@ def _theme() -> Any:
     return theme.set(
         block_border_width="1px",
         input_border_width="1px",
+        checkbox_border_width="1px",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         input_border_color="*neutral_400",
         input_border_color_dark="*neutral_500",
         block_label_background_fill="*block_background_fill",

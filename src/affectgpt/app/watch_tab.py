@@ -26,7 +26,9 @@ def build_watch_tab(page: Page) -> None:
             film = gr.Video(label=f"Film (up to {most})", sources=["upload"], buttons=[], elem_id="film-video")
         with gr.Column(scale=2, min_width=320):
             suffixes = [f".{suffix}" for suffix in sorted(SUBTITLE_SUFFIXES)]
-            subtitles = gr.File(label="Subtitles (if you have them)", file_types=suffixes, height=120)
+            subtitles = gr.File(
+                label="Subtitles (if you have them)", file_types=suffixes, height=160, elem_id="film-subtitles"
+            )
             speech_only = gr.Checkbox(label="Leave out stretches in which nobody speaks", value=False)
             button = gr.Button("Watch", variant="primary", elem_id="watch-button")
             stop = gr.Button("Stop", size="sm")
