@@ -20,6 +20,7 @@ def build_annotate_tab(page: Page) -> None:
     """Build the tab; a page has it if its settings name a log."""
     assert page.settings.annotations is not None
     log = ReviewLog(page.settings.annotations)
+    log.path.parent.mkdir(parents=True, exist_ok=True)
     shown = gr.HTML(_NOTHING, elem_id="annotated")
     with gr.Column(visible=False) as form:
         labels = gr.CheckboxGroup(label="Labels that fit", choices=[], interactive=True)

@@ -7,7 +7,7 @@ import json
 import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -60,7 +60,7 @@ class PageGate:
                 MutableHeaders(scope=message).append("set-cookie", value)
             await send(message)
 
-        path = unquote(scope["path"])
+        path = scope["path"]  # decoded once, as the application's router sees it
         problem = self._problem(scope, path, known)
         if problem is not None:
             status, text = problem
