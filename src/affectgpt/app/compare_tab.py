@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import gradio as gr
 
@@ -23,7 +24,7 @@ def build_compare_tab(page: Page) -> None:
             describes = gr.Checkbox(label="Describe in sentences as well", value=True)
             button = gr.Button("Answer with both", variant="primary", elem_id="compare-button")
     with gr.Row(equal_height=False):
-        results = []
+        results: list[Any] = []
         for model in page.models:
             with gr.Column(min_width=320):
                 results.append(gr.HTML(_empty(model.name), elem_id=f"compared-{len(results) + 1}"))
