@@ -51,7 +51,10 @@ def test_the_folder_gives_the_models_logits_and_the_model_is_as_before(lora, tmp
     text = "She is fine.<eos>"
     ours = model.llm.tokenizer([text], add_special_tokens=False, split_special_tokens=True)["input_ids"]
     assert tokenizer([text], add_special_tokens=False, split_special_tokens=True)["input_ids"] == ours
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".safetensors", ".md"}
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "14 adapters merged, in float32" in card
+    assert "None is recorded" in card
     assert json.loads((tmp_path / "out" / RECORD).read_text())["hidden_dim"] == model.llm.hidden_dim
 
 

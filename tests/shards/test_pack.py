@@ -33,7 +33,13 @@ def test_index_counts_the_set_and_digests_the_shards(shards):
     assert index.duration_seconds == pytest.approx(4.0, abs=0.8)
     assert index.provenance == {"manifest": "manifest.jsonl", "source": None, "licence": None}
     assert json.loads((shards / "index.json").read_text())["samples"] == 10
-    assert sorted(path.name for path in shards.iterdir())[0] == "index.json"
+    others = {path.name for path in shards.iterdir()} - {shard.name for shard in index.shards}
+    assert others == {"index.json", "rejects.jsonl", "README.md"}
+    card = (shards / "README.md").read_text("utf-8")
+    assert "| samples | 10 in 4 shards" in card
+    assert "| licence | not told |" in card
+    assert "| audio | 9 |" in card
+    assert "| happy | 4 |" in card
 
 
 def test_packing_twice_gives_the_same_bytes(corpus, shards, tmp_path):

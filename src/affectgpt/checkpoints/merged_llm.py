@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 import affectgpt
+from affectgpt.checkpoints.card import merged_card
 from affectgpt.errors import CheckpointError, ConfigError, DataError, reason_of
 from affectgpt.files import draft_folder, read_json
 from affectgpt.llm.causal_lm import DTYPES, HuggingFaceHead
@@ -96,6 +97,7 @@ def export_merged(model: Any, folder: str | Path, *, dtype: str | None = None, i
     with draft_folder(folder) as made:
         network.save_pretrained(made)
         head.tokenizer.save_pretrained(made)
+        (made / "README.md").write_text(merged_card(model, asdict(facts)), "utf-8")
         (made / RECORD).write_text(json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n", "utf-8")
     head.train(training)
     return facts

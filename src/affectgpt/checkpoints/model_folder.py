@@ -17,6 +17,7 @@ import affectgpt
 from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
 from affectgpt.checkpoints.gate import pass_gate
+from affectgpt.checkpoints.history import history_of, read_history
 from affectgpt.checkpoints.io import ADDED_LATER, SAME_MATHS
 from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import LOCATION, kept_tensors
@@ -47,6 +48,7 @@ class Stored:
         tensors: Name to tensor.
         self_test: The recorded self-test, see ``affectgpt.checkpoints.self_test``.
         plugins: Where its plug-in parts come from, unread: see ``affectgpt.checkpoints.plugins``.
+        history: Its trainings, see ``affectgpt.checkpoints.history``.
     """
 
     folder: Path
@@ -55,9 +57,10 @@ class Stored:
     tensors: Mapping[str, Tensor]
     self_test: Mapping[str, Any]
     plugins: Any = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
+def save(model: Any, folder: Path, paths: Mapping[str, str], licence: str | None = None) -> None:
     """Write a model into a folder to share: configuration, weights as safetensors, a self-test, and a model card.
 
     Args:
@@ -65,6 +68,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
         folder: The folder, created if it is missing; files of the same names in it are replaced.
         paths: Where others will find the frozen weights, which are not stored: stream name or ``llm`` to a hub id,
             which replaces the path that was used here.
+        licence: Licence of the weights, for the card; ``None`` if nobody has named one.
 
     Raises:
         ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
@@ -79,6 +83,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
         "affectgpt": affectgpt.__version__,
         "style_digest": model.style.digest(),
         "plugins": plugins_of(config),
+        "history": history_of(model),
         "model": config,
     }
     test = {**self_test.record(model), "settings": _settings_digest(config)}
@@ -87,7 +92,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str]) -> None:
         save_file(_unshared(tensors), file, metadata={"format": "pt"})
     write_whole(folder / CONFIG, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / SELF_TEST, json.dumps(test, indent=1) + "\n")
-    write_whole(folder / CARD, model_card(config, tensors))
+    write_whole(folder / CARD, model_card(model, config, tensors, licence))
 
 
 def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, allow_import: bool = False) -> Stored:
@@ -116,7 +121,8 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, 
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
     plugins = record.get("plugins", {})
-    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test, plugins)
+    history = read_history(record.get("history"))
+    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test, plugins, history)
 
 
 def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: bool) -> M:
@@ -147,6 +153,7 @@ def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
     announce_versions(stored.plugins, model.hparams, stored.folder)
     check_names(model, stored.tensors)
     fill(model, stored.tensors, stored.folder)
+    model.history = stored.history
     if run_self_test:
         check_self_test(model, stored)
 

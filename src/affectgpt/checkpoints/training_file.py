@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from affectgpt.checkpoints.history import history_of, read_history, trainer_of
 from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint
 from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
@@ -83,6 +84,7 @@ def add_facts(
         "style_digest": model.style.digest(),
         "plugins": plugins_of(model.hparams),
         "features": {name: key.to_json() for name, key in features.items()},
+        "history": history_of(model),
     }
 
 
@@ -107,6 +109,13 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
         )
     if "state_dict" in checkpoint:
         check_names(model, checkpoint["state_dict"])
+
+
+def stored_history(model: Storable, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trainings that a checkpoint notes; without the last one where the model's trainer goes on with it."""
+    trainer = trainer_of(model)
+    resumes = trainer is not None and trainer.state.fn == "fit"
+    return read_history(checkpoint.get("affectgpt", {}).get("history"), resumes=resumes)
 
 
 def plugin_notes(checkpoint: Mapping[str, Any]) -> Any:

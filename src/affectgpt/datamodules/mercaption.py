@@ -167,6 +167,15 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             )
         return indexes
 
+    def training_sets(self) -> list[dict[str, Any]]:
+        """What is trained on, for a model's card: name, samples, source and licence of each folder, as packed."""
+        found = []
+        for folder, index in zip(self.sets["train"], self.indexes("train") if self.sets["train"] else (), strict=True):
+            facts = {name: index.provenance.get(name) for name in ("source", "licence")}
+            name = without_secrets(folder) if is_remote(folder) else Path(folder).name
+            found.append({"name": name, "samples": index.samples, **facts})
+        return found
+
     def setup(self, stage: str) -> None:
         """Check the folders that a stage of the trainer needs.
 

@@ -15,6 +15,7 @@ from affectgpt.files import digest_of_file, replace_folder, write_lines, write_w
 from affectgpt.manifests.record import SampleError
 from affectgpt.shards.forms.features import FeatureRecipe
 from affectgpt.shards.index import INDEX_FILE, ShardIndex, read_index
+from affectgpt.shards.set_card import CARD_FILE, set_card
 from affectgpt.shards.write import REJECTS_FILE, ShardWriter
 
 
@@ -126,6 +127,7 @@ class Draft:
         for encoded, shard in zip(indexes, joined.shards, strict=True):
             _link(encoded.folder / encoded.shards[0].name, whole / shard.name)
         write_lines(whole / REJECTS_FILE, (json.dumps(r.to_json(), ensure_ascii=False) for r in rejects))
+        write_whole(whole / CARD_FILE, set_card(joined, len(rejects)))
         write_whole(whole / INDEX_FILE, json.dumps(joined.to_json(), ensure_ascii=False, indent=1) + "\n")
         replace_folder(whole, self.out, self.folder / "replaced")
         shutil.rmtree(self.folder)

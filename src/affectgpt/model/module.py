@@ -76,6 +76,7 @@ class AffectGPT(Part):
         media: How clips are decoded.
         style: The wording of the prompt.
         slots: What the prompt shows.
+        history: Its trainings, the first one first; without that which its trainer is at.
 
     Raises:
         ConfigError: If a part is unknown, an argument is wrong, or the parts do not fit together.
@@ -141,6 +142,7 @@ class AffectGPT(Part):
         self.features_in_use: dict[str, FeatureKey] = {}
         self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
         self._deferred = take_deferred()
+        self.history: list[dict[str, Any]] = []
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
@@ -285,6 +287,7 @@ class AffectGPT(Part):
                 encoders differ.
         """
         training_file.check_facts(self, checkpoint)
+        self.history = training_file.stored_history(self, checkpoint)
         check_checkpoint(self.network, checkpoint.get("affectgpt", {}).get("features", {}))
 
     @classmethod
@@ -354,16 +357,19 @@ class AffectGPT(Part):
         """Write the model as one ``.ckpt`` file, which ``from_checkpoint`` reads; optimiser states are not in it."""
         training_file.save(self, path)
 
-    def save_pretrained(self, folder: str | Path, *, paths: Mapping[str, str] | None = None) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, paths: Mapping[str, str] | None = None, licence: str | None = None
+    ) -> None:
         """Write a folder to share: configuration, weights as safetensors, a self-test, and a model card.
 
         Frozen weights that the parts read from files of their own are not written. ``paths`` says where others will
-        find these files: stream name or ``llm`` to a hub id, which replaces the path that was used here.
+        find these files: stream name or ``llm`` to a hub id, which replaces the path that was used here. ``licence``
+        of the weights, such as ``cc-by-nc-4.0``, is written on the card.
 
         Raises:
             ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
         """
-        model_folder.save(self, Path(folder), paths or {})
+        model_folder.save(self, Path(folder), paths or {}, licence)
 
     @classmethod
     def from_pretrained(

@@ -20,6 +20,7 @@ from affectgpt.files import new_file_mode, replace_folder, restore_folder, write
 from affectgpt.manifests.record import SampleError
 from affectgpt.shards.index import INDEX_FILE, ShardIndex, ShardInfo, read_index
 from affectgpt.shards.journal import Counts, Entry, Journal, chain
+from affectgpt.shards.set_card import CARD_FILE, set_card
 from affectgpt.shards.tar_writer import Sample, TarWriter
 from affectgpt.web import strip_secrets
 
@@ -175,7 +176,7 @@ class ShardWriter:
     def finish(
         self, provenance: Mapping[str, Any] | None = None, rejects: Sequence[SampleError] = ()
     ) -> tuple[ShardIndex, tuple[SampleError, ...], Counts]:
-        """Write ``index.json`` and ``rejects.jsonl``, and rename the folder to ``out``.
+        """Write ``index.json``, ``rejects.jsonl`` and the data card, and rename the folder to ``out``.
 
         Args:
             provenance: Plain JSON about the set, such as ``{"source": ..., "licence": ...}``.
@@ -212,6 +213,7 @@ class ShardWriter:
                 recipe=self._recipe,
             )
             write_lines(self._shards / REJECTS_FILE, (json.dumps(r.to_json(), ensure_ascii=False) for r in listed))
+            write_whole(self._shards / CARD_FILE, set_card(index, len(listed)))
             write_whole(self._shards / INDEX_FILE, json.dumps(index.to_json(), ensure_ascii=False, indent=1) + "\n")
         self._publish()
         return read_index(self.out), listed, total
@@ -240,7 +242,7 @@ class ShardWriter:
 
     def _publish(self) -> None:
         """Rename the folder; the next ``_prepare`` repairs the state after a kill in between."""
-        for path in (self._shards / INDEX_FILE, self._shards / REJECTS_FILE, self._shards):
+        for path in (*(self._shards / name for name in (INDEX_FILE, REJECTS_FILE, CARD_FILE)), self._shards):
             _sync(path)
         replace_folder(self._shards, self.out, self._replaced)
         _sync(self.out.parent)
