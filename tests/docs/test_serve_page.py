@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from affectgpt.cli.serve import _parser
+from affectgpt.cli.serve import parser
 from affectgpt.serve import ServiceSettings
 from affectgpt.serve.error_form import MEANINGS
 from clipmaker import make_clip
@@ -51,7 +51,7 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize("option", re.findall(r"^\| `(--[\w-]+)` \| ([^|]+) \|", PAGE, re.M))
 def test_the_defaults_that_the_page_names_are_those_of_the_verb(option) -> None:
     name, told = option
-    default = _parser().get_default(name.removeprefix("--").replace("-", "_"))
+    default = parser().get_default(name.removeprefix("--").replace("-", "_"))
     assert told == (f"{default:g}" if default is not None else told)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from affectgpt.cli.serve import _parser
+from affectgpt.cli.serve import parser
 from affectgpt.serve import ServiceSettings
 from affectgpt.serve.entrance import OPEN_PATHS
 from affectgpt.serve.service_settings import KEYS_VARIABLE
@@ -56,7 +56,7 @@ def test_the_services_call_the_verb_with_options_that_exist(name: str) -> None:
     entry, default = json.loads(instruction("ENTRYPOINT")[0]), json.loads(instruction("CMD")[0])
     assert entry[:2] == ["affectgpt", "serve"]
     assert "affectgpt" in PROJECT["scripts"]
-    args = _parser().parse_args([*entry[2:], *SERVICES[name].get("command", default)])
+    args = parser().parse_args([*entry[2:], *SERVICES[name].get("command", default)])
     assert args.port == int(instruction("EXPOSE")[0])
     assert args.checkpoint == SERVICES["affectgpt"]["volumes"][0].split(":")[-2]
     assert KEYS_VARIABLE in SERVICES["affectgpt"]["environment"]

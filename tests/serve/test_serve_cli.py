@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from affectgpt.cli.main import main
-from affectgpt.cli.serve import _parser, _settings
+from affectgpt.cli.serve import _settings, parser
 from servicerunner import tiny_model
 
 
@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory):
 
 def test_the_settings_of_the_command_line_reach_the_service() -> None:
     words = "--checkpoint runs/a.ckpt --max-batch 3 --max-wait-ms 5 --max-upload-mb 2 --timeout 9 --max-queue 7"
-    args = _parser().parse_args(
+    args = parser().parse_args(
         [*words.split(), "--fetch-from", "a.org", "--fetch-from", "b:81", "--max-answer-tokens", "9", "--decoders", "1"]
     )
     found = _settings(args)

@@ -37,7 +37,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     }
     if argv and argv[0] in words:
         return words[argv[0]](argv[1:])
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     return _run(args)
 
 
@@ -139,7 +139,8 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _parser() -> VerbParser:
+def parser() -> VerbParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt annotate",
         description="Describe, label and filter clips by the stages of a pipeline, and write what stays as shards with "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from affectgpt.cli.bench_answerers import OURS, add_answerers, default_extractor, make_answerers, system_name
 from affectgpt.cli.bench_clips import add_clips, answer_clips
 from affectgpt.cli.bench_progress import answer_bars
-from affectgpt.cli.readers import add_readers, make_readers
+from affectgpt.cli.readers import add_readers, make_readers, names_in
 from affectgpt.cli.terminal import make_console, quiet, say, shown
 from affectgpt.cli.untrained import refuse_untrained
 from affectgpt.cli.verb_parser import VerbParser
@@ -50,7 +50,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If arguments do not go together, or a name does not exist.
         DataError: If a set or a file is missing, damaged, or differs from the published split.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if args.list:
         _list_sets(args.data)
         return 0
@@ -126,7 +126,7 @@ def _benchmark(args: argparse.Namespace) -> Benchmark:
     extractor, sentiment_reader = make_readers(args, wheel)
     return Benchmark(
         args.out,
-        _names(args.sets),
+        names_in(args.sets),
         wheel=wheel,
         mode=args.mode,
         rule=args.select,
@@ -178,7 +178,7 @@ def _answer(args: argparse.Namespace, benchmark: Benchmark, console: Console) ->
         raise ConfigError("--views and --degrade are two runs: views keep features of whole clips; give one of them")
     degradations = read_degradations(args.degrade, args.degrade_seed) if args.degrade else []
     answerers = make_answerers(args)
-    data = UniBenchDataModule(args.data, _names(args.sets) or None, allow_partial=args.allow_partial)
+    data = UniBenchDataModule(args.data, names_in(args.sets) or None, allow_partial=args.allow_partial)
     sizes = ", ".join(f"{one.test_set.title} ({len(one)})" for one in data.sets.values())
     who = answerers[0].title() if len(answerers) == 1 else f"{len(answerers)} checkpoints"
     runs = f", {args.repeats} times" if args.repeats > 1 else ""
@@ -300,11 +300,8 @@ def _list_sets(data: Sequence[str] | None) -> None:
             say(f"{'':<12}not found in {', '.join(data)}")
 
 
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()] if text else []
-
-
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt bench",
         description="Answer and score the test sets of MER-UniBench with a trained model, or score prediction files.",

@@ -39,7 +39,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         from affectgpt.cli.check_leak import run as run_leak
 
         return run_leak(argv)
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.shards.check import check_shards
 
     with Progress("checking", "MB") as progress:
@@ -68,7 +68,8 @@ def save_report(path: Path, text: str) -> str:
     return f"report: {path}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt check",
         description="Verify the shards of a folder or a URL against the index: sizes, digests, keys, members, sums. "

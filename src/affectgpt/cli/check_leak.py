@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         DataError: If a set cannot be read.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.shards.leak import find_leak, list_set
 
     with Progress("comparing", "MB") as progress:
@@ -64,7 +64,8 @@ def refuse_leak(found: Leak, allowed: str) -> None:
         raise DataError(f"{found.describe()}. A score on training clips says little; {allowed}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt check SET --against OTHER",
         description="Compare two sets by the names of their clips and the content of their media. The exit code is 1 "

@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         DataError: If there are no files to check.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.media.verdict import MediaCheck, check_files
 
     files, remarks = _files([Path(name) for name in args.media])
@@ -54,7 +54,8 @@ def run(argv: Sequence[str]) -> int:
     return int(any(result.verdict == "refused" for result in results))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt check --media",
         description="Decode media files, and report for each whether it can be used, its streams and its "

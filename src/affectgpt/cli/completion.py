@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
 from affectgpt.cli.terminal import say
 from affectgpt.cli.train_help import OWN
 from affectgpt.cli.train_help import VERBS as TRAINING
 from affectgpt.cli.verb_parser import VerbParser
-from affectgpt.errors import ConfigError
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -20,6 +18,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
     Raises:
         ConfigError: If shtab is not installed.
     """
+    args = parser().parse_args(argv)
+    import shtab
+
+    say(shtab.complete(_all_verbs(), shell=args.shell), end="")
+    return 0
+
+
+def parser() -> VerbParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt completion",
         description="Print a script that lets a shell complete verbs, options and file names.",
@@ -28,11 +35,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
   affectgpt completion zsh > ~/.zfunc/_affectgpt      # a folder of $fpath""",
     )
     parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="bash, zsh or tcsh")
-    args = parser.parse_args(argv)
-    import shtab
-
-    say(shtab.complete(_all_verbs(), shell=args.shell), end="")
-    return 0
+    return parser
 
 
 def _all_verbs() -> argparse.ArgumentParser:
@@ -47,7 +50,7 @@ def _all_verbs() -> argparse.ArgumentParser:
             for option, what in OWN.items():
                 _offer(own, option.split()[0], what, takes_value=" " in option)
             continue
-        for action in _parser_of(module, name)._actions:
+        for action in import_module(module).parser()._actions:
             if action.option_strings and action.help != argparse.SUPPRESS and action.dest != "help":
                 _offer(own, action.option_strings[-1], action.help or "", action.nargs != 0, action.choices)
             elif not action.option_strings and action.choices:
@@ -66,26 +69,3 @@ def _offer(parser: argparse.ArgumentParser, option: str, what: str, takes_value:
             made.complete = shtab.FILE  # type: ignore[attr-defined]
     else:
         parser.add_argument(option, action="store_true", help=what)
-
-
-class _Found(BaseException):
-    """Carries the parser of a verb out of its ``run``."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
-def _parser_of(module: str, verb: str) -> argparse.ArgumentParser:
-    """The parser that a verb builds, before it parses anything."""
-
-    def stop(parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
-        raise _Found(parser)
-
-    parse, VerbParser.parse_args = VerbParser.parse_args, stop  # type: ignore[assignment, method-assign]
-    try:
-        import_module(module).run(verb, [])
-    except _Found as found:
-        return found.parser
-    finally:
-        VerbParser.parse_args = parse  # type: ignore[method-assign]
-    raise ConfigError(f"the verb {verb} has no VerbParser")

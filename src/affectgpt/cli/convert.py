@@ -27,7 +27,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         CheckpointError: If the source cannot be read or does not fit; every difference is listed.
         ConfigError: If an option is missing for this kind of source, or the kind of the destination is unknown.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     source, destination = args.source, Path(args.destination)
     if destination.suffix not in (RELEASED, TRAINED, SUFFIX, ""):
         raise ConfigError(
@@ -125,7 +125,8 @@ def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
         say(f"  wrote    {shown(file)} ({size / 1e6:,.1f} MB)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt convert",
         description="Turn a released AffectGPT checkpoint (.pth) into ours, one of ours back, or a checkpoint in\n"

@@ -36,13 +36,7 @@ OPTIONAL = {
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """Print the report; exit with 1 if a required package is missing."""
-    parser = VerbParser(
-        prog="affectgpt doctor",
-        description="Report what works on this machine.",
-        epilog="example: affectgpt doctor --json",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     report = examine()
     if args.json:
         say(json.dumps(report, indent=2))
@@ -52,6 +46,17 @@ def run(verb: str, argv: Sequence[str]) -> int:
             for name, value in facts.items():
                 say(f"  {name:<14} {shown(value)}")
     return int(any(value == "missing" for value in report["packages"].values()))
+
+
+def parser() -> VerbParser:
+    """The options."""
+    parser = VerbParser(
+        prog="affectgpt doctor",
+        description="Report what works on this machine.",
+        epilog="example: affectgpt doctor --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
 def examine() -> dict[str, dict[str, Any]]:

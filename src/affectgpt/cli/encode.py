@@ -27,7 +27,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If the configuration or an argument does not fit.
         DataError: If the shards are broken, or too many clips are bad.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.features import encode
 
     quiet()
@@ -140,7 +140,8 @@ def _show(report: EncodeReport, as_json: bool) -> None:
         say(json.dumps(facts, indent=2))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt encode",
         description="Run the frozen encoders of a model once over shards, and store their features as shards, about "

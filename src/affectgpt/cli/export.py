@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         CheckpointError: If the checkpoint cannot be read, or the merged model computes something else.
         ConfigError: If it cannot be merged, or the folder exists.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if not args.merged:
         raise ConfigError(
             "say --merged: the language model with its adapters merged is what can be exported; affectgpt convert "
@@ -51,7 +51,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt export",
         description="Write the language model of a checkpoint as a plain folder of transformers: LoRA adapters merged, "

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from importlib import metadata
 
+from affectgpt.cli.readers import names_in
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
 
@@ -48,7 +49,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If a set, a reader or a modality does not exist, or no data was named.
         DataError: If a set is missing or damaged, or differs from the published split.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if args.name is None and args.json:
         installed = {name: {"title": title, "installed": _version(name)} for name, title in HARNESSES.items()}
         say(json.dumps(installed, indent=2))
@@ -73,8 +74,8 @@ def _write_lmms(args: argparse.Namespace) -> int:
 
     data = args.data or [one for one in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if one]
     grading = Grading(args.wheel, args.extractor, args.sentiment)
-    modalities = _names(args.modalities)
-    items = read_items(data, _names(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
+    modalities = names_in(args.modalities)
+    items = read_items(data, names_in(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
     folder = write_lmms_folder(items, grading, modalities=modalities, out=args.out)
     if args.json:
         say(
@@ -104,11 +105,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt harness",
         description="Explain how to run MER-UniBench in an evaluation harness, and write the files that it needs.",

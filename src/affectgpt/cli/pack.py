@@ -31,7 +31,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If an argument does not fit.
         DataError: If the manifest or a clip is bad.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     recipe = _recipe(args)
     _unpack(args)
     layout = _layout(args)
@@ -82,7 +82,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt pack",
         description="Write clips as WebDataset shards with an index. A manifest has, for each clip, name, video, and "

@@ -18,6 +18,25 @@ REGISTRIES: Mapping[str, Registry[Any]] = {kind.listed: kind.registry for kind i
 
 def run(verb: str, argv: Sequence[str]) -> int:
     """List the modules; with ``--check``, import each and exit with 1 if any is broken; with ``--new``, write one."""
+    args = parser().parse_args(argv)
+    if args.new:
+        kind, name = args.new
+        folder = write_new_part(kind, name, args.out)
+        say(f"wrote {folder}; next: pip install -e '{folder}[dev]' && pytest {folder}")
+        return 0
+    kinds = [args.kind] if args.kind else list(REGISTRIES)
+    if not args.check:
+        _show({kind: [(entry, None) for entry in REGISTRIES[kind].entries()] for kind in kinds}, args.json)
+        return 0
+    checked: dict[str, list[tuple[Entry, PartState | None]]] = {
+        kind: [(entry, state_of(REGISTRIES[kind], entry)) for entry in REGISTRIES[kind].check()] for kind in kinds
+    }
+    _show(checked, args.json)
+    return int(any(entry.problem for entries in checked.values() for entry, _ in entries))
+
+
+def parser() -> VerbParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt parts",
         description="List the registered modules (parts): name, owner, class.",
@@ -37,21 +56,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         help=f"write a distribution with a part of that name and its test; kinds: {', '.join(KINDS)}",
     )
     parser.add_argument("--out", metavar="FOLDER", help="folder that --new writes (by default named after the part)")
-    args = parser.parse_args(argv)
-    if args.new:
-        kind, name = args.new
-        folder = write_new_part(kind, name, args.out)
-        say(f"wrote {folder}; next: pip install -e '{folder}[dev]' && pytest {folder}")
-        return 0
-    kinds = [args.kind] if args.kind else list(REGISTRIES)
-    if not args.check:
-        _show({kind: [(entry, None) for entry in REGISTRIES[kind].entries()] for kind in kinds}, args.json)
-        return 0
-    checked: dict[str, list[tuple[Entry, PartState | None]]] = {
-        kind: [(entry, state_of(REGISTRIES[kind], entry)) for entry in REGISTRIES[kind].check()] for kind in kinds
-    }
-    _show(checked, args.json)
-    return int(any(entry.problem for entries in checked.values() for entry, _ in entries))
+    return parser
 
 
 def _show(listed: Mapping[str, Sequence[tuple[Entry, PartState | None]]], as_json: bool) -> None:

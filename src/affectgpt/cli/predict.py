@@ -28,7 +28,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         from affectgpt.cli.train import run as run_lightning
 
         return run_lightning(verb, argv)
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     files = dict(_named_file(text) for text in args.source)
     if len(args.clip) > 1 and (args.subtitle or args.audio or files):
         raise ConfigError(
@@ -166,7 +166,8 @@ def _tell_next(path: str | None, num_answers: int) -> None:
         say(f"next: affectgpt score --help says how to score {shlex.quote(path)} against a gold table", err=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt predict",
         description="Answer media files with a trained model. With --config, answer the shards of a configuration.",

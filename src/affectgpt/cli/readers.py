@@ -1,4 +1,4 @@
-"""The options for the wheel and the readers of labels and sentiments, for the verbs that score."""
+"""The options of the verbs that score: the wheel, the readers of labels and sentiments, and lists of names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 # Arguments of the llm readers that are not texts.
 _JSON = {"max_tokens": "a number, such as 256", "backend": """JSON, such as {"batch_size": 4}"""}
+
+
+def names_in(text: str | None) -> list[str]:
+    """The names in an option such as ``meld,mosi``; none where it is not given."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 def add_readers(parser: argparse._ActionsContainer) -> None:

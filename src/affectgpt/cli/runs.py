@@ -20,7 +20,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         DataError: If a folder does not exist or holds no runs, or a file in it cannot be read.
         ConfigError: If ``--picture`` is given and matplotlib is not installed.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     runs = read_runs(args.folders)
     rows = [{"run": one.name, "folder": str(one.folder), **one.row(), "differs": one.differs} for one in ranked(runs)]
     if args.json:
@@ -34,7 +34,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt runs",
         description="Compare runs of fit by their logs (metrics.csv), the best validation first: steps, the mean\n"

@@ -35,7 +35,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         from affectgpt.cli.score_pairs import run as run_pairs
 
         return run_pairs(argv)
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.bench import compare, score, write_report
     from affectgpt.bench.gold import Gold, read_labels
     from affectgpt.bench.system_result import SystemResult
@@ -70,7 +70,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     from affectgpt.bench.external import OTHERS
     from affectgpt.cli.readers import add_readers
 

@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         ConfigError: If the mode does not exist.
         DataError: If a file is damaged, or answers and gold do not match.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.bench.external import score_other
 
     result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system, args.column)
@@ -60,7 +60,8 @@ def _show(result: TaskResult) -> None:
         say(f"  AffectGPT is listed with {100 * score:.2f} by {source}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt score",
         description="Score answers on a task of MIntRec, HitEmotion or EEmo-Bench.",

@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
         ConfigError: If the mode does not exist, or an argument does not fit.
         DataError: If a file is damaged, or answers and gold do not match.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from affectgpt.bench.submission import score_pairs
 
     if args.systems is None and args.system_columns is not None:
@@ -54,7 +54,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt score",
         description="Score preferences between two descriptions of clips, as Track 3 of MER2026 does, their "

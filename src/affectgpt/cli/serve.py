@@ -26,7 +26,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         CheckpointError: If the checkpoint does not fit.
         ConfigError: If a setting is wrong, or a package is missing.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ConfigError(f"serve needs {', '.join(missing)}, which is not installed: pip install 'affectgpt[serve]'")
@@ -102,7 +102,8 @@ def _vllm(args: argparse.Namespace, model: AffectGPT) -> Any:
     return writer
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt serve",
         description="Answer clips over HTTP: POST /v1/answers, and /v1/chat/completions in OpenAI's form. API keys "

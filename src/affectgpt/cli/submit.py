@@ -25,7 +25,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If an argument does not fit.
         DataError: If a file is damaged, a candidate has no answer, or candidates were used for training.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if (args.local_gold is None) != (args.local_predictions is None):
         raise ConfigError("a local split needs both --local-gold TABLE, and --local-predictions FILE for its clips")
     if args.swapped is not None and args.track != 3:
@@ -68,7 +68,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     from affectgpt.bench.submission.challenge_tracks import TRACKS
 
     tracks = "; ".join(f"{t.number}: {t.title} ({', '.join(t.columns)})" for t in TRACKS.values())

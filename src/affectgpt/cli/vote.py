@@ -31,7 +31,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If an argument does not fit, or constants are to be scored on the set that they were fitted on.
         DataError: If a file is missing or damaged, or its names do not match.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if args.fit is not None:
         if args.gold is None or args.out is not None or args.constants is not None:
             raise ConfigError("--fit FILE writes constants, fitted on --gold; leave out --out and --constants")
@@ -75,7 +75,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     from affectgpt.bench.voting.rules import RULES, Constants
 
     published = Constants()

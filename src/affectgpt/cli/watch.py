@@ -23,7 +23,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         ConfigError: If an argument does not fit.
         DataError: If a file cannot be read.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     quiet()
     from affectgpt import AffectGPT
 
@@ -60,8 +60,12 @@ def _watch(args: argparse.Namespace, model: Any) -> int:
             progress=lambda done, total: bar.update(round(done), round(total or done), ""),
         )
     files = write_tables(found.rows, out, args.film)
-    files.append(draw_timeline(found.rows, args.film, out / PICTURE, found.seconds))
-    for note in found.notes:
+    notes = list(found.notes)
+    try:
+        files.append(draw_timeline(found.rows, args.film, out / PICTURE, found.seconds))
+    except ConfigError as error:  # without matplotlib; the answers of hours are no failure
+        notes.append(f"no timeline was drawn: {error}")
+    for note in notes:
         say(f"note: {shown(note)}", err=True)
     if args.json:
         say(json.dumps([row.to_json() for row in found.rows], ensure_ascii=False, indent=1))
@@ -114,7 +118,8 @@ def _asking(args: argparse.Namespace) -> Any:
     return Asking(num_drawn=args.drawn, seed=args.seed, max_new_tokens=args.max_new_tokens)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt watch",
         description="Answer every utterance and every person of a film of any length, with how sure each answer is; "
