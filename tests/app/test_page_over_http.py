@@ -12,7 +12,7 @@ import pytest
 
 from affectgpt.app import Page, PageSettings, Visitors, create_page
 from affectgpt.app.page_gate import visitor_of
-from affectgpt.cli.app import _parser, _settings
+from affectgpt.cli.app import _settings, parser
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.serve import ServiceSettings
@@ -152,7 +152,7 @@ def test_work_beyond_the_limits_is_told_what_to_do_and_faults_are_told_by_number
 
 def test_the_verb_passes_its_limits_on_and_refuses_to_be_open_by_mistake(capsys) -> None:
     words = "--checkpoint a --max-upload-mb 2 --max-film-minutes 2 --drawn 3 --annotations x.jsonl --face-detector none"
-    found = _settings(_parser().parse_args(words.split()))
+    found = _settings(parser().parse_args(words.split()))
     assert (found.max_upload_bytes, found.max_film_seconds, found.asking.num_drawn) == (2 * 2**20, 120, 3)
     assert (found.annotations, found.face_detector) == (Path("x.jsonl"), None)
     assert main(["app", "--checkpoint", "none.ckpt", "--host", "0.0.0.0"]) == 1
@@ -162,7 +162,7 @@ def test_the_verb_passes_its_limits_on_and_refuses_to_be_open_by_mistake(capsys)
 @pytest.mark.parametrize("option", re.findall(r"^\| `(--[\w-]+)` \| ([^|]+) \|", DOCS, re.M))
 def test_the_defaults_that_the_docs_name_are_those_of_the_verb(option) -> None:
     name, told = option
-    assert told == f"{_parser().get_default(name.removeprefix('--').replace('-', '_')):g}"
+    assert told == f"{parser().get_default(name.removeprefix('--').replace('-', '_')):g}"
 
 
 def test_the_example_of_the_docs_makes_a_page(url, monkeypatch) -> None:

@@ -174,7 +174,7 @@ def test_what_nobody_could_read_back_is_refused_by_name(tmp_path: Path, sample: 
         writer.write(Sample("good", {"mp4": b"1"}))
         _, listed, _ = writer.finish()
     assert [reject.code for reject in listed] == ["unfit"]
-    assert sorted(content(tmp_path / "out")) == ["index.json", "rejects.jsonl", "shard-000000.tar"]
+    assert sorted(content(tmp_path / "out")) == ["README.md", "index.json", "rejects.jsonl", "shard-000000.tar"]
     with ShardWriter(tmp_path / "none") as writer:
         writer.reject(caught.value)
         with pytest.raises(DataError, match="no input gave a sample"):

@@ -23,7 +23,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         CheckpointError: If a checkpoint does not fit.
         ConfigError: If a setting is wrong, or a package is missing.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("app needs gradio, which is not installed: pip install 'affectgpt[app]'")
     from affectgpt.serve.uvicorn_server import is_loopback
@@ -88,7 +88,8 @@ def _settings(args: argparse.Namespace) -> Any:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = VerbParser(
         prog="affectgpt app",
         description="Show a page on this machine: upload or record a clip or a film, and see the answer with what the "
