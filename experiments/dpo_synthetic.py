@@ -4,7 +4,7 @@
 
 Starts from the model of ``affectgpt demo``, which it makes first if it is not there. A pair is a clip's true
 description and that of another emotion with the same words; they lie in a folder in the shape of MER2026, Track 3. The
-configuration is ``dpo_preferences.yaml`` with the demo's model. The commands of the command line are shown as they run.
+configuration is ``dpo_preferences.yaml`` with the model of the demo. Commands are shown as they are run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import random
 import shlex
 import time
-from importlib import resources
 from pathlib import Path
 
 import yaml
@@ -106,10 +105,9 @@ def write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
 
 
 def config_for(out: Path, stage: str) -> Path:
-    """The configuration with the demo's model and the folders of a stage."""
+    """The configuration with the folders of a stage; its model is that of the checkpoint that it starts from."""
     config = yaml.safe_load(CONFIG.read_text())
-    demo = yaml.safe_load(resources.files("affectgpt.demo").joinpath("demo.yaml").read_text())
-    config["model"] = {**demo["model"], "slot_dropout": 0.0, "optim": config["model"]["optim"]}
+    config["model"] = {"slot_dropout": 0.0, "optim": config["model"]["optim"]}
     config["data"]["args"] |= {"train": str(out / "features" / "train"), "val": None}
     trainer = config["trainer"]
     trainer["default_root_dir"] = trainer["logger"]["init_args"]["save_dir"] = str(out / stage)

@@ -17,7 +17,7 @@ from affectgpt.datamodules.questions import question_and_answer
 from affectgpt.errors import ConfigError
 from affectgpt.manifests.record import SampleError
 from affectgpt.model.objective import learn_by
-from affectgpt.post_training.dpo import Dpo, pairs_of
+from affectgpt.post_training.dpo import Dpo, finds_better_likelier, pairs_of
 from affectgpt.prompts import get_style
 from affectgpt.types import Batch, Clip, PreferencePair
 from rewardrun import CONFIG, Noted, clips_of
@@ -110,6 +110,18 @@ def test_the_better_answer_becomes_likelier_than_the_worse_one() -> None:
                 slow_logprob(model, clip, text) - slow_logprob(start, clip, text) for text in (pair.better, pair.worse)
             )
         assert not pair.is_decided or better > worse + 1
+
+
+def test_the_likelier_answer_is_that_of_all_logits() -> None:
+    model, batch = model_that_has_learnt(), clips_of(range(6))
+    with torch.no_grad():
+        worth = [
+            [slow_logprob(model, batch.rows([row]), text) for text in (pair.better, pair.worse)]
+            for row, pair in enumerate(batch.pairs)
+        ]
+    found = finds_better_likelier(model, batch)
+    assert found == [bool(better > worse) for better, worse in worth]
+    assert {True, False} == {*found}
 
 
 def test_a_batch_without_a_preference_leaves_the_weights_alone() -> None:
