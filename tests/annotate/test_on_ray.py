@@ -336,6 +336,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, **ray, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
+TRIES = 4
+"""Ray gives up on itself where a machine is too busy; that is no fault of what runs on it."""
 CLUSTER = """
 import ray, sys
 found = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -347,16 +349,20 @@ sys.stdin.read()
 @contextmanager
 def ray_cluster() -> Iterator[dict[str, str]]:
     """A cluster that outlives the drivers; the environment in which these find it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        line = next((line for line in process.stdout if line.startswith(b"AT ")), None)
-        assert line is not None, "the cluster did not start"
-        yield {**environment(), "RAY_ADDRESS": line.split()[1].decode()}
-    process.wait(60)
+    for _ in range(TRIES):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin, process.stdout:
+            line = next((line for line in process.stdout if line.startswith(b"AT ")), None)
+            if line is not None:
+                yield {**environment(), "RAY_ADDRESS": line.split()[1].decode()}
+        process.wait(120)
+        if line is not None:
+            return
+    raise AssertionError(f"the cluster did not start, {TRIES} times")
 
 
 def needs_ray() -> None:
@@ -396,7 +402,7 @@ def test_workers_and_drivers_that_are_killed_cost_the_answer_under_way(thirty, t
         stage["args"] = {n: v for n, v in stage["args"].items() if n not in ("log", "pids", "seconds")}
     annotate(make_pipeline({"stages": stages}), thirty, tmp_path / "local")
 
-    kills, drivers = 0, 0
+    kills, drivers, not_joined = 0, 0, 0
     per_kill = max(1, 59 // (most + 1))
     with ray_cluster() as place:
         while True:
@@ -415,6 +421,9 @@ def test_workers_and_drivers_that_are_killed_cost_the_answer_under_way(thirty, t
             _, said = driver.communicate(timeout=900)
             if driver.returncode == 0:
                 break
+            if b"Ray cannot be started or joined" in said and not_joined < TRIES:
+                not_joined += 1
+                continue
             assert driver.returncode == -signal.SIGKILL, said.decode()[-3000:]
     assert kills == most
     assert files_of(tmp_path / "out") == files_of(tmp_path / "local")

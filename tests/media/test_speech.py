@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.media import MediaProfile
 from affectgpt.media.decode.decoder import decode
 from affectgpt.media.speech import Asr, Segment, Transcript, build_asr, speech_segments, transcribe_clip
+from affectgpt.media.speech.faster_whisper import FasterWhisperAsr
 from affectgpt.media.speech.transcribe import join_segments
 from affectgpt.registry import ASRS
 from clipmaker import make_clip, make_wav
@@ -200,6 +202,22 @@ def test_faster_whisper_reads_a_converted_folder(shared, whisper_folder, tmp_pat
     heard = transcribe_clip(shared / "data" / "clips" / SPEAKING, f"faster-whisper:{tmp_path / 'converted'}")
     assert heard.language == "en"
     assert heard.segments
+
+
+def test_faster_whisper_leaves_out_what_is_hardly_speech_and_draws_nothing() -> None:
+    asked: list[dict[str, object]] = []
+
+    def transcribe(sound, **given):
+        asked.append(given)
+        said = [(" Well,", 0.1), (" thanks for watching", 0.58), (" yes.", 0.5)]
+        return [SimpleNamespace(text=text, no_speech_prob=share) for text, share in said], SimpleNamespace(
+            language="en"
+        )
+
+    recogniser = FasterWhisperAsr.__new__(FasterWhisperAsr)
+    recogniser._model = SimpleNamespace(transcribe=transcribe)
+    assert recogniser.transcribe(torch.zeros(1600)) == (" Well, yes.", "en")
+    assert asked[0]["temperature"] == 0.0
 
 
 def test_predict_hears_the_words_of_a_clip_without_subtitle(shared, ctc_folder) -> None:

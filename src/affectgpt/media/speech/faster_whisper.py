@@ -13,7 +13,7 @@ from affectgpt.media.speech.hub import local_model
 
 
 class FasterWhisperAsr(Asr):
-    """Writes down speech with faster-whisper.
+    """Writes down speech with faster-whisper; what Whisper itself takes for no speech, more likely than not, is left out.
 
     Args:
         model: A size (``"small"``, ``"large-v3"``), a converted folder, or a model on the hub.
@@ -41,5 +41,6 @@ class FasterWhisperAsr(Asr):
 
     def transcribe(self, waveform: Tensor, language: str | None = None) -> tuple[str, str | None]:
         """Write down one stretch of speech; see ``Asr.transcribe``."""
-        pieces, info = self._model.transcribe(waveform.cpu().numpy(), language=language, beam_size=5)
-        return "".join(piece.text for piece in pieces), info.language
+        # by default an unsure answer is drawn again at random, and the same sound gets other words in the next run
+        pieces, info = self._model.transcribe(waveform.cpu().numpy(), language=language, beam_size=5, temperature=0.0)
+        return "".join(piece.text for piece in pieces if piece.no_speech_prob <= 0.5), info.language
