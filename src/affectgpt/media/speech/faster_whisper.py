@@ -13,7 +13,7 @@ from affectgpt.media.speech.hub import local_model
 
 
 class FasterWhisperAsr(Asr):
-    """Writes down speech with faster-whisper; what Whisper itself takes for no speech, more likely than not, is left out.
+    """Writes down speech with faster-whisper, and leaves out what Whisper itself takes for no speech.
 
     Args:
         model: A size (``"small"``, ``"large-v3"``), a converted folder, or a model on the hub.
