@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +26,13 @@ from affectgpt.annotate.review_log import ReviewLog
 from affectgpt.annotate.stage import Answer
 from affectgpt.annotate.walk import Walk
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.files import new_file_mode
+from affectgpt.files import new_file_mode, read_json, write_whole
 from affectgpt.manifests.record import SampleError
+from affectgpt.shards.remote import is_remote
 
 WORK_FOLDER = "work"
 OUTCOMES_FILE, DIGESTS_FILE, REVIEW_FILE = "work/outcomes.jsonl", "work/digests.jsonl", "review.jsonl"
+CLIPS_FILE = "work/clips.json"
 
 Progress = Callable[[str, int, int, str], None]
 """Called with what is done, how much of it, of how much, and a remark such as the cost so far."""
@@ -123,6 +126,8 @@ def annotate(
     out = Path(out)
     with _locked(out):
         found = _listed(clips, out, progress)
+        location = str(clips) if is_remote(clips) else str(Path(clips).resolve())
+        write_whole(out / CLIPS_FILE, json.dumps({"clips": location}, ensure_ascii=False) + "\n")
         journal = AnswerJournal(out / WORK_FOLDER / "journal", pipeline.partitions)
         run = journal.begin_run()
         ledger = Ledger(pipeline, journal)
@@ -226,6 +231,26 @@ def estimate(
             journal_bytes=round(scale * sum(len(entry.to_line().encode()) + 1 for entry in entries)),
             requests=round(scale * sum(u.requests for _, u in usages)),
         )
+
+
+def annotated_clips(out: Path, clips: str | Path | None = None) -> dict[str, SourceClip]:
+    """The clips that were annotated into a folder, by their names.
+
+    Args:
+        out: The folder.
+        clips: Where they are now; by default where they were.
+
+    Raises:
+        DataError: If they are not there, or the folder does not say where they were.
+    """
+    if clips is None:
+        path = out / CLIPS_FILE
+        said = read_json(path, most_bytes=100_000) if path.is_file() else None
+        clips = said.get("clips") if isinstance(said, dict) else None
+        if not isinstance(clips, str):
+            raise DataError(f"{str(path)!r} does not say where the clips of {str(out)!r} are; give --clips")
+    found = list_clips(clips, out / DIGESTS_FILE)
+    return {clip.key: clip for clip in found.clips}
 
 
 @contextmanager

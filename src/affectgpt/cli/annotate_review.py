@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectgpt.cli.terminal import make_console, say, shown
+from affectgpt.cli.terminal import make_console, quiet, say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from affectgpt.annotate.outcomes import ClipOutcome
     from affectgpt.annotate.review import Desk
 
+_PORT = 7861
 _HELP = "a accept   e edit   r reject   p prefer   s skip   q quit"
 
 
@@ -25,6 +27,11 @@ def run(argv: Sequence[str]) -> int:
     from affectgpt.annotate.review import Desk
 
     args = parser().parse_args(argv)
+    if args.page:
+        return _page(args)
+    for name in ("clips", "port"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name} is for --page; add that, or leave it out")
     desk = Desk(Path(args.out), args.who or getpass.getuser())
     if args.report:
         _report(desk, args.json)
@@ -43,6 +50,30 @@ def run(argv: Sequence[str]) -> int:
         return 0
     num = _ask_all(desk, chosen, input)
     say(f"{num} decisions are in {desk.log.path}; run annotate again to let them count")
+    return 0
+
+
+def _page(args: argparse.Namespace) -> int:
+    """Show the page until the command is stopped."""
+    if args.list or args.decide or args.report:
+        raise ConfigError("--page shows decisions and takes them there; leave out --list, --decide and --report")
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError("--page needs gradio, which is not installed: pip install 'affectgpt[app]'")
+    quiet()
+    from affectgpt.app.review_desk import ReviewDesk, ReviewPlan
+    from affectgpt.app.review_page import create_review_page
+    from affectgpt.serve import ServiceSettings, run_service
+
+    desk = ReviewDesk(ReviewPlan(Path(args.out), args.clips, args.sample, args.only, args.seed))
+    app = create_review_page(desk, args.who or getpass.getuser())
+    run_service(
+        app,
+        port=_PORT if args.port is None else args.port,
+        settings=ServiceSettings(drain_seconds=2.0),
+        ready=lambda url: say(f"the page is at {url}; Ctrl-C stops it"),
+        stopping=app.state.stopping,
+    )
+    say(f"stopped; decisions are in {args.out}/review.jsonl, and count once annotate runs again", err=True)
     return 0
 
 
@@ -142,7 +173,8 @@ def parser() -> VerbParser:
         description="Show a sample of the engine's decisions, and write down what a person says of them. Decisions go "
         "into OUT/review.jsonl, to which lines are only added; the next run of annotate lets them count.",
         epilog="example: affectgpt annotate review annotated --sample 20 --who maria   |   "
-        "affectgpt annotate review annotated --decide clip_7 edit --set labels='sad, tired'",
+        "affectgpt annotate review annotated --decide clip_7 edit --set labels='sad, tired'   |   "
+        "affectgpt annotate review annotated --page",
     )
     parser.add_argument("out", help="folder that annotate wrote")
     parser.add_argument("--sample", type=int, default=20, metavar="N", help="clips to show (20)")
@@ -156,5 +188,8 @@ def parser() -> VerbParser:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of --decide edit or prefer")
     parser.add_argument("--note", help="a remark for --decide")
     parser.add_argument("--report", action="store_true", help="how far people and engine agree")
+    parser.add_argument("--page", action="store_true", help="open a page on this machine, with the clips")
+    parser.add_argument("--clips", help="of --page: where the clips are now (where they were annotated)")
+    parser.add_argument("--port", type=int, help=f"of --page: port; 0 for any that is free ({_PORT})")
     parser.add_argument("--json", action="store_true", help="print --report as JSON")
     return parser
