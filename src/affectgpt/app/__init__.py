@@ -1,4 +1,4 @@
-"""A local web page: answers clips and films, shows what the model saw, compares two models, and takes corrections."""
+"""Local web pages: answer clips and films, compare two models, take corrections, and review an annotated set."""
 
 import lazy_loader
 

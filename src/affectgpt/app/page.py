@@ -12,9 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -24,6 +22,7 @@ from affectgpt.app.answer_tab import build_answer_tab
 from affectgpt.app.compare_tab import build_compare_tab
 from affectgpt.app.page_context import Page
 from affectgpt.app.page_gate import PageGate
+from affectgpt.app.page_look import page_theme, style_sheet
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
 from affectgpt.app.visitors import Visitors
@@ -31,9 +30,6 @@ from affectgpt.app.watch_tab import build_watch_tab
 from affectgpt.pages.escaping import for_html
 from affectgpt.serve.entrance import Queue
 from affectgpt.serve.service_settings import ServiceSettings
-
-FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
-MONOSPACE = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
 
 
 @dataclass(frozen=True)
@@ -106,8 +102,8 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=_theme(),
-        css=files("affectgpt.app").joinpath("page.css").read_text("utf-8"),
+        theme=page_theme(),
+        css=style_sheet("page.css"),
     )
     blocks.has_launched = True  # only then does gradio refuse files that nobody uploaded
     return app
@@ -132,34 +128,6 @@ def _head(models: Sequence[PageModel]) -> str:
     names = " and ".join(f"<b>{for_html(model.name)}</b>" for model in models)
     by = f", as {names} {'sees' if len(models) == 1 else 'see'} it" if models else ""
     return f"<h1>affectgpt</h1><p>What the people in a clip feel{by}.</p>"
-
-
-def _theme() -> Any:
-    """The look: fonts of the system, so that none is fetched, and edges that can be seen."""
-    theme = gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", font=FONTS, font_mono=MONOSPACE)
-    return theme.set(
-        block_border_width="1px",
-        input_border_width="1px",
-        checkbox_border_width="1px",
-        checkbox_border_color="*neutral_500",
-        checkbox_border_color_dark="*neutral_400",
-        input_border_color="*neutral_400",
-        input_border_color_dark="*neutral_500",
-        block_label_background_fill="*block_background_fill",
-        block_label_background_fill_dark="*block_background_fill",
-        block_label_text_color="*body_text_color",
-        block_label_text_color_dark="*body_text_color",
-        block_title_background_fill="transparent",
-        block_title_background_fill_dark="transparent",
-        block_title_text_color="*body_text_color",
-        block_title_text_color_dark="*body_text_color",
-        block_title_padding="0",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_700",
-        button_primary_text_color="white",
-    )
 
 
 _FOOT = (

@@ -17,15 +17,18 @@ def style_sheet(*names: str) -> str:
 
 
 def page_theme() -> Any:
-    """What gradio is told of the look."""
+    """The look: fonts of the system, so that none is fetched, and edges that can be seen."""
     theme = gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", font=FONTS, font_mono=MONOSPACE)
     return theme.set(
         block_border_width="1px",
         input_border_width="1px",
+        checkbox_border_width="1px",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         input_border_color="*neutral_400",
         input_border_color_dark="*neutral_500",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
+        block_label_background_fill="*block_background_fill",
+        block_label_background_fill_dark="*block_background_fill",
         block_label_text_color="*body_text_color",
         block_label_text_color_dark="*body_text_color",
         block_title_background_fill="transparent",
@@ -35,5 +38,7 @@ def page_theme() -> Any:
         block_title_padding="0",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color="white",
     )
