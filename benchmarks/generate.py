@@ -194,7 +194,8 @@ def report(rows: Sequence[tuple[str, ...]], args: argparse.Namespace, model: Aff
         "",
         f"{time.strftime('%Y-%m-%d')}, {device}, {torch.get_num_threads()} thread(s), Python "
         f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; "
-        f"`python benchmarks/generate.py --sizes {args.sizes} --clips {args.clips} --threads {args.threads}`. "
+        f"`python benchmarks/generate.py --sizes {args.sizes} --clips {args.clips} --threads {args.threads}"
+        f"{' --demo-folder FOLDER' if args.demo_folder else ''}`. "
         f"{args.note}".rstrip(),
         "",
         f"{what_answers(args)}; {args.clips} clips, answers of at most {model.max_new_tokens} tokens, {unit} seconds.",

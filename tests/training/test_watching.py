@@ -133,7 +133,12 @@ def test_trackio_has_the_figures_and_the_answers_without_a_network(
     found = {key: value for _, _, text in rows for key, value in json.loads(text).items()}
     assert {"train/loss", "speed/tokens_per_s", "val/f1"} <= found.keys()
     assert found["val/answers"]["_value"][1]["labels"] == "sad, tired"
-    assert list(tmp_path.rglob("metrics.csv"))
+    with closing(sqlite3.connect(tmp_path / "trackio" / "faces.db")) as base:
+        (stored,) = base.execute("select config from configs").fetchone()
+    assert json.loads(stored)["model"]["streams"]["audio"]["encoder"]["name"] == "tiny-audio"
+    (figures,) = tmp_path.rglob("metrics.csv")
+    assert {"config.yaml", "examples.jsonl"} <= {path.name for path in figures.parent.iterdir()}
+    assert not (tmp_path / "run").exists()  # the folder of all runs, in which one would write over another's
 
 
 def test_a_logger_that_is_not_installed_names_its_extra(

@@ -79,6 +79,8 @@ class TrackioLogger(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Keep the settings; those that come before the first figure are stored with the run."""
         self._config |= vars(params) if isinstance(params, Namespace) else dict(params)
+        if self._run is not None:  # Lightning begins it before any hook; it sends its settings with the first figure
+            self._run.config.update(self._config)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

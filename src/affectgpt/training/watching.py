@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from affectgpt.errors import ConfigError
 from affectgpt.training.meters import RunMeters
+from affectgpt.training.run_settings import settings_of
 from affectgpt.training.start_report import StartReport
 
 
@@ -30,6 +31,17 @@ def check_loggers(logger: Any) -> None:
             raise ConfigError("WandbLogger needs wandb, which is not installed: pip install 'affectgpt[wandb]'")
 
 
+class LoggedSettings(lightning.Callback):
+    """Gives wandb and trackio the settings of the run, by which they compare runs."""
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log them before the first figure."""
+        settings = settings_of(pl_module, trainer.datamodule, {})  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_text"):  # wandb, trackio
+                logger.log_hyperparams({"model": settings["model"], "data": settings["data"].get("args", {})})
+
+
 def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], None]) -> None:
     """Add a report at the start, figures of speed and gradients, and a table of all figures.
 
@@ -45,6 +57,7 @@ def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], 
     callbacks.append(StartReport(tell))
     if logger is False or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return
+    callbacks.append(LoggedSettings())
     if not any(isinstance(one, RunMeters) for one in callbacks):
         callbacks.insert(0, RunMeters())
     if any(isinstance(one, CSVLogger) for one in trainer.loggers):
@@ -55,4 +68,6 @@ def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], 
     else:
         beside = CSVLogger(trainer.default_root_dir)
     warnings.filterwarnings("ignore", message="Experiment logs directory")  # the first logger made it just now
-    trainer.loggers = [*trainer.loggers, beside]
+    # first: Lightning keeps configuration and examples in the folder of the first logger. That of wandb and trackio is
+    # one for all runs, which would write over each other's
+    trainer.loggers = [beside, *trainer.loggers]
