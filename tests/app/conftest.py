@@ -36,6 +36,7 @@ def url(settings: PageSettings) -> Iterator[str]:
     streams = {"frame": "tiny-vision", "face": "tiny-vision", "audio": "tiny-audio"}
     models = [PageModel(name, tiny_model(streams=streams), settings) for name in ("first", "second")]
     app = create_page(models, settings)
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
     ready, urls = threading.Event(), []
 
     def note(found: str) -> None:
@@ -50,7 +51,7 @@ def url(settings: PageSettings) -> Iterator[str]:
         yield urls[0]
         server.should_exit = True
         thread.join(60)
-    assert not Path(os.environ["GRADIO_TEMP_DIR"]).exists(), "uploads are left after the page has stopped"
+    assert not folder.exists(), "uploads are left after the page has stopped"
 
 
 @pytest.fixture(scope="session")

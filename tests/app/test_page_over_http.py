@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import httpx2
@@ -12,6 +14,7 @@ import pytest
 
 from affectgpt.app import Page, PageSettings, Visitors, create_page
 from affectgpt.app.page_gate import visitor_of
+from affectgpt.app.visitors import ORPHAN_SECONDS
 from affectgpt.cli.app import _settings, parser
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
@@ -113,8 +116,13 @@ def test_files_go_with_their_last_visitor_and_never_outside_the_folder(tmp_path)
         assert not visitors.has_room(41)
         with pytest.raises(DataError, match="choose the file again"):
             visitors.check("one", str(shared))
+    broken_off, under_way = held / "broken", held / "new"
+    for path, age in ((broken_off, ORPHAN_SECONDS + 1), (under_way, 0)):
+        path.write_bytes(b"part")
+        os.utime(path, (time.time() - age,) * 2)
     visitors.sweep()
     assert not shared.parent.exists()
+    assert (broken_off.exists(), under_way.exists()) == (False, True)
     assert outside.is_file()
 
 
@@ -129,7 +137,7 @@ def test_a_cookie_that_is_no_name_is_none() -> None:
 def test_work_beyond_the_limits_is_told_what_to_do_and_faults_are_told_by_number(tmp_path, caplog) -> None:
     settings = PageSettings(timeout_seconds=0.01)
     queue = Queue(ServiceSettings(max_queue=1))
-    page = Page(settings, (), Visitors(tmp_path, 1, 1.0), queue, None)
+    page = Page(settings, (), Visitors(tmp_path, 1, 1.0), queue, None, None)
 
     def told(work) -> str:
         found, problem = asyncio.run(page.told(work))

@@ -51,10 +51,9 @@ def media_inputs(page: Page, prefix: str) -> list[Any]:
         page: The page.
         prefix: Begins the names of the elements in the browser.
     """
-    most = f"{page.settings.max_upload_bytes / 2**20:g} MB, {page.settings.max_clip_seconds:g} s"
-    return [
+    media = [
         gr.Video(
-            label=f"Video or camera (up to {most})",
+            label="Video or camera",
             sources=["upload", "webcam"],
             include_audio=True,
             webcam_options=gr.WebcamOptions(mirror=False),
@@ -70,6 +69,13 @@ def media_inputs(page: Page, prefix: str) -> list[Any]:
             elem_id=f"{prefix}-sound",
         ),
     ]
+    gr.HTML(limits_line(page, f"{page.settings.max_clip_seconds:g} s"))
+    return media
+
+
+def limits_line(page: Page, longest: str) -> str:
+    """The limits of an upload as HTML."""
+    return f'<p class="ag-fine">Up to {page.settings.max_upload_bytes / 2**20:g} MB and {longest}.</p>'
 
 
 def word_inputs(page: Page) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Watches one film for the page: checks it in a process of its own, then answers it in a thread that can be stopped."""
+"""Watches one film for the page, in a thread that can be stopped."""
 
 from __future__ import annotations
 
@@ -8,30 +8,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectgpt.app.film_check import FilmCheck
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
-from affectgpt.errors import DataError, MediaError
+from affectgpt.errors import DataError
 from affectgpt.media.isolation import Isolated
 from affectgpt.media.speech.base import Segment
-from affectgpt.watch.film import Film
 from affectgpt.watch.stretches import CuttingRules
 from affectgpt.watch.watch_film import Watched, watch
 from affectgpt.watch.watcher import WatchPlan
 
 _LOOK_SECONDS = 0.4
-
-
-@dataclass(frozen=True)
-class FilmCheck:
-    """A film to decode once before it is watched.
-
-    Attributes:
-        path: The file.
-        longest_seconds: Longest film.
-    """
-
-    path: Path
-    longest_seconds: float
 
 
 @dataclass(frozen=True)
@@ -49,29 +36,12 @@ class FilmProgress:
     found: Watched | None = None
 
 
-def check_film(check: FilmCheck) -> DataError | None:
-    """Decode a whole film: a job for ``affectgpt.media.isolation``; gives what is wrong with it."""
-    try:
-        film = Film(check.path)
-        _check_length(check, film.duration_seconds or 0.0)
-        for chunk in film.chunks():
-            _check_length(check, chunk.end_seconds)
-    except DataError as error:
-        return error
-    return None
-
-
-def crashed(check: FilmCheck, how: str) -> DataError:
-    """What is wrong with a film that crashes its decoder."""
-    message = f"{check.path.name!r} crashes the process that decodes it ({how}); convert it"
-    return MediaError(message, "crashed")
-
-
 async def watch_film(
     model: PageModel,
     settings: PageSettings,
     film: Path,
     *,
+    checks: Isolated[FilmCheck, DataError | None],
     cues: Sequence[Segment] | None,
     speech_only: bool,
     is_wanted: Callable[[], bool],
@@ -82,6 +52,7 @@ async def watch_film(
         model: The model.
         settings: The limits.
         film: An upload.
+        checks: The process that decodes the film first, so that no file can crash the page.
         cues: Subtitles with their times.
         speech_only: Whether stretches in which nobody speaks are left out.
         is_wanted: Whether somebody still waits.
@@ -89,8 +60,7 @@ async def watch_film(
     Raises:
         DataError: If the film cannot be read, or is too long.
     """
-    with Isolated(check_film, 1, crashed) as process:
-        problem = await asyncio.wrap_future(process.submit(FilmCheck(film, settings.max_film_seconds)))
+    problem = await asyncio.wrap_future(checks.submit(FilmCheck(film, settings.max_film_seconds)))
     if problem is not None:
         raise problem
     stopped, reached = threading.Event(), [0.0, None]
@@ -129,12 +99,3 @@ async def watch_film(
 
 class _StoppedError(Exception):
     """Nobody waits for the film any more."""
-
-
-def _check_length(check: FilmCheck, seconds: float) -> None:
-    if seconds > check.longest_seconds:
-        raise MediaError(
-            f"{check.path.name!r} lasts more than {check.longest_seconds / 60:g} min, the longest film that this page "
-            "takes; cut it",
-            "too_long",
-        )

@@ -77,16 +77,17 @@ def _link(name: str, content: bytes, title: str, kind: str) -> str:
 def _table(rows: Sequence[Row]) -> str:
     if not rows:
         return "<p>There is nothing in this film that the model answers.</p>"
+    has_words = any(row.words for row in rows)
+    titles = ("from", "who", "emotions", "sure", "sentiment", *(["words"] if has_words else []))
     body = "".join(
-        f"<tr><td>{clock(row.start_seconds)}</td><td>{for_html(row.name)}</td><td>{for_html(row.words or '')}</td>"
-        f"<td>{for_html(row.answer)}</td><td>{draw_sentiment(row.sentiment)}</td><td>{row.confidence:.0%}</td></tr>"
+        f"<tr><td>{clock(row.start_seconds)}</td><td>{for_html(row.name)}</td><td>{for_html(row.answer)}</td>"
+        f"<td>{row.confidence:.0%}</td><td>{draw_sentiment(row.sentiment)}</td>"
+        f"{f'<td>{for_html(row.words or str())}</td>' if has_words else ''}</tr>"
         for row in rows[:MOST_ROWS]
     )
     more = len(rows) - MOST_ROWS
     rest = f'<p class="ag-fine">{more} more are in the files.</p>' if more > 0 else ""
-    head = "".join(
-        f'<th scope="col">{title}</th>' for title in ("from", "who", "words", "emotions", "sentiment", "sure")
-    )
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     return (
         f'<div class="ag-scroll" tabindex="0" role="group" aria-label="Table of answers"><table class="ag-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{rest}"

@@ -6,6 +6,7 @@ open: ``build_answer_tab`` is the shortest example. ``TABS`` lists them with the
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -20,6 +22,7 @@ from fastapi import FastAPI
 from affectgpt.app.annotate_tab import build_annotate_tab
 from affectgpt.app.answer_tab import build_answer_tab
 from affectgpt.app.compare_tab import build_compare_tab
+from affectgpt.app.film_check import FilmCheck, check_film, crashed
 from affectgpt.app.page_context import Page
 from affectgpt.app.page_gate import PageGate
 from affectgpt.app.page_look import page_theme, style_sheet
@@ -27,6 +30,8 @@ from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
 from affectgpt.app.visitors import Visitors
 from affectgpt.app.watch_tab import build_watch_tab
+from affectgpt.errors import DataError
+from affectgpt.media.isolation import Isolated
 from affectgpt.pages.escaping import for_html
 from affectgpt.serve.entrance import Queue
 from affectgpt.serve.service_settings import ServiceSettings
@@ -74,7 +79,8 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     visitors = Visitors(folder, settings.max_held_bytes, settings.keep_seconds)
     queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
-    blocks = build_blocks(tuple(models), settings, visitors, queue)
+    film_checks: Isolated[FilmCheck, DataError | None] = Isolated(check_film, 1, crashed)
+    blocks = build_blocks(lambda answered: Page(settings, tuple(models), visitors, queue, film_checks, answered))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,6 +91,7 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
         finally:
             for model in models:
                 await model.stop()
+            await asyncio.to_thread(film_checks.__exit__)
             shutil.rmtree(folder, ignore_errors=True)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -109,18 +116,21 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
     return app
 
 
-def build_blocks(models: tuple[PageModel, ...], settings: PageSettings, visitors: Visitors, queue: Queue) -> gr.Blocks:
-    """The components and events of the page, a ``gradio.Blocks``; see ``create_page``."""
+def build_blocks(make: Callable[[Any], Page]) -> Any:
+    """The components and events of the page, a ``gradio.Blocks``; see ``create_page``.
+
+    Args:
+        make: Gives the ``Page``, given its ``answered``.
+    """
     with gr.Blocks(title="affectgpt", analytics_enabled=False, fill_width=False) as blocks:
-        gr.HTML(_head(models), elem_id="head")
-        page = Page(settings, models, visitors, queue, gr.State(None))
-        entries = [entry for entry in TABS if entry.is_there(page)]
+        page = make(gr.State(None))
+        gr.HTML(_head(page.models), elem_id="head")
         with gr.Tabs():
-            for entry in entries:
+            for entry in [entry for entry in TABS if entry.is_there(page)]:
                 with gr.Tab(entry.title):
                     entry.build(page)
         gr.HTML(_FOOT, elem_id="foot")
-    blocks.queue(default_concurrency_limit=None, max_size=4 * settings.max_waiting)
+    blocks.queue(default_concurrency_limit=None, max_size=4 * page.settings.max_waiting)
     return blocks
 
 

@@ -6,17 +6,19 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from affectgpt.annotate.source_files import LooseFiles
+from affectgpt.app.film_check import FilmCheck
 from affectgpt.app.page_gate import COOKIE
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import MAX_WORDS, PageSettings
 from affectgpt.app.visitors import Visitors
 from affectgpt.errors import AffectGPTError, DataError
+from affectgpt.media.isolation import Isolated
 from affectgpt.pages.escaping import for_html
 from affectgpt.serve.answers_route import clip_name
 from affectgpt.serve.clip_reading import Upload
@@ -35,6 +37,7 @@ class Page:
         models: The models: one, or two to compare.
         visitors: Who uploaded what.
         queue: Counts the requests under way.
+        film_checks: The process that decodes films before they are watched.
         answered: A ``gradio.State`` of each session: what was answered last, as plain JSON, or ``None``.
     """
 
@@ -42,18 +45,20 @@ class Page:
     models: tuple[PageModel, ...]
     visitors: Visitors
     queue: Queue
+    film_checks: Isolated[FilmCheck, DataError | None]
     answered: Any
 
-    def uploaded(self, request: Any, path: str | None) -> Path | None:
+    def uploaded(self, request: Any, value: str | Mapping[str, Any] | None) -> Path | None:
         """The path of an upload of this visitor, for a value of a component that takes files.
 
         Args:
             request: The ``gradio.Request`` of the event.
-            path: What the component gave.
+            value: What the component gave: a path or, of an event without ``preprocess``, a mapping with one.
 
         Raises:
             DataError: If the visitor did not upload it, or it is gone.
         """
+        path = value.get("path") if isinstance(value, Mapping) else value
         return self.visitors.check(request.cookies.get(COOKIE), path)
 
     def upload(self, request: Any, video: str | None, audio: str | None, subtitle: str | None) -> tuple[Upload, str]:

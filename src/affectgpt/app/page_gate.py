@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affectgpt.app.page_settings import PageSettings
-from affectgpt.app.visitors import Visitors
+from affectgpt.app.visitors import ORPHAN_SECONDS, Visitors
 
 COOKIE = "affectgpt_visitor"
 MOST_FORM_BYTES = 4 * 2**20
@@ -101,7 +101,8 @@ class PageGate:
             with self._visitors.open_page(visitor):
                 await self._app(scope, _until(self._visitors.closing, receive), send)
         finally:
-            asyncio.get_running_loop().call_later(self._visitors.keep_seconds + 0.1, self._visitors.sweep)
+            for seconds in (self._visitors.keep_seconds + 0.1, ORPHAN_SECONDS + 1):
+                asyncio.get_running_loop().call_later(seconds, self._visitors.sweep)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send, visitor: str) -> None:
         """Pass an upload on, and write down the paths that the answer names."""

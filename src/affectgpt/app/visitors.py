@@ -15,6 +15,8 @@ from affectgpt.errors import DataError
 
 MOST_FILES = 12
 """Files that are kept of one visitor; the oldest go first."""
+ORPHAN_SECONDS = 120.0
+"""A file that nobody owns, such as an upload that broke off, goes when nothing was written to it for this long."""
 
 
 @dataclass
@@ -121,10 +123,18 @@ class Visitors:
         return self._sessions.setdefault(session, visitor) == visitor
 
     def sweep(self) -> None:
-        """Forget visitors of whom no page has been open for ``keep_seconds``, and delete their files."""
+        """Delete the files of visitors of whom no page has been open for ``keep_seconds``, and files of nobody."""
         late = time.monotonic() - self.keep_seconds
         for visitor in [name for name, one in self._visitors.items() if one.seen <= late and not self.is_here(name)]:
             self._forget(visitor)
+        owned = {path for one in self._visitors.values() for path in one.files}
+        old = time.time() - ORPHAN_SECONDS
+        for path in [path for path in self.folder.rglob("*") if path not in owned]:
+            with suppress(OSError):  # a folder that is not empty, or a file that is gone
+                if path.is_dir():
+                    path.rmdir()
+                elif path.stat().st_mtime < old:
+                    path.unlink()
 
     def _forget(self, visitor: str) -> None:
         for path in list(self._visitors.get(visitor, _Visitor()).files):

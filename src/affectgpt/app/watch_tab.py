@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
+from affectgpt.app.answer_tab import limits_line
 from affectgpt.app.film_run import FilmProgress, watch_film
 from affectgpt.app.film_view import EMPTY, draw_film, draw_progress
 from affectgpt.app.page_context import Page
@@ -20,10 +22,10 @@ from affectgpt.media.speech.base import Segment
 def build_watch_tab(page: Page) -> None:
     """Build the tab; films are watched one after the other."""
     settings = page.settings
-    most = f"{settings.max_upload_bytes / 2**20:g} MB, {settings.max_film_seconds / 60:g} min"
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            film = gr.Video(label=f"Film (up to {most})", sources=["upload"], buttons=[], elem_id="film-video")
+            film = gr.Video(label="Film", sources=["upload"], buttons=[], elem_id="film-video")
+            gr.HTML(limits_line(page, f"{settings.max_film_seconds / 60:g} min"))
         with gr.Column(scale=2, min_width=320):
             suffixes = [f".{suffix}" for suffix in sorted(SUBTITLE_SUFFIXES)]
             subtitles = gr.File(
@@ -35,7 +37,7 @@ def build_watch_tab(page: Page) -> None:
     result = gr.HTML(EMPTY, elem_id="film")
     turn = asyncio.Semaphore(1)
 
-    async def watched(video: str | None, cue_file: str | None, spoken: bool, request: gr.Request) -> AsyncIterator[str]:
+    async def watched(video: Any, cue_file: Any, spoken: bool, request: gr.Request) -> AsyncIterator[str]:
         visitor = request.cookies.get(COOKIE) or ""
         was_here = page.visitors.is_here(visitor)
         try:
@@ -50,6 +52,7 @@ def build_watch_tab(page: Page) -> None:
                         page.models[0],
                         settings,
                         path,
+                        checks=page.film_checks,
                         cues=cues,
                         speech_only=spoken,
                         is_wanted=lambda: page.visitors.is_here(visitor) or not was_here,
@@ -68,6 +71,7 @@ def build_watch_tab(page: Page) -> None:
         concurrency_limit=None,
         api_name="watch",
         show_progress="hidden",
+        preprocess=False,  # gradio would leave an empty file beside the subtitles; page.uploaded checks whose they are
     )
     stop.click(lambda: EMPTY, None, result, cancels=[event], api_visibility="private")
 
