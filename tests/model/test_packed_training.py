@@ -73,6 +73,19 @@ def test_losses_and_gradients_are_those_of_the_unpacked_run(backend: str, lora: 
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_gradients_in_half_precision_are_those_of_the_unpacked_run(dtype: torch.dtype) -> None:
+    batch = make_batch()
+    found = []
+    for packing in (False, True):
+        model = build(packing=packing)
+        model.llm.to(dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(losses_and_gradients(model, batch)[1])
+    padded, packed = (torch.cat([grad.float().flatten() for grad in grads.values()]) for grads in found)
+    assert (packed - padded).norm() <= 0.05 * padded.norm()
+
+
 def test_gradient_checkpointing_keeps_packed_samples_apart() -> None:
     plain, packed = build(packing=False), build(packing=True)
     packed.llm.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -89,7 +89,7 @@ def test_another_seed_draws_anew_and_says_so(shards: Path, tmp_path: Path, caplo
 def test_states_of_other_ranks_are_not_taken(caplog):
     states = RandomStates(1)
     states.load_state_dict({"seed": 1, "ranks": [draw_states(), draw_states()]})
-    assert "generators of 2 ranks, but this run has 1" in caplog.text
+    assert "generators of 2 ranks, but this run has 1 of them" in caplog.text
     assert states._pending is None
 
 

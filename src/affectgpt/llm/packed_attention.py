@@ -10,6 +10,7 @@ SDPA of this file, which never looks across them, and as a mask to the others.
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -227,11 +228,20 @@ def _sdpa(
         out: Any = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, **causal)
         return out[None], None
     lengths = options["sample_lengths"]
-    dtype = query.dtype
-    if dtype == torch.bfloat16 and query.requires_grad and max(lengths) < SHORT and query.device.type == "cpu":
+    cast = query.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if cast else query.dtype
+    plain: AbstractContextManager[Any] = nullcontext()
+    if (
+        query.device.type == "cpu"
+        and dtype == torch.bfloat16
+        and torch.is_grad_enabled()
+        and query.requires_grad
+        and max(lengths) < SHORT
+    ):
         query, key, value = query.float(), key.float(), value.float()
+        plain = torch.autocast("cpu", enabled=False)  # which would take the float32 back
     samples = zip(*(states.split(lengths, 2) for states in (query, key, value)), strict=True)
-    with torch.autocast(query.device.type, enabled=False):  # which would take the float32 back
+    with plain:
         attended = [
             F.scaled_dot_product_attention(
                 q, k, v, None, dropout, is_causal=True, scale=scaling, enable_gqa=repeats > 1

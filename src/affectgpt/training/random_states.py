@@ -91,7 +91,7 @@ class RandomStates(lightning.Callback):
             log.warning("the checkpoint was written with another seed: random draws, such as dropout, start anew")
         elif len(ranks) != world:
             log.warning(
-                "the checkpoint has the random generators of %d ranks, but this run has %d ranks: random draws, such "
+                "the checkpoint has the random generators of %d ranks, but this run has %d of them: random draws, such "
                 "as dropout, start anew",
                 *(len(ranks), world),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -221,6 +222,8 @@ def shard_model(root: nn.Module, units: Iterable[nn.Module], strategy: Any) -> N
     offload = OffloadPolicy()
     if getattr(strategy, "cpu_offload", False):
         offload = CPUOffloadPolicy(pin_memory=torch.cuda.is_available())
+    # a change in place would spoil the others that share its memory; nobody changes what the model returns
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for unit in units:
         fully_shard(unit, mesh=mesh["data_parallel"], offload_policy=offload)
     fully_shard(root, mesh=mesh["data_parallel"], offload_policy=offload)
