@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
-from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, spent_words
+from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, looked_words, spent_words
 from affectgpt.annotate.waterfall import STYLE as WATERFALL_STYLE
 from affectgpt.annotate.waterfall import draw_waterfall
 from affectgpt.pages import style_sheet
@@ -18,7 +18,7 @@ PAGE = Template("""<!DOCTYPE html>
 details pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--page); padding: 12px 14px;
   border-radius: 10px; font-size: 13.5px; } details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; }
 td.bar { width: 34%; min-width: 110px; } td.bar i { display: block; height: 12px; border-radius: 6px; }
-td.bar i.ends { margin-bottom: 3px; } td { overflow-wrap: anywhere; } td.num { white-space: nowrap; }
+td.bar i.ends { margin-bottom: 3px; } td { overflow-wrap: break-word; } td.num { white-space: nowrap; }
 main > .cards + .note { margin-top: 16px; }
 $waterfall_style
 @media (max-width: 560px) { th, td { padding: 8px 7px; font-size: 14px; } th { font-size: 12.5px; } }
@@ -147,7 +147,7 @@ def _people(people: Mapping[str, Any]) -> str:
         f"<th class=num>{w}</th>" for w in ("looked at", "shared by people", "accuracy")
     )
     return (
-        f"<section><h2>People</h2><p>{len(people['people'])} people looked at {people['clips']:,} clips, and edited "
+        f"<section><h2>People</h2><p>{looked_words(people)} and edited "
         f'{people["edited"]:,}. {said}</p><div class="scroll">{_table(head, rows)}</div></section>'
     )
 
@@ -157,12 +157,13 @@ def _models(stages: Sequence[Mapping[str, Any]]) -> str:
     for row in stages:
         if "stage" not in row:
             continue
+        part = "" if row["as"] == row["stage"] else f" ({for_html(row['stage'])})"
         facts = [f"{name}: {row[name]}" for name in ("model", "revision", "licence") if row.get(name)]
         facts += [f"identity: {row['identity'][:16]}"]
         settings = "\n".join(f"{name}: {value}" for name, value in row["settings"].items())
         prompt = f"<pre>{_lines(row['prompt'])}</pre>" if row.get("prompt") else ""
         parts.append(
-            f"<details><summary>{for_html(row['as'])} ({for_html(row['stage'])})</summary><p>"
+            f"<details><summary>{for_html(row['as'])}{part}</summary><p>"
             f"{for_html(', '.join(facts))}</p>{prompt}<pre>{_lines(settings)}</pre></details>"
         )
     return "".join(parts)

@@ -78,10 +78,16 @@ def people_words(people: Mapping[str, Any]) -> str:
     stages = "; ".join(
         f"{stage}: {row['shared']} of {row['reviewed']} decisions shared" for stage, row in people["by_stage"].items()
     )
-    said = f"{len(people['people'])} people looked at {people['clips']} clips and edited {people['edited']}. "
+    said = f"{looked_words(people)} and edited {people['edited']}. "
     said += "Krippendorff's alpha of people and engine: " + ("none" if alpha is None else f"{alpha:.2f}")
     said += ", of people alone: " + ("none" if among is None else f"{among:.2f}") + "."
     return for_markdown(f"{said} {stages}".strip())
+
+
+def looked_words(people: Mapping[str, Any]) -> str:
+    """How many people looked at how many clips, in words."""
+    number, clips = len(people["people"]), people["clips"]
+    return f"{number} {'person' if number == 1 else 'people'} looked at {clips:,} {'clip' if clips == 1 else 'clips'}"
 
 
 def _stage_row(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def _build(desk: ReviewDesk, who: str) -> gr.Blocks:
                 ]
                 with gr.Row():
                     accept = gr.Button("Accept", variant="primary", min_width=100, elem_id="accept")
-                    edit = gr.Button("Keep my changes", min_width=100, elem_id="edit")
+                    edit = gr.Button("Keep changes", min_width=100, elem_id="edit")
                     reject = gr.Button("Reject", variant="stop", min_width=100, elem_id="reject")
                 with gr.Row():
                     back = gr.Button("Back", size="sm", min_width=80, elem_id="back")

@@ -131,7 +131,8 @@ def _show_estimate(found: Estimate, as_json: bool, currency: str) -> None:
     say(f"  requests  {found.requests:,}")
     money = "" if found.money is None else f", {found.money:.2f} {currency}".rstrip()
     say(f"  tokens    {found.tokens:,}{money}")
-    say(f"  journal   {found.journal_bytes / 1e6:,.1f} MB")
+    size = found.journal_bytes
+    say(f"  journal   {size / 1e6:,.1f} MB" if size >= 1e5 else f"  journal   {size / 1e3:,.1f} kB")
 
 
 def _clock(seconds: float) -> str:
