@@ -12,7 +12,10 @@ EVIDENCE_MEANING = (
     "there. Labels that are named with nothing shown are counted apart. What an input is evidence for is the model's "
     "own word, so this tells little about a model that was never trained with missing inputs."
 )
-EVIDENCE_HEAD = ("set", "labels", "named with nothing shown", "with one only evidence", "of these stay", "share, %", "95 % interval")
+EVIDENCE_HEAD = (
+    *("set", "labels", "named with nothing shown", "with one only evidence", "of these stay"),
+    *("share, %", "95 % interval"),
+)
 
 
 def evidence_rows(report: Report, system: str) -> list[list[str]]:
