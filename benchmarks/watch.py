@@ -90,7 +90,7 @@ def write_film(reel: Path, path: Path, seconds: float) -> float:
     """Copy the packets of a reel over and over; the length in seconds."""
     with av.open(str(reel)) as source, av.open(str(path), "w") as out:
         assert source.duration is not None
-        length = source.duration / av.time_base
+        length = source.duration / av.time_base + 0.2  # encoders stamp their first packets before 0
         copies = [out.add_stream_from_template(stream) for stream in source.streams]
         for turn in range(max(1, round(seconds / length))):
             source.seek(0)
