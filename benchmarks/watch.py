@@ -202,6 +202,8 @@ def report(rows: Sequence[dict[str, Any]], args: argparse.Namespace, model: str)
     """The table, and what it was measured with."""
     clips = "clips that the demo's corpus draws" if not args.clips else f"{len(args.clips)} real clips"
     given = f"--minutes {' '.join(f'{one:g}' for one in args.minutes)} --height {args.height}"
+    if args.kill_minutes:
+        given += f" --kill-minutes {' '.join(f'{one:g}' for one in args.kill_minutes)}"
     lines = [
         "# Films of several lengths",
         "",
