@@ -9,8 +9,9 @@ EVIDENCE_TITLE = "Labels without their evidence"
 EVIDENCE_MEANING = (
     "A label has one only evidence if the answer to sound, picture or words alone has it, and the answers to the other "
     "two alone have not. It stays if it is still named once this input is left out: then the model did not read it "
-    "there. Labels that are named with nothing shown are counted apart. What an input is evidence for is the model's "
-    "own word, so this tells little about a model that was never trained with missing inputs."
+    "there, unless the two others show it together. Labels that are named with nothing shown are counted apart. What "
+    "an input is evidence for is the model's own word, so this tells little about a model that was never trained with "
+    "missing inputs."
 )
 EVIDENCE_HEAD = (
     *("set", "labels", "named with nothing shown", "with one only evidence", "of these stay"),
