@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gradio", reason="gradio is not installed: pip install 'affectgpt[app]'")
-
 from affectgpt.app import PageModel, PageSettings, create_page
 from affectgpt.serve import ServiceSettings
 from affectgpt.serve.uvicorn_server import make_server

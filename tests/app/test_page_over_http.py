@@ -86,8 +86,11 @@ def test_a_session_belongs_to_who_used_it_first(url, visitor) -> None:
     with visitor.stream("GET", "/gradio_api/heartbeat/abcdef") as beat:
         assert beat.status_code == 200
         with httpx2.Client(base_url=url, timeout=60) as other:
+            assert httpx2.get(f"{url}/gradio_api/queue/data?session_hash=abcdef", timeout=60).status_code == 403
             other.get("/config")
             assert other.get("/gradio_api/queue/data?session_hash=abcdef").status_code == 403
+            told = other.post("/gradio_api/run/answer", json={"data": [], "session_hash": "abcdef"})
+            assert told.status_code == 404
             assert other.get("/gradio_api/heartbeat/abcdef").status_code == 403
 
 

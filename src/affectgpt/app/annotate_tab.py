@@ -40,9 +40,7 @@ def build_annotate_tab(page: Page) -> None:
         fits = gr.update(choices=answered["labels"], value=answered["labels"])
         return [_draw(answered), gr.update(visible=True), fits, "", answered["description"], ""]
 
-    page.answered.change(
-        show, page.answered, [shown, form, labels, more, description, said], api_visibility="private", queue=False
-    )
+    page.answered.change(show, page.answered, [shown, form, labels, more, description, said], api_visibility="private")
 
     def write(answered: dict[str, Any] | None, by: str, remark: str, changes: dict[str, Any] | None) -> str:
         try:

@@ -23,10 +23,11 @@ MOST_FORM_BYTES = 4 * 2**20
 _API = "/gradio_api"
 _NAME = re.compile(r"[\w-]{20,64}")
 _FILE = re.compile(rf"{_API}/file[=/](.*)", re.DOTALL)
-# What the page does not need: other people's URLs, screen recordings, links to a session, figures of the server
+# What the page does not need: other people's URLs, screen recordings, links to a session, figures of the server, and
+# events of any session that answer whoever asks (run, api); those of the page answer their own session
 _CLOSED = re.compile(
     rf"(/monitoring|/dev|{_API}/(proxy=|process_recording|deep_link|dev/|vibe|undo-vibe|profiling|run-history|runs"
-    "|component_server|openapi|stream)).*",
+    "|component_server|openapi|stream|run/|api/)).*",
     re.DOTALL,
 )
 
@@ -83,7 +84,7 @@ class PageGate:
             return 403, "this file was not uploaded from this browser, or it is gone"
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         sessions = [*query.get("session_hash", []), *re.findall(rf"^{_API}/heartbeat/([^/]+)", path)]
-        if known is not None and not all(self._visitors.may_use(known, one) for one in sessions):
+        if not all(self._visitors.may_use(known, one) for one in sessions):
             return 403, "this session belongs to another visitor"
         length = Headers(scope=scope).get("content-length", "0")
         upload = path == f"{_API}/upload"

@@ -116,11 +116,14 @@ class Visitors:
         """Whether a page of the visitor is open."""
         return visitor in self._open_pages
 
-    def may_use(self, visitor: str, session: str) -> bool:
-        """Whether a session is the visitor's; the first who uses it has it."""
-        if len(self._sessions) > 10_000:  # forgotten ones are no one's
-            self._sessions = {s: v for s, v in self._sessions.items() if v in self._open_pages}
-        return self._sessions.setdefault(session, visitor) == visitor
+    def may_use(self, visitor: str | None, session: str) -> bool:
+        """Whether a session is the visitor's or nobody's; the first visitor who uses it has it."""
+        owner = self._sessions.get(session)
+        if owner is None and visitor is not None:
+            if len(self._sessions) > 10_000:  # forgotten ones are no one's
+                self._sessions = {s: v for s, v in self._sessions.items() if v in self._open_pages}
+            self._sessions[session] = visitor
+        return owner in (None, visitor)
 
     def sweep(self) -> None:
         """Delete the files of visitors of whom no page has been open for ``keep_seconds``, and files of nobody."""
