@@ -1,11 +1,14 @@
+import json
 import shutil
+from functools import partial
 
 import lightning
 import pytest
 import torch
 
-from affectgpt.datamodules import MERCaptionDataModule
+from affectgpt.datamodules import MERCaptionDataModule, UniBenchDataModule
 from affectgpt.errors import ConfigError, DataError
+from affectgpt.media.profile import MediaProfile
 from affectgpt.prompts.wordings import OFFICIAL
 from affectgpt.registry import DATAMODULES
 
@@ -121,6 +124,13 @@ def test_batches_hold_what_the_clips_offer(shards):
 def test_wrong_arguments_are_refused(args, words):
     with pytest.raises(ConfigError, match=words):
         DATAMODULES.build({"name": "mercaption", "args": args})
+
+
+@pytest.mark.parametrize("make", [partial(MERCaptionDataModule, "set"), partial(UniBenchDataModule, "set")])
+def test_a_media_profile_is_stored_as_plain_json(make):
+    profile = MediaProfile(num_frames=3)
+    stored = json.loads(json.dumps(make(media=profile).hparams["media"]))
+    assert MediaProfile.of(stored) == profile
 
 
 def test_a_missing_stage_folder_or_whole_batch_is_refused(shards, tmp_path):

@@ -50,7 +50,7 @@ def test_a_missing_package_names_the_extra(capsys, monkeypatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else real(name))
     assert main(["serve", "--checkpoint", "none.ckpt"]) == 1
-    assert "serve needs uvicorn, which is not installed: pip install 'affectgpt[serve]'" in capsys.readouterr().err
+    assert "not installed, but serve needs it: uvicorn; pip install 'affectgpt[serve]'" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_and_a_half_given_vllm_are_refused(checkpoint, capsys) -> None:

@@ -29,7 +29,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise ConfigError(f"serve needs {', '.join(missing)}, which is not installed: pip install 'affectgpt[serve]'")
+        raise ConfigError(f"not installed, but serve needs it: {', '.join(missing)}; pip install 'affectgpt[serve]'")
     from affectgpt.serve.service_settings import KEYS_VARIABLE, read_keys
     from affectgpt.serve.uvicorn_server import is_loopback
 

@@ -62,7 +62,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             By default 16 with ``batch_tokens``, else 1.
         val_batch_size: Samples in any other batch; by default ``batch_size``.
         num_workers: Processes that decode, on each rank.
-        media: How clips are decoded: a ``MediaProfile`` by name or as plain JSON.
+        media: How clips are decoded: a ``MediaProfile``, its name, or its plain JSON.
         style: Prompt style of questions and answers, the same as the model's (``official`` or ``brief``).
         task: ``"labels"``, ``"description"``, or ``"hybrid"``: in training one of both at random; elsewhere the labels.
             ``"preference"``: which of a pair of descriptions fits better, in training in a random order;
@@ -96,7 +96,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         batch_window: int | None = None,
         val_batch_size: int | None = None,
         num_workers: int = 2,
-        media: dict[str, Any] | str | None = None,
+        media: dict[str, Any] | str | MediaProfile | None = None,
         style: str = "official",
         task: str = "hybrid",
         seed: int = 42,
@@ -146,6 +146,8 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self._fetched: dict[str, ShardIndex] = {}
         self._streams: dict[tuple[str, int, int, bool], ShardStream] = {}
         self.save_hyperparameters(logger=False)
+        if isinstance(media, MediaProfile):
+            self.hparams["media"] = media.to_json()  # checkpoints hold plain JSON
         self.hparams.update(strip_secrets(dict(self.hparams)))  # checkpoints contain them
 
     def indexes(self, stage: str) -> list[ShardIndex]:

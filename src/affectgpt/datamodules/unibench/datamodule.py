@@ -33,7 +33,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
         sets: Names of the sets to read; by default all that are there.
         batch_size: Samples in a batch, on each rank.
         num_workers: Processes that decode, on each rank.
-        media: How clips are decoded: a ``MediaProfile`` as plain JSON.
+        media: How clips are decoded: a ``MediaProfile``, its name, or its plain JSON.
         style: Prompt style of the question, the same as the model's (``official`` or ``brief``).
         allow_partial: Whether to accept sets that differ from the published split.
         face_detector: Detector for clips without face crops, for models that read ``face``; ``None`` leaves the face
@@ -54,7 +54,7 @@ class UniBenchDataModule(lightning.LightningDataModule):
         *,
         batch_size: int = 8,
         num_workers: int = 2,
-        media: dict[str, Any] | None = None,
+        media: dict[str, Any] | str | MediaProfile | None = None,
         style: str = "official",
         allow_partial: bool = False,
         face_detector: str | None = "centerface",
@@ -77,6 +77,8 @@ class UniBenchDataModule(lightning.LightningDataModule):
         self.unreadable: dict[str, dict[str, str]] = {}
         self._sets: dict[str, BenchSet] | None = None
         self.save_hyperparameters(logger=False)
+        if isinstance(media, MediaProfile):
+            self.hparams["media"] = media.to_json()  # checkpoints hold plain JSON
 
     @property
     def sets(self) -> Mapping[str, BenchSet]:
