@@ -1,8 +1,9 @@
-"""Every code block of the README and of the documentation runs, or says why it cannot be run here.
+"""Python blocks of the README and the documentation run, and so does every block of a tutorial.
 
-A block that needs weights, data or a device that a test has not is marked in the page, in the line above it:
-``<!-- not run: the 7B weights -->``. Its code must compile and its imports must resolve all the same, its commands must
-be verbs with options that exist, and its YAML must be YAML that names classes that exist.
+Commands of other pages need files and models that are a reader's own: they must be verbs with options that exist. A
+block that needs weights, data or a device that a test has not is marked in the page, in the line above it:
+``<!-- not run: the 7B weights -->``. Its code must compile and its imports must resolve all the same, and its YAML must
+be YAML that names classes that exist.
 """
 
 from __future__ import annotations

@@ -143,6 +143,7 @@ def test_the_teacher_of_the_start_stays_and_goes_into_checkpoints(tmp_path: Path
         ({"answer_weight": -1}, "answer_weight is -1"),
         ({"teacher": "future"}, "choose one of current, start"),
         ({"answer_weight": 0, "full_weight": 0, "partial_weight": 0}, "nothing would be learnt"),
+        ({"temperature": 1e-30}, "at least 0.01"),
     ],
 )
 def test_wrong_settings_are_named(given: dict[str, Any], message: str) -> None:

@@ -26,6 +26,7 @@ from affectgpt.prompts.render import IGNORE
 from affectgpt.types import Batch
 
 TEACHERS = ("current", "start")
+LEAST_TEMPERATURE = 0.01
 
 
 class ViewDistillation(Objective):
@@ -76,8 +77,13 @@ class ViewDistillation(Objective):
         for name, value in {**weights, "temperature": temperature}.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise ConfigError(f"view-distillation: {name} is {value!r}; expected a number from 0")
-        if not any(weights.values()) or temperature == 0:
-            raise ConfigError("view-distillation: all weights are 0, or the temperature is; nothing would be learnt")
+        if not any(weights.values()):
+            raise ConfigError("view-distillation: all weights are 0; nothing would be learnt")
+        if temperature < LEAST_TEMPERATURE:
+            raise ConfigError(
+                f"view-distillation: temperature is {temperature}; expected at least {LEAST_TEMPERATURE}, below which "
+                "one token has all the weight and gradients overflow"
+            )
         if teacher not in TEACHERS:
             raise ConfigError(f"view-distillation: teacher is {teacher!r}; choose one of {', '.join(TEACHERS)}")
         self.answer_weight, self.token_weight = answer_weight, token_weight
