@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ def install_physiology(folders: pytest.TempPathFactory) -> Path:
 def use(site: Path, patch: pytest.MonkeyPatch) -> None:
     """Make the installed plug-in visible to this process and to those that it starts."""
     patch.syspath_prepend(str(site))
-    patch.delitem(sys.modules, "physiology", raising=False)
+    # the entry is the patch's own, so that what is imported from now on goes with it
+    patch.setitem(sys.modules, "physiology", ModuleType("physiology"))
+    del sys.modules["physiology"]
 
 
 def signals(seconds: float, pulse_hz: float = 1.0, lost: tuple[int, ...] = ()) -> bytes:
