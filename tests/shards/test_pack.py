@@ -36,7 +36,7 @@ def test_index_counts_the_set_and_digests_the_shards(shards):
     others = {path.name for path in shards.iterdir()} - {shard.name for shard in index.shards}
     assert others == {"index.json", "rejects.jsonl", "README.md"}
     card = (shards / "README.md").read_text("utf-8")
-    assert "| samples | 10 in 4 shards" in card
+    assert "| samples | 10 in 4 shard(s)" in card
     assert "| licence | not told |" in card
     assert "| audio | 9 |" in card
     assert "| happy | 4 |" in card

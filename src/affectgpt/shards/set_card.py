@@ -37,7 +37,7 @@ def _lines(index: ShardIndex, num_left_out: int) -> Iterator[str]:
         yield f"license: {json.dumps(str(licence))}"
     yield from ("---", "", f"# {index.samples:,} samples for affectgpt", "")
     facts: dict[str, Any] = {
-        "samples": f"{index.samples:,} in {len(index.shards):,} shards, {index.bytes / 1e6:,.1f} MB",
+        "samples": f"{index.samples:,} in {len(index.shards):,} shard(s), {index.bytes / 1e6:,.1f} MB",
         "length": f"{index.duration_seconds / 3600:,.2f} h",
         "what a sample holds": FORMS.get(index.form, index.form),
         "left out": f"{num_left_out:,}" + (", see rejects.jsonl" if num_left_out else ""),
