@@ -40,8 +40,9 @@ def config(shards: Path, tmp_path: Path) -> Path:
 def test_a_run_logs_what_it_is_and_how_it_goes(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", "--config", str(config)]) == 0
+    assert main(["fit", "--config", str(config), "--model.optim.lr_of", '{"llm": 0.001}']) == 0
     told = capsys.readouterr().err
+    assert "learning rate: 0.001 (llm 0.001), constant\n" in told
     assert "run: 1 rank on 1 node, one device, precision 32-true, on cpu" in told
     assert "attention of the language model: " in told
     assert "llm  " in told

@@ -1,4 +1,4 @@
-"""Says at the start of a run what it is: ranks, strategy, attention, weights, memory, data and effective batch."""
+"""Says at the start of a run what it is: ranks, strategy, attention, weights, rates, memory, data, effective batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 
 from affectgpt.training.memory_estimate import parameters_of, step_memory
+from affectgpt.training.optim import OptimSpec
 from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.training.validation_overlap import validation_overlap
 
@@ -70,6 +71,8 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     width = max(map(len, counts))
     for name, (trained, frozen) in counts.items():
         lines.append(f"  {name:<{width}}  {trained:>15,} trained  {frozen:>15,} frozen")
+    if isinstance(spec := getattr(model, "optim", None), OptimSpec):
+        lines.append(_rate_line(spec))
     strategy, batch_size, longest = trainer.strategy, getattr(data, "batch_size", 1), model.network.renderer.max_tokens
     budget = getattr(data, "batch_tokens", None)
     shape = f"{batch_size} x {longest}" if budget is None else f"{budget}"
@@ -86,6 +89,14 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     host = f"; {_size(memory.on_host)} of it on the host" if memory.on_host else ""
     lines.append(f"memory a device, estimated for {shape} tokens: {_size(memory.total)} ({shown}){host}")
     return lines
+
+
+def _rate_line(spec: OptimSpec) -> str:
+    """The learning rates; those of parts may have come with a stored model that training starts from."""
+    of_parts = ", ".join(f"{start} {rate:g}" for start, rate in spec.lr_of.items())
+    shape = "constant" if spec.schedule == "constant" else f"{spec.schedule} over {spec.total_steps:,} steps"
+    warmup = f" after {_plural(spec.warmup_steps, 'step')} of warm-up" if spec.warmup_steps else ""
+    return f"learning rate: {spec.lr:g}{f' ({of_parts})' if of_parts else ''}, {shape}{warmup}"
 
 
 def _data_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -> list[str]:
