@@ -57,7 +57,8 @@ def answer_of(page) -> str:
 
 
 def uploads() -> list[Path]:
-    return [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
+    # not rglob, which fails where the page deletes a folder meanwhile
+    return [Path(root, name) for root, _, names in os.walk(os.environ["GRADIO_TEMP_DIR"]) for name in names]
 
 
 def wait_until_gone() -> None:

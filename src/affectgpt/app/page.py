@@ -10,9 +10,11 @@ import asyncio
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ from fastapi import FastAPI
 
 from affectgpt.app.annotate_tab import build_annotate_tab
 from affectgpt.app.answer_tab import build_answer_tab
+from affectgpt.app.blocks_mount import mount_blocks
 from affectgpt.app.compare_tab import build_compare_tab
 from affectgpt.app.film_check import FilmCheck, check_film, crashed
 from affectgpt.app.page_context import Page
 from affectgpt.app.page_gate import PageGate
-from affectgpt.app.page_look import page_theme, style_sheet
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
 from affectgpt.app.visitors import Visitors
@@ -76,6 +78,7 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
     """
     settings = settings or PageSettings()
     folder = Path(tempfile.mkdtemp(prefix="affectgpt-page-"))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     visitors = Visitors(folder, settings.max_held_bytes, settings.keep_seconds)
     queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
@@ -92,27 +95,13 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
             for model in models:
                 await model.stop()
             await asyncio.to_thread(film_checks.__exit__)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.stopping = visitors.closing.set
+    weakref.finalize(app, remove)  # of an application that never starts
     app.add_middleware(PageGate, visitors=visitors, settings=settings)
-    gr.mount_gradio_app(
-        app,
-        blocks,
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=settings.max_upload_bytes,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=page_theme(),
-        css=style_sheet("page.css"),
-    )
-    blocks.has_launched = True  # only then does gradio refuse files that nobody uploaded
+    mount_blocks(app, blocks, settings.max_upload_bytes, "page.css")
     return app
 
 

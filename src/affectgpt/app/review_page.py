@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,8 +15,8 @@ import gradio as gr
 from fastapi import FastAPI, HTTPException
 from starlette.responses import FileResponse
 
+from affectgpt.app.blocks_mount import mount_blocks
 from affectgpt.app.page_gate import PageGate
-from affectgpt.app.page_look import page_theme, style_sheet
 from affectgpt.app.page_settings import MAX_WORDS, PageSettings
 from affectgpt.app.review_desk import Form, ReviewDesk, Turn
 from affectgpt.app.review_view import (
@@ -47,6 +48,7 @@ def create_review_page(desk: ReviewDesk, who: str = "") -> FastAPI:
         The application; a server that stops should call ``app.state.stopping()``, which ends what has no end.
     """
     folder = Path(tempfile.mkdtemp(prefix="affectgpt-review-"))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
     visitors = Visitors(folder, _NO_UPLOADS.max_held_bytes, _NO_UPLOADS.keep_seconds)
     blocks = _build(desk, who)
 
@@ -55,10 +57,11 @@ def create_review_page(desk: ReviewDesk, who: str = "") -> FastAPI:
         try:
             yield
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.stopping = visitors.closing.set
+    weakref.finalize(app, remove)  # of an application that never starts
     app.add_middleware(PageGate, visitors=visitors, settings=_NO_UPLOADS)
 
     @app.get("/clip/{digest}/{what}")
@@ -72,22 +75,7 @@ def create_review_page(desk: ReviewDesk, who: str = "") -> FastAPI:
             write_whole(path, file.content)
         return FileResponse(path, media_type=file.media_type)
 
-    gr.mount_gradio_app(
-        app,
-        blocks,
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=_NO_UPLOADS.max_upload_bytes,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=page_theme(),
-        css=style_sheet("page.css", "review.css"),
-    )
-    blocks.has_launched = True  # only then does gradio refuse files that nobody uploaded
+    mount_blocks(app, blocks, _NO_UPLOADS.max_upload_bytes, "page.css", "review.css")
     return app
 
 

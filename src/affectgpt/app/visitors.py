@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections import Counter
@@ -132,12 +133,12 @@ class Visitors:
             self._forget(visitor)
         owned = {path for one in self._visitors.values() for path in one.files}
         old = time.time() - ORPHAN_SECONDS
-        for path in [path for path in self.folder.rglob("*") if path not in owned]:
-            with suppress(OSError):  # a folder that is not empty, or a file that is gone
-                if path.is_dir():
-                    path.rmdir()
-                elif path.stat().st_mtime < old:
-                    path.unlink()
+        for root, folders, files in os.walk(self.folder, topdown=False):  # passes over what goes meanwhile
+            for path in [Path(root, name) for name in (*files, *folders)]:
+                with suppress(OSError):  # a folder that is not empty, or a file that is gone
+                    if path in owned or path.stat().st_mtime >= old:
+                        continue
+                    path.rmdir() if path.is_dir() else path.unlink()
 
     def _forget(self, visitor: str) -> None:
         for path in list(self._visitors.get(visitor, _Visitor()).files):
