@@ -55,17 +55,7 @@ def model_card(model: Any, config: Mapping[str, Any], tensors: Mapping[str, Tens
             "locations in `config.json`.",
             f"Weights that training changes: {parts}.",
             "",
-            "## Training",
-            "",
-            *_trainings(config, history_of(model)),
-            "",
-            "## Licence",
-            "",
-            _licence(config, history_of(model), licence),
-            "",
-            "## Limits",
-            "",
-            LIMITS,
+            *_origin(config, history_of(model), licence),
             "",
             "## Use",
             "",
@@ -101,22 +91,19 @@ def merged_card(model: Any, facts: Mapping[str, Any]) -> str:
             "embeddings of the model's encoders in its prompt (`affectgpt serve --vllm`); without them it "
             "has only words to go by.",
             "",
-            "## Training",
-            "",
-            *_trainings(config, history_of(model)),
-            "",
-            "## Licence",
-            "",
-            _licence(config, history_of(model), None),
-            "",
-            "## Limits",
-            "",
-            LIMITS,
+            *_origin(config, history_of(model), None),
             "",
             f"Written by affectgpt {facts['affectgpt']}.",
             "",
         ]
     )
+
+
+def _origin(config: Mapping[str, Any], history: Sequence[Mapping[str, Any]], licence: str | None) -> Iterator[str]:
+    """What it learnt from, and so under which terms and within which limits it may be used."""
+    yield from ("## Training", "", *_trainings(config, history), "")
+    yield from ("## Licence", "", _licence(config, history, licence), "")
+    yield from ("## Limits", "", LIMITS)
 
 
 def _front(config: Mapping[str, Any], licence: str | None) -> Iterator[str]:
