@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from affectgpt.app import PageModel, PageSettings, create_page
 from affectgpt.serve import ServiceSettings
@@ -28,13 +30,9 @@ def settings(tmp_path_factory) -> PageSettings:
     )
 
 
-@pytest.fixture(scope="session")
-def url(settings: PageSettings) -> Iterator[str]:
-    """A page with two models of random weights."""
-    streams = {"frame": "tiny-vision", "face": "tiny-vision", "audio": "tiny-audio"}
-    models = [PageModel(name, tiny_model(streams=streams), settings) for name in ("first", "second")]
-    app = create_page(models, settings)
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+@contextmanager
+def running_page(app: FastAPI) -> Iterator[str]:
+    """The URL of a page that runs in a thread until the block ends."""
     ready, urls = threading.Event(), []
 
     def note(found: str) -> None:
@@ -49,6 +47,23 @@ def url(settings: PageSettings) -> Iterator[str]:
         yield urls[0]
         server.should_exit = True
         thread.join(60)
+
+
+@pytest.fixture(scope="session")
+def run_page() -> Callable[[FastAPI], AbstractContextManager[str]]:
+    """Runs a page, see ``running_page``."""
+    return running_page
+
+
+@pytest.fixture(scope="session")
+def url(settings: PageSettings) -> Iterator[str]:
+    """A page with two models of random weights."""
+    streams = {"frame": "tiny-vision", "face": "tiny-vision", "audio": "tiny-audio"}
+    models = [PageModel(name, tiny_model(streams=streams), settings) for name in ("first", "second")]
+    app = create_page(models, settings)
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    with running_page(app) as found:
+        yield found
     assert not folder.exists(), "uploads are left after the page has stopped"
 
 

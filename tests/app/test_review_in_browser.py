@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from affectgpt.app.review_desk import Form, ReviewDesk, ReviewPlan, Turn
 from affectgpt.app.review_page import create_review_page
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError, DataError
-from affectgpt.serve import ServiceSettings
-from affectgpt.serve.uvicorn_server import make_server
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
 from stagemaker import counting
@@ -41,23 +38,9 @@ def annotated(tmp_path) -> Path:
 
 
 @pytest.fixture
-def review_url(annotated) -> Iterator[str]:
-    app = create_review_page(ReviewDesk(ReviewPlan(annotated)), "maria")
-    ready, urls = threading.Event(), []
-    server, bound = make_server(
-        app,
-        port=0,
-        settings=ServiceSettings(),
-        ready=lambda found: (urls.append(found), ready.set()),
-        stopping=app.state.stopping,
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    with bound:
-        thread.start()
-        assert ready.wait(120), "the page did not start"
-        yield urls[0]
-        server.should_exit = True
-        thread.join(60)
+def review_url(annotated, run_page) -> Iterator[str]:
+    with run_page(create_review_page(ReviewDesk(ReviewPlan(annotated)), "maria")) as found:
+        yield found
 
 
 def said_in(out: Path) -> list[dict]:
