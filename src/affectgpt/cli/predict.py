@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
-        ConfigError: If ``--subtitle``, ``--audio`` or ``--source`` is given for several clips.
+        ConfigError: If a folder is given, or ``--subtitle``, ``--audio`` or ``--source`` for several clips.
         DataError: If a file cannot be decoded, after the others have been answered.
     """
     if any(arg in ("--config", "-c") or arg.startswith("--config=") for arg in argv):
@@ -37,6 +37,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     if not args.clip and not files:
         raise ConfigError("there is nothing to answer: give a media file, or the file of a source with --source")
+    folders = [clip for clip in args.clip if Path(clip).is_dir()]
+    if folders:
+        files_in_it = f"{shlex.quote(folders[0].rstrip('/'))}/*.mp4"
+        raise ConfigError(
+            f"{folders[0]!r} is a folder, and predict takes files: give {files_in_it}, or pack the folder and give a "
+            "configuration with --config"
+        )
     clips: list[str | None] = args.clip or [None]
     from affectgpt.media.clip import name_of
     from affectgpt.media.isolated_reading import Request, crashed, read_request
@@ -159,7 +166,8 @@ def _named_file(text: str) -> tuple[str, str]:
 def _tell_next(path: str | None, num_answers: int) -> None:
     """Say what was written, and the next step."""
     if path is None:
-        say("nothing was written; --out FILE keeps the answers", err=True)
+        if num_answers:
+            say("nothing was written; --out FILE keeps the answers", err=True)
         return
     say(f"wrote {num_answers} answers to {path}", err=True)
     if num_answers:

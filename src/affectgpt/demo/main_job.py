@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ from affectgpt.demo.page import write_report
 from affectgpt.demo.pretrain import encoder_pretraining
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_lines, write_whole
+from affectgpt.llm.smollm2_package import is_unpacked, packed_weights
 from affectgpt.manifests.manifest import read_manifest
 from affectgpt.metrics import EmotionHitRate, EmotionWheel, EmotionWheelScore
 from affectgpt.metrics.functional import Interval, bootstrap_difference, bootstrap_interval, wheel_f1_summands
 from affectgpt.model import AffectGPT
 from affectgpt.model.answer import answer_batch
+from affectgpt.pages.plotting import missing
+from affectgpt.registry import Spec
 from affectgpt.shards.packing import pack
 from affectgpt.training.plain_trainer import plain_trainer
 from affectgpt.types import Batch, Prediction
@@ -98,6 +102,7 @@ def run_demo(
     start = time.perf_counter()
     size, stages, out = size or DemoSize(), stages or Stages(), Path(out)
     settings = config or yaml.safe_load(resources.files("affectgpt.demo").joinpath("demo.yaml").read_text())
+    _check_packages(settings["model"].get("llm", ""))
     _clear(out)
     lightning.seed_everything(seed, verbose=False)
 
@@ -139,6 +144,20 @@ def run_demo(
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_report(report, history, _examples(batches, answers), out)
     return report
+
+
+def _check_packages(llm: Any) -> None:
+    """Name what is missing before the work begins, not after minutes of it.
+
+    Raises:
+        ConfigError: If the report cannot be drawn.
+        CheckpointError: If SmolLM2 is asked for and its package is missing.
+    """
+    for module, package in (("matplotlib", "matplotlib"), ("PIL", "Pillow")):
+        if find_spec(module) is None:
+            raise missing(package, "demo")
+    if Spec.of(llm).name == "smollm2-135m-instruct" and not is_unpacked():
+        packed_weights()
 
 
 class _History(Callback):

