@@ -1,6 +1,6 @@
 """Time training steps: the published recipe, then the library's, one setting after the other, all in one run.
 
-    python benchmarks/train.py [--steps 3] [--threads 1] [--only NAME ...] [--out FILE.md]
+    python benchmarks/train.py [--steps 3] [--threads 1] [--only NAME ...] [--profile] [--out FILE.md]
 
 Every row runs the same clips, words and answers through networks of the same size with random weights. With a GPU these
 are the published sizes (CLIP ViT-L/14, HuBERT-large, Qwen2.5-7B with LoRA of rank 16; 8 frames, 8 x 2 s of sound) and
@@ -15,6 +15,9 @@ Answers have the lengths of real ones: a third lists labels, the others describe
 MFU is the share of the matrix rate that goes into operations the step needs: the encoders forward, the language model
 forward and backward over real tokens, and the logits of the answers. The rate is that of square matrices of the row's
 type, measured in the same run by the same clock.
+
+With --profile the same steps of the last row run once more under torch's profiler, and the shares of matrix products,
+attention and losses are told. The profiler reads the wall clock, so that other programs count there.
 """
 
 from __future__ import annotations
@@ -35,8 +38,10 @@ import numpy as np
 import torch
 from drawn_clips import Clips, make_clips  # a neighbour of this script
 from random_networks import SMALL, Sizes, build, real, write_networks  # a neighbour of this script
+from step_shares import shares  # a neighbour of this script
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from affectgpt import AffectGPT
@@ -230,37 +235,52 @@ def matrix_rate(dtype: torch.dtype) -> float:
     return 2.0 * size**3 / best
 
 
+class Training:
+    """A row's model, and what its steps need."""
+
+    def __init__(self, way: Way, clips: Clips) -> None:
+        self.way, self.clips, self.model = way, clips, way.model()
+        self.device = self.model.device
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        fused = way.fused and self.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.05, fused=fused)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=way.half == "fp16")
+        self.features = encode(self.model, clips) if way.cached else None
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Some clips as the row reads them."""
+        return self.clips.batch(rows, self.model.style.label_question, self.features)
+
+    def step(self, batch: Batch) -> None:
+        """One step of the optimiser."""
+        with casting(self.way.half, self.device):
+            loss = self.way.loss(self.model, batch)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
 def measure(way: Way, clips: Clips, largest: int, rate: Callable[[torch.dtype], float]) -> dict[str, float]:
     """Clips, tokens and share of the matrix rate of one row by second, and its peak memory."""
-    model = way.model()
-    device, question = model.device, model.style.label_question
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.05, fused=way.fused and device.type == "cuda")
-    scaler = torch.amp.GradScaler(device.type, enabled=way.half == "fp16")
-    features = encode(model, clips) if way.cached else None
+    training = Training(way, clips)
+    on_gpu = training.device.type == "cuda"
     taken, tokens = [], []
     steps = dealt_out(way, clips, largest)
     for rows in steps:
-        batch = clips.batch(rows, question, features)
-        if device.type == "cuda":
+        batch = training.batch(rows)
+        if on_gpu:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
         began, clock = time.perf_counter(), time.process_time()
-        with casting(way.half, device):
-            loss = way.loss(model, batch)
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-            taken.append(time.perf_counter() - began)
-        else:
-            taken.append(time.process_time() - clock)
+        training.step(batch)
+        taken.append(time.perf_counter() - began if on_gpu else time.process_time() - clock)
         tokens.append(sum(len(words) for words in (*batch.subtitles, *(batch.answers or ())) if words))
     seconds = sum(taken[1:])
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
-    needed = sum(operations(model, clips, rows, cached=way.cached) for rows in steps[1:])
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else float("nan")
+    needed = sum(operations(training.model, clips, rows, cached=way.cached) for rows in steps[1:])
     kind = {"fp16": torch.float16, "bf16": torch.bfloat16, None: torch.float32}[way.half]
     return {
         "samples": sum(map(len, steps[1:])) / seconds,
@@ -269,6 +289,18 @@ def measure(way: Way, clips: Clips, largest: int, rate: Callable[[torch.dtype], 
         "mfu": needed / seconds / rate(kind),
         "memory": peak,
     }
+
+
+def profiled(way: Way, clips: Clips, largest: int) -> str:
+    """Where the time of the row's steps went, after the batch to warm up."""
+    training = Training(way, clips)
+    on_gpu = training.device.type == "cuda"
+    warm, *batches = [training.batch(rows) for rows in dealt_out(way, clips, largest)]
+    training.step(warm)
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
+        for batch in batches:
+            training.step(batch)
+    return shares(recorded.events(), on_gpu=on_gpu).told(len(batches))
 
 
 @torch.no_grad()
@@ -291,8 +323,9 @@ def report(
     sizes: Sizes,
     count: str,
     rates: Mapping[str, float],
+    where: str,
 ) -> str:
-    """The table, and what it was measured with."""
+    """The table, what it was measured with, and where the time of the last row went, if that was asked."""
     import transformers
 
     on_gpu = torch.cuda.is_available()
@@ -303,7 +336,7 @@ def report(
         "",
         f"{time.strftime('%Y-%m-%d')}, {device}, {torch.get_num_threads()} thread(s), Python "
         f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; `python "
-        f"benchmarks/train.py --steps {args.steps}`. {args.note}".rstrip(),
+        f"benchmarks/train.py --steps {args.steps}{' --profile' if args.profile else ''}`. {args.note}".rstrip(),
         "",
         f"Sizes: {sizes.name} ({count}), random weights. {'Wall-clock' if on_gpu else 'Processor'} time for "
         f"{args.steps * args.batch} clips, the same for every row, after a batch to warm up. "
@@ -328,6 +361,7 @@ def report(
         ):
             if padded and start + name in samples:
                 lines += ["", f"{way} over padding {what}: {samples[start + name] / padded:.2f}x."]
+    lines += ["", where] if where else []
     return "\n".join(lines) + "\n"
 
 
@@ -339,6 +373,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="rows whose name holds one of these")
+    parser.add_argument("--profile", action="store_true", help="also tell where the time of the last row went")
     parser.add_argument(
         "--note", default="", help="a sentence for the result file, such as that the machine was shared"
     )
@@ -359,17 +394,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         kinds = ("float16", "bfloat16") if torch.cuda.is_available() else ("float32", "bfloat16")
         folders = {kind: write_networks(sizes, Path(name, kind), dtype=getattr(torch, kind)) for kind in kinds}
-        for way in ways(folders, args.rank, args.batch):
-            if args.only and not any(part in way.name for part in args.only):
-                continue
+        asked = args.only or [""]
+        chosen = [way for way in ways(folders, args.rank, args.batch) if any(part in way.name for part in asked)]
+        if not chosen:
+            parser.error(f"no row's name holds {' or '.join(map(repr, asked))}")
+        for way in chosen:
             rows.append((way.name, measure(way, clips, args.batch, rate)))
             print(json.dumps({"setting": way.name, **rows[-1][1]}), flush=True)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+        where = profiled(chosen[-1], clips, args.batch) if args.profile else ""
         for part in ("vision", "speech", "llm"):
             config = json.loads(Path(folders[kinds[0]][part], "config.json").read_text())
             count += f"{part} {config['num_hidden_layers']} x {config['hidden_size']}, "
-    text = report(rows, args, sizes, count.rstrip(", "), {str(k).removeprefix("torch."): v for k, v in rates.items()})
+    told = {str(kind).removeprefix("torch."): value for kind, value in rates.items()}
+    text = report(rows, args, sizes, count.rstrip(", "), told, where)
     print(text)
     if args.out:
         args.out.write_text(text)
