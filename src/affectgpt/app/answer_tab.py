@@ -28,7 +28,8 @@ def build_answer_tab(page: Page) -> None:
     ) -> tuple[str, Any]:
         async def work() -> tuple[ClipAnswer, str]:
             upload, digest = await asyncio.to_thread(page.upload, request, video, audio, words)
-            found = await page.models[0].answer(upload, (question or "").strip() or None, describes=described)
+            model, asked = page.models[0], (question or "").strip() or None
+            found = await model.answer(await model.read(upload), asked, describes=described)
             return found, digest
 
         found, problem = await page.told(work())

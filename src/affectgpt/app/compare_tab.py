@@ -10,7 +10,7 @@ import gradio as gr
 from affectgpt.app.answer_tab import media_inputs, word_inputs
 from affectgpt.app.answer_view import draw_answer
 from affectgpt.app.page_context import Page
-from affectgpt.app.page_model import ClipAnswer
+from affectgpt.app.page_model import ClipAnswer, read_for_all
 from affectgpt.pages.escaping import for_html
 
 
@@ -35,7 +35,8 @@ def build_compare_tab(page: Page) -> None:
         async def work() -> list[ClipAnswer]:
             upload, _ = await asyncio.to_thread(page.upload, request, video, audio, said)
             asked = (question or "").strip() or None
-            answers = (model.answer(upload, asked, describes=described) for model in page.models)
+            pairs = zip(page.models, await read_for_all(page.models, upload), strict=True)
+            answers = (model.answer(read, asked, describes=described) for model, read in pairs)
             return list(await asyncio.gather(*answers))
 
         found, problem = await page.told(work())

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -26,11 +21,10 @@ from affectgpt.app.answer_tab import build_answer_tab
 from affectgpt.app.blocks_mount import mount_blocks
 from affectgpt.app.compare_tab import build_compare_tab
 from affectgpt.app.film_check import FilmCheck, check_film, crashed
+from affectgpt.app.local_page import local_page
 from affectgpt.app.page_context import Page
-from affectgpt.app.page_gate import PageGate
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
-from affectgpt.app.visitors import Visitors
 from affectgpt.app.watch_tab import build_watch_tab
 from affectgpt.errors import DataError
 from affectgpt.media.isolation import Isolated
@@ -77,30 +71,20 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
         The application; a server that stops should call ``app.state.stopping()``, which ends what has no end.
     """
     settings = settings or PageSettings()
-    folder = Path(tempfile.mkdtemp(prefix="affectgpt-page-"))
-    remove = partial(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    visitors = Visitors(folder, settings.max_held_bytes, settings.keep_seconds)
-    queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
     film_checks: Isolated[FilmCheck, DataError | None] = Isolated(check_film, 1, crashed)
-    blocks = build_blocks(lambda answered: Page(settings, tuple(models), visitors, queue, film_checks, answered))
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for model in models:
-            await model.start()
-        try:
-            yield
-        finally:
+    async def working() -> AsyncIterator[None]:
+        async with AsyncExitStack() as open_ones:
+            open_ones.push_async_callback(asyncio.to_thread, film_checks.__exit__)
             for model in models:
-                await model.stop()
-            await asyncio.to_thread(film_checks.__exit__)
-            remove()
+                await open_ones.enter_async_context(model.working())
+            yield
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.stopping = visitors.closing.set
-    weakref.finalize(app, remove)  # of an application that never starts
-    app.add_middleware(PageGate, visitors=visitors, settings=settings)
+    app, visitors = local_page("affectgpt-page", settings, working)
+    os.environ["GRADIO_TEMP_DIR"] = str(visitors.folder)
+    queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
+    blocks = build_blocks(lambda answered: Page(settings, tuple(models), visitors, queue, film_checks, answered))
     mount_blocks(app, blocks, settings.max_upload_bytes, "page.css")
     return app
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,8 @@ from affectgpt.media.speech.base import Asr
 from affectgpt.model.module import AffectGPT
 from affectgpt.serve.answering import each_alone
 from affectgpt.serve.batcher import Batcher
-from affectgpt.serve.clip_reading import ClipReader, Upload
+from affectgpt.serve.clip_reading import ClipReader, ReadUpload, Upload
+from affectgpt.serve.start_and_stop import working
 from affectgpt.types import Clip, Prediction
 from affectgpt.watch.calibration import Calibration
 from affectgpt.watch.sureness import Sureness, answer_surely
@@ -78,7 +80,6 @@ class PageModel:
         self.name, self.model, self.asr, self.calibration = name, model, asr, calibration
         self._settings = settings
         self._lock = threading.Lock()
-        self._open = ExitStack()
         self._reader = ClipReader(
             model.media, settings.decoders, settings.face_detector, asr, longest_seconds=settings.max_clip_seconds
         )
@@ -86,34 +87,36 @@ class PageModel:
             self._answer_jobs, settings.max_batch, 0.02
         )
 
-    async def start(self) -> None:
-        """Begin to work, once the processes that decode are there; call it inside the event loop.
+    def working(self) -> AbstractAsyncContextManager[None]:
+        """Answers within ``async with``; see ``start_and_stop.working``."""
+        return working(self._reader, self._batcher)
 
-        Raises:
-            MediaError: If they cannot be started.
-        """
-        self._open.enter_context(self._reader)
-        await self._reader.warm()
-        self._batcher.start()
-
-    async def stop(self) -> None:
-        """Finish what was asked for, and end the processes."""
-        await self._batcher.stop()
-        self._open.close()
-
-    async def answer(self, upload: Upload, question: str | None, *, describes: bool) -> ClipAnswer:
-        """Decode an upload and answer it.
+    async def read(self, upload: Upload) -> ReadUpload:
+        """Decode an upload.
 
         Args:
             upload: The media, with the spoken words if they are known.
+
+        Raises:
+            ServiceError: If the media cannot be used, or the clip is too long.
+        """
+        return await self._reader.read(upload)
+
+    def reads_like(self, other: PageModel) -> bool:
+        """Whether what the other model read can be answered by this one: both decode and listen alike."""
+        return self.model.media == other.model.media and self.asr is other.asr and self._settings == other._settings
+
+    async def answer(self, read: ReadUpload, question: str | None, *, describes: bool) -> ClipAnswer:
+        """Answer a clip.
+
+        Args:
+            read: What ``read`` gave.
             question: The question; by default the one about all possible emotional states.
             describes: Whether to ask for a description as well.
 
         Raises:
-            ServiceError: If the media cannot be used, or the clip is too long.
             DataError: If the model reads nothing of it.
         """
-        read = await self._reader.read(upload)
         style = self.model.style
         questions = (question or style.label_question, *([style.description_question] if describes else []))
         start = time.perf_counter()
@@ -151,6 +154,14 @@ class PageModel:
         batch = collate([clip for clip, _ in rows], [question for _, question in rows], profile=self.model.media)
         found = iter(answer_surely(self.model, batch, self._settings.asking))
         return [[next(found) for _ in job.questions] for job in jobs]
+
+
+async def read_for_all(models: Sequence[PageModel], upload: Upload) -> list[ReadUpload]:
+    """Decode an upload for each model: once, if all of them read alike."""
+    first = models[0]
+    if all(model.reads_like(first) for model in models):
+        return [await first.read(upload)] * len(models)
+    return list(await asyncio.gather(*(model.read(upload) for model in models)))
 
 
 class _Shared:

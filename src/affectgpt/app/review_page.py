@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 from starlette.responses import FileResponse
 
 from affectgpt.app.blocks_mount import mount_blocks
-from affectgpt.app.page_gate import PageGate
+from affectgpt.app.local_page import local_page
 from affectgpt.app.page_settings import MAX_WORDS, PageSettings
 from affectgpt.app.review_desk import Form, ReviewDesk, Turn
 from affectgpt.app.review_view import (
@@ -27,7 +23,6 @@ from affectgpt.app.review_view import (
     draw_progress,
     draw_turn,
 )
-from affectgpt.app.visitors import Visitors
 from affectgpt.errors import AffectGPTError
 from affectgpt.files import write_whole
 from affectgpt.pages.escaping import for_html
@@ -47,22 +42,7 @@ def create_review_page(desk: ReviewDesk, who: str = "") -> FastAPI:
     Returns:
         The application; a server that stops should call ``app.state.stopping()``, which ends what has no end.
     """
-    folder = Path(tempfile.mkdtemp(prefix="affectgpt-review-"))
-    remove = partial(shutil.rmtree, folder, ignore_errors=True)
-    visitors = Visitors(folder, _NO_UPLOADS.max_held_bytes, _NO_UPLOADS.keep_seconds)
-    blocks = _build(desk, who)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            remove()
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.stopping = visitors.closing.set
-    weakref.finalize(app, remove)  # of an application that never starts
-    app.add_middleware(PageGate, visitors=visitors, settings=_NO_UPLOADS)
+    app, visitors = local_page("affectgpt-review", _NO_UPLOADS)
 
     @app.get("/clip/{digest}/{what}")
     def clip_file(digest: str, what: str) -> FileResponse:
@@ -70,12 +50,12 @@ def create_review_page(desk: ReviewDesk, who: str = "") -> FastAPI:
         file = desk.played(digest).get(what)
         if file is None:
             raise HTTPException(404, "there is no such clip in this review")
-        path = file.content if isinstance(file.content, Path) else folder / f"{digest}-{what}"
+        path = file.content if isinstance(file.content, Path) else visitors.folder / f"{digest}-{what}"
         if isinstance(file.content, bytes) and not path.exists():
             write_whole(path, file.content)
         return FileResponse(path, media_type=file.media_type)
 
-    mount_blocks(app, blocks, _NO_UPLOADS.max_upload_bytes, "page.css", "review.css")
+    mount_blocks(app, _build(desk, who), _NO_UPLOADS.max_upload_bytes, "page.css", "review.css")
     return app
 
 

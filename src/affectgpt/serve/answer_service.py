@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from affectgpt.serve.error_form import ServiceError
 from affectgpt.serve.prompt_writer import PromptWriter
 from affectgpt.serve.service_meters import ServiceMeters
 from affectgpt.serve.service_settings import ServiceSettings
+from affectgpt.serve.start_and_stop import working
 from affectgpt.serve.vllm_writer import WriterFailedError
 
 T = TypeVar("T")
@@ -73,7 +74,6 @@ class AnswerService:
         self.default_limit = model.max_new_tokens
         self.limit = settings.max_answer_tokens or max(LEAST_LIMIT, model.max_new_tokens)
         self._reader = ClipReader(model.media, settings.decoders, settings.face_detector, asr)
-        self._open = ExitStack()
         run = functools.partial(answer_jobs, model, writer=writer)
         self._batcher: Batcher[Job, tuple[Reply, ...]] = Batcher(
             run, settings.max_batch, settings.max_wait_seconds, meters.saw_batch
@@ -89,20 +89,9 @@ class AnswerService:
         """Whether requests are answered."""
         return self._batcher.is_working
 
-    async def start(self) -> None:
-        """Begin to work, once the processes that decode are there.
-
-        Raises:
-            MediaError: If they cannot be started.
-        """
-        self._open.enter_context(self._reader)
-        await self._reader.warm()
-        self._batcher.start()
-
-    async def stop(self) -> None:
-        """Finish what was asked for, and end the processes."""
-        await self._batcher.stop()
-        self._open.close()
+    def working(self) -> AbstractAsyncContextManager[None]:
+        """Answers within ``async with``; see ``start_and_stop.working``."""
+        return working(self._reader, self._batcher)
 
     async def read(self, upload: Upload) -> ReadUpload:
         """Decode an upload; see ``ClipReader.read``."""

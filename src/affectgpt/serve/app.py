@@ -48,11 +48,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
+        async with service.working():
             yield
-        finally:
-            await service.stop()
 
     # no pages of FastAPI's own: they load scripts from other people's servers
     app = FastAPI(
