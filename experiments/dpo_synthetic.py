@@ -13,14 +13,14 @@ import argparse
 import csv
 import json
 import random
-import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
+from stage_runs import SUPERVISED, fit_stages, logged, run  # a neighbour of this script
 
 from affectgpt import AffectGPT
-from affectgpt.cli.main import main as affectgpt
 from affectgpt.cli.terminal import say
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
@@ -58,15 +58,19 @@ def main() -> None:
     took = {"pairs and features": time.perf_counter() - began}
     stages = {
         "supervised": [
-            *("--objective", "null", "--trainer.gradient_clip_val", "1.0"),
-            *("--trainer.max_steps", str(args.supervised_steps), "--model.optim.lr", "0.0005", "--start", str(start)),
+            *(
+                *SUPERVISED,
+                "--trainer.max_steps",
+                str(args.supervised_steps),
+                "--model.optim.lr",
+                "0.0005",
+                "--start",
+                str(start),
+            ),
         ],
         "dpo": ["--start", str(out / "supervised" / "model.ckpt")],
     }
-    for name, options in stages.items():
-        begin = time.perf_counter()
-        run(["fit", "--config", str(config_for(out, name)), "--seed_everything", str(args.seed), *options])
-        took[name] = time.perf_counter() - begin
+    took |= fit_stages(stages, read_config(), out, args.seed)
     gold = release / f"{SUBSETS['test']}.csv"
     for name in stages:
         begin = time.perf_counter()
@@ -104,24 +108,12 @@ def write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
         csv.writer(file).writerows([header, *rows])
 
 
-def config_for(out: Path, stage: str) -> Path:
-    """The configuration with the folders of a stage; its model is that of the checkpoint that it starts from."""
-    config = yaml.safe_load(CONFIG.read_text())
+def read_config() -> dict[str, Any]:
+    """The configuration of both stages; the model is that of the checkpoint that a stage starts from."""
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     config["model"] = {"slot_dropout": 0.0, "optim": config["model"]["optim"]}
-    config["data"]["args"] |= {"train": str(out / "features" / "train"), "val": None}
-    trainer = config["trainer"]
-    trainer["default_root_dir"] = trainer["logger"]["init_args"]["save_dir"] = str(out / stage)
-    trainer["callbacks"][0]["init_args"]["dirpath"] = str(out / stage)
-    path = out / f"{stage}.yaml"
-    write_whole(path, yaml.safe_dump(config, sort_keys=False))
-    return path
-
-
-def run(command: list[str]) -> None:
-    """Show a command, and run it."""
-    say(f"affectgpt {shlex.join(command)}")
-    if affectgpt(command):
-        raise SystemExit(1)
+    config["data"]["args"]["val"] = None
+    return config
 
 
 def judge(out: Path, stage: str, gold: Path) -> None:
@@ -160,8 +152,7 @@ def report(out: Path, gold: Path, took: dict[str, float]) -> None:
         summands[stage] = preference_summands(given, list(people.values()), mode="strict")
     gain = bootstrap_difference(summands["dpo"], summands["supervised"]).difference
     scores = {stage: json.loads((out / stage / "scores.json").read_text("utf-8")) for stage in summands}
-    with (out / "dpo" / "log" / "version_0" / "metrics.csv").open(encoding="utf-8") as file:
-        history = [row for row in csv.DictReader(file) if row.get("dpo/margin")]
+    history = [row for row in logged(out, "dpo") if row.get("dpo/margin")]
     curves = {
         name: [float(row[name]) for row in history]
         for name in ("train/loss", "dpo/accuracy", "dpo/better", "dpo/worse")

@@ -9,17 +9,15 @@ they are run.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shlex
 import time
 from pathlib import Path
 
 import lightning
 import yaml
+from stage_runs import SUPERVISED, fit_stages, logged  # a neighbour of this script
 
 from affectgpt import AffectGPT
-from affectgpt.cli.main import main as affectgpt
 from affectgpt.cli.terminal import say
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
@@ -59,16 +57,13 @@ def main() -> None:
     took = {"corpus, encoders and features": time.perf_counter() - began}
     stages = {
         "supervised": [
-            *("--objective", "null", "--trainer.gradient_clip_val", "1.0", "--model.optim.lr", "0.001"),
+            *(*SUPERVISED, "--model.optim.lr", "0.001"),
             *("--model.optim.lr_of", "{poolings: 0.002, prefusion: 0.002, projectors: 0.002}"),
             *("--trainer.max_steps", str(args.supervised_steps), "--start", str(out / "encoders")),
         ],
         "grpo": ["--trainer.max_steps", str(args.steps), "--start", str(out / "supervised" / "model.ckpt")],
     }
-    for name, options in stages.items():
-        start = time.perf_counter()
-        run(["fit", "--config", str(config_for(out, name)), "--seed_everything", str(args.seed), *options])
-        took[name] = time.perf_counter() - start
+    took |= fit_stages(stages, yaml.safe_load(CONFIG.read_text()), out, args.seed)
     start = time.perf_counter()
     models = {name: AffectGPT.from_checkpoint(out / name / "model.ckpt") for name in stages}
     answers = {name: answer(out, model) for name, model in models.items()}
@@ -90,8 +85,7 @@ def report(
     found = {"gain": gain.to_json(), "faithfulness": {name: one.to_json() for name, one in faithful.items()}}
     seconds = {name: round(value, 1) for name, value in took.items()}
     write_whole(out / "report.json", json.dumps({**found, "seconds": seconds}, indent=2) + "\n")
-    with (out / "grpo" / "log" / "version_0" / "metrics.csv").open(encoding="utf-8") as file:
-        history = curves_of(list(csv.DictReader(file)))
+    history = curves_of(logged(out, "grpo"))
     rows = zip([record.key for record in clips], target, before, after, strict=True)
     write_gain_page(
         gain,
@@ -133,25 +127,6 @@ def prepare(out: Path, args: argparse.Namespace) -> None:
     model.save_pretrained(out / "encoders")
     for split in ("train", "test"):
         encode(EncoderSet.from_checkpoint(out / "encoders"), out / "shards" / split, out / "features" / split)
-
-
-def config_for(out: Path, stage: str) -> Path:
-    """The configuration with the folders of a stage."""
-    config = yaml.safe_load(CONFIG.read_text())
-    config["data"]["args"]["train"] = str(out / "features" / "train")
-    trainer = config["trainer"]
-    trainer["default_root_dir"] = trainer["logger"]["init_args"]["save_dir"] = str(out / stage)
-    trainer["callbacks"][0]["init_args"]["dirpath"] = str(out / stage)
-    path = out / f"{stage}.yaml"
-    write_whole(path, yaml.safe_dump(config, sort_keys=False))
-    return path
-
-
-def run(command: list[str]) -> None:
-    """Show a command, and run it."""
-    say(f"affectgpt {shlex.join(command)}")
-    if affectgpt(command):
-        raise SystemExit(1)
 
 
 def answer(out: Path, model: AffectGPT) -> list[tuple[str, ...]]:

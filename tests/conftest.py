@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -27,18 +28,24 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _single_thread() -> None:
     """Small tests run faster, and repeat exactly, on one thread."""
-    import sys
-
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 def load_script(path: str) -> ModuleType:
-    """A script of the project, which is in no package, as a module; the path is relative to the project."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    """A script of the project, which is in no package, as a module; the path is relative to the project.
+
+    Its folder is on the path while it is loaded, as when Python runs it, so that it finds its neighbours.
+    """
+    file = ROOT / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(file.parent))
+        patch.setitem(sys.modules, file.stem, module)  # where dataclasses look for the names of their module
+        spec.loader.exec_module(module)
     return module
 
 

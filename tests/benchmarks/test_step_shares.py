@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,17 +13,12 @@ from torch.nn import functional as F  # noqa: N812
 from torch.profiler import ProfilerActivity, profile
 
 from affectgpt.llm.token_losses import token_losses
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
+from conftest import load_script
 
 
 @pytest.fixture(scope="module")
 def step_shares() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        import step_shares  # type: ignore[import-not-found]
-
-        return step_shares
+    return load_script("benchmarks/step_shares.py")
 
 
 def operation(name: str, own: float, caller: Any = None, device: DeviceType = DeviceType.CPU) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,19 +9,14 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
-
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "dpo_synthetic.py"
+from conftest import load_script
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_one_command_leads_from_pairs_to_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("dpo_synthetic", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("experiments/dpo_synthetic.py")
     torch.manual_seed(0)
     adapters = {"rank": 2, "alpha": 4, "dropout": 0.0}
     model = AffectGPT.from_config(
@@ -37,7 +31,7 @@ def test_one_command_leads_from_pairs_to_scores(
     out = tmp_path / "run"
     sizes = {"pairs": 16, "test-pairs": 12, "supervised-steps": 1}
     arguments = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
-    monkeypatch.setattr("sys.argv", [str(SCRIPT), "--demo", str(tmp_path), "--out", str(out), *arguments])
+    monkeypatch.setattr("sys.argv", ["dpo_synthetic.py", "--demo", str(tmp_path), "--out", str(out), *arguments])
     script.main()
     shown = capsys.readouterr().out
     run = [line.split()[1] for line in shown.splitlines() if line.startswith("affectgpt ")]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "grpo_synthetic.py"
+from conftest import load_script
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_one_command_leads_to_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("grpo_synthetic", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    config = yaml.safe_load(SCRIPT.with_suffix(".yaml").read_text())
+    script = load_script("experiments/grpo_synthetic.py")
+    config = yaml.safe_load(script.CONFIG.read_text())
     config["model"]["llm"] = {"name": "tiny", "args": {"dim": 16, "layers": 1, "heads": 2}}
     config["model"]["max_new_tokens"] = 4
     config["objective"]["args"]["rewards"]["short"] = {"name": "length", "args": {"free": 1, "most": 4}}
@@ -31,7 +26,7 @@ def test_one_command_leads_to_a_report(
     out = tmp_path / "run"
     sizes = {"train-clips": 12, "test-clips": 12, "encoder-steps": 1, "supervised-steps": 1, "steps": 1}
     arguments = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
-    monkeypatch.setattr("sys.argv", [str(SCRIPT), "--out", str(out), *arguments])
+    monkeypatch.setattr("sys.argv", ["grpo_synthetic.py", "--out", str(out), *arguments])
     script.main()
     shown = capsys.readouterr().out
     assert shown.count("affectgpt fit --config") == 2
