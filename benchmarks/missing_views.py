@@ -30,7 +30,7 @@ from affectgpt import AffectGPT
 from affectgpt.cli.main import main as affectgpt
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
-from affectgpt.demo.pretrain import encoder_pretraining
+from affectgpt.demo.pretrain import pretrain_encoders
 from affectgpt.features import EncoderSet, encode
 from affectgpt.files import write_whole
 from affectgpt.manifests.manifest import read_manifest
@@ -75,13 +75,9 @@ def train_encoders(out: Path, config: Mapping[str, Any]) -> None:
             pack(out / "corpus" / f"{split}.jsonl", out / "shards" / split)
     lightning.seed_everything(seed, verbose=False)
     model = AffectGPT.from_config(before_settings(config))
-    for name in model.specs:
-        model.encoder(name).unfreeze()
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
     data = module_of(model, train=str(out / "shards" / "train"), batch_size=8, cache_decoded=True)
-    plain_trainer(ENCODER_STEPS, root=out).fit(encoder_pretraining(model, label_sets), data)
-    for name in model.specs:
-        model.encoder(name).freeze()
+    pretrain_encoders(model, label_sets, plain_trainer(ENCODER_STEPS, root=out), data)
     model.save_checkpoint(out / "encoders.ckpt")
     for split in ("train", "test"):  # the last of them says that all is done
         shutil.rmtree(out / "features" / split, ignore_errors=True)

@@ -22,7 +22,7 @@ from affectgpt.cli.terminal import say
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
 from affectgpt.demo.main_job import held_out_batches
-from affectgpt.demo.pretrain import encoder_pretraining
+from affectgpt.demo.pretrain import pretrain_encoders
 from affectgpt.features import EncoderSet, encode
 from affectgpt.files import write_whole
 from affectgpt.manifests.manifest import read_manifest
@@ -119,11 +119,7 @@ def prepare(out: Path, args: argparse.Namespace) -> None:
         batch_size=8, task="labels", cache_decoded=True, num_workers=0,
     )  # fmt: skip
     label_sets = [record.labels for record in read_manifest(corpus / "train.jsonl")]
-    for name in model.specs:
-        model.encoder(name).unfreeze()
-    plain_trainer(args.encoder_steps, accelerator="cpu").fit(encoder_pretraining(model, label_sets), data)
-    for name in model.specs:
-        model.encoder(name).freeze()
+    pretrain_encoders(model, label_sets, plain_trainer(args.encoder_steps, accelerator="cpu"), data)
     model.save_pretrained(out / "encoders")
     for split in ("train", "test"):
         encode(EncoderSet.from_checkpoint(out / "encoders"), out / "shards" / split, out / "features" / split)

@@ -15,6 +15,7 @@ from affectgpt import AffectGPT
 from affectgpt.checkpoints.history import read_history
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.shards import pack
+from affectgpt.shards.index import read_index
 from tinytrain import SMALL
 
 
@@ -54,15 +55,17 @@ def runs(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 def told(path: Path) -> list[dict]:
-    return AffectGPT.load(path).history
+    return AffectGPT.load(path).record.trainings()
 
 
-def test_a_run_tells_what_it_did(runs) -> None:
+def test_a_run_tells_what_it_did(runs, clips) -> None:
     (one,) = told(runs["once"])
     checkpoint = torch.load(runs["once"], weights_only=True)
     assert one["steps"] == checkpoint["global_step"] == 2
     assert one["epochs"] == 1
-    assert one["sets"] == [{"name": "joy-2026", "samples": 10, "source": "drawn here", "licence": "CC-BY-4.0"}]
+    (found,) = one["sets"]
+    assert found.pop("digest") == read_index(clips).digest
+    assert found == {"name": "joy-2026", "samples": 10, "source": "drawn here", "licence": "CC-BY-4.0"}
     assert one["versions"]["torch"] == version("torch")
     assert one["validation"].keys() >= {"val/loss"}
     model = AffectGPT.load(runs["once"])
@@ -75,22 +78,24 @@ def test_a_run_that_went_on_is_one_training_and_a_start_from_it_a_second(runs) -
     assert [one["steps"] for one in told(runs["further"])] == [6, 2]
 
 
-def test_the_card_tells_all_of_it_and_saving_again_loses_nothing(runs, tmp_path) -> None:
+def test_the_card_tells_all_of_it_and_saving_again_loses_nothing(runs, clips, tmp_path) -> None:
     model = AffectGPT.load(runs["further"])
     model.save_pretrained(tmp_path / "one", licence="cc-by-nc-4.0")
     card = (tmp_path / "one" / "README.md").read_text("utf-8")
-    assert "6 steps in 3 epochs, on joy-2026 (10 samples, source drawn here, licence CC-BY-4.0)" in card
-    assert "2 steps in 1 epochs" in card
+    assert "6 steps in 3 epochs, from the networks named above" in card
+    digest = read_index(clips).digest[:16]
+    assert card.count(f"joy-2026 (10 samples, digest {digest}, source drawn here, licence CC-BY-4.0)") == 4
+    assert "2 steps in 1 epoch, from the weights of on/last.ckpt" in card
     assert 'license: "cc-by-nc-4.0"' in card
     assert "joy-2026: CC-BY-4.0" in card
     assert f"torch {version('torch')}" in card
     for name in SMALL["streams"]:
         frozen = not any(p.requires_grad for p in model.encoder(name).parameters())
         row = next(line for line in card.splitlines() if line.startswith(f"| {name} |"))
-        assert row.endswith("| no |" if frozen else "| yes |")
+        assert ("| trained, see below |" in row) != frozen
     again = AffectGPT.from_pretrained(tmp_path / "one")
-    assert again.history == model.history
-    again.save_pretrained(tmp_path / "two", licence="cc-by-nc-4.0")
+    assert again.record.trainings() == model.record.trainings()
+    again.save_pretrained(tmp_path / "two")
     assert (tmp_path / "two" / "README.md").read_text("utf-8") == card
 
 
@@ -103,7 +108,9 @@ def test_an_untrained_model_says_so_and_names_no_licence(tmp_path) -> None:
     assert str(tmp_path) not in card
 
 
-@pytest.mark.parametrize("forged", [None, 3, {"a": 1}, [1, "x", None], [{"objective": "x"}], [{"steps": "many"}]])
+@pytest.mark.parametrize(
+    "forged", [None, 3, {"a": 1}, [1, "x", None], [{"objective": "x"}], [{"averaged": [3]}], [{"steps": "many"}]]
+)
 def test_a_forged_history_is_left_out(forged) -> None:
     assert read_history(forged) == []
 
@@ -113,5 +120,5 @@ def test_a_forged_history_of_a_folder_does_not_end_in_a_fault(tmp_path) -> None:
     path = tmp_path / "one" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "history": [{"objective": 3, "sets": "all"}]}))
     model = AffectGPT.from_pretrained(tmp_path / "one")
-    assert model.history == []
+    assert model.record.trainings() == []
     model.save_pretrained(tmp_path / "two")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affectgpt.annotate.outcomes import ClipOutcome
+from affectgpt.annotate.people import REVIEW
 from affectgpt.annotate.stage import STATUSES
 from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel
 
@@ -66,6 +67,8 @@ class CardCounts:
 
     Args:
         stages: The stages, in order.
+        by_people: What people decided: outcome to clips.
+        texts: Where labels and description of the kept clips come from, ``given`` or ``written``, to clips.
     """
 
     stages: Sequence[str]
@@ -75,6 +78,8 @@ class CardCounts:
     before: Side = field(default_factory=Side)
     after: Side = field(default_factory=Side)
     copies: int = 0
+    by_people: Counter[str] = field(default_factory=Counter)
+    texts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
     def add(self, outcome: ClipOutcome, wheel: EmotionWheel) -> None:
@@ -90,8 +95,12 @@ class CardCounts:
             self.passed.setdefault(outcome.stage, Counter())[status] += 1
         for stage, reason in outcome.reasons.items():
             self.reasons.setdefault(stage, Counter())[_NUMBER.sub("#", reason)[:200]] += 1
+        if REVIEW in outcome.reasons and outcome.outcome != "failed":
+            self.by_people[outcome.outcome] += 1
         self.before.add(outcome, wheel)
         if outcome.outcome == "kept":
+            same = all(outcome.fields.get(name) == outcome.given.get(name) for name in ("labels", "description"))
+            self.texts["given" if same else "written"] += 1
             self.after.add(outcome, wheel)
 
     def of_stages(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
-from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, looked_words, spent_words
+from affectgpt.annotate.card_text import OUTCOME_WORDS, groups_of, looked_words, remarks_of, spent_words
 from affectgpt.annotate.waterfall import STYLE as WATERFALL_STYLE
 from affectgpt.annotate.waterfall import draw_waterfall
 from affectgpt.pages import style_sheet
@@ -79,6 +79,8 @@ def to_page(card: Mapping[str, Any]) -> str:
 def _cards(card: Mapping[str, Any]) -> str:
     shown = [("main", f"{100 * card['kept_rate']:.1f} %", "of the clips kept")]
     shown += [("", f"{number:,}", OUTCOME_WORDS[name]) for name, number in card["outcomes"].items() if number]
+    if card["by_people"]:
+        shown.append(("", f"{sum(card['by_people'].values()):,}", "decided by people"))
     shown += [("", f"{card['after']['distinct_labels']:,}", "different labels kept")]
     return "".join(f'<div class="card {kind}"><b>{value}</b><span>{words}</span></div>' for kind, value, words in shown)
 
@@ -186,12 +188,8 @@ def _costs(spent: Mapping[str, Any]) -> str:
 
 
 def _remarks(card: Mapping[str, Any]) -> str:
-    said = [for_html(remark) for remark in card["remarks"]]
-    if card["copies"]:
-        said.append(f"{card['copies']:,} clips have the same content as another one under another name.")
-    if not said:
-        return ""
-    return f"<section><h2>Remarks</h2><ul>{''.join(f'<li>{text}</li>' for text in said)}</ul></section>"
+    said = "".join(f"<li>{for_html(remark)}</li>" for remark in remarks_of(card))
+    return f"<section><h2>Remarks</h2><ul>{said}</ul></section>" if said else ""
 
 
 def _lines(text: object) -> str:

@@ -9,7 +9,7 @@ from affectgpt.pages.escaping import for_markdown
 
 OUTCOME_WORDS: Mapping[str, str] = {
     "kept": "kept",
-    "dropped": "dropped by a filter",
+    "dropped": "dropped",
     "person": "waiting for a person",
     "failed": "failed in a stage",
     "unreadable": "could not be listed",
@@ -26,6 +26,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         "licence of the clips": card["licence"] or "not told",
         "clips": f"{card['clips']:,}",
         **{OUTCOME_WORDS[name]: f"{number:,}" for name, number in card["outcomes"].items() if number},
+        **({"decided by people": decided_words(card["by_people"])} if card["by_people"] else {}),
         "kept rate": f"{100 * card['kept_rate']:.1f} %",
         "spent": spent_words(card["spent"]),
     }
@@ -55,9 +56,27 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         for name, prompt in prompts:
             quoted = [f"> {for_markdown(line)}" for line in str(prompt).splitlines()]
             lines += ["", f"`{name}`:", "", *quoted]
+    licences = [(row["as"], row["licence"]) for row in card["stages"] if row.get("licence")]
+    if licences:
+        lines += ["", "## Licences of the models", "", *_table(("stage", "licence"), licences)]
     if card["people"]:
         lines += ["", "## People", "", people_words(card["people"])]
+    if said := remarks_of(card):
+        lines += ["", "## Remarks", "", *(f"- {for_markdown(remark)}" for remark in said)]
     return "\n".join(lines) + "\n"
+
+
+def remarks_of(card: Mapping[str, Any]) -> list[str]:
+    """What a person should know besides."""
+    copies = card["copies"]
+    same = f"{copies:,} clips have the same content as another one under another name."
+    return [*map(str, card["remarks"]), *([same] if copies else [])]
+
+
+def decided_words(by_people: Mapping[str, int]) -> str:
+    """What people decided, in words."""
+    words = {**OUTCOME_WORDS, "person": "left to one more person"}
+    return ", ".join(f"{number:,} {words[outcome]}" for outcome, number in by_people.items())
 
 
 def groups_of(card: Mapping[str, Any]) -> list[str]:

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 CARD_FILE, CARD_TEXT, CARD_PAGE = "card.json", "card.md", "card.html"
 FORMAT = "affectgpt-data-card"
-USE = (
-    "Models described and labelled these clips, and models decided which of them stay. The labels are training data, "
-    "not gold: do not report scores on this set as accuracy against people, and do not decide anything about a person "
-    "by it. What the licences of the clips and of the models forbid, the set may not be used for."
+LIMITS = (
+    "Do not decide anything about a person by it. What the licences of the clips and of the models forbid, the set may "
+    "not be used for."
 )
 
 
@@ -64,15 +63,16 @@ def write_card(
     latest = review.latest()
     reviewed = {key: engine[key] for key in latest if key in engine}
     total = sum(counts.outcomes.values()) + len(found.problems)
+    inherited = dict(found.provenance)
     card: dict[str, Any] = {
         "format": FORMAT,
         "name": pipeline.name,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "tool": f"affectgpt {__version__}",
-        "source": pipeline.source,
-        "licence": pipeline.licence,
-        "inherited": dict(found.provenance),
-        "use": USE,
+        "source": pipeline.source or inherited.get("source"),
+        "licence": pipeline.licence or inherited.get("licence"),
+        "inherited": inherited,
+        "use": _use(counts),
         "clips": total,
         "outcomes": {
             "kept": counts.outcomes["kept"],
@@ -81,6 +81,7 @@ def write_card(
             "failed": counts.outcomes["failed"],
             "unreadable": len(found.problems),
         },
+        "by_people": dict(counts.by_people),
         "kept_rate": round(counts.outcomes["kept"] / total, 4) if total else 0.0,
         "copies": counts.copies,
         "stages": [
@@ -99,6 +100,20 @@ def write_card(
     write_whole(out / CARD_TEXT, to_markdown(card))
     write_whole(out / CARD_PAGE, to_page(card))
     return card
+
+
+def _use(counts: CardCounts) -> str:
+    """Who labelled the clips and who chose them, and what the set is good for."""
+    written, given = counts.texts["written"], counts.texts["given"]
+    said = []
+    if written:
+        said.append(f"Models, or people who corrected them, described or labelled {written:,} of the kept clips.")
+        said.append("These labels are training data, not gold: do not report scores on them as accuracy.")
+    if given:
+        said.append(f"{given:,} of the kept clips have the labels and descriptions that they brought along.")
+    people = sum(counts.by_people.values())
+    said.append(f"Decisions of people about {people:,} clips count." if people else "No decision of a person counts.")
+    return " ".join([*said, LIMITS])
 
 
 def _about(walk: Walk, step: Step | None) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class ReviewedRecords:
         if not self._verdicts:
             raise DataError(f"{str(log)!r} holds no decision to accept, edit or reject a clip")
         self._met: set[str] = set()
+        self._decisions = Counter[str]()
 
     def __call__(self, record: Record) -> Record | SampleError:
         """The record with what people decided, or why it is left out; it reads the files of the clip.
@@ -47,9 +49,11 @@ class ReviewedRecords:
         verdicts = self._verdicts.get(digest)
         if verdicts is None:
             return record
-        self._met.add(digest)
         found = decided(ClipOutcome(record.key, digest, "kept"), verdicts)
         reason = found.reasons.get(REVIEW, "")
+        if digest not in self._met:
+            self._decisions["edited" if reason.startswith("edited") else found.outcome] += 1
+        self._met.add(digest)
         if found.outcome != "kept":
             code = "rejected" if found.outcome == "dropped" else "undecided"
             return SampleError(record.key, REVIEW, code, f"clip {record.key!r}: {reason}")
@@ -61,6 +65,13 @@ class ReviewedRecords:
             subtitle=fields.get("subtitle", record.subtitle),
             extra={**record.extra, REVIEW: reason},
         )
+
+    def told(self) -> str:
+        """How many people decided what, for the card of the set."""
+        people = len({who for digest in self._met for who in self._verdicts[digest]})
+        words = {"kept": "accepted", "edited": "edited", "dropped": "rejected", "person": "left undecided"}
+        counts = ", ".join(f"{self._decisions[name]} {word}" for name, word in words.items() if self._decisions[name])
+        return f"{people} {'person' if people == 1 else 'people'}, {len(self._met)} clips: {counts or 'none'}"
 
     def remark(self) -> str:
         """How many of the decided clips were in the manifest."""

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 import affectgpt
+from affectgpt.checkpoints.card_training import MERGED_ONLY, data_licences, evaluation, trainings
 from affectgpt.checkpoints.history import history_of, trained_parts
 from affectgpt.pages.escaping import for_markdown
 
@@ -30,32 +31,34 @@ def model_card(model: Any, config: Mapping[str, Any], tensors: Mapping[str, Tens
         tensors: The stored tensors.
         licence: Licence of the weights, if it is known.
     """
-    trained = trained_parts(model)
+    changes = trained_parts(model)
+    history = history_of(model)
     rows = [
-        f"| {for_markdown(name)} | {_shown(stream['encoder'])} | {_shown(stream['pooling'])} "
-        f"| {'yes' if f'encoder {name}' in trained else 'no'} |"
+        f"| {for_markdown(name)} | {_shown(stream['encoder'])} | {_encoder_weights(model, name, history)} "
+        f"| {_shown(stream['pooling'])} |"
         for name, stream in config["streams"].items()
     ]
     count = sum(tensor.numel() for tensor in tensors.values())
-    parts = ", ".join(f"{name} ({number:,})" for name, number in trained.items()) or "none"
+    parts = ", ".join(f"{name} ({number:,})" for name, number in changes.items()) or "none"
     return "\n".join(
         [
             *_front(config, licence),
             "",
             "# AffectGPT model",
             "",
-            "| stream | encoder | pooling | encoder is trained |",
+            "| stream | encoder | weights of the encoder | pooling |",
             "|---|---|---|---|",
             *rows,
             "",
             f"Pre-fusion: {_shown(config['prefusion'])}. Projector: "
             f"{_shown(config.get('projector', {'name': 'linear'}))}. Language model: "
-            f"{_shown(config['llm'])}. Prompt: {config['style']}.",
+            f"{_shown(config['llm'])}{_adapters(config['llm'])}. Prompt: {config['style']}"
+            f"{_slots(config.get('slots'))}.",
             f"Stored here: {count:,} weights; frozen networks that have files of their own are read from the "
             "locations in `config.json`.",
-            f"Weights that training changes: {parts}.",
+            f"Weights that are not frozen: {parts}.",
             "",
-            *_origin(config, history_of(model), licence),
+            *_origin(config, history, licence),
             "",
             "## Use",
             "",
@@ -82,7 +85,7 @@ def merged_card(model: Any, facts: Mapping[str, Any]) -> str:
     config = model.hparams
     return "\n".join(
         [
-            *_front(config, None),
+            *_front(config, model.record.licence),
             "",
             "# The language model of an AffectGPT model",
             "",
@@ -91,7 +94,7 @@ def merged_card(model: Any, facts: Mapping[str, Any]) -> str:
             "embeddings of the model's encoders in its prompt (`affectgpt serve --vllm`); without them it "
             "has only words to go by.",
             "",
-            *_origin(config, history_of(model), None),
+            *_origin(config, history_of(model), model.record.licence, before=MERGED_ONLY),
             "",
             f"Written by affectgpt {facts['affectgpt']}.",
             "",
@@ -99,9 +102,12 @@ def merged_card(model: Any, facts: Mapping[str, Any]) -> str:
     )
 
 
-def _origin(config: Mapping[str, Any], history: Sequence[Mapping[str, Any]], licence: str | None) -> Iterator[str]:
+def _origin(
+    config: Mapping[str, Any], history: Sequence[Mapping[str, Any]], licence: str | None, before: str = ""
+) -> Iterator[str]:
     """What it learnt from, and so under which terms and within which limits it may be used."""
-    yield from ("## Training", "", *_trainings(config, history), "")
+    yield from ("## Training", "", *([before, ""] if before else []), *trainings(config, history), "")
+    yield from ("## Evaluation", "", evaluation(history), "")
     yield from ("## Licence", "", _licence(config, history, licence), "")
     yield from ("## Limits", "", LIMITS)
 
@@ -127,40 +133,14 @@ def _base_model(config: Mapping[str, Any]) -> str | None:
     return str(path) if is_id else None
 
 
-def _trainings(config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    origin = config.get("official") or {}
-    if origin:
-        yield f"- Trained by the authors of AffectGPT, and converted from their checkpoint (epoch {origin['epoch']}, "
-        yield f"  {for_markdown(origin['layout'])}). The file does not say on what; their paper names MER-Caption+."
-    for one in history:
-        validation = ", ".join(f"{name} {value:.4g}" for name, value in one["validation"].items())
-        versions = ", ".join(f"{name} {value}" for name, value in one["versions"].items())
-        sets = "; ".join(_set_words(found) for found in one["sets"]) or "data that its datamodule does not name"
-        yield f"- {for_markdown(one['objective'])}: {one['steps']:,} steps in {one['epochs']:,} epochs, on {sets}."
-        yield f"  Trained: {for_markdown(', '.join(one['trained']) or 'nothing')}."
-        yield f"  Last validation: {for_markdown(validation or 'none')}. With {for_markdown(versions)}."
-    if not origin and not history:
-        yield "None is recorded: what is not read from files of its own is as it was initialised."
-
-
-def _set_words(found: Mapping[str, Any]) -> str:
-    samples = found.get("samples")
-    count = f"{samples:,} samples" if isinstance(samples, int) else "samples not counted"
-    words = [count, *(f"{name} {found[name]}" for name in ("source", "licence") if found.get(name))]
-    return f"{for_markdown(found.get('name'))} ({for_markdown(', '.join(words))})"
-
-
 def _licence(config: Mapping[str, Any], history: Sequence[Mapping[str, Any]], licence: str | None) -> str:
     """What may be done with the weights, as far as it is known."""
     told = (
         f"Of the weights here: {for_markdown(licence)}." if licence else "Nobody has named a licence for these weights."
     )
-    names = {str(found.get("name")): found.get("licence") for one in history for found in one["sets"]}
-    sets = "; ".join(f"{for_markdown(name)}: {for_markdown(value or 'not told')}" for name, value in names.items())
-    data = f" Of the training sets: {sets}." if sets else ""
     theirs = " The authors allow their weights for research without commerce only." if config.get("official") else ""
     return (
-        f"{told}{data}{theirs} The networks that it is built on have licences of their own "
+        f"{told}{data_licences(history)}{theirs} The networks that it is built on have licences of their own "
         f"({_shown(config['llm'])} and the encoders above); what any of these forbids, the model may not be used for."
     )
 
@@ -171,3 +151,22 @@ def _shown(spec: Mapping[str, Any]) -> str:
     if path is None:
         return f"`{spec['name']}`"
     return f"`{spec['name']}` ({for_markdown(Path(path).name if Path(path).is_absolute() else path)})"
+
+
+def _encoder_weights(model: Any, name: str, history: Sequence[Mapping[str, Any]]) -> str:
+    """Where the weights of an encoder come from."""
+    if any(f"encoder {name}" in one.get("trained", {}) for one in history):
+        return "trained, see below"
+    if any(key.startswith(f"encoders.{name}.") for key in model.network.restored_keys()):
+        return "as in its own file"
+    return "stored here, no training of them is recorded"
+
+
+def _adapters(llm: Mapping[str, Any]) -> str:
+    """The adapters of a language model that says in its arguments how large they are."""
+    lora = llm.get("args", {}).get("lora")
+    return f" with LoRA of rank {lora['rank']}" if isinstance(lora, Mapping) and "rank" in lora else ""
+
+
+def _slots(slots: Sequence[str] | None) -> str:
+    return "" if slots is None else f", which shows only {for_markdown(', '.join(slots))}"

@@ -17,7 +17,7 @@ import affectgpt
 from affectgpt.checkpoints import self_test
 from affectgpt.checkpoints.card import model_card
 from affectgpt.checkpoints.gate import pass_gate
-from affectgpt.checkpoints.history import history_of, read_history
+from affectgpt.checkpoints.history import Origin, history_of, parts_anew, read_history, read_licence
 from affectgpt.checkpoints.io import ADDED_LATER, SAME_MATHS
 from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import LOCATION, kept_tensors
@@ -49,6 +49,8 @@ class Stored:
         self_test: The recorded self-test, see ``affectgpt.checkpoints.self_test``.
         plugins: Where its plug-in parts come from, unread: see ``affectgpt.checkpoints.plugins``.
         history: Its trainings, see ``affectgpt.checkpoints.history``.
+        licence: Of the weights, if it was named.
+        source: The folder or the hub id that was asked for.
     """
 
     folder: Path
@@ -58,6 +60,8 @@ class Stored:
     self_test: Mapping[str, Any]
     plugins: Any = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    licence: str | None = None
+    source: str | Path = ""
 
 
 def save(model: Any, folder: Path, paths: Mapping[str, str], licence: str | None = None) -> None:
@@ -68,7 +72,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str], licence: str | None
         folder: The folder, created if it is missing; files of the same names in it are replaced.
         paths: Where others will find the frozen weights, which are not stored: stream name or ``llm`` to a hub id,
             which replaces the path that was used here.
-        licence: Licence of the weights, for the card; ``None`` if nobody has named one.
+        licence: Licence of the weights, for the card; by default the one that they were read with, if any.
 
     Raises:
         ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
@@ -76,6 +80,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str], licence: str | None
     from safetensors.torch import save_file
 
     config = with_paths(dict(model.hparams), paths)
+    licence = licence or model.record.licence
     restored = set(model.network.restored_keys())
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in restored}
     record = {
@@ -84,6 +89,7 @@ def save(model: Any, folder: Path, paths: Mapping[str, str], licence: str | None
         "style_digest": model.style.digest(),
         "plugins": plugins_of(config),
         "history": history_of(model),
+        "licence": licence,
         "model": config,
     }
     test = {**self_test.record(model), "settings": _settings_digest(config)}
@@ -122,7 +128,9 @@ def read(source: str | Path, revision: str | None, paths: Mapping[str, str], *, 
         raise CheckpointError(f"cannot read {folder / WEIGHTS}: {error}; fetch or write the folder again") from error
     plugins = record.get("plugins", {})
     history = read_history(record.get("history"))
-    return Stored(folder, with_paths(config, paths), record["style_digest"], tensors, test, plugins, history)
+    licence = read_licence(record.get("licence"))
+    config = with_paths(config, paths)
+    return Stored(folder, config, record["style_digest"], tensors, test, plugins, history, licence, source)
 
 
 def load(cls: type[M], stored: Stored, *, allow_import: bool, run_self_test: bool) -> M:
@@ -153,7 +161,8 @@ def take(model: Any, stored: Stored, *, run_self_test: bool) -> None:
     announce_versions(stored.plugins, model.hparams, stored.folder)
     check_names(model, stored.tensors)
     fill(model, stored.tensors, stored.folder)
-    model.history = stored.history
+    model.record.take(stored.history, stored.licence)
+    model.record.origin = Origin.of(stored.source, [stored.folder / WEIGHTS], stored.licence)
     if run_self_test:
         check_self_test(model, stored)
 
@@ -169,6 +178,7 @@ def start_from(model: Any, source: str | Path) -> None:
     # a model of other parts gives other outputs, and merged adapters others within rounding
     same = kept.keys() == stored.tensors.keys() and all(kept[name] is one for name, one in stored.tensors.items())
     take(model, replace(stored, tensors=kept), run_self_test=same)
+    model.record.origin = replace(model.record.origin, anew=tuple(parts_anew(kept, stored.tensors)))
 
 
 def check_style(stored: Stored, style: Any) -> None:
@@ -205,7 +215,7 @@ def check_self_test(model: Any, stored: Stored) -> None:
         )
 
 
-def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> str:
+def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str], licence: str | None = None) -> str:
     """Store a model on the Hugging Face hub.
 
     Args:
@@ -213,6 +223,7 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
         repo_id: ``owner/name``; created if it is missing.
         private: Whether a new repository is private.
         paths: See ``save``.
+        licence: See ``save``.
 
     Returns:
         The URL of the commit.
@@ -233,7 +244,7 @@ def push(model: Any, repo_id: str, private: bool, paths: Mapping[str, str]) -> s
         )
     api = HfApi()
     with tempfile.TemporaryDirectory() as folder:
-        save(model, Path(folder), paths)
+        save(model, Path(folder), paths, licence)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Store an AffectGPT model")

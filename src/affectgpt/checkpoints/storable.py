@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
+from affectgpt.checkpoints.history import History
 from affectgpt.checkpoints.io import compare_keys
 from affectgpt.errors import AffectGPTError, CheckpointError, reason_of
 from affectgpt.part import Part
@@ -27,7 +28,13 @@ class StoredParts(Protocol):
 
 
 class Storable(Protocol):
-    """What storing and loading need of a model."""
+    """What storing and loading need of a model.
+
+    Attributes:
+        record: Its trainings, and where its weights come from.
+    """
+
+    record: History
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from affectgpt.checkpoints.history import history_of, read_history, trainer_of
+from affectgpt.checkpoints.history import Origin, history_of, parts_anew, read_history, read_licence
 from affectgpt.checkpoints.io import SAME_MATHS, compare_config, load_checkpoint
 from affectgpt.checkpoints.plugins import announce_versions, check_installed, plugins_of
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
@@ -47,6 +47,7 @@ def load(cls: type[M], path: str | Path, *, allow_import: bool) -> M:
         model = cls.from_config({**checkpoint["hyper_parameters"], "allow_import": allow_import})
         model.on_load_checkpoint(checkpoint)
     fill(model, checkpoint["state_dict"], path)
+    model.record.origin = Origin.of(path, files_of(path), model.record.licence)
     return model
 
 
@@ -63,6 +64,13 @@ def start_from(model: Storable, path: str | Path) -> None:
         theirs = {**checkpoint["hyper_parameters"], **{name: model.hparams[name] for name in REPLACEABLE}}
         model.on_load_checkpoint({**checkpoint, "hyper_parameters": theirs, "state_dict": kept})
     fill(model, kept, path)
+    begun = parts_anew(kept, checkpoint["state_dict"])
+    model.record.origin = Origin.of(path, files_of(path), model.record.licence, begun)
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files of a checkpoint: itself, or those of a folder of shards."""
+    return sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else [Path(path)]
 
 
 def add_facts(
@@ -85,6 +93,7 @@ def add_facts(
         "plugins": plugins_of(model.hparams),
         "features": {name: key.to_json() for name, key in features.items()},
         "history": history_of(model),
+        "licence": model.record.licence,
     }
 
 
@@ -111,11 +120,14 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
         check_names(model, checkpoint["state_dict"])
 
 
-def stored_history(model: Storable, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The trainings that a checkpoint notes; without the last one where the model's trainer goes on with it."""
-    trainer = trainer_of(model)
-    resumes = trainer is not None and trainer.state.fn == "fit"
-    return read_history(checkpoint.get("affectgpt", {}).get("history"), resumes=resumes)
+def take_history(model: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Give a model the history that a checkpoint notes; a trainer that fits goes on with its last training."""
+    try:
+        resumes = model.trainer.state.fn == "fit"
+    except RuntimeError:  # Lightning's way to say that there is none
+        resumes = False
+    facts = checkpoint.get("affectgpt", {})
+    model.record.take(read_history(facts.get("history")), read_licence(facts.get("licence")), resumes=resumes)
 
 
 def plugin_notes(checkpoint: Mapping[str, Any]) -> Any:

@@ -36,6 +36,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         )
     if args.average and destination.suffix != SUFFIX:
         raise ConfigError(f"--average writes one file: give a destination that ends in {SUFFIX}, not {destination}")
+    if args.licence and destination.suffix:
+        raise ConfigError(f"--licence is written on the card of a folder to share; {destination} would have none")
     if destination.exists() and not args.overwrite:
         raise ConfigError(f"{destination} exists already; give another name, or --overwrite")
     say(f"reading {source}", err=True)
@@ -60,7 +62,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     elif destination.suffix == TRAINED:
         model.save_checkpoint(destination)
     else:
-        model.save_pretrained(destination, paths=_paths(args.path))
+        model.save_pretrained(destination, paths=_paths(args.path), licence=args.licence)
     _tell(_facts(model, source, destination), as_json=args.json)
     return 0
 
@@ -166,6 +168,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=ID",
         help="in a folder to share, record this hub id or folder of a frozen network, "
         "such as llm=Qwen/Qwen2.5-7B-Instruct; can be repeated",
+    )
+    parser.add_argument(
+        "--licence", metavar="NAME", help="in a folder to share, the licence of the weights, such as cc-by-nc-4.0"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the destination")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

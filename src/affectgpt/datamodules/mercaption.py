@@ -35,6 +35,9 @@ MEASURED = 512
 DEALT_TOGETHER = 16
 """Batches of a window, where a number of tokens is asked for: larger ones save little more padding."""
 
+TOLD_OF_SETS = ("source", "licence", "encoded_from", "pipeline", "review")
+"""What the provenance of a set says that the card of a model tells too: origin, licence, and who labelled it."""
+
 _STAGES = ("train", "val", "test", "predict")
 
 
@@ -169,13 +172,15 @@ class MERCaptionDataModule(lightning.LightningDataModule):
             )
         return indexes
 
-    def training_sets(self) -> list[dict[str, Any]]:
-        """What is trained on, for a model's card: name, samples, source and licence of each folder, as packed."""
+    def sets_told(self, stage: str) -> list[dict[str, Any]]:
+        """What a stage reads, for a model's card: each folder by name and digest, with what its index tells of it."""
         found = []
-        for folder, index in zip(self.sets["train"], self.indexes("train") if self.sets["train"] else (), strict=True):
-            facts = {name: index.provenance.get(name) for name in ("source", "licence")}
+        folders = self.sets[stage]
+        for (folder, weight), index in zip(folders.items(), self.indexes(stage) if folders else (), strict=True):
+            told = {name: index.provenance.get(name) for name in TOLD_OF_SETS}
             name = without_secrets(folder) if is_remote(folder) else Path(folder).name
-            found.append({"name": name, "samples": index.samples, **facts})
+            facts = {"name": name, "digest": index.digest, "samples": index.samples, "weight": weight, **told}
+            found.append({name: value for name, value in facts.items() if value is not None})
         return found
 
     def setup(self, stage: str) -> None:

@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import Callback
 from affectgpt.datamodules.mercaption import MERCaptionDataModule
 from affectgpt.demo.corpus import make_corpus
 from affectgpt.demo.page import write_report
-from affectgpt.demo.pretrain import encoder_pretraining
+from affectgpt.demo.pretrain import pretrain_encoders
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_lines, write_whole
 from affectgpt.llm.smollm2_package import is_unpacked, packed_weights
@@ -189,33 +189,27 @@ def _train(
     )
     start = time.perf_counter()
     label_sets = [record.labels for record in read_manifest(out / "corpus" / "train.jsonl")]
-    for name in model.specs:
-        model.encoder(name).unfreeze()
-    pretraining = encoder_pretraining(model, label_sets)
-    _, before = _fit(pretraining, data, size.pretraining_steps, "training encoders", stages)
-    for name in model.specs:
-        model.encoder(name).freeze()
-    trainer, rows = _fit(model, data, size.steps, "training the model", stages)
+    trainer, before = _trainer(size.pretraining_steps, "training encoders", stages)
+    pretrain_encoders(model, label_sets, trainer, data)
+    trainer, after = _trainer(size.steps, "training the model", stages)
+    trainer.fit(model, data)
     seconds = time.perf_counter() - start
     trainer.save_checkpoint(out / "model.ckpt")
     facts = {
         "seconds": round(seconds, 1),
         "steps": size.steps,
-        "final_loss": _last(rows),
+        "final_loss": _last(after.rows),
         "pretraining_steps": size.pretraining_steps,
-        "pretraining_final_loss": _last(before),
+        "pretraining_final_loss": _last(before.rows),
     }
-    return AffectGPT.from_checkpoint(out / "model.ckpt").to(trainer.strategy.root_device), rows, facts
+    return AffectGPT.from_checkpoint(out / "model.ckpt").to(trainer.strategy.root_device), after.rows, facts
 
 
-def _fit(
-    module: lightning.LightningModule, data: MERCaptionDataModule, steps: int, name: str, stages: Stages
-) -> tuple[lightning.Trainer, list[dict[str, float]]]:
+def _trainer(steps: int, name: str, stages: Stages) -> tuple[lightning.Trainer, _History]:
+    """A trainer of a stage that begins now, and what records its losses."""
     stages.start(name, steps)
     history = _History(stages.advance)
-    trainer = plain_trainer(steps, callbacks=[history])
-    trainer.fit(module, data)
-    return trainer, history.rows
+    return plain_trainer(steps, callbacks=[history]), history
 
 
 def _last(rows: Sequence[Mapping[str, float]], most: int = 10) -> float:

@@ -8,11 +8,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import lightning
+
 from affectgpt.classifier import EmotionClassifier
 from affectgpt.model import AffectGPT
+from affectgpt.model.training_note import note_pretraining
 
 HIDDEN_DIM = 128
 """Width of the classifier's hidden layer."""
+
+
+def pretrain_encoders(
+    model: AffectGPT,
+    label_sets: Iterable[Sequence[str]],
+    trainer: lightning.Trainer,
+    data: lightning.LightningDataModule,
+) -> None:
+    """Train the encoders of a model as a classifier, and freeze them; the model's history tells it.
+
+    Args:
+        model: The model; nothing else of it is trained.
+        label_sets: See ``encoder_pretraining``.
+        trainer: Trains for as long as it is set to.
+        data: The training clips.
+    """
+    for name in model.specs:
+        model.encoder(name).unfreeze()
+    classifier = encoder_pretraining(model, label_sets)
+    trainer.fit(classifier, data)
+    settings = {name: classifier.hparams[name] for name in ("lr", "weight_decay")}
+    note_pretraining(trainer, model, "the label sets of the clips, by a classifier on the encoders alone", settings)
+    for name in model.specs:
+        model.encoder(name).freeze()
 
 
 def encoder_pretraining(model: AffectGPT, label_sets: Iterable[Sequence[str]]) -> EmotionClassifier:

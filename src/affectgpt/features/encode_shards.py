@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -260,14 +259,12 @@ def _new_recipe(encoders: EncoderSet, index: ShardIndex, dtype: str) -> FeatureR
     for name, key in keys.items():
         if key is not None:
             remember(encoders.specs[name].encoder, key.encoder)  # so that training need not load the encoder at all
-    shards = [[shard.name, shard.samples, shard.sha256] for shard in index.shards]
-    digest = hashlib.sha256(json.dumps(shards).encode()).hexdigest()
     return FeatureRecipe(
         streams={name: key for name, key in keys.items() if key is not None},
         dtype=dtype,
         media=encoders.media,
         media_sources=encoders.media_sources,
-        input={"form": index.form, "recipe": dict(index.recipe), "shards": f"sha256:{digest[:16]}"},
+        input={"form": index.form, "recipe": dict(index.recipe), "shards": f"sha256:{index.digest[:16]}"},
     )
 
 

@@ -127,7 +127,7 @@ class Draft:
         for encoded, shard in zip(indexes, joined.shards, strict=True):
             _link(encoded.folder / encoded.shards[0].name, whole / shard.name)
         write_lines(whole / REJECTS_FILE, (json.dumps(r.to_json(), ensure_ascii=False) for r in rejects))
-        write_whole(whole / CARD_FILE, set_card(joined, len(rejects)))
+        write_whole(whole / CARD_FILE, set_card(joined, rejects))
         write_whole(whole / INDEX_FILE, json.dumps(joined.to_json(), ensure_ascii=False, indent=1) + "\n")
         replace_folder(whole, self.out, self.folder / "replaced")
         shutil.rmtree(self.folder)

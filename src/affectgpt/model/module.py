@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from affectgpt.checkpoints import model_folder, training_file
 from affectgpt.checkpoints.config_file import check_arguments, read_config
+from affectgpt.checkpoints.history import History
 from affectgpt.checkpoints.official import convert
 from affectgpt.deferred_weights import read_deferred, take_deferred
 from affectgpt.encoders.base import Encoder
@@ -30,6 +31,7 @@ from affectgpt.model.output import Output
 from affectgpt.model.recorded_settings import record_settings
 from affectgpt.model.sample_length import SampleLength
 from affectgpt.model.steps import Steps
+from affectgpt.model.training_note import TrainingNote
 from affectgpt.part import Part, in_eval_mode
 from affectgpt.registry import Spec
 from affectgpt.training.modality_dropout import ModalityDropout
@@ -75,7 +77,7 @@ class AffectGPT(Part):
         media: How clips are decoded.
         style: The wording of the prompt.
         slots: What the prompt shows.
-        history: Its trainings, the first one first; without that which its trainer is at.
+        record: Its trainings, and where its weights come from.
 
     Raises:
         ConfigError: If a part is unknown, an argument is wrong, or the parts do not fit together.
@@ -141,7 +143,7 @@ class AffectGPT(Part):
         self.features_in_use: dict[str, FeatureKey] = {}
         self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
         self._deferred = take_deferred()
-        self.history: list[dict[str, Any]] = []
+        self.record = History()
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of a stream."""
@@ -250,8 +252,8 @@ class AffectGPT(Part):
         self.steps.finish(self, "test")
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Add the check that the datamodule fits the model, and what the objective brings."""
-        return [DatamoduleCheck(), *self.steps.callbacks()]
+        """Add the check that the datamodule fits the model, the note of the training, and what the objective brings."""
+        return [DatamoduleCheck(), TrainingNote(), *self.steps.callbacks()]
 
     def sample_check(self) -> SampleLength:
         """The check by which the datamodule finds samples that do not fit into a prompt, before a step does."""
@@ -282,7 +284,7 @@ class AffectGPT(Part):
                 encoders differ.
         """
         training_file.check_facts(self, checkpoint)
-        self.history = training_file.stored_history(self, checkpoint)
+        training_file.take_history(self, checkpoint)
         check_checkpoint(self.network, checkpoint.get("affectgpt", {}).get("features", {}))
 
     @classmethod
@@ -359,7 +361,7 @@ class AffectGPT(Part):
 
         Frozen weights that the parts read from files of their own are not written. ``paths`` says where others will
         find these files: stream name or ``llm`` to a hub id, which replaces the path that was used here. ``licence``
-        of the weights, such as ``cc-by-nc-4.0``, is written on the card.
+        of the weights, such as ``cc-by-nc-4.0``, is written on the card; by default that with which they were loaded.
 
         Raises:
             ConfigError: If a name in ``paths`` is neither a stream nor ``llm``.
@@ -391,11 +393,18 @@ class AffectGPT(Part):
         stored = model_folder.read(source, revision, paths or {}, allow_import=allow_import)
         return model_folder.load(cls, stored, allow_import=allow_import, run_self_test=self_test).eval()
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, paths: Mapping[str, str] | None = None) -> str:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        paths: Mapping[str, str] | None = None,
+        licence: str | None = None,
+    ) -> str:
         """Store the model on the Hugging Face hub, as ``save_pretrained`` does in a folder; see ``model_folder.push``.
 
         Raises:
             ConfigError: If the configuration names a local folder, which others do not have.
             CheckpointError: If the hub refuses or cannot be reached.
         """
-        return model_folder.push(self, repo_id, private, paths or {})
+        return model_folder.push(self, repo_id, private, paths or {}, licence)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import lightning
 from torch import Tensor
@@ -17,9 +17,17 @@ class Objective(ABC):
 
     Attributes:
         is_automatic: Whether the trainer takes the optimiser's steps; ``False``: ``train`` takes them.
+        learns: What is learnt from, in words, for the model's card; by default the name of the class.
+        uses: Settings of the model that act in it: ``slot_dropout``, ``modality_dropout``.
     """
 
     is_automatic: bool = True
+    learns: ClassVar[str] = ""
+    uses: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.learns = cls.__dict__.get("learns", f"the objective {cls.__name__}")
 
     @abstractmethod
     def train(self, model: Any, batch: Batch) -> Tensor | None:
@@ -32,6 +40,10 @@ class Objective(ABC):
         Returns:
             The loss from which the trainer begins its backward pass; ``None`` where the objective took the steps.
         """
+
+    def settings(self) -> Mapping[str, Any]:
+        """What decides what is learnt, as plain JSON, for the model's card; by default nothing is told."""
+        return {}
 
     def callbacks(self) -> Sequence[lightning.Callback]:
         """What the trainer is to call besides, and to store in checkpoints."""

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import lightning
 import torch
@@ -82,6 +82,7 @@ class Dpo(Objective):
     """
 
     is_automatic = False
+    learns: ClassVar[str] = "which of two answers people prefer (direct preference optimisation)"
 
     def __init__(
         self,
@@ -98,6 +99,10 @@ class Dpo(Objective):
         self.reference = Reference(reference)
         self.pairs_per_pass = pairs_per_pass
         self.clip_norm = clip_norm
+
+    def settings(self) -> Mapping[str, Any]:
+        """How strongly which reference holds."""
+        return {"beta": self.beta, "reference": self.reference.kind, "clip_norm": self.clip_norm}
 
     def callbacks(self) -> Sequence[lightning.Callback]:
         """What keeps the reference in checkpoints."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import lightning
 import torch
@@ -67,6 +67,7 @@ class Grpo(Objective):
     """
 
     is_automatic = False
+    learns: ClassVar[str] = "rewards of its own answers (group-relative policy optimisation)"
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class Grpo(Objective):
             raise ConfigError(f"grpo: kl_weight is {kl_weight!r} and clip_norm {clip_norm!r}; expected numbers above 0")
         self.sampling = AnswerSampling(temperature=temperature, top_p=top_p, num_answers=group_size)
         self.max_new_tokens = max_new_tokens
-        self.variant = variant_of(variant)
+        self.variant, self.variant_name = variant_of(variant), variant
         self.kl_weight = kl_weight
         self.num_updates = num_updates
         self.answers_per_pass = answers_per_pass
@@ -111,6 +112,24 @@ class Grpo(Objective):
         self.watch = RewardWatch(watch_steps)
         self.evidence = check_way(evidence)
         self._warned = False
+
+    def settings(self) -> Mapping[str, Any]:
+        """The rewards with their weights, how answers are drawn, and what else decides the loss."""
+        found: dict[str, Any] = {
+            "rewards": self.rewards.to_json(),
+            "variant": self.variant_name,
+            "group_size": self.sampling.num_answers,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_new_tokens": self.max_new_tokens,
+            "kl_weight": self.kl_weight,
+            "reference": None if self.reference is None else self.reference.kind,
+            "num_updates": self.num_updates,
+            "normalises_each": self.normalises_each,
+            "clip_norm": self.clip_norm,
+            "evidence": self.evidence if self.rewards.needs_views else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def callbacks(self) -> Sequence[lightning.Callback]:
         """What keeps the reference and the watch in checkpoints."""

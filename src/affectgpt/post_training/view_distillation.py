@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import lightning
 import torch
@@ -59,6 +59,11 @@ class ViewDistillation(Objective):
         ConfigError: If a setting is out of its range, or nothing is learnt.
     """
 
+    learns: ClassVar[str] = (
+        "what a teacher says of whole clips, while parts of them are missing (distillation between views)"
+    )
+    uses: ClassVar[tuple[str, ...]] = ("modality_dropout",)
+
     def __init__(
         self,
         answer_weight: float = 1.0,
@@ -90,6 +95,12 @@ class ViewDistillation(Objective):
         self.full_weight, self.partial_weight = full_weight, partial_weight
         self.temperature = temperature
         self.reference = Reference("start") if teacher == "start" else None
+
+    def settings(self) -> Mapping[str, Any]:
+        """The weights of the terms, the temperature and the teacher."""
+        names = ("answer_weight", "token_weight", "full_weight", "partial_weight", "temperature")
+        teacher = "current" if self.reference is None else self.reference.kind
+        return {"teacher": teacher, **{name: getattr(self, name) for name in names}}
 
     def callbacks(self) -> Sequence[lightning.Callback]:
         """What keeps the teacher in checkpoints."""

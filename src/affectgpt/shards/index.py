@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -94,6 +95,12 @@ class ShardIndex:
     def location(self) -> str:
         """The folder or URL where the index was read, without password or signature, for messages and reports."""
         return without_secrets(self.url) or str(self.folder)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the names, numbers of samples and digests of all shards, in hex: which content it is."""
+        shards = [[shard.name, shard.samples, shard.sha256] for shard in self.shards]
+        return hashlib.sha256(json.dumps(shards).encode()).hexdigest()
 
     @property
     def samples(self) -> int:

@@ -33,6 +33,9 @@ class Review(Protocol):
     def remark(self) -> str:
         """What a person should know of it, once every record was seen."""
 
+    def told(self) -> str:
+        """The same for the card of the set, without names of people and files."""
+
 
 @dataclass(frozen=True)
 class PackReport:
@@ -138,7 +141,14 @@ def pack(
                 writer.reject(problem, identities[done])
             if progress is not None:
                 progress(done + 1, len(records))
-        origin = {"manifest": Path(manifest).name, "source": None, "licence": None, **(provenance or {})}
+        chosen = {
+            "layout": None if layout is None else _layout_told(layout),
+            "split": split,
+            "labelled_only": labelled_only or None,
+            "review": None if review is None else review.told(),
+        }
+        origin = {"manifest": Path(manifest).name, "source": None, "licence": None}
+        origin |= {name: value for name, value in chosen.items() if value is not None} | dict(provenance or {})
         index, listed, total = writer.finish(origin, scan.problems)
     return PackReport(index, listed, total.noted, num_resumed, scan.remarks)
 
@@ -156,6 +166,13 @@ class _Named:
             files = ", ".join(map(str, record.files()))
             message = f"clip {record.key!r}: {files} cannot be packed ({type(error).__name__}: {error})"
             return SampleError(record.key, "probe", "unreadable", message)
+
+
+def _layout_told(layout: Layout) -> str:
+    """A layout with those of its settings that decide what is taken from the folder, for the card."""
+    settings = {name: value for name in ("subset", "subtitle", "ignore") if (value := getattr(layout, name, None))}
+    words = [f"{name} {', '.join(value) if isinstance(value, tuple) else value}" for name, value in settings.items()]
+    return ", ".join([type(layout).__name__.lower(), *words])
 
 
 def _written(writer: ShardWriter, sample: Sample, identity: str) -> SampleError | None:

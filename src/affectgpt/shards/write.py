@@ -213,7 +213,7 @@ class ShardWriter:
                 recipe=self._recipe,
             )
             write_lines(self._shards / REJECTS_FILE, (json.dumps(r.to_json(), ensure_ascii=False) for r in listed))
-            write_whole(self._shards / CARD_FILE, set_card(index, len(listed)))
+            write_whole(self._shards / CARD_FILE, set_card(index, listed))
             write_whole(self._shards / INDEX_FILE, json.dumps(index.to_json(), ensure_ascii=False, indent=1) + "\n")
         self._publish()
         return read_index(self.out), listed, total

@@ -14,25 +14,34 @@ MOST_SAMPLES = 200_000
 def validation_overlap(data: Any) -> str | None:
     """A warning where validation clips, by their names, are in the training sets; ``None`` if none is.
 
-    The headers of the shards are read, not the clips. Sets at a URL are not compared.
+    Args:
+        data: A datamodule; see ``shared_clips``.
+    """
+    shared, total = shared_clips(data)
+    if not shared:
+        return None
+    return (
+        f"warning: {len(shared):,} of {total:,} validation clips are in the training set too "
+        f"({first_few(shared, 3)}); the scores on them say little. affectgpt check VAL --against TRAIN lists them"
+    )
+
+
+def shared_clips(data: Any) -> tuple[list[str], int]:
+    """The validation clips that are in the training sets, by name, and the number of all validation clips.
+
+    The headers of the shards are read, not the clips. Sets at a URL, and very large ones, are not compared.
 
     Args:
         data: A datamodule; only one of shard folders is looked at.
     """
-    if not hasattr(data, "indexes") or not getattr(data, "sets", {}).get("val"):
-        return None
+    if not hasattr(data, "indexes") or not getattr(data, "sets", {}).get("val") or not data.sets.get("train"):
+        return [], 0
     train, val = data.indexes("train"), data.indexes("val")
     if any(index.url for index in (*train, *val)) or sum(index.samples for index in (*train, *val)) > MOST_SAMPLES:
-        return None
+        return [], 0
     try:
         seen = {clip.name for index in train for clip in list_set(index.folder).clips}
         names = [clip.name for index in val for clip in list_set(index.folder).clips]
     except DataError:  # whoever reads the shards tells it better
-        return None
-    shared = [name for name in names if name in seen]
-    if not shared:
-        return None
-    return (
-        f"warning: {len(shared):,} of {len(names):,} validation clips are in the training set too "
-        f"({first_few(shared, 3)}); the scores on them say little. affectgpt check VAL --against TRAIN lists them"
-    )
+        return [], 0
+    return [name for name in names if name in seen], len(names)

@@ -39,6 +39,7 @@ class RewardMix:
         if not rewards:
             raise ConfigError(f"there is no reward to learn from; name one of {', '.join(REWARDS.names())}")
         self.weights: dict[str, float] = {}
+        self._specs: dict[str, Spec] = {}
         self._rewards: dict[str, Reward] = {}
         for name, given in rewards.items():
             spec = {"name": given} if isinstance(given, str) else dict(given)
@@ -46,9 +47,14 @@ class RewardMix:
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
                 raise ConfigError(f"reward {name!r}: the weight is {weight!r}; expected a finite number")
             self.weights[name] = float(weight)
-            self._rewards[name] = REWARDS.build(Spec.of(spec))
+            self._specs[name] = Spec.of(spec)
+            self._rewards[name] = REWARDS.build(self._specs[name])
 
         self.needs_views = any(reward.needs_views for reward in self._rewards.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The rewards by their names in the logs, with their arguments and weights, as they were given."""
+        return {name: {**spec.to_json(), "weight": self.weights[name]} for name, spec in self._specs.items()}
 
     def __call__(self, answers: RatedAnswers) -> dict[str, Tensor]:
         """Rate every answer by every reward, without the weights: name to float64 ``[N]``.
