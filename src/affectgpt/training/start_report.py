@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 
+from affectgpt.llm.packed_attention import SDPA
 from affectgpt.training.memory_estimate import parameters_of, step_memory
 from affectgpt.training.optim import OptimSpec
 from affectgpt.training.sharding import ShardedStrategy
@@ -61,7 +62,7 @@ def _strategy(trainer: lightning.Trainer) -> str:
 
 def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]:
     config = getattr(getattr(model.llm, "network", None), "config", None)
-    backend = getattr(config, "_attn_implementation", None)
+    backend = str(getattr(config, "_attn_implementation", None) or "").replace(SDPA, "sdpa")
     reason = getattr(model.llm, "attention_reason", "")
     lines = [f"attention of the language model: {backend}" + (f" ({reason})" if reason else "")] if backend else []
     counts = parameters_of(model)
