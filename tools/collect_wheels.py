@@ -1,11 +1,12 @@
 """Collect the wheels that a bare image lacks, so that the benchmarks run there without a registry.
 
     python tools/collect_wheels.py wheels/
-    # on the image: pip install --no-index --no-deps wheels/*.whl && python benchmarks/train.py
+    # on the image: pip install --no-index --find-links wheels/ affectgpt && python benchmarks/train.py
 
 The image is one with Python 3.12 that has torch, transformers, lightning, timm, torchaudio and torchmetrics. What the
-library needs besides, and what that needs in turn, is downloaded for Linux on x86-64 (glibc 2.28); the wheel of the
-library is built. Packages that the image has are left out, so that none of them is replaced.
+library needs besides, and what that needs in turn, is read from pyproject.toml and from what is installed here, and
+downloaded in the versions that are installed here, for Linux on x86-64 (glibc 2.28); the wheel of the library is built.
+pip takes of these what the image lacks, and replaces nothing that fits.
 """
 
 from __future__ import annotations
@@ -13,28 +14,51 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NEEDED = (
-    "lazy-loader>=0.4,<0.7",
-    "peft>=0.21,<0.22",
-    "accelerate",
-    "webdataset>=1.0.2,<1.1",
-    "braceexpand",
-    "av>=17,<20",
-    "jsonargparse>=4.47,<4.54",
-    "docstring-parser",
-    "typeshed-client",
-    "importlib-resources",
-    "platformdirs>=4,<5",
-    "pysubs2>=1.8,<2",
-    "httpx2>=2,<3",
-    "httpcore2",
-    "truststore",
-)
-"""What the library imports and such an image lacks, with what these import that it lacks too."""
+ON_IMAGE = ("torch", "transformers", "lightning", "timm", "torchaudio", "torchvision", "torchmetrics")
+"""What the image has, with all that these need."""
+
+NOT_IN_OLDER = ("httpx2",)
+"""What the image has only if its transformers is as new as the one here; collected all the same."""
+
+
+def needed(python: str) -> dict[str, str]:
+    """Name to version of every package that the library needs, without those of the image.
+
+    Args:
+        python: Version of Python on the image.
+    """
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    names = _closure(ours, python) - (_closure(ON_IMAGE, python) - _closure(NOT_IN_OLDER, python))
+    return {name: version(name) for name in sorted(names)}
+
+
+def _closure(requirements: Iterable[str], python: str) -> set[str]:
+    """Names of packages and of all that they need, as they are installed here."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    found: set[tuple[str, frozenset[str]]] = set()
+    left = [Requirement(text) for text in requirements]
+    while left:
+        one = left.pop()
+        key = (canonicalize_name(one.name), frozenset(one.extras))
+        if key in found:
+            continue
+        found.add(key)
+        for text in requires(one.name) or ():
+            inner = Requirement(text)
+            extras = ("", *one.extras)
+            if inner.marker is None or any(inner.marker.evaluate({**environment, "extra": each}) for each in extras):
+                left.append(inner)
+    return {name for name, _ in found}
 
 
 def main() -> None:
@@ -45,11 +69,13 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip"]
-    download = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(args.folder)]
     place = ["--python-version", args.python, "--implementation", "cp", "--platform", "manylinux_2_28_x86_64"]
     place += ["--platform", "manylinux2014_x86_64", "--platform", "any"]
-    for needed in NEEDED:
-        subprocess.run([*download, *place, needed], check=True)
+    pinned = [f"{name}=={number}" for name, number in needed(args.python).items()]
+    subprocess.run(
+        [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(args.folder), *place, *pinned],
+        check=True,
+    )
     subprocess.run(
         [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(args.folder), str(ROOT)],
         check=True,

@@ -17,6 +17,9 @@ import platformdirs
 
 from affectgpt.errors import ConfigError, DataError
 
+_ATTEMPTS = 100
+"""How often a folder is moved aside for a new one; each is in vain only if a reader comes between two renamings."""
+
 
 def cache_folder() -> Path:
     """The folder that the environment variable ``AFFECTGPT_CACHE`` names, or the user's cache folder; it may not exist.
@@ -92,20 +95,39 @@ def replace_folder(new: Path, path: Path, hidden: Path) -> None:
         path: The name that it gets.
         hidden: Where the old folder is kept in between; a kill leaves it whole there, for ``restore_folder``.
     """
-    if path.exists():
-        path.rename(hidden)
-    new.rename(path)
+    for _ in range(_ATTEMPTS):
+        if path.exists():
+            path.rename(hidden)
+        try:
+            new.rename(path)
+            break
+        except OSError as error:  # a reader took this for a kill, and brought the old folder back
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     shutil.rmtree(hidden, ignore_errors=True)
 
 
 def restore_folder(path: Path, hidden: Path) -> None:
-    """Repair what a kill inside ``replace_folder`` left: bring the old folder back, unless the new one is in place."""
-    if not hidden.exists():
-        return
+    """Repair what a kill inside ``replace_folder`` left: bring the old folder back, unless the new one is in place.
+
+    Any number of processes may do so at once, even while another one replaces the folder.
+    """
     if path.exists():
-        shutil.rmtree(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
     else:
-        hidden.rename(path)
+        bring_back_folder(path, hidden)
+
+
+def bring_back_folder(path: Path, hidden: Path) -> None:
+    """The part of ``restore_folder`` that readers need, who must remove nothing: give the old folder its name back."""
+    while hidden.exists() and not path.exists():
+        try:
+            hidden.rename(path)
+        except OSError as error:  # another process was faster
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:

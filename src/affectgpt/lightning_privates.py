@@ -41,6 +41,15 @@ def tell_to_stop(trainer: Any) -> None:
     trainer._signal_connector.received_sigterm = True
 
 
+def leave_signals_to_callback(trainer: Any) -> None:
+    """Let a callback alone decide when ranks stop.
+
+    At the start of every batch Lightning broadcasts over the device whether the first rank was told to stop, and waits
+    for the answer: the host could never run ahead of a GPU.
+    """
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+
 def batches_begun(trainer: Any) -> int:
     """Number of batches of the current epoch that training has begun, including those before a resumed checkpoint."""
     return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)

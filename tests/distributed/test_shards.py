@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor
 import dealing
 import tinytrain
 from affectgpt import AffectGPT
+from affectgpt.checkpoints import shard_writer
 from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts, read_weights
 from affectgpt.checkpoints.shard_writer import ShardWriter
 from affectgpt.cli.main import main
@@ -208,3 +209,47 @@ def test_a_folder_whose_renaming_was_cut_short_returns(tmp_path: Path) -> None:
     path.rename(tmp_path / ".last.ckpt-replaced")
     assert is_shard_folder(path)
     assert read_facts(path) == {"step": 1}
+
+
+def test_readers_of_a_folder_that_is_being_replaced_break_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    writer = ShardWriter()
+    writer.write({"state_dict": {"weight": torch.zeros(1)}}, {"step": 0}, path)
+    over, problems = threading.Event(), []
+
+    def read() -> None:
+        while not over.is_set():
+            try:
+                is_shard_folder(path)
+            except OSError as error:
+                problems.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for step in range(1, 40):
+            writer.write({"state_dict": {"weight": torch.full((1,), step)}}, {"step": step}, path)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert not problems
+    assert read_facts(path) == {"step": 39}
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_no_checkpoint_is_written_under_a_name_that_another_machine_may_remember(tmp_path: Path, monkeypatch) -> None:
+    used = []
+    writer_of = shard_writer.FileSystemWriter
+
+    def noted(folder: Path, **options: Any) -> Any:
+        used.append(folder.name)
+        return writer_of(folder, **options)
+
+    monkeypatch.setattr(shard_writer, "FileSystemWriter", noted)
+    (tmp_path / ".last.ckpt-saving-left").mkdir()
+    for step in range(3):
+        ShardWriter().write({"state_dict": {"weight": torch.ones(1)}}, {"step": step}, tmp_path / "last.ckpt")
+    assert len(set(used)) == 3
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]

@@ -130,6 +130,14 @@ def test_sigterm_to_the_whole_group_ends_with_143_and_a_checkpoint(shards, tmp_p
     assert torch.load(written, weights_only=True)["global_step"] == 3
 
 
+def test_the_warning_signal_of_a_scheduler_ends_a_run_as_sigterm_does(shards, tmp_path):
+    """Failure 22: SLURM's ``--signal=USR1`` reaches the data workers too."""
+    config = stopping_config(tmp_path, shards, kill_with=int(signal.SIGUSR1), group=True)
+    assert in_processes(in_a_group, "fit", "--config", str(config)) == [128 + signal.SIGTERM]
+    (written,) = tmp_path.rglob("*.ckpt")
+    assert torch.load(written, weights_only=True)["global_step"] == 3
+
+
 def test_a_second_sigterm_does_not_break_the_saving(shards, tmp_path):
     """Failure 22."""
     saver = {"save_last": True, "save_top_k": 0, "save_on_exception": True}

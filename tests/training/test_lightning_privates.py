@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import lightning
 import lightning.pytorch.demos.boring_classes
 import torch
@@ -14,6 +16,7 @@ from affectgpt.lightning_privates import (
     batches_in,
     count_epoch_as_begun,
     epochs_in,
+    leave_signals_to_callback,
     move_batches,
     save_last_checkpoint,
     saved_at_this_step,
@@ -53,6 +56,15 @@ def test_a_trainer_that_was_told_to_stop_knows_it():
     assert not trainer.received_sigterm
     tell_to_stop(trainer)
     assert trainer.received_sigterm
+
+
+def test_between_batches_the_trainer_asks_no_other_rank_whether_to_stop():
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, barebones=True)
+    loop = trainer.fit_loop.epoch_loop
+    assert inspect.signature(type(loop)._broadcast_sigterm_tensor).parameters.keys() == {"self"}
+    assert "_broadcast_sigterm_tensor()" in inspect.getsource(type(loop).advance)
+    leave_signals_to_callback(trainer)
+    assert loop._broadcast_sigterm_tensor() is None
 
 
 class Counting(lightning.pytorch.demos.boring_classes.BoringModel):

@@ -75,3 +75,36 @@ def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
 def test_a_run_without_any_loss_is_drawn_as_nothing(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,val/f1\n1,0.5\n")
     assert draw(read_runs([tmp_path])).startswith(b"\x89PNG")
+
+
+def make_leg(folder: Path, steps: range, loss: float, checkpoints: str, resumed: str | None) -> None:
+    folder.mkdir(parents=True)
+    lines = ["epoch,step,train/loss", *(f"0,{step},{loss}" for step in steps)]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    saver = {"class_path": "ModelCheckpoint", "init_args": {"dirpath": checkpoints}}
+    (folder / "config.yaml").write_text(json.dumps({"ckpt_path": resumed, "trainer": {"callbacks": [saver]}}))
+
+
+def test_a_run_that_was_resumed_is_one_run(tmp_path: Path) -> None:
+    log = tmp_path / "lightning_logs"
+    make_leg(log / "version_8", range(10), 3.0, "runs/a", None)
+    make_leg(log / "version_9", range(5), 9.0, "runs/b", None)
+    make_leg(log / "version_10", range(6, 12), 2.0, "runs/a", "runs/a/last.ckpt")
+    make_leg(log / "version_11", range(12, 14), 1.0, "runs/a/", "./runs/a/last.ckpt")
+    runs = read_runs([tmp_path])
+    assert [(run.name, run.starts) for run in runs] == [("version_8", 3), ("version_9", 1)]
+    assert list(runs[0].figures["train/loss"]) == list(range(14))
+    assert list(runs[0].figures["train/loss"].values()) == [3.0] * 6 + [2.0] * 6 + [1.0] * 2
+    assert not any("ckpt_path" in line for line in table(runs))
+    assert table(runs)[0].endswith("starts")
+
+
+def test_a_run_that_resumed_from_beside_its_log_is_one_run_too(tmp_path: Path) -> None:
+    log = tmp_path / "lightning_logs"
+    make_leg(log / "version_0", range(4), 2.0, "elsewhere", None)
+    resumed = str(log / "version_0" / "checkpoints" / "epoch=0-step=4.ckpt")
+    make_leg(log / "version_1", range(4, 8), 1.0, "elsewhere-too", resumed)
+    resumed = str(log / "version_1" / "checkpoints" / "epoch=1-step=8.ckpt")
+    make_leg(log / "version_2", range(8, 9), 1.0, "elsewhere-too", resumed)
+    (run,) = read_runs([tmp_path])
+    assert list(run.figures["train/loss"]) == list(range(9))

@@ -185,3 +185,15 @@ def test_a_run_that_was_finished_says_so(shards, tmp_path, capsys):
     assert "no setting differs" in said
     assert "nothing to do: the run was finished after" in said
     assert "trainer.max_steps=2" in said
+
+
+def test_what_a_killed_run_had_begun_to_write_is_removed(shards, tmp_path):
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    (out / ".step=9.ckpt-a1b2c3d4").write_bytes(b"half of one")
+    left = out / ".step=9.ckpt-saving-a1b2c3d4"
+    left.mkdir()
+    (left / "__0_0.distcp").write_bytes(b"half of one")
+    assert fit(shards, out, "--ckpt_path", str(out / "last.ckpt"), max_steps=4) == 0
+    assert not [one.name for one in out.iterdir() if ".ckpt-" in one.name]
+    assert last(out)["global_step"] == 4

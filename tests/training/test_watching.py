@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError
@@ -44,7 +45,7 @@ def test_a_run_logs_what_it_is_and_how_it_goes(
     told = capsys.readouterr().err
     assert "learning rate: 0.001 (llm 0.001), constant\n" in told
     assert "run: 1 rank on 1 node, one device, precision 32-true, on cpu" in told
-    assert "attention of the language model: sdpa" in told
+    assert "attention of the language model: sdpa\n" in told
     assert "llm  " in told
     assert "effective batch: 2 x 2 accumulated x 1 rank = 4" in told
     assert "data: 10 samples in 4 shards; each rank reads 10 an epoch, in 5 batches of 2" in told
@@ -80,6 +81,28 @@ def test_a_dry_run_tells_and_trains_nothing(config: Path, tmp_path: Path, capsys
     assert not list(tmp_path.rglob("metrics.csv"))
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "each rank reads 10 an epoch, in 5 batches of 2\n"),
+        (["--data.args.batch_size", "4"], "each rank reads 8 an epoch, in 2 batches of 4; 2 others each time are left"),
+        (["--data.args.bad_sample_budget", "0.2"], "each rank reads 8 an epoch, in 4 batches of 2; 2 others"),
+        (
+            ["--trainer.limit_train_batches", "3"],
+            "each rank reads 6 an epoch, in 3 batches of 2, a limit of the trainer; 4 others each time are left out\n",
+        ),
+        (["--data.args.val_batch_size", "4"], "validation: 10 samples, 3 batches of 4 on each rank\n"),
+        (["--model.answered_val_batches", "1"], "5 batches of 2 on each rank, of which the first 1 are answered\n"),
+        (["--data.args.val", "null"], "validation: none, there is no val set\n"),
+    ],
+)
+def test_the_report_counts_what_an_epoch_reads(
+    config: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    assert main(["fit", "--config", str(config), "--dry-run", *options]) == 0
+    assert told in capsys.readouterr().out
+
+
 def test_a_batch_that_does_not_fit_is_described(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +116,26 @@ def test_a_batch_that_does_not_fit_is_described(
     assert "with a batch of 2 samples (" in told
     assert "frame [2, 1, 3, 16, 16]" in told
     assert "lower data.args.batch_size" in told
+
+
+def test_what_is_to_be_lowered_is_what_the_run_has(config: Path, monkeypatch, capsys) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(Steps, "train", full)
+    assert main(["fit", "--config", str(config), "--data.args.batch_tokens", "400"]) == 1
+    assert "lower data.args.batch_tokens (400)" in capsys.readouterr().err
+    monkeypatch.setattr(SingleDeviceStrategy, "setup", full)
+    assert main(["fit", "--config", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert "the model does not fit into memory (CUDA error: out of memory), before its first batch" in told
+    assert "batch_size" not in told
+
+
+def test_several_nodes_need_a_launcher(config: Path, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert main(["fit", "--config", str(config), "--trainer.num_nodes", "2", "--trainer.strategy", "ddp"]) == 1
+    assert "trainer.num_nodes=2, but nothing says where the other nodes are" in capsys.readouterr().err
 
 
 def test_norms_of_parts_are_those_of_their_gradients() -> None:

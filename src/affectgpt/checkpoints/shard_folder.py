@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from affectgpt.errors import CheckpointError, reason_of
-from affectgpt.files import restore_folder
+from affectgpt.files import bring_back_folder
 
 FACTS = "meta.pt"
 INDEX = ".metadata"
@@ -55,7 +55,7 @@ _KNOWN = frozenset(
 def is_shard_folder(path: str | Path) -> bool:
     """Whether a checkpoint in shards lies there; one whose renaming was cut short is given its name first."""
     path = Path(path)
-    restore_folder(path, hidden_name(path))
+    bring_back_folder(path, hidden_name(path))
     return (path / INDEX).is_file() and (path / FACTS).is_file()
 
 

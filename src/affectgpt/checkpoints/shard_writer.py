@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ class _Pending:
     """A checkpoint that is being written; not frozen, folders to remove are added."""
 
     path: Path
+    beside: Path
     done: Future[None] = field(default_factory=Future)
     doomed: list[Path] = field(default_factory=list)
 
@@ -33,9 +36,11 @@ class ShardWriter:
     """Writes checkpoints one at a time; every rank must make the same calls.
 
     A folder is written beside the one that it replaces, and takes its name when all ranks are done: the first rank's
-    writing ends with the index, which needs every rank's. In the background, tensors are copied to the host before
-    ``write`` returns, so that training may change them; an error comes up at the next call. What ``remove`` is told
-    meanwhile stays until the new checkpoint is whole, so that a kill at any time leaves one.
+    writing ends with the index, which needs every rank's. Until then it has another name each time: a machine may
+    remember for a minute which folder of a shared disk had a name, and would write into the checkpoint that got another
+    one. In the background, tensors are copied to the host before ``write`` returns, so that training may change them;
+    an error comes up at the next call. What ``remove`` is told meanwhile stays until the new checkpoint is whole, so
+    that a kill at any time leaves one.
 
     Args:
         rank: This process's.
@@ -72,16 +77,18 @@ class ShardWriter:
                 there.
         """
         self.finish()
-        beside = path.with_name(f".{path.name}-saving")
-        problems: list[str | None] = [None]
+        begun: list[str | None] = [None, None]
         if self._rank == 0:
-            problems = [_begin(facts, path, beside)]
+            begun = [*_begin(facts, path)]
         if torch.distributed.is_initialized():
-            torch.distributed.broadcast_object_list(problems)
-        if problems[0] is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise _not_written(path, problems[0])
-        self._pending = pending = _Pending(path)
+            torch.distributed.broadcast_object_list(begun)
+        name, problem = begun
+        beside = path.with_name(str(name))
+        if problem is not None:
+            if self._rank == 0:
+                shutil.rmtree(beside, ignore_errors=True)
+            raise _not_written(path, problem)
+        self._pending = pending = _Pending(path, beside)
         writer, alone = FileSystemWriter(beside, sync_files=True), not torch.distributed.is_initialized()
         if self._background:
             options = {"process_group": self._group, "no_dist": alone}
@@ -118,17 +125,16 @@ class ShardWriter:
 
     def _end(self, pending: _Pending, write: Callable[[], Any]) -> None:
         """Give the folder its name when ``write`` has written it."""
-        beside = pending.path.with_name(f".{pending.path.name}-saving")
         try:
             write()
             if self._rank == 0:
                 if pending.path.is_file():
                     pending.path.unlink()
-                replace_folder(beside, pending.path, hidden_name(pending.path))
+                replace_folder(pending.beside, pending.path, hidden_name(pending.path))
             self._remove_doomed(pending)
         except BaseException as error:
             if self._rank == 0:
-                shutil.rmtree(beside, ignore_errors=True)
+                shutil.rmtree(pending.beside, ignore_errors=True)
             pending.done.set_exception(error)
         else:
             pending.done.set_result(None)
@@ -139,19 +145,26 @@ class ShardWriter:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _begin(facts: Mapping[str, Any], path: Path, beside: Path) -> str | None:
-    """Make the folder and write the facts; what went wrong, if anything did."""
+def _begin(facts: Mapping[str, Any], path: Path) -> tuple[str, str | None]:
+    """Make the folder and write the facts; its name, and what went wrong, if anything did."""
+    beside = path.with_name(saving_names(path.name, uuid.uuid4().hex[:8]))
     try:
         restore_folder(path, hidden_name(path))
-        shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
+        for left in path.parent.glob(saving_names(escape(path.name))):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         beside.mkdir(parents=True)
         with (beside / FACTS).open("wb") as file:
             torch.save(dict(facts), file)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        return system_reason(error)
-    return None
+        return beside.name, system_reason(error)
+    return beside.name, None
+
+
+def saving_names(name: str = "*", token: str = "*") -> str:
+    """A pattern of the names that folders have while checkpoints called ``name`` are written."""
+    return f".{name}-saving-{token}"
 
 
 def _not_written(path: Path, reason: str) -> CheckpointError:

@@ -22,7 +22,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     args = parser().parse_args(argv)
     runs = read_runs(args.folders)
-    rows = [{"run": one.name, "folder": str(one.folder), **one.row(), "differs": one.differs} for one in ranked(runs)]
+    rows = [
+        {"run": one.name, "folder": str(one.folder), "starts": one.starts, **one.row(), "differs": one.differs}
+        for one in ranked(runs)
+    ]
     if args.json:
         say(json.dumps(rows, indent=2))
     else:

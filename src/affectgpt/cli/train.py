@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -35,6 +36,7 @@ from affectgpt.files import write_whole
 from affectgpt.model import AffectGPT
 from affectgpt.model.objective import learn_by
 from affectgpt.registry import DATAMODULES, OBJECTIVES, Spec
+from affectgpt.training.data_setup import DataSetup
 from affectgpt.training.out_of_memory import MemoryNotes, ran_out_of_memory
 from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
@@ -150,13 +152,16 @@ class AffectCLI(LightningCLI):
         """Build the trainer, with the callbacks that keep a run from losing anything silently."""
         self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
         trainer = super().instantiate_trainer(**kwargs)
+        _check_launcher(trainer)
         if self.subcommand == "fit":
             config = self.given
             folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
             self.report = ResumeReport(config, lambda line: say(line, err=True))
             self.memory = MemoryNotes()
             trainer.callbacks.insert(0, self.memory)  # type: ignore[attr-defined]
-            self.watch = self.held.enter_context(RankWatch(config["rank_timeout"], _end_process))
+            self.watch = self.held.enter_context(
+                RankWatch(config["rank_timeout"], _end_process, lambda: self.stop.told)
+            )
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
             add_watching(trainer, config["trainer"]["logger"], lambda line: say(line, err=True))
             if config["profile"]:
@@ -180,6 +185,7 @@ class AffectCLI(LightningCLI):
             for line in describe_run(self.trainer, model, options["datamodule"]):
                 say(line)
             return
+        DataSetup(options["datamodule"])
         try:
             self.trainer.fit(model, **options)
         except Exception as error:
@@ -319,6 +325,20 @@ def _end_process(message: str) -> None:
     """End the process at once: the main thread waits for a rank that will not answer."""
     say(f"error: {message}", err=True)
     os._exit(1)
+
+
+def _check_launcher(trainer: Trainer) -> None:
+    """Reject a run on several nodes that nothing has started on the others: it would wait for them for half an hour.
+
+    Raises:
+        ConfigError: If no launcher says where the other nodes are.
+    """
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes}, but nothing says where the other nodes are; start the run on each "
+            "node with torchrun, or with srun: experiments/launch/ has a script for either"
+        )
 
 
 def _start_of(argv: Sequence[str], flags: Sequence[str]) -> tuple[Sequence[str], dict[str, Any] | None]:

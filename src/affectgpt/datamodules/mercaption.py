@@ -20,6 +20,7 @@ from affectgpt.shards.cache import ShardCache
 from affectgpt.shards.index import ShardIndex, read_index
 from affectgpt.shards.remote import is_remote
 from affectgpt.streaming.bad_samples import BadSampleBudget
+from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.streaming.length_windows import fitting_size
 from affectgpt.streaming.resume import Bookmark
 from affectgpt.streaming.stream import ShardStream
@@ -327,6 +328,12 @@ class MERCaptionDataModule(lightning.LightningDataModule):
                 "smaller max_tokens"
             )
         return found
+
+    def plan_for(self, world_size: int, batch_size: int) -> EpochPlan:
+        """How an epoch of training is dealt out to some ranks."""
+        samples = sum(index.samples for index in self.indexes("train"))
+        held_back = int(self.budget.fraction * samples)
+        return EpochPlan(((0, samples),), world_size, batch_size, self.drop_last, held_back, self.batch_window)
 
     def _check(self, stage: str) -> Callable[[Clip, str, str], int] | None:
         """What the model says about samples that it cannot learn, where bad ones are left out."""

@@ -165,13 +165,14 @@ def collate_questions(
 
 
 def leave_signals_to_main(worker: int) -> None:
-    """Ignore SIGTERM and SIGINT in a worker.
+    """Ignore in a worker what schedulers and terminals announce the end with.
 
-    Schedulers and terminals send them to the whole process group; the main process would lose its workers before it
-    could finish the batch and write a checkpoint. Workers end when the main process stops them or ends itself.
+    They signal the whole process group; the main process would lose its workers before it could finish the batch and
+    write a checkpoint, or a worker would run the main process's handler. Workers end when the main process stops them
+    or ends itself.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(one, signal.SIG_IGN)
     # a tokenizer that was used before the fork prints a long warning otherwise
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

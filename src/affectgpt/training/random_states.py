@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from affectgpt.errors import CheckpointError, reason_of
+from affectgpt.training.step_loss import DataRanks
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ class RandomStates(lightning.Callback):
     number when it begins, so the first batch of an epoch finds the states as they were when the epoch began; and a
     validation leaves them as it found them.
 
+    Ranks that learn from different data draw differently: a run begins with the same seed on all, and masks of dropout
+    that are the same on hundreds of ranks would not average out.
+
     Args:
         seed: The seed of the run. If the checkpoint was written with another seed, the generators start from this one.
     """
@@ -34,6 +39,16 @@ class RandomStates(lightning.Callback):
         self._epoch_start: dict[str, Any] | None = None
         self._after_batch: dict[str, Any] | None = None
         self._alone = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Begin with draws of this rank's own, unless a checkpoint has its states."""
+        ranks = DataRanks.of(pl_module)
+        rank = torch.distributed.get_rank(ranks.group) if ranks.number > 1 else 0
+        if self._pending is None and rank:
+            seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{rank}".encode()).digest()[:4])
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the states, before the epoch's iterator draws."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from affectgpt.errors import DataError, did_you_mean
 from affectgpt.pages.plotting import SOFT, STRONG, STRONG_HIT, new_figure, to_png
+from affectgpt.training.run_legs import Leg, joined
 from affectgpt.training.run_settings import ELSEWHERE, changed_settings
 
 FIGURES, SETTINGS = "metrics.csv", "config.yaml"
@@ -35,6 +37,7 @@ class Run:
         figures: Name of a figure to its values by step, in order.
         settings: Its configuration, empty where none was written.
         differs: What differs from the first run's configuration, as ``name: value``.
+        starts: How often it was started: once, and each time that it was resumed.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Run:
     figures: Mapping[str, Mapping[int, float]]
     settings: Mapping[str, Any]
     differs: tuple[str, ...] = field(default=())
+    starts: int = 1
 
     def row(self) -> dict[str, float | int | None]:
         """The figures of the table; ``None`` where the run did not log one."""
@@ -79,14 +83,15 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
         raise DataError(
             f"no {FIGURES} in {', '.join(map(str, folders))}; affectgpt fit writes one, unless trainer.logger is false"
         )
-    found = [(file.parent, _figures(file), _settings(file.parent / SETTINGS)) for file in dict.fromkeys(files)]
-    names = _names([folder for folder, _, _ in found])
-    first = found[0][2]
+    starts = [Leg(file.parent, _figures(file), _settings(file.parent / SETTINGS)) for file in dict.fromkeys(files)]
+    legs = joined(sorted(starts, key=lambda leg: _in_order(leg.folder)))
+    names = _names([leg.folder for leg in legs])
+    first = legs[0].settings
     runs = []
-    for name, (folder, figures, settings) in zip(names, found, strict=True):
-        changes = changed_settings(first, settings) if first and settings else []
+    for name, leg in zip(names, legs, strict=True):
+        changes = changed_settings(first, leg.settings) if first and leg.settings else []
         differs = tuple(f"{change.name}: {change.now}" for change in changes if not _is_elsewhere(change.name))
-        runs.append(Run(name, folder, figures, settings, differs))
+        runs.append(Run(name, leg.folder, leg.figures, leg.settings, differs, leg.starts))
     return runs
 
 
@@ -94,6 +99,9 @@ def table(runs: Sequence[Run]) -> list[str]:
     """The runs as lines of text, the best validated first."""
     header = ["run", "steps", "train/loss", "val/loss", "val/f1", "at step", "hit rate", "tokens/s"]
     rows = [[run.name, *(_shown(name, value) for name, value in run.row().items())] for run in ranked(runs)]
+    if any(run.starts > 1 for run in runs):
+        header.append("starts")
+        rows = [[*row, str(run.starts)] for row, run in zip(rows, ranked(runs), strict=True)]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = []
     for name, *cells in [header, *rows]:
@@ -175,9 +183,16 @@ def _settings(file: Path) -> dict[str, Any]:
 
 
 def _is_elsewhere(name: str) -> bool:
-    """Whether a setting says where a run is made and what is shown of it, not what is learnt."""
-    trainer, _, setting = name.partition(".")
-    return trainer == "trainer" and setting.partition(".")[0] in ELSEWHERE
+    """Whether a setting says where and how a run is made and what is shown of it, not what is learnt."""
+    first, _, setting = name.partition(".")
+    return first in ("ckpt_path", "overwrite", "rank_timeout", "profile") or (
+        first == "trainer" and setting.partition(".")[0] in ELSEWHERE
+    )
+
+
+def _in_order(folder: Path) -> tuple[Any, ...]:
+    """By this folders of runs are in the order of their starts: ``version_10`` comes after ``version_9``."""
+    return tuple((int(piece) if piece.isdigit() else 0, piece) for piece in re.split(r"(\d+)", str(folder)))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

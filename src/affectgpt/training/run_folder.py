@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from affectgpt import __version__
 from affectgpt.checkpoints.io import SAME_MATHS, load_checkpoint
 from affectgpt.checkpoints.shard_folder import is_shard_folder, read_facts
+from affectgpt.checkpoints.shard_writer import saving_names
 from affectgpt.errors import AffectGPTError, CheckpointError, ConfigError
 from affectgpt.files import new_file_mode, write_whole
 from affectgpt.training.run_settings import Change, changed_settings, settings_of
@@ -30,6 +32,9 @@ RECORD = "run.json"
 LOCK = ".run.lock"
 LOCK_SECONDS = 10.0
 """Seconds to wait for the lock of a run that is gone: after a kill its workers hold it for some seconds more."""
+
+DRAFTS = ".*.ckpt-????????"
+"""Names of checkpoints in one file while they are written, see ``affectgpt.files.draft``."""
 
 MAX_CHANGES = 6
 
@@ -91,7 +96,8 @@ class RunFolder(lightning.Callback):
 
     def _claim(self, folder: Path, settings: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock(folder)
+        if self._lock(folder):
+            _sweep(folder)
         checkpoints = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
         goes_on_from = self.config.get("ckpt_path")
         goes_on = goes_on_from in ("last", "best", "hpc") or (
@@ -109,7 +115,8 @@ class RunFolder(lightning.Callback):
         }
         write_whole(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
-    def _lock(self, folder: Path) -> None:
+    def _lock(self, folder: Path) -> bool:
+        """Lock a folder; ``False`` if its file system has no locks."""
         lock, record = FileLock(folder / LOCK, mode=new_file_mode()), _read(folder / RECORD)
         try:
             lock.acquire(timeout=0 if record is not None and _is_running(record) else LOCK_SECONDS)
@@ -124,8 +131,9 @@ class RunFolder(lightning.Callback):
             log.warning(
                 "the file system of %s has no locks: a second run that writes there would not be noticed", folder
             )
-            return
+            return False
         self._locks.append(lock)
+        return True
 
     def _compare(self, folder: Path, newest: Path, settings: Mapping[str, Any]) -> None:
         changes = _changes_since(folder, newest, settings)
@@ -152,6 +160,15 @@ def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Pat
     logger = trainer.loggers[0]
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version, "checkpoints")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a run that was killed had begun to write; it may be as large as a checkpoint."""
+    for left in folder.glob(saving_names()):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(DRAFTS):
+        if left.is_file():
+            left.unlink(missing_ok=True)
 
 
 def _changes_since(folder: Path, newest: Path, settings: Mapping[str, Any]) -> list[Change]:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 
 from affectgpt.llm.packed_attention import SDPA
+from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.training.memory_estimate import parameters_of, step_memory
 from affectgpt.training.optim import OptimSpec
 from affectgpt.training.sharding import ShardedStrategy
@@ -111,21 +112,47 @@ def _data_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -
             batch_size = data.size_for(data.batch_tokens, model.sample_check() if hasattr(model, "network") else None)
         budget = "" if data.batch_tokens is None else f", of about {data.batch_tokens} tokens at most"
         lines.append(f"batches: {data.batch_window} are dealt out together by length{budget}")
-    if hasattr(data, "indexes"):
-        indexes = data.indexes("train")
-        samples, shards = sum(index.samples for index in indexes), sum(len(index.shards) for index in indexes)
-        batches = samples // (ranks * batch_size)
-        lines.append(
-            f"data: {samples:,} samples in {_plural(shards, 'shard')}; each rank reads {batches * batch_size:,} an "
-            f"epoch, in {batches:,} batches of {batch_size}{mean}"
-        )
+    if hasattr(data, "plan_for"):
+        lines.append(_epoch_line(trainer, data, data.plan_for(ranks, batch_size), mean))
+        lines += _validation_lines(trainer, model, data, ranks)
     effective = batch_size * accumulated * ranks
     made_of = f"{batch_size} x {accumulated} accumulated x {_plural(ranks, 'rank')}"
     return [*lines, f"effective batch: {made_of} = {effective}{mean}"]
 
 
-def _plural(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+def _epoch_line(trainer: lightning.Trainer, data: Any, plan: EpochPlan, mean: str) -> str:
+    """What of the data an epoch reads."""
+    indexes = data.indexes("train")
+    samples, shards = sum(index.samples for index in indexes), sum(len(index.shards) for index in indexes)
+    batches = _limited(plan.steps, trainer.limit_train_batches)
+    read = min(plan.share, batches * plan.batch_size)
+    left = plan.samples - plan.world_size * read
+    unread = f"; {left:,} others each time are left out" if left else ""
+    limit = ", a limit of the trainer" if batches < plan.steps else ""
+    return (
+        f"data: {samples:,} samples in {_plural(shards, 'shard')}; each rank reads {read:,} an epoch, in "
+        f"{_plural(batches, 'batch', 'batches')} of {plan.batch_size}{mean}{limit}{unread}"
+    )
+
+
+def _validation_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -> list[str]:
+    if not data.sets.get("val"):
+        return ["validation: none, there is no val set"]
+    samples, size = sum(index.samples for index in data.indexes("val")), data.val_batch_size
+    share = -(-samples // ranks)  # the last rank reads some of the first ones again
+    batches = _limited(-(-share // size), trainer.limit_val_batches)
+    answered = getattr(getattr(model, "steps", None), "answered_val_batches", None)
+    few = "" if answered is None or answered >= batches else f", of which the first {answered:,} are answered"
+    return [f"validation: {samples:,} samples, {_plural(batches, 'batch', 'batches')} of {size} on each rank{few}"]
+
+
+def _limited(batches: int, limit: float | int) -> int:
+    """Batches that a limit of the trainer leaves, a number of batches or a share of them."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+
+def _plural(count: int, what: str, many: str = "") -> str:
+    return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
 def _size(size: int) -> str:

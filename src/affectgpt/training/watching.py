@@ -63,10 +63,11 @@ def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], 
     if any(isinstance(one, CSVLogger) for one in trainer.loggers):
         return
     first = next((one for one in trainer.loggers if isinstance(one, TensorBoardLogger)), None)
+    # written at once, so that a killed run keeps what it had logged
     if first is not None:
-        beside = CSVLogger(first.save_dir, name=first.name, version=first.version)
+        beside = CSVLogger(first.save_dir, name=first.name, version=first.version, flush_logs_every_n_steps=1)
     else:
-        beside = CSVLogger(trainer.default_root_dir)
+        beside = CSVLogger(trainer.default_root_dir, flush_logs_every_n_steps=1)
     warnings.filterwarnings("ignore", message="Experiment logs directory")  # the first logger made it just now
     # first: Lightning keeps configuration and examples in the folder of the first logger. That of wandb and trackio is
     # one for all runs, which would write over each other's
