@@ -12,6 +12,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 import tinytrain
+from affectgpt.training.tensor_parallel import TensorParallelStrategy
 from affectgpt.types import Batch
 from tinytrain import place
 
@@ -68,9 +69,14 @@ class Notes(lightning.Callback):
             self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def run(config: Mapping[str, Any], steps: int, accumulate: int = 1, **options: Any) -> dict[str, Any]:
-    """Train, and tell the losses and gradients; a step has the same samples in whatever way they are dealt out."""
-    rank, world = place()
+def run(config: Mapping[str, Any], steps: int, accumulate: int = 1, tensor: int = 1, **options: Any) -> dict[str, Any]:
+    """Train, and tell what came; a step has the same samples in whatever way they are dealt out.
+
+    With ``tensor`` above 1 so many ranks hold the language model together, and read the same.
+    """
+    rank, world = (number // tensor for number in place())
+    if tensor > 1:
+        options["strategy"] = TensorParallelStrategy(tensor, process_group_backend="gloo")
     size = SAMPLES_A_STEP // (world * accumulate)
 
     def make(number: int) -> Batch:

@@ -36,12 +36,14 @@ class Entry:
         attribute: The tensor's name there.
         file: The safetensors file.
         key: Its name in the file.
+        cut: What is read of it, a slice for each of its first dimensions; all of it by default.
     """
 
     owner: nn.Module
     attribute: str
     file: Path
     key: str
+    cut: tuple[slice, ...] = ()
 
 
 @dataclass
@@ -133,13 +135,13 @@ def read_deferred(entries: list[Entry], device: torch.device) -> list[Entry]:
                 if id(target) in done:  # two names of one tensor
                     continue
                 done.add(id(target))
-                _read(target, tensors.get_slice(entry.key), device)
+                _read(target, tensors.get_slice(entry.key), entry.cut, device)
     return []
 
 
-def _read(target: Tensor, stored: Any, device: torch.device) -> None:
+def _read(target: Tensor, stored: Any, cut: tuple[slice, ...], device: torch.device) -> None:
     if not isinstance(target, DTensor):
-        whole = stored[...].to(target.dtype)
+        whole = (stored[cut].clone() if cut else stored[...]).to(target.dtype)
         if target.is_meta:
             made: Tensor = whole.to(device)
             if isinstance(target, nn.Parameter):

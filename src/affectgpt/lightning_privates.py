@@ -36,6 +36,11 @@ def writes_shards(strategy: Any) -> bool:
     return bool(getattr(strategy, "_save_distributed_checkpoint", False))
 
 
+def give_mesh(module: Any, mesh: Any) -> None:
+    """Set the ``device_mesh`` of a module, which the public attribute only reads."""
+    module._device_mesh = mesh
+
+
 def tell_to_stop(trainer: Any) -> None:
     """Make the trainer raise its ``SIGTERMException`` after the current batch; the public attribute is read-only."""
     trainer._signal_connector.received_sigterm = True

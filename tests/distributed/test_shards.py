@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from affectgpt.errors import CheckpointError
 from affectgpt.llm import TinyLM
 from affectgpt.training.sharding import ShardedStrategy
 from fulldisk import largest_file
+from memorypeak import Peak
 from processes import in_processes
 from tinyencoders import pretrained_config, save_clip, save_hubert
 from tinytrain import place
@@ -40,36 +40,6 @@ def config_of(folder: Path) -> dict[str, Any]:
     llm = {"name": "causal-lm", "args": {"path": str(folder / "lm"), "lora": {"rank": 4, "dropout": 0.0}}}
     media = {**dealing.CONFIG["media"], "segment_seconds": 0.1}
     return pretrained_config(folder / "clip", folder / "hubert", llm=llm, media=media, max_new_tokens=2)
-
-
-class Peak(lightning.Callback):
-    """Notes how far this process's own memory rises while the model is built, sharded and filled.
-
-    Pages of the weight files that are mapped do not count: the system takes them back when it needs them.
-    """
-
-    def __init__(self) -> None:
-        self.before = self.highest = self._now()
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
-
-    def on_fit_start(self, trainer, pl_module) -> None:
-        self.over.set()
-        self.thread.join()
-
-    @property
-    def bytes(self) -> int:
-        return self.highest - self.before
-
-    def _watch(self) -> None:
-        while not self.over.wait(0.002):
-            self.highest = max(self.highest, self._now())
-
-    @staticmethod
-    def _now() -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def learn(folder: Path, name: str, epochs: int, ckpt: str | None, *, alone: bool = False) -> None:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from affectgpt.cli.terminal import say
 from affectgpt.files import write_lines
 from affectgpt.prompts.preference import preference_wording
+from affectgpt.training.step_loss import DataRanks
 from affectgpt.types import Prediction
 
 
@@ -44,8 +45,12 @@ class PredictionFile(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file."""
         path = Path(self.path or Path(trainer.default_root_dir, "predictions.jsonl"))
-        if trainer.world_size > 1:
-            path = path.with_name(f"{path.stem}.rank{trainer.global_rank}{path.suffix}")
+        ranks = DataRanks.of(pl_module)
+        reader, peer = divmod(trainer.global_rank, ranks.peers)
+        if peer:  # the first of those that hold the model together has written the same
+            return
+        if ranks.number > 1:
+            path = path.with_name(f"{path.stem}.rank{reader}{path.suffix}")
         write_lines(path, self._lines)
         say(f"wrote {len(self._lines)} answers to {path}")
         what = f"preference {path} PAIRS.csv" if self._are_preferences else f"SET {path} GOLD.csv"

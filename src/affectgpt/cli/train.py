@@ -46,6 +46,7 @@ from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.training.start_report import describe_run
 from affectgpt.training.step_profile import SUMMARY, TRACE, StepProfile
 from affectgpt.training.stop_signals import StopTogether
+from affectgpt.training.tensor_parallel import TensorParallelStrategy
 from affectgpt.training.watching import add_watching, check_loggers
 from affectgpt.web import strip_secrets
 
@@ -248,7 +249,8 @@ class AffectCLI(LightningCLI):
         shown = config.pop("model")
         self.shown_model = shown if self.start is None else dict(self.start)
         super().instantiate_classes()
-        shapes_first = isinstance(self.trainer.strategy, ShardedStrategy) or config.get("dry_run")
+        shares = isinstance(self.trainer.strategy, ShardedStrategy | TensorParallelStrategy)
+        shapes_first = shares or config.get("dry_run")
         with deferring() if shapes_first else nullcontext():
             self.model = AffectGPT.from_config(model)
         for name, encoder in self.model.encoders.items():

@@ -14,10 +14,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from affectgpt.deferred_weights import Entry
 from affectgpt.errors import ConfigError
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.logprobs import AnswerLogProbs, logprobs_of
 from affectgpt.llm.packed_rows import hide_first_labels, number_runs
+from affectgpt.llm.split_linear import TensorShare
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.part import Part
 from affectgpt.prompts.render import IGNORE
@@ -91,11 +93,13 @@ class LLMHead(Part):
         tokenizer: See ``HeadTokenizer``.
         reads_on_host: Whether ``forward`` takes ``keep``, ``labels`` and ``sample_ids`` on the CPU, where prompts are
             made, beside embeddings on a device. What it finds out from them then waits for no device.
+        tensor_share: Which share of its layers this rank holds; ``None`` where it holds all of them.
     """
 
     hidden_dim: int
     tokenizer: Any
     reads_on_host: ClassVar[bool] = False
+    tensor_share: TensorShare | None = None
 
     @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:
@@ -154,6 +158,21 @@ class LLMHead(Part):
         from affectgpt.llm.answer_loop import write_answers
 
         return write_answers(self, embeds, keep, max_new_tokens, stop or AnswerEnd(), sampling or AnswerSampling())
+
+    def split(self, share: TensorShare, entries: Sequence[Entry]) -> list[Entry]:
+        """Keep a share of the layers, in place; the ranks of the group then run the head together.
+
+        Args:
+            share: Which share.
+            entries: Tensors that are yet to be read.
+
+        Returns:
+            The same, with what this rank reads of each.
+
+        Raises:
+            ConfigError: If the head, or this model, cannot be split.
+        """
+        raise ConfigError(f"the head {type(self).__name__} cannot be split over ranks; use the strategy fsdp2 or ddp")
 
     def answer_logits(self, embeds: Tensor, keep: Tensor, labels: Tensor) -> Tensor:
         """What predicts the tokens of given answers; gradients flow if autograd is on.

@@ -20,6 +20,7 @@ from affectgpt.llm.packed_attention import BY_LENGTH, packed_arguments, readable
 from affectgpt.llm.packed_rows import positions_of
 from affectgpt.llm.prompt_reading import BeginningRow, Beginnings
 from affectgpt.llm.scatter import sent
+from affectgpt.llm.split_linear import TensorShare
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,12 @@ class CachedWriter:
 
     Args:
         network: A causal LM of transformers, adapters put into its layers included.
+        share: Where ranks hold its layers together: those that write the same answers.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, share: TensorShare | None = None) -> None:
         self._network = network
+        self._share = share
         self._cache_name = cache_argument(network)
         self._works: bool | None = None
         self._packs = False  # whether prompts are read end to end, without padding
@@ -84,6 +87,7 @@ class CachedWriter:
                 cache.keep_rows(first)
             for step in range(max_new_tokens):
                 ids_B = next_tokens(logits, sampling, None if draws is None else draws.next(rows))
+                ids_B = ids_B if self._share is None else self._share.agreed(ids_B)
                 answers[rows_B, step] = ids_B
                 if step + 1 == max_new_tokens:
                     break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F  # noqa: N812
 
 from affectgpt.attention_backend import choose_attention
-from affectgpt.deferred_weights import network_without_weights
+from affectgpt.deferred_weights import Entry, network_without_weights
 from affectgpt.errors import CheckpointError, ConfigError, reason_of
 from affectgpt.llm.answer_ends import AnswerEnds
 from affectgpt.llm.answer_sampling import AnswerSampling, DrawnTokens, seeded
@@ -27,6 +27,9 @@ from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs
 from affectgpt.llm.quantized import check_quantize, keep_trainable_layout, quantized_options
 from affectgpt.llm.scatter import sent
 from affectgpt.llm.shared_prompts import SharedRows, shared_arguments, shares_prompts, try_sharing
+from affectgpt.llm.special_tokens import set_tokens
+from affectgpt.llm.split_decoder import split_decoder
+from affectgpt.llm.split_linear import AgreedScores, TensorShare
 from affectgpt.llm.token_losses import has_plain_output, token_losses
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.prompts.render import IGNORE
@@ -181,7 +184,7 @@ class HuggingFaceHead(LLMHead):
         """Write answers with a key-value cache; see ``LLMHead.write``."""
         stop, sampling = stop or AnswerEnd(), sampling or AnswerSampling()
         if self._writer is None:
-            self._writer = CachedWriter(self._base())
+            self._writer = CachedWriter(self._base(), self.tensor_share)
         runs = self._runs(stop)
         ends = AnswerEnds(self.tokenizer, self._eos(), runs, () if runs else stop.strings)
         if self._is_sharded() or not self._writer.suits(keep.shape[1] + max_new_tokens):
@@ -221,8 +224,9 @@ class HuggingFaceHead(LLMHead):
             more = {"stop_strings": list(stop.strings), "tokenizer": self.tokenizer}
         drawn: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         draws = sampling.row_draws(len(keep))
+        scores: list[Any] = [] if self.tensor_share is None else [AgreedScores(self.tensor_share)]
         if draws is not None:
-            more["logits_processor"] = LogitsProcessorList([DrawnTokens(sampling, draws)])
+            scores.append(DrawnTokens(sampling, draws))
         elif not sampling.is_greedy:
             drawn = {
                 "do_sample": True,
@@ -240,6 +244,7 @@ class HuggingFaceHead(LLMHead):
                 use_cache=True,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self._eos(),
+                logits_processor=LogitsProcessorList(scores),
                 synced_gpus=self._is_sharded(),
                 **PLAIN_CHOICE,
                 **drawn,
@@ -284,6 +289,11 @@ class HuggingFaceHead(LLMHead):
     def shard_units(self) -> list[nn.Module]:
         """The transformer layers, which FSDP shards one by one."""
         return list(self._base().get_decoder().layers)
+
+    def split(self, share: TensorShare, entries: Sequence[Entry]) -> list[Entry]:
+        """Split the transformer layers by the plan of transformers; see ``LLMHead.split``."""
+        left, self.tensor_share = split_decoder(self._base(), share, entries), share
+        return left
 
 
 class CausalLM(HuggingFaceHead):
@@ -354,7 +364,7 @@ class CausalLM(HuggingFaceHead):
                 f"cannot read a causal LM from {path!r}: {reason_of(error)}. Give a folder that "
                 "save_pretrained wrote, or the id of a public model on a machine that reaches the hub"
             ) from error
-        _set_tokens(tokenizer, tokens or {}, path)
+        set_tokens(tokenizer, tokens or {}, path)
         marks = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
         needed = max(tokenizer.vocab_size, *(1 + mark for mark in marks if mark is not None))
         rows = network.get_input_embeddings().weight.shape[0]
@@ -386,12 +396,3 @@ class _EndsWith:
             if input_ids.shape[1] >= len(run):
                 done |= (input_ids[:, -len(run) :] == torch.tensor(run, device=input_ids.device)).all(1)
         return done
-
-
-def _set_tokens(tokenizer: Any, tokens: Mapping[str, str], path: str) -> None:
-    for role, token in tokens.items():
-        if role not in ("bos", "eos", "pad"):
-            raise ConfigError(f"tokens: unknown special token {role!r}; known: bos, eos, pad")
-        if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
-            raise ConfigError(f"tokens: the tokenizer in {path!r} has no token {token!r} to use as {role}")
-        setattr(tokenizer, f"{role}_token", token)

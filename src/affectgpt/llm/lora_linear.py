@@ -20,6 +20,8 @@ import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
 
+from affectgpt.llm.split_linear import SplitLinear, TensorShare
+
 
 class LoraLinear(Linear):
     """A linear layer with one plain adapter; whatever else peft can do with it, peft does.
@@ -37,12 +39,21 @@ class LoraLinear(Linear):
         dropout = self.lora_dropout[name]
         # the mode of the dropout itself counts, as in peft: it may be off while the layer trains
         rate = dropout.p if isinstance(dropout, torch.nn.Dropout) and dropout.training else 0.0
-        base: Tensor = self.base_layer(x)
         a, b, scaling = self.lora_A[name].weight, self.lora_B[name].weight, float(self.scaling[name])
+        layer: Any = self.base_layer
+        if isinstance(layer, SplitLinear):
+            x, (a, b) = layer.enter(x), layer.adapter(a, b)
+            return layer.leave(self._adapted(layer.product(x), x, a, b, scaling, rate, layer.input_share))
+        return self._adapted(layer(x), x, a, b, scaling, rate, None)
+
+    @staticmethod
+    def _adapted(
+        base: Tensor, x: Tensor, a: Tensor, b: Tensor, scaling: float, rate: float, share: TensorShare | None
+    ) -> Tensor:
         if rate == 0 and not torch.is_grad_enabled() and a.dtype == base.dtype == x.dtype and not _casts(x.device.type):
             base.view(-1, base.shape[-1]).addmm_(x.flatten(0, -2) @ a.t(), b.t(), alpha=scaling)  # nobody else reads it
             return base
-        out: Tensor = _Adapter.apply(base, x, a, b, scaling, rate)
+        out: Tensor = _Adapter.apply(base, x, a, b, scaling, rate, share)
         return out
 
 
@@ -53,14 +64,23 @@ def quicken(network: Any) -> None:
             module.__class__ = LoraLinear
 
 
-def kept_inputs(x: Tensor, rate: float) -> Tensor:
+def kept_inputs(x: Tensor, rate: float, share: TensorShare | None = None) -> Tensor:
     """Which inputs dropout keeps, in the shape of ``x``, each with probability ``1 - rate``; see ``masked``.
+
+    Args:
+        x: Float ``[..., D]``.
+        rate: Share of the inputs to drop.
+        share: Where ``x`` is a share of a layer's inputs: which. Every rank draws for all of them, so that its
+            generator goes on as that of one process, and keeps what concerns its own.
 
     Returns:
         Bool, ``True`` for a kept input. On a CPU, where drawing a number for each input took a fifth of a training
         step, four are decided by one random number, with ``rate`` rounded to a multiple of 2^-15: int16, all bits set
         for a kept input, none for another one.
     """
+    if share is not None:
+        whole = x.new_empty(1).expand(*x.shape[:-1], share.size * x.shape[-1])
+        return kept_inputs(whole, rate)[..., share.of(whole.shape[-1])].contiguous()
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - rate)
     # torch's own generator takes twice as long; it gives the seed, so that its state is that of the run
@@ -98,11 +118,20 @@ class _Adapter(torch.autograd.Function):
     """An adapter as one function; see above."""
 
     @staticmethod
-    def forward(ctx: Any, base: Tensor, x: Tensor, a: Tensor, b: Tensor, scaling: float, rate: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        base: Tensor,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        scaling: float,
+        rate: float,
+        share: TensorShare | None,
+    ) -> Tensor:
         device = x.device.type
         # what autocast would compute in, or else the adapter's own type, as peft does
         dtype = torch.get_autocast_dtype(device) if _casts(device) else a.dtype
-        keep = kept_inputs(x, rate) if rate > 0 else None
+        keep = kept_inputs(x, rate, share) if rate > 0 else None
         factor = scaling if keep is None else scaling / (1 - (_dropped(rate) / 2**15 if device == "cpu" else rate))
         with _plain(device):
             x_ND = masked(x.to(dtype), keep).flatten(0, -2)
@@ -128,4 +157,4 @@ class _Adapter(torch.autograd.Function):
                 x_grad = masked((inner_grad_NR @ a.to(dtype)).view_as(x), keep).to(x.dtype)
             a_grad = (inner_grad_NR.t() @ masked(x.to(dtype), keep).flatten(0, -2)).to(a.dtype)
             b_grad = (grad_NO.t() @ inner_NR).mul_(ctx.factor).to(b.dtype)
-        return grads[0], x_grad, a_grad, b_grad, None, None
+        return grads[0], x_grad, a_grad, b_grad, None, None, None

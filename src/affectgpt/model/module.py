@@ -14,7 +14,7 @@ from affectgpt.checkpoints import model_folder, training_file
 from affectgpt.checkpoints.config_file import check_arguments, read_config
 from affectgpt.checkpoints.history import History
 from affectgpt.checkpoints.official import convert
-from affectgpt.deferred_weights import read_deferred, take_deferred
+from affectgpt.deferred_weights import take_deferred
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
@@ -36,7 +36,7 @@ from affectgpt.part import Part, in_eval_mode
 from affectgpt.registry import Spec
 from affectgpt.training.modality_dropout import ModalityDropout
 from affectgpt.training.optim import OptimSpec, build_optimizer
-from affectgpt.training.sharding import shard_model
+from affectgpt.training.share_weights import share_weights
 from affectgpt.training.train_only import freeze_all_but
 from affectgpt.types import Batch, Prediction
 
@@ -265,11 +265,8 @@ class AffectGPT(Part):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def configure_model(self) -> None:
-        """Shard the parts one by one, then the whole, when the strategy asks for it (FSDP2)."""
-        if self.device_mesh is not None and not self.network.is_sharded:
-            self.network.is_sharded = True
-            shard_model(self, self.network.shard_units(), self.trainer.strategy)
-        self._deferred = read_deferred(self._deferred, self.device)
+        """Share the weights among ranks, if the strategy asks for it, and read those that are not read yet."""
+        self._deferred = share_weights(self, self._deferred)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record the prompt style and the features in use; leave out frozen weights that come from other files."""

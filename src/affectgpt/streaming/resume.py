@@ -177,15 +177,16 @@ class Bookmark(lightning.Callback):
         """The state for a checkpoint, as plain JSON; every rank must call this."""
         if self._leg is None:
             return {}
-        used = [self._stream().reserve_used]
-        ranks = torch.distributed.get_world_size() if _distributed() else 1
+        stream = self._stream()
+        used, readers = [stream.reserve_used], stream.whole.world_size
         if self._alone or not self.budget.allowed:
-            used *= ranks
+            used *= readers
         elif _distributed():
             self.budget.meet()
+            ranks = torch.distributed.get_world_size()
             gathered: list[int] = [0] * ranks
             torch.distributed.all_gather_object(gathered, used[0])
-            used = gathered
+            used = gathered[:: ranks // readers]  # ranks that hold a model together read the same
         return {
             "definition": self._definition(),
             "epoch": self._leg.epoch,

@@ -50,7 +50,14 @@ class StepMemory:
 
 
 def step_memory(
-    model: Any, batch_size: int, tokens: int, answer_tokens: int, *, shares: int = 1, offload: bool = False
+    model: Any,
+    batch_size: int,
+    tokens: int,
+    answer_tokens: int,
+    *,
+    shares: int = 1,
+    offload: bool = False,
+    split: int = 1,
 ) -> StepMemory:
     """The estimate for one device.
 
@@ -65,9 +72,14 @@ def step_memory(
         answer_tokens: Of these, the supervised ones.
         shares: Ranks that share the weights (FSDP2).
         offload: Whether the shares lie in the host's memory.
+        split: Ranks that split the layers of the language model (tensor parallelism), before or after they did.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     weights = _bytes(model.parameters()) // shares
+    if split > 1 and model.llm.tensor_share is None:
+        layers = [p for unit in model.llm.shard_units() for p in unit.parameters()]
+        linear = _bytes(p for p in layers if p.ndim == 2 and not p.requires_grad)
+        weights -= linear - linear // split
     gradients = _bytes(trained) // shares
     moments = ADAM_MOMENTS * gradients
     units = [sum(p.numel() * p.element_size() for p in unit.parameters()) for unit in model.network.shard_units()]
@@ -77,7 +89,11 @@ def step_memory(
         batch_size
         * tokens
         * activation_bytes(
-            config, _llm_bytes(model), checkpointed=_is_checkpointed(model), decision=_decision_bytes(model)
+            config,
+            _llm_bytes(model),
+            checkpointed=_is_checkpointed(model),
+            decision=_decision_bytes(model),
+            split=split,
         )
     )
     logits = 2 * 4 * batch_size * answer_tokens * int(config.vocab_size) if config is not None else 0
@@ -85,7 +101,7 @@ def step_memory(
     return StepMemory(weights, gradients, moments, gathered, activations, logits, on_host)
 
 
-def activation_bytes(config: Any, width: int, *, checkpointed: bool, decision: int = 0) -> int:
+def activation_bytes(config: Any, width: int, *, checkpointed: bool, decision: int = 0, split: int = 1) -> int:
     """Bytes that a Llama-like language model keeps for the backward pass, a token.
 
     A layer keeps, of its hidden width h, key-value width k and feed-forward width f:
@@ -96,7 +112,8 @@ def activation_bytes(config: Any, width: int, *, checkpointed: bool, decision: i
     - where adapters drop inputs, for each input of the seven linear layers whether it is kept: 6 h + f decisions.
 
     Here w is the width of a number. Inputs of linear layers are among these, so adapters and trained weights keep no
-    more, and what adapters have inside is small. With gradient checkpointing a layer keeps its input alone, and one
+    more, and what adapters have inside is small. Ranks that split the layers have the norms, and the decisions about
+    whole inputs (5 h), each; the rest is divided. With gradient checkpointing a layer keeps its input alone, and one
     layer at a time keeps all.
 
     Args:
@@ -104,13 +121,15 @@ def activation_bytes(config: Any, width: int, *, checkpointed: bool, decision: i
         width: Bytes of a number in its layers.
         checkpointed: Whether it runs with gradient checkpointing.
         decision: Bytes of a decision of dropout.
+        split: Ranks that split the layers.
     """
     if config is None:
         return 0
     h, f, layers = int(config.hidden_size), int(config.intermediate_size), int(config.num_hidden_layers)
     heads = int(config.num_attention_heads)
     k = h * int(getattr(config, "num_key_value_heads", None) or heads) // heads
-    layer = 2 * (4 * h + 2 * h * width) + width * (3 * h + 4 * k + 4 * f) + decision * (6 * h + f)
+    divided = width * (3 * h + 4 * k + 4 * f) + decision * (h + f)
+    layer = 2 * (4 * h + 2 * h * width) + decision * 5 * h + divided // split
     return width * h * layers + layer if checkpointed else layer * layers
 
 

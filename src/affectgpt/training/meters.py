@@ -149,7 +149,8 @@ def operations_a_token(model: Any, length: float) -> float:
     """Floating point operations of the language model for one token, forward and backward.
 
     Of ``n`` frozen weights in its layers 2 n forward and 2 n backward, of trained ones 2 n more for their gradients;
-    attention takes 6 x length x width a layer (two products of half a square each, three times).
+    attention takes 6 x length x width a layer (two products of half a square each, three times). Of a model that ranks
+    split, this rank's share.
 
     Args:
         model: An ``AffectGPT``.
@@ -164,7 +165,8 @@ def operations_a_token(model: Any, length: float) -> float:
                 frozen += parameter.numel()
     config = llm_config(model)
     attention = 0.0 if config is None else 6.0 * length * int(config.hidden_size) * int(config.num_hidden_layers)
-    return 4.0 * frozen + 6.0 * trained + attention
+    share = getattr(model.llm, "tensor_share", None)
+    return 4.0 * frozen + (6.0 * trained + attention) / (1 if share is None else share.size)
 
 
 def memory_mark() -> int:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 class RandomStates(lightning.Callback):
     """Stores the generators of Python, NumPy and torch (CPU and this rank's GPU), for every rank, and restores them.
 
+    Ranks that hold one model together (tensor parallelism) draw alike, and are stored once.
+
     With dropout, a resumed run then ends with the weights of one that was never stopped. What is drawn between batches
     takes no part, because a resumed run draws it at another time or not at all: the iterator over a loader takes a
     number when it begins, so the first batch of an epoch finds the states as they were when the epoch began; and a
@@ -39,6 +41,11 @@ class RandomStates(lightning.Callback):
         self._epoch_start: dict[str, Any] | None = None
         self._after_batch: dict[str, Any] | None = None
         self._alone = False
+        self._peers = 1
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Find the ranks that draw alike."""
+        self._peers = DataRanks.of(pl_module).peers
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin with draws of this rank's own, unless a checkpoint has its states."""
@@ -88,7 +95,7 @@ class RandomStates(lightning.Callback):
             if world > 1 and not self._alone:
                 ranks = [None] * world
                 torch.distributed.all_gather_object(ranks, draw_states())
-        return {"seed": self.seed, "ranks": ranks}
+        return {"seed": self.seed, "ranks": ranks[:: self._peers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep this rank's states until training begins.
@@ -101,7 +108,8 @@ class RandomStates(lightning.Callback):
             raise CheckpointError(f"the checkpoint's states of random generators are {str(state_dict)[:200]!r}")
         world, rank = 1, 0
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+            world = torch.distributed.get_world_size() // self._peers
+            rank = torch.distributed.get_rank() // self._peers
         if state_dict["seed"] != self.seed:
             log.warning("the checkpoint was written with another seed: random draws, such as dropout, start anew")
         elif len(ranks) != world:

@@ -210,8 +210,8 @@ def shard_model(root: nn.Module, units: Iterable[nn.Module], strategy: Any) -> N
     mesh = strategy.device_mesh
     if mesh["tensor_parallel"].size() > 1:
         raise ConfigError(
-            f"the strategy asks for tensor parallelism over {mesh['tensor_parallel'].size()} devices, which the model "
-            "does not have; use the strategy fsdp2, which shares the weights over all devices"
+            f"the strategy asks for tensor parallelism over {mesh['tensor_parallel'].size()} devices and for FSDP2, "
+            "which do not go together here: use the strategy tensor_parallel, with plain copies of each group, or fsdp2"
         )
     packed = [name for name, parameter in root.named_parameters() if not parameter.is_floating_point()]
     if packed:

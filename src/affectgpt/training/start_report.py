@@ -12,6 +12,7 @@ from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.training.memory_estimate import parameters_of, step_memory
 from affectgpt.training.optim import OptimSpec
 from affectgpt.training.sharding import ShardedStrategy
+from affectgpt.training.tensor_parallel import TensorParallelStrategy
 from affectgpt.training.validation_overlap import validation_overlap
 
 ANSWER_SHARE = 0.25
@@ -47,7 +48,7 @@ def describe_run(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     lines = [f"run: {_plural(ranks, 'rank')} on {_plural(trainer.num_nodes, 'node')}, {_strategy(trainer)}, "
              f"precision {trainer.precision}, on {trainer.strategy.root_device.type}"]  # fmt: skip
     lines += _model_lines(trainer, model, data) if hasattr(model, "network") else []
-    lines += _data_lines(trainer, model, data, ranks)
+    lines += _data_lines(trainer, model, data)
     overlap = validation_overlap(data)
     return lines if overlap is None else [*lines, overlap]
 
@@ -56,6 +57,10 @@ def _strategy(trainer: lightning.Trainer) -> str:
     strategy = trainer.strategy
     if isinstance(strategy, ShardedStrategy):
         return "weights shared by FSDP2" + (", kept on the host" if strategy.cpu_offload else "")
+    if isinstance(strategy, TensorParallelStrategy):
+        size = strategy.tensor_parallel_size
+        copies = _plural(trainer.world_size // size, "group")
+        return f"{copies} of {size} ranks that split the layers of the language model (tensor parallelism)"
     return {"DDPStrategy": "a copy of the model on each (DDP)", "SingleDeviceStrategy": "one device"}.get(
         type(strategy).__name__, type(strategy).__name__
     )
@@ -67,8 +72,9 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
     reason = getattr(model.llm, "attention_reason", "")
     lines = [f"attention of the language model: {backend}" + (f" ({reason})" if reason else "")] if backend else []
     counts = parameters_of(model)
+    own = "" if model.llm.tensor_share is None else " on this rank"
     lines.append(
-        f"weights: {sum(t for t, _ in counts.values()):,} trained, {sum(f for _, f in counts.values()):,} frozen"
+        f"weights{own}: {sum(t for t, _ in counts.values()):,} trained, {sum(f for _, f in counts.values()):,} frozen"
     )
     width = max(map(len, counts))
     for name, (trained, frozen) in counts.items():
@@ -86,11 +92,18 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
         int(ANSWER_SHARE * longest),
         shares=trainer.world_size if isinstance(strategy, ShardedStrategy) else 1,
         offload=isinstance(strategy, ShardedStrategy) and strategy.cpu_offload,
+        split=_size_of_group(trainer),
     )
     shown = ", ".join(f"{name} {_size(size)}" for name, size in memory.lines().items())
     host = f"; {_size(memory.on_host)} of it on the host" if memory.on_host else ""
     lines.append(f"memory a device, estimated for {shape} tokens: {_size(memory.total)} ({shown}){host}")
     return lines
+
+
+def _size_of_group(trainer: lightning.Trainer) -> int:
+    """The ranks that hold one language model together."""
+    strategy = trainer.strategy
+    return strategy.tensor_parallel_size if isinstance(strategy, TensorParallelStrategy) else 1
 
 
 def _rate_line(spec: OptimSpec) -> str:
@@ -101,7 +114,9 @@ def _rate_line(spec: OptimSpec) -> str:
     return f"learning rate: {spec.lr:g}{f' ({of_parts})' if of_parts else ''}, {shape}{warmup}"
 
 
-def _data_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -> list[str]:
+def _data_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]:
+    readers = trainer.world_size // _size_of_group(trainer)
+    reader = "rank" if readers == trainer.world_size else "group"
     batch_size, accumulated = getattr(data, "batch_size", None), trainer.accumulate_grad_batches
     if batch_size is None:
         return []
@@ -113,14 +128,14 @@ def _data_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -
         budget = "" if data.batch_tokens is None else f", of about {data.batch_tokens} tokens at most"
         lines.append(f"batches: {data.batch_window} are dealt out together by length{budget}")
     if hasattr(data, "plan_for"):
-        lines.append(_epoch_line(trainer, data, data.plan_for(ranks, batch_size), mean))
-        lines += _validation_lines(trainer, model, data, ranks)
-    effective = batch_size * accumulated * ranks
-    made_of = f"{batch_size} x {accumulated} accumulated x {_plural(ranks, 'rank')}"
+        lines.append(_epoch_line(trainer, data, data.plan_for(readers, batch_size), mean, reader))
+        lines += _validation_lines(trainer, model, data, readers, reader)
+    effective = batch_size * accumulated * readers
+    made_of = f"{batch_size} x {accumulated} accumulated x {_plural(readers, reader)}"
     return [*lines, f"effective batch: {made_of} = {effective}{mean}"]
 
 
-def _epoch_line(trainer: lightning.Trainer, data: Any, plan: EpochPlan, mean: str) -> str:
+def _epoch_line(trainer: lightning.Trainer, data: Any, plan: EpochPlan, mean: str, reader: str) -> str:
     """What of the data an epoch reads."""
     indexes = data.indexes("train")
     samples, shards = sum(index.samples for index in indexes), sum(len(index.shards) for index in indexes)
@@ -130,20 +145,20 @@ def _epoch_line(trainer: lightning.Trainer, data: Any, plan: EpochPlan, mean: st
     unread = f"; {left:,} others each time are left out" if left else ""
     limit = ", a limit of the trainer" if batches < plan.steps else ""
     return (
-        f"data: {samples:,} samples in {_plural(shards, 'shard')}; each rank reads {read:,} an epoch, in "
+        f"data: {samples:,} samples in {_plural(shards, 'shard')}; each {reader} reads {read:,} an epoch, in "
         f"{_plural(batches, 'batch', 'batches')} of {plan.batch_size}{mean}{limit}{unread}"
     )
 
 
-def _validation_lines(trainer: lightning.Trainer, model: Any, data: Any, ranks: int) -> list[str]:
+def _validation_lines(trainer: lightning.Trainer, model: Any, data: Any, readers: int, reader: str) -> list[str]:
     if not data.sets.get("val"):
         return ["validation: none, there is no val set"]
     samples, size = sum(index.samples for index in data.indexes("val")), data.val_batch_size
-    share = -(-samples // ranks)  # the last rank reads some of the first ones again
+    share = -(-samples // readers)  # the last one reads some of the first ones again
     batches = _limited(-(-share // size), trainer.limit_val_batches)
     answered = getattr(getattr(model, "steps", None), "answered_val_batches", None)
     few = "" if answered is None or answered >= batches else f", of which the first {answered:,} are answered"
-    return [f"validation: {samples:,} samples, {_plural(batches, 'batch', 'batches')} of {size} on each rank{few}"]
+    return [f"validation: {samples:,} samples, {_plural(batches, 'batch', 'batches')} of {size} on each {reader}{few}"]
 
 
 def _limited(batches: int, limit: float | int) -> int:

@@ -25,10 +25,12 @@ class DataRanks(NamedTuple):
     Attributes:
         number: How many they are.
         group: Their process group; ``None`` for all ranks.
+        peers: Ranks that hold one layer together, this one included.
     """
 
     number: int
     group: Any = None
+    peers: int = 1
 
     @classmethod
     def of(cls, module: lightning.LightningModule) -> DataRanks:
@@ -36,7 +38,8 @@ class DataRanks(NamedTuple):
         mesh = module.device_mesh
         if mesh is None:
             return cls(module.trainer.world_size)
-        return cls(mesh["data_parallel"].size(), mesh["data_parallel"].get_group())
+        data = mesh["data_parallel"]
+        return cls(data.size(), data.get_group(), mesh["tensor_parallel"].size())
 
 
 class LossMean:
