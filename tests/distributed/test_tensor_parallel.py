@@ -182,7 +182,10 @@ def test_a_run_goes_from_one_process_to_two_that_split_it_and_back(lm: Path, sha
         trainer = {
             "max_steps": steps, "accelerator": "cpu", "devices": world, "default_root_dir": str(run),
             "log_every_n_steps": 1, "enable_progress_bar": False, "num_sanity_val_steps": 0, "val_check_interval": 2,
-            "callbacks": [{"class_path": "ModelCheckpoint", "init_args": saver}],
+            "callbacks": [
+                {"class_path": "ModelCheckpoint", "init_args": saver},
+                {"class_path": "affectgpt.training.weight_average.WeightAverage", "init_args": {"decay": 0.5}},
+            ],
         }  # fmt: skip
         if world > 1:
             trainer["strategy"] = "tensor_parallel"

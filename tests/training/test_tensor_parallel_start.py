@@ -10,6 +10,7 @@ import lightning
 import pytest
 import torch
 import transformers
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from affectgpt import AffectGPT
 from affectgpt.errors import ConfigError
@@ -123,6 +124,7 @@ def test_a_group_reads_one_share_of_the_data() -> None:
         ({"trainable": True}, None, r"llm\.network\S+ is trained \(trainable: true\)"),
         ({}, "objective", "the objective SimpleNamespace was not tried"),
         ({}, "compiled", "leave 'llm' out of its parts"),
+        ({}, "averaged", "WeightAverage"),
         ({}, "trained", "a checkpoint would hold llm.network.*affectgpt export"),
         (None, None, "a checkpoint would hold llm.network.*affectgpt export"),
     ],
@@ -141,7 +143,7 @@ def test_runs_that_cannot_be_split_are_refused(
         model.steps.objective = SimpleNamespace()
     callbacks = [CompileParts(["fusion"]), *([CompileParts()] if change == "compiled" else [])]
     trainer = lightning.Trainer(accelerator="cpu", logger=False, barebones=True)
-    trainer.callbacks = callbacks
+    trainer.callbacks = [*callbacks, EMAWeightAveraging()] if change == "averaged" else callbacks
     model.trainer = trainer
     mesh = SimpleNamespace(get_local_rank=lambda: 0, size=lambda: 2, get_group=lambda: None)
     give_mesh(model, {"tensor_parallel": mesh})

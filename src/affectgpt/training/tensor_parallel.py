@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -170,6 +171,11 @@ def _check_run(model: Any) -> None:
         raise ConfigError(
             f"the objective {type(model.steps.objective).__name__} was not tried with tensor parallelism; use the "
             "strategy ddp or fsdp2"
+        )
+    if any(isinstance(one, WeightAveraging) for one in model.trainer.callbacks):
+        raise ConfigError(
+            "Lightning's WeightAveraging copies the model, process groups included; use the callback "
+            "affectgpt.training.weight_average.WeightAverage"
         )
     if any(isinstance(one, CompileParts) and "llm" in one.parts for one in model.trainer.callbacks):
         raise ConfigError(
