@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -126,6 +128,11 @@ def test_a_run_that_lives_is_not_waited_for(shards, tmp_path, capsys, monkeypatc
     with FileLock(out / LOCK):
         assert fit(shards, out) == 1
     assert f"another run (process {os.getppid()} on" in capsys.readouterr().err
+    (out / RECORD).write_text(json.dumps({**record, "host": "a machine that crashed"}))
+    monkeypatch.setattr(run_folder, "LEASE_SECONDS", 0.1)
+    with FileLock(out / LOCK):
+        assert fit(shards, out) == 1
+    assert "on a machine that crashed" in capsys.readouterr().err
     assert not run_folder._is_running({**record, "process": os.getpid()})
     assert not run_folder._is_running({**record, "process": 2**22 + 1})
 
@@ -197,3 +204,18 @@ def test_what_a_killed_run_had_begun_to_write_is_removed(shards, tmp_path):
     assert fit(shards, out, "--ckpt_path", str(out / "last.ckpt"), max_steps=4) == 0
     assert not [one.name for one in out.iterdir() if ".ckpt-" in one.name]
     assert last(out)["global_step"] == 4
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_holds_no_run(shards, tmp_path, caplog, monkeypatch, number):
+    """Lustre may have none; NFS has none without its daemon. A killed run must not hold the folder either."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    out = tmp_path / "run"
+    assert fit(shards, out) == 0
+    assert "has no locks" in caplog.text
+    assert not (out / LOCK).exists() or not (out / LOCK).read_text(), "nothing that a kill would leave behind"
+    assert fit(shards, out, "--ckpt_path", str(out / "last.ckpt"), max_steps=4) == 0

@@ -19,7 +19,12 @@ model:
 data:
   name: mercaption
   args: {batch_size: 2, num_workers: 0}
-trainer: {accelerator: cpu, logger: false, max_steps: 30, enable_progress_bar: false}
+trainer:
+  accelerator: cpu
+  max_steps: 2
+  accumulate_grad_batches: 2
+  enable_progress_bar: false
+  callbacks: [{class_path: ModelCheckpoint, init_args: {every_n_train_steps: 1}}]
 """
 
 
@@ -38,3 +43,4 @@ def test_ten_steps_are_profiled_and_summed_up(shards: Path, tmp_path: Path, caps
     assert "read a value of a tensor, a step" in text
     steps = {event["name"] for event in json.loads((run / TRACE).read_text())["traceEvents"] if "name" in event}
     assert len({name for name in steps if name.startswith("ProfilerStep#")}) == 10
+    assert {path.name for path in run.iterdir()} == {SUMMARY, TRACE}, "neither a checkpoint nor a log"

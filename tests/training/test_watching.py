@@ -20,6 +20,7 @@ from affectgpt.cli.main import main
 from affectgpt.errors import ConfigError
 from affectgpt.model.steps import Steps
 from affectgpt.training.meters import gradient_norms, operations_a_token
+from affectgpt.training.run_comparison import read_runs
 from affectgpt.training.trackio_logger import TrackioLogger
 from processes import in_processes
 from tinytrain import SMALL
@@ -70,6 +71,23 @@ def test_a_run_logs_what_it_is_and_how_it_goes(
     examples = [json.loads(line) for line in (file.parent / "examples.jsonl").read_text().splitlines()]
     assert [example["key"] for example in examples] == [f"clip{number}" for number in range(8)]
     assert examples[1]["labels"] == ["sad", "tired"]
+
+
+def test_a_job_that_slurm_queues_again_keeps_the_figures_of_its_first_start(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")  # by it the log is named, at each start
+    argv = ["fit", "--config", str(config), "--data.args.val", "null", "--trainer.log_every_n_steps", "1"]
+    assert main(argv) == 0
+    (saved,) = tmp_path.rglob("*.ckpt")
+    (first,) = read_runs([tmp_path])
+    assert list(first.figures["train/loss"]) == [0, 1, 2]
+    assert main([*argv, "--trainer.max_epochs", "2", "--ckpt_path", str(saved)]) == 0
+    (run,) = read_runs([tmp_path])
+    assert run.folder.name == "version_77"
+    assert run.starts == 2
+    assert list(run.figures["train/loss"]) == [0, 1, 2, 3, 4, 5]
+    assert list(run.figures["train/loss"].values())[:3] == list(first.figures["train/loss"].values())
 
 
 def test_a_dry_run_tells_and_trains_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

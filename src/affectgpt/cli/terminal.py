@@ -101,6 +101,7 @@ def quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\)",
         ".*is_gradient_checkpointing",
         ".*GPU available but not used",
+        ".*It is recommended to use .self.log.*sync_dist=True",  # what is logged is summed over the ranks already
     ):
         warnings.filterwarnings("ignore", message=message)
 

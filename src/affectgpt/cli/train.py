@@ -16,7 +16,7 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -152,7 +152,8 @@ class AffectCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, with the callbacks that keep a run from losing anything silently."""
         self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
-        trainer = super().instantiate_trainer(**kwargs)
+        profiled = self.subcommand == "fit" and self.given["profile"]
+        trainer = super().instantiate_trainer(**{**kwargs, **(self._for_profile() if profiled else {})})
         _check_launcher(trainer)
         if self.subcommand == "fit":
             config = self.given
@@ -164,10 +165,20 @@ class AffectCLI(LightningCLI):
                 RankWatch(config["rank_timeout"], _end_process, lambda: self.stop.told)
             )
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
-            add_watching(trainer, config["trainer"]["logger"], lambda line: say(line, err=True))
-            if config["profile"]:
-                trainer.callbacks.append(StepProfile(trainer.default_root_dir))  # type: ignore[attr-defined]
+            logger = False if profiled else config["trainer"]["logger"]
+            add_watching(trainer, logger, lambda line: say(line, err=True))
+            if profiled:
+                callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+                callbacks[:] = [one for one in callbacks if not isinstance(one, SaveConfigCallback)]
+                callbacks.append(StepProfile(trainer.default_root_dir))
         return trainer
+
+    def _for_profile(self) -> dict[str, Any]:
+        """Arguments of a trainer that ends when its steps are profiled, and leaves no trace of a run."""
+        given = self.config_init[self.subcommand].trainer.callbacks or []
+        kept = [one for one in (given if isinstance(given, list) else [given]) if not isinstance(one, Checkpoint)]
+        off = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "num_sanity_val_steps": 0}
+        return {**off, "callbacks": kept, "max_steps": -1, "max_epochs": -1}
 
     def plain_config(self) -> dict[str, Any]:
         """The configuration of the verb as plain values."""

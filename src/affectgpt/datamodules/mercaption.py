@@ -147,7 +147,7 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         self.val_budget = BadSampleBudget(bad_sample_budget, "bad_validation_samples.jsonl")
         self._fits = False
         self._bookmark = Bookmark(self.budget, self.val_budget, lambda: self._stream("train"), self._definition)
-        self._fetched: dict[str, ShardIndex] = {}
+        self._read: dict[str, ShardIndex] = {}
         self._streams: dict[tuple[str, int, int, bool], ShardStream] = {}
         self.save_hyperparameters(logger=False)
         if isinstance(media, MediaProfile):
@@ -230,11 +230,9 @@ class MERCaptionDataModule(lightning.LightningDataModule):
         return self._loader("predict")
 
     def _index(self, folder: str) -> ShardIndex:
-        if not is_remote(folder):
-            return read_index(folder)
-        if folder not in self._fetched:
-            self._fetched[folder] = read_index(folder)
-        return self._fetched[folder]
+        if folder not in self._read:  # it looks at every shard, which takes seconds on a shared disk
+            self._read[folder] = read_index(folder)
+        return self._read[folder]
 
     def _stream(self, stage: str) -> ShardStream:
         train = stage == "train"

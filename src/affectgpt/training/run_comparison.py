@@ -15,10 +15,11 @@ import yaml
 
 from affectgpt.errors import DataError, did_you_mean
 from affectgpt.pages.plotting import SOFT, STRONG, STRONG_HIT, new_figure, to_png
-from affectgpt.training.run_legs import Leg, joined
+from affectgpt.training.run_legs import Figures, Leg, continued, joined
 from affectgpt.training.run_settings import ELSEWHERE, changed_settings
+from affectgpt.training.table_logger import FIGURES, earlier_tables
 
-FIGURES, SETTINGS = "metrics.csv", "config.yaml"
+SETTINGS = "config.yaml"
 MOST_BYTES = 2**28
 """The largest file of figures that is read."""
 LAST = 10
@@ -83,7 +84,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
         raise DataError(
             f"no {FIGURES} in {', '.join(map(str, folders))}; affectgpt fit writes one, unless trainer.logger is false"
         )
-    starts = [Leg(file.parent, _figures(file), _settings(file.parent / SETTINGS)) for file in dict.fromkeys(files)]
+    starts = [_start(file) for file in dict.fromkeys(files)]
     legs = joined(sorted(starts, key=lambda leg: _in_order(leg.folder)))
     names = _names([leg.folder for leg in legs])
     first = legs[0].settings
@@ -156,6 +157,15 @@ def smooth(values: Mapping[int, float]) -> Iterator[tuple[int, float]]:
     for step, value in values.items():
         total, weight = keep * total + value, keep * weight + 1
         yield step, total / weight
+
+
+def _start(file: Path) -> Leg:
+    """What the table in a folder says, and those of earlier starts in the same folder."""
+    tables = [*earlier_tables(file.parent), file] if file.name == FIGURES else [file]
+    figures: Figures = {}
+    for table in tables:
+        figures = continued(figures, _figures(table))
+    return Leg(file.parent, figures, _settings(file.parent / SETTINGS), len(tables))
 
 
 def _figures(file: Path) -> dict[str, dict[int, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import inspect
 import json
 import logging
 import os
@@ -32,6 +34,9 @@ RECORD = "run.json"
 LOCK = ".run.lock"
 LOCK_SECONDS = 10.0
 """Seconds to wait for the lock of a run that is gone: after a kill its workers hold it for some seconds more."""
+
+LEASE_SECONDS = 100.0
+"""Seconds to wait for the lock of a run on another machine: a file server keeps that of one that crashed for 90 s."""
 
 DRAFTS = ".*.ckpt-????????"
 """Names of checkpoints in one file while they are written, see ``affectgpt.files.draft``."""
@@ -117,9 +122,13 @@ class RunFolder(lightning.Callback):
 
     def _lock(self, folder: Path) -> bool:
         """Lock a folder; ``False`` if its file system has no locks."""
-        lock, record = FileLock(folder / LOCK, mode=new_file_mode()), _read(folder / RECORD)
+        lock, record = _lock_of(folder), _read(folder / RECORD)
+        seconds = LOCK_SECONDS
+        if record is not None:
+            elsewhere = record["host"] != socket.gethostname()
+            seconds = LEASE_SECONDS if elsewhere else 0 if _is_running(record) else LOCK_SECONDS
         try:
-            lock.acquire(timeout=0 if record is not None and _is_running(record) else LOCK_SECONDS)
+            lock.acquire(timeout=seconds)
         except Timeout:
             owner = f" (process {record['process']} on {record['host']}, since {record['started']})" if record else ""
             raise ConfigError(
@@ -127,7 +136,9 @@ class RunFolder(lightning.Callback):
                 "Wait for it to end, or give this run a folder of its own: trainer.default_root_dir, or dirpath of "
                 "ModelCheckpoint"
             ) from None
-        except NotImplementedError:
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
             log.warning(
                 "the file system of %s has no locks: a second run that writes there would not be noticed", folder
             )
@@ -160,6 +171,13 @@ def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Pat
     logger = trainer.loggers[0]
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or trainer.default_root_dir, str(logger.name), version, "checkpoints")
+
+
+def _lock_of(folder: Path) -> FileLock:
+    """The lock, of the system alone: what newer filelocks put in its place where there is none outlives a kill."""
+    takes = inspect.signature(FileLock.__init__).parameters
+    system = {"fallback_to_soft": False} if "fallback_to_soft" in takes else {}
+    return FileLock(folder / LOCK, mode=new_file_mode(), **system)
 
 
 def _sweep(folder: Path) -> None:

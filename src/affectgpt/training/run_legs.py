@@ -45,8 +45,8 @@ def joined(legs: Sequence[Leg]) -> list[Leg]:
             wrote.append(set(_checkpoint_folders(leg)))
         else:
             before = runs[number]
-            figures = _continued(before.figures, leg.figures)
-            runs[number] = Leg(before.folder, figures, leg.settings, before.starts + 1)
+            figures = continued(before.figures, leg.figures)
+            runs[number] = Leg(before.folder, figures, leg.settings, before.starts + leg.starts)
             wrote[number] |= set(_checkpoint_folders(leg))
     return runs
 
@@ -63,7 +63,7 @@ def _checkpoint_folders(leg: Leg) -> Iterator[str]:
             yield os.path.normpath(folder)
 
 
-def _continued(before: Figures, after: Figures) -> dict[str, dict[int, float]]:
+def continued(before: Figures, after: Figures) -> dict[str, dict[int, float]]:
     """Figures of a run that was resumed: steps that were made again count as made the last time."""
     first = min((step for values in after.values() for step in values), default=None)
     found: dict[str, dict[int, float]] = {}

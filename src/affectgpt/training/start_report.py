@@ -49,7 +49,8 @@ def describe_run(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
              f"precision {trainer.precision}, on {trainer.strategy.root_device.type}"]  # fmt: skip
     lines += _model_lines(trainer, model, data) if hasattr(model, "network") else []
     lines += _data_lines(trainer, model, data)
-    overlap = validation_overlap(data)
+    # it reads every header, for minutes on a shared disk; a run that goes on has said it already
+    overlap = None if trainer.ckpt_path else validation_overlap(data)
     return lines if overlap is None else [*lines, overlap]
 
 
@@ -156,6 +157,8 @@ def _validation_lines(trainer: lightning.Trainer, model: Any, data: Any, readers
     samples, size = sum(index.samples for index in data.indexes("val")), data.val_batch_size
     share = -(-samples // readers)  # the last one reads some of the first ones again
     batches = _limited(-(-share // size), trainer.limit_val_batches)
+    if not batches:
+        return ["validation: none, trainer.limit_val_batches leaves nothing"]
     answered = getattr(getattr(model, "steps", None), "answered_val_batches", None)
     few = "" if answered is None or answered >= batches else f", of which the first {answered:,} are answered"
     return [f"validation: {samples:,} samples, {_plural(batches, 'batch', 'batches')} of {size} on each {reader}{few}"]

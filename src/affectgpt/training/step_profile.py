@@ -38,10 +38,11 @@ class StepProfile(lightning.Callback):
         self._profile: Any = None
         self._spans: list[Any] = []
         self._open_spans: dict[str, Any] = {}
-        self._made = 0
+        self._made = self._step = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin, and name the parts of the model in the trace."""
+        self._step = trainer.global_step
         if not trainer.is_global_zero:
             return
         kinds = [ProfilerActivity.CPU]
@@ -76,9 +77,11 @@ class StepProfile(lightning.Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the step; the last one writes the files."""
         self._close("clipping and optimiser")
-        self._made += 1
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        self._made += stepped  # several batches may be accumulated for a step
         if self._profile is not None:
-            self._profile.step()
+            if stepped:
+                self._profile.step()
             self._open("waiting for data")
         if self._made >= SKIPPED_STEPS + STEPS:
             self._end()

@@ -14,6 +14,7 @@ from affectgpt.errors import ConfigError
 from affectgpt.training.meters import RunMeters
 from affectgpt.training.run_settings import settings_of
 from affectgpt.training.start_report import StartReport
+from affectgpt.training.table_logger import TableLogger
 
 
 def check_loggers(logger: Any) -> None:
@@ -63,11 +64,10 @@ def add_watching(trainer: lightning.Trainer, logger: Any, tell: Callable[[str], 
     if any(isinstance(one, CSVLogger) for one in trainer.loggers):
         return
     first = next((one for one in trainer.loggers if isinstance(one, TensorBoardLogger)), None)
-    # written at once, so that a killed run keeps what it had logged
     if first is not None:
-        beside = CSVLogger(first.save_dir, name=first.name, version=first.version, flush_logs_every_n_steps=1)
+        beside = TableLogger(first.save_dir, name=first.name, version=first.version)
     else:
-        beside = CSVLogger(trainer.default_root_dir, flush_logs_every_n_steps=1)
+        beside = TableLogger(trainer.default_root_dir)
     warnings.filterwarnings("ignore", message="Experiment logs directory")  # the first logger made it just now
     # first: Lightning keeps configuration and examples in the folder of the first logger. That of wandb and trackio is
     # one for all runs, which would write over each other's
