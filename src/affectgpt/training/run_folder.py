@@ -176,7 +176,7 @@ def checkpoint_folder(saver: ModelCheckpoint, trainer: lightning.Trainer) -> Pat
 def _lock_of(folder: Path) -> FileLock:
     """The lock, of the system alone: what newer filelocks put in its place where there is none outlives a kill."""
     takes = inspect.signature(FileLock.__init__).parameters
-    system = {"fallback_to_soft": False} if "fallback_to_soft" in takes else {}
+    system: dict[str, Any] = {"fallback_to_soft": False} if "fallback_to_soft" in takes else {}
     return FileLock(folder / LOCK, mode=new_file_mode(), **system)
 
 
