@@ -109,8 +109,7 @@ def build_blocks(make: Callable[[Any], Page]) -> Any:
 
 def _head(models: Sequence[PageModel]) -> str:
     names = " and ".join(f"<b>{for_html(model.name)}</b>" for model in models)
-    by = f", as {names} {'sees' if len(models) == 1 else 'see'} it" if models else ""
-    return f"<h1>affectgpt</h1><p>What the people in a clip feel{by}.</p>"
+    return f"<h1>affectgpt</h1><p>How people in a clip appear{f' to {names}' if models else ''}.</p>"
 
 
 _FOOT = (
