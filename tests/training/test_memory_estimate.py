@@ -10,6 +10,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from affectgpt import AffectGPT
 from affectgpt.llm.lora import LoraSpec, add_lora
+from affectgpt.llm.split_decoder import split_decoder
+from affectgpt.llm.split_linear import TensorShare
 from affectgpt.training.memory_estimate import activation_bytes, parameters_of, step_memory
 
 CONFIG = Qwen2Config(
@@ -58,6 +60,34 @@ def test_activations_are_within_15_percent_of_what_is_kept(dtype: str, dropout: 
     embeds = torch.randn(2, 64, 128, dtype=kind).requires_grad_()
     estimate = 2 * 64 * activation_bytes(CONFIG, kind.itemsize, checkpointed=False, decision=2 if dropout else 0)
     assert estimate == pytest.approx(kept_bytes(network, embeds), rel=0.15)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_activations_of_split_layers_are_not_underestimated(dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *args, **options: None)  # there is one rank
+    torch.manual_seed(0)
+    network = Qwen2ForCausalLM(CONFIG).requires_grad_(False)
+    network = add_lora(network, LoraSpec(rank=4, dropout=dropout)).train()
+    embeds = torch.randn(2, 64, 128).requires_grad_()
+    whole = kept_bytes(network, embeds)
+    split_decoder(network.get_base_model(), TensorShare(1, 2), [])
+    found = kept_bytes(network, embeds)
+    assert found < 0.75 * whole
+    estimate = 2 * 64 * activation_bytes(CONFIG, 4, checkpointed=False, decision=2 if dropout else 0, split=2)
+    # a frozen norm keeps less than is counted, which weighs more where the rest is divided
+    assert found < estimate < 1.2 * found
+
+
+def test_split_layers_are_estimated_alike_before_and_after() -> None:
+    llm = {"name": "tiny", "args": {"dim": 32, "lora": {}, "trainable": False}}
+    model = AffectGPT.from_config({**MODEL, "llm": llm})
+    whole = step_memory(model, 2, 64, 16)
+    before = step_memory(model, 2, 64, 16, split=2)
+    model.llm.split(TensorShare(0, 2), [])
+    assert step_memory(model, 2, 64, 16, split=2) == before
+    layers = sum(4 * p.numel() for p in model.llm.shard_units()[0].parameters() if p.ndim == 2 and not p.requires_grad)
+    assert whole.weights - before.weights == 2 * layers  # each of two layers has lost as much as it still has
+    assert (before.gradients, before.logits) == (whole.gradients, whole.logits)
 
 
 def test_checkpointing_keeps_the_input_of_each_layer_and_one_layer_whole() -> None:

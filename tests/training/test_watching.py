@@ -121,6 +121,16 @@ def test_the_report_counts_what_an_epoch_reads(
     assert told in capsys.readouterr().out
 
 
+def test_the_report_counts_groups_that_split_the_layers(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranks = ["--trainer.devices", "4", "--trainer.strategy", "tensor_parallel"]
+    assert main(["fit", "--config", str(config), "--dry-run", *ranks]) == 0
+    told = capsys.readouterr().out
+    assert "2 groups of 2 ranks that split the layers of the language model (tensor parallelism)" in told
+    assert "each group reads 4 an epoch" in told
+    assert "on each group\n" in told
+    assert "effective batch: 2 x 2 accumulated x 2 groups = 8" in told
+
+
 def test_a_batch_that_does_not_fit_is_described(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from affectgpt.datamodules.questions import (
@@ -317,8 +318,9 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
             for item in bad:
                 assert self._budget is not None
                 self._budget.note(item, clips.epoch, None if found is None else found[0].key)
-        # several ranks exchange bad samples at fixed steps instead
-        if self._budget is not None and clips.whole.world_size == 1:
+        # several ranks exchange bad samples at fixed steps instead, those that read the same too
+        connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self._budget is not None and not (connected and torch.distributed.get_world_size() > 1):
             self._budget.meet()
             self._budget.check()
         if not good and not clips.has_reserve:
