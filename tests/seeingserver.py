@@ -12,13 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
+
+from serverthread import serving
 
 WIDTH, DIM, PATCH, SIDE, LAYERS, STACK, MELS = 576, 32, 16, 64, 2, 4, 80
 _CHILD = """
@@ -190,13 +192,8 @@ def faulty_proxy(target: str, faults: Sequence[str | int | None]) -> Iterator[tu
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", log
-    finally:
-        over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as url:
+        try:
+            yield f"{url}/v1", log
+        finally:
+            over.set()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import serverthread
+
 
 class ShardServer(ThreadingHTTPServer):
     """Serves a folder.
@@ -94,11 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(folder: Path, ranges: bool = True):
     server = ShardServer(folder, ranges)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
+    with serverthread.serving(server):
+        try:
+            yield server
+        finally:
+            server.closing.set()

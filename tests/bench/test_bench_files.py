@@ -6,9 +6,8 @@ import csv
 import json
 import shlex
 import shutil
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from affectgpt.cli.main import main
 from affectgpt.cli.score import run as score_verb
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
+from serverthread import serving
 from setmaker import gold_value, make_meld_csv, make_mmsa, make_processed, sample_name, write_csv
 
 LABELS = {"a": ["happy", "calm"], "b": [], "c": ["a bit sad"]}
@@ -189,12 +189,9 @@ def test_the_chat_model_that_reads_labels_is_named_on_the_command_line(tmp_path:
     answers = write_csv(tmp_path / "ep1.csv", ("name", "text"), [("a", "She smiles."), ("b", "He shouts.")])
     gold = write_csv(tmp_path / "gold.csv", ("name", "label"), [("a", "joy"), ("b", "anger")])
     argv = ["bench", "--predictions", f"meld={answers}", "--gold", f"meld={gold}", "--out", str(tmp_path)]
-    with ThreadingHTTPServer(("127.0.0.1", 0), OneWordServer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/v1"
-        options = ["--extractor", "llm", "--llm", "model=one-word", "--llm", f"base_url={address}", "--resamples", "0"]
+    with serving(OneWordServer) as url:
+        options = ["--extractor", "llm", "--llm", "model=one-word", "--llm", f"base_url={url}/v1", "--resamples", "0"]
         assert main([*argv, *options, "--llm", "max_tokens=16", "--llm", 'backend={"num_parallel": 1}']) == 0
-        server.shutdown()
     (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
     assert result["score"] == 0.5
     assert result["extractor"]["settings"]["model"] == "one-word"

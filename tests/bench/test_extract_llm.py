@@ -1,10 +1,9 @@
 """Labels and sentiments by a chat model: a stand-in server that misbehaves, a real one, and a model in this process."""
 
 import json
-import threading
 from collections import deque
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -13,6 +12,7 @@ from affectgpt.bench.extract.chat_answers import read_label_answer, read_sentime
 from affectgpt.chat.answer_cache import AnswerCache
 from affectgpt.errors import CheckpointError, ConfigError, DataError
 from realserver import serve_small_model
+from serverthread import serving
 
 FAST = {"backoff_seconds": 0.001, "num_parallel": 1, "timeout_seconds": 10}
 
@@ -41,15 +41,8 @@ def stand_in(*script):
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as url:
+        yield f"{url}/v1", seen
 
 
 def test_passing_trouble_is_retried_and_answers_are_kept(tmp_path, monkeypatch):

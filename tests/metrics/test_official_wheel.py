@@ -4,7 +4,6 @@ import functools
 import http.server
 import shutil
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.metrics import EmotionWheel
 from affectgpt.metrics.wheel.official_tables import read_official
 from affectgpt.metrics.wheel.word_tables import FILES, read_tables
+from serverthread import serving
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +36,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def server(tables):
     handler = functools.partial(Quiet, directory=str(tables))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        running.asked = []
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    running.asked = []
+    with serving(running):
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def address(server):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from affectgpt.serve import ServiceSettings
 from affectgpt.serve.error_form import ServiceError
 from affectgpt.serve.media_url import fetch_media
+from serverthread import serving
 
 
 class Files(BaseHTTPRequestHandler):
@@ -48,12 +48,8 @@ class Files(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with serving(Files) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def fetch(url: str, port: int, **changes) -> bytes:
