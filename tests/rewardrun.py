@@ -24,6 +24,7 @@ from affectgpt.training.random_states import RandomStates
 from affectgpt.training.rewards import RatedAnswers, Reward
 from affectgpt.types import Batch, PreferencePair
 from dealing import make_batch
+from quiettrainer import quiet_trainer
 from tinytrain import place
 
 CLIPS, GROUP = 6, 3
@@ -169,9 +170,6 @@ def fit_grpo(arguments: Mapping[str, Any], batches: Sequence[Batch]) -> dict[str
     lightning.seed_everything(5, verbose=False)
     model = AffectGPT.from_config(CONFIG)
     learn_by(model, Grpo(**arguments))
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[noted], max_epochs=1,
-    )  # fmt: skip
+    trainer = quiet_trainer(callbacks=[noted], max_epochs=1)
     trainer.fit(model, DataLoader(list(batches), batch_size=None))
     return noted.figures

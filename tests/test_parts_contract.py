@@ -36,6 +36,7 @@ from partcases import (
     media_for,
     streams_for,
 )
+from quiettrainer import save_as_trained
 
 pytest_plugins = ("partcases",)  # the fixtures that build them
 
@@ -92,9 +93,7 @@ def test_spec_and_hyper_parameters_rebuild_the_part(registry, name, build, spec_
 @pytest.mark.parametrize(("registry", "name"), ALL)
 def test_checkpoint_restores_the_part_alone(registry, name, build, tmp_path):
     part = build(registry, name)
-    trainer = lightning.Trainer(logger=False, accelerator="cpu", enable_model_summary=False, default_root_dir=tmp_path)
-    trainer.strategy.connect(part)
-    trainer.save_checkpoint(tmp_path / "part.ckpt")
+    save_as_trained(part, tmp_path / "part.ckpt")
     torch.load(tmp_path / "part.ckpt", weights_only=True)
     again = type(part).load_from_checkpoint(tmp_path / "part.ckpt", weights_only=True).eval()
     assert all(torch.equal(part.state_dict()[key], value) for key, value in again.state_dict().items())

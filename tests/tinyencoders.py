@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, HubertConfig, HubertModel
 
@@ -53,11 +52,3 @@ def pretrained_config(clip: Path, hubert: Path, **changes: Any) -> dict[str, Any
         "audio": {"encoder": {"name": "hubert", "args": {"path": str(hubert), "layers": 2, "normalize": "clip"}}},
     }
     return tiny_config(**{"streams": streams, **changes})
-
-
-def save_checkpoint(model: lightning.LightningModule, path: Path) -> Path:
-    """A checkpoint of a model as a trainer writes it."""
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(path)
-    return path

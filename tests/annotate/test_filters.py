@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import lightning
 import numpy as np
 import pytest
 import torch
@@ -27,6 +26,7 @@ from affectgpt.media.faces.base import FaceDetector, Faces
 from affectgpt.metrics import EmotionWheel
 from clipmaker import make_clip, write_wav
 from conftest import write_manifest
+from quiettrainer import save_as_trained
 
 # python_speech_features 0.6: mfcc(x.astype(int16), 16000, numcep=13, winlen=0.025, winstep=0.010) of the sound below
 GOLDEN = {
@@ -238,10 +238,7 @@ def voter(path: Path, classes: list[str], chosen: int) -> str:
             weight.zero_()
             if name.endswith("bias"):
                 weight[chosen] = 2.0
-    trainer = lightning.Trainer(logger=False, accelerator="cpu", enable_model_summary=False)
-    trainer.strategy.connect(classifier)
-    trainer.save_checkpoint(path)
-    return str(path)
+    return str(save_as_trained(classifier, path))
 
 
 def test_classifiers_vote_and_the_description_must_agree(tmp_path):

@@ -18,6 +18,7 @@ from affectgpt.registry.builtin_parts import STAGE_TABLE
 from chatserver import Step as Reply
 from chatserver import serve
 from clipmaker import make_clip
+from quiettrainer import save_as_trained
 
 PROGRAM = "import sys, json\nfor line in sys.stdin:\n    print(json.dumps({'fields': {'mood': 'calm'}}), flush=True)\n"
 CASES: dict[str, dict] = {
@@ -48,11 +49,8 @@ def weights(tmp_path_factory):
     torch.save(named, folder / "lr_asd.model")
     tiny = {"encoder": {"name": "tiny-audio", "args": {"dim": 4, "num_mels": 8}}, "source": "audio"}
     classifier = EmotionClassifier({"audio": tiny}, ["happy", "sad"])
-    import lightning
 
-    trainer = lightning.Trainer(logger=False, accelerator="cpu", enable_model_summary=False)
-    trainer.strategy.connect(classifier)
-    trainer.save_checkpoint(folder / "voter.ckpt")
+    save_as_trained(classifier, folder / "voter.ckpt")
     return folder
 
 

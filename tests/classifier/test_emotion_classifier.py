@@ -19,6 +19,7 @@ from affectgpt.errors import ConfigError, DataError
 from affectgpt.registry import ENCODERS, POOLINGS, PREFUSIONS, Registry, Spec
 from affectgpt.types import Batch, Clip, Features, Modality
 from partcases import ENCODER_CASES, POOLING_CASES, PREFUSION_CASES, media_for
+from quiettrainer import quiet_trainer
 
 pytest_plugins = ("partcases",)
 
@@ -27,10 +28,7 @@ SpecOf = Callable[[Registry[Any], str], Spec]
 
 
 def trainer(folder: Path, steps: int = 2, **options: Any) -> lightning.Trainer:
-    return lightning.Trainer(
-        max_steps=steps, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,
-        enable_checkpointing=False, default_root_dir=folder, **options,
-    )  # fmt: skip
+    return quiet_trainer(max_steps=steps, default_root_dir=folder, **options)
 
 
 def batches(classifier: EmotionClassifier, times: int = 2) -> DataLoader[Any]:

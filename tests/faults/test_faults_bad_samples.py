@@ -27,6 +27,7 @@ from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.stream import BadSample
 from clipmaker import make_wav
 from processes import in_processes, settings_for
+from quiettrainer import quiet_trainer
 from streamrun import MEDIA, Reader, SaveEverywhere, fit
 from tinyencoders import tiny_config
 
@@ -278,10 +279,7 @@ def test_the_validations_of_a_training_go_on_without_their_bad_samples(shards, t
             train=str(shards), val=str(folder), batch_size=2, num_workers=num_workers, media=MEDIA,
             bad_sample_budget=budget,
         )  # fmt: skip
-        trainer = lightning.Trainer(
-            accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=tmp_path,
-        )  # fmt: skip
+        trainer = quiet_trainer(max_epochs=2, num_sanity_val_steps=0, default_root_dir=tmp_path)
         getattr(trainer, stage)(model, datamodule=data)
 
     run("fit", 0.3)

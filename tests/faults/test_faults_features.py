@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
 from safetensors.torch import load, load_file, save, save_file
@@ -26,6 +25,7 @@ from affectgpt.encoders import ClipVitEncoder
 from affectgpt.errors import DataError
 from affectgpt.features import EncoderSet, encode
 from affectgpt.streaming.stream import ShardStream
+from quiettrainer import quiet_trainer
 from tinyencoders import pretrained_config, save_clip, save_hubert
 
 Change = Callable[[str, str, bytes], bytes | None]
@@ -58,10 +58,7 @@ def fit(
     module = MERCaptionDataModule(
         str(features), media=model.media.to_json(), style="brief", task="labels", batch_size=2, num_workers=0, **data
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=epochs,
-        enable_model_summary=False, default_root_dir=folder,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_epochs=epochs, default_root_dir=folder)
     trainer.fit(model, module)
 
 

@@ -21,6 +21,7 @@ from affectgpt.shards import pack
 from affectgpt.streaming import ShardStream
 from clipmaker import make_clip, make_png
 from conftest import write_manifest
+from quiettrainer import quiet_trainer
 
 FACE = MediaProfile.named("official", sources=["face"], num_frames=2)
 
@@ -110,7 +111,6 @@ def test_one_field_over_a_bare_profile_name_is_refused(tmp_path: Path, capsys: p
 
 def test_sound_that_is_not_a_number_stops_a_run_with_its_samples(tmp_path: Path) -> None:
     """A wav of 32-bit floats may hold NaN; every step is then broken, and the guard says whose."""
-    import lightning
     from torch.utils.data import DataLoader
 
     from affectgpt.datamodules.collate import collate
@@ -127,16 +127,7 @@ def test_sound_that_is_not_a_number_stops_a_run_with_its_samples(tmp_path: Path)
     )
     clips = [Clip(f"clip{n}", {"audio": torch.full((1, 1600), float("nan"))}, "Hi.", ("sad",)) for n in range(3)]
     batches = DataLoader([collate([clip], ["How?"], ["sad"]) for clip in clips], batch_size=None)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        callbacks=[FiniteGuard(max_skipped=1)],
-    )
+    trainer = quiet_trainer(max_epochs=1, default_root_dir=tmp_path, callbacks=[FiniteGuard(max_skipped=1)])
     with pytest.raises(DataError, match=r"2 steps had a loss or a gradient that is not finite.*optim\.lr"):
         trainer.fit(model, batches)
     lines = [json.loads(line) for line in (tmp_path / REPORT).read_text().splitlines()]

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import lightning
 import numpy as np
 import pytest
 import torch
@@ -32,10 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     streams = {"frame": "tiny-vision", "audio": "tiny-audio", "face": "tiny-vision"}
     model = AffectGPT.from_config({"streams": streams, "llm": "tiny", "media": MEDIA, "max_new_tokens": 4})
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = lightning.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, **quiet)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(folder / "model.ckpt")
+    model.save_checkpoint(folder / "model.ckpt")
     return folder / "model.ckpt"
 
 

@@ -20,8 +20,9 @@ from affectgpt.streaming.stream import ShardStream
 from clipmaker import make_clip
 from conftest import write_manifest
 from processes import in_processes
+from quiettrainer import save_as_trained
 from shardserver import serving
-from tinyencoders import save_checkpoint, tiny_config
+from tinyencoders import tiny_config
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -109,7 +110,7 @@ def test_some_streams_alone_keep_the_media_of_the_others(config, shards, tmp_pat
 def test_encoders_come_from_a_checkpoint_too(shards, tmp_path):
     torch.manual_seed(5)
     model = AffectGPT.from_config(tiny_config())
-    encoders = EncoderSet.from_checkpoint(save_checkpoint(model, tmp_path / "model.ckpt"))
+    encoders = EncoderSet.from_checkpoint(save_as_trained(model, tmp_path / "model.ckpt"))
     assert feature_key(encoders, "frame") == feature_key(model, "frame")
     model.save_pretrained(tmp_path / "folder")
     again = EncoderSet.from_checkpoint(tmp_path / "folder", ["frame"])

@@ -19,6 +19,7 @@ from affectgpt.shards import pack
 from clipmaker import make_clip
 from conftest import write_manifest
 from processes import in_processes
+from quiettrainer import quiet_trainer
 
 WORLD = 2
 
@@ -42,10 +43,7 @@ def train(config: dict[str, Any], folder: Path, features: Path | None) -> list[f
     )  # fmt: skip
     losses = Losses()
     strategy = ModelParallelStrategy(WORLD, 1, save_distributed_checkpoint=False, process_group_backend="gloo")
-    trainer = lightning.Trainer(
-        accelerator="cpu", devices=WORLD, strategy=strategy, max_epochs=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[losses],
-    )  # fmt: skip
+    trainer = quiet_trainer(devices=WORLD, strategy=strategy, max_epochs=1, num_sanity_val_steps=0, callbacks=[losses])
     trainer.fit(model, data)
     assert any(hasattr(parameter, "placements") for parameter in model.parameters())
     return [*losses.values, float(trainer.callback_metrics["val/loss"])]

@@ -21,7 +21,8 @@ from affectgpt.shards import pack
 from affectgpt.shards.forms.frames import FramesRecipe
 from clipmaker import make_clip, make_wav
 from conftest import write_manifest
-from tinyencoders import pretrained_config, save_checkpoint, save_clip, tiny_config
+from quiettrainer import quiet_trainer, save_as_trained
+from tinyencoders import pretrained_config, save_clip, tiny_config
 
 SEED = 7
 
@@ -80,10 +81,7 @@ def data_for(model: AffectGPT, folder: Path) -> MERCaptionDataModule:
 
 def train(model: AffectGPT, folder: Path, epochs: int = 2, **options: Any) -> tuple[list[float], lightning.Trainer]:
     losses = Losses()
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, max_epochs=epochs, callbacks=[losses], **options,
-    )  # fmt: skip
+    trainer = quiet_trainer(num_sanity_val_steps=0, max_epochs=epochs, callbacks=[losses], **options)
     trainer.fit(model, data_for(model, folder))
     return losses.values, trainer
 
@@ -185,10 +183,7 @@ def test_training_goes_on_from_a_checkpoint_of_either_kind(config, uneven, tmp_p
     runs = {}
     for name in ("media", "features"):
         model, losses = make_model(config, features), Losses()
-        trainer = lightning.Trainer(
-            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, num_sanity_val_steps=0, max_epochs=2, callbacks=[losses],
-        )  # fmt: skip
+        trainer = quiet_trainer(num_sanity_val_steps=0, max_epochs=2, callbacks=[losses])
         trainer.fit(model, data_for(model, features), ckpt_path=tmp_path / f"{name}.ckpt", weights_only=True)
         runs[name] = losses.values
     assert len(runs["media"]) == 3
@@ -249,7 +244,7 @@ def test_a_trained_encoder_that_is_frozen_later_keeps_its_weights(networks, unev
     loaded = torch.load(tmp_path / "trained.ckpt", weights_only=True)
     frozen.on_load_checkpoint(loaded)
     frozen.load_state_dict(loaded["state_dict"], strict=False)
-    again = torch.load(save_checkpoint(frozen, tmp_path / "frozen.ckpt"), weights_only=True)
+    again = torch.load(save_as_trained(frozen, tmp_path / "frozen.ckpt"), weights_only=True)
     wanted = {k: v for k, v in loaded["state_dict"].items() if k.startswith("encoders.frame.")}
     assert wanted
     assert all(torch.equal(again["state_dict"][name], value) for name, value in wanted.items())

@@ -21,6 +21,7 @@ from affectgpt.prompts import AnswerEnd
 from affectgpt.prompts.render import IGNORE
 from affectgpt.types import Batch
 from gruhead import GruHead
+from quiettrainer import quiet_trainer
 
 
 def tiny() -> LLMHead:
@@ -317,10 +318,7 @@ def test_a_head_that_is_not_of_hugging_face_trains_within_the_model(tmp_path: Pa
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
             losses.append(float(trainer.callback_metrics["train/loss"]))
 
-    trainer = lightning.Trainer(
-        max_steps=80, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,
-        default_root_dir=tmp_path, callbacks=[Losses()], enable_checkpointing=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_steps=80, default_root_dir=tmp_path, callbacks=[Losses()])
     trainer.fit(model, DataLoader([batch] * 80, batch_size=None))
     assert losses[-1] < 0.2 * losses[0]
     assert model.generate(batch) == ["sad", "glad", "sad", "glad"]

@@ -16,6 +16,7 @@ from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.errors import AlignmentError, CheckpointError, ConfigError
 from affectgpt.types import Batch, Features
+from quiettrainer import quiet_trainer, save_as_trained
 
 CONFIG: dict[str, Any] = {
     "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
@@ -149,10 +150,7 @@ def fit(model: AffectGPT, shards: Path, **options: Any) -> lightning.Trainer:
         num_workers=0,
         task="labels",
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, **options,
-    )  # fmt: skip
+    trainer = quiet_trainer(num_sanity_val_steps=0, **options)
     trainer.fit(model, data)
     return trainer
 
@@ -175,15 +173,8 @@ def test_training_learns_validates_and_restores(shards: Path, tmp_path: Path) ->
     assert trainer.validate(build(streams=streams), trainer.datamodule, str(tmp_path / "model.ckpt"), verbose=False)
 
 
-def save(model: AffectGPT, path: Path) -> Path:
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=False)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(path)
-    return path
-
-
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    path = save(build(), tmp_path / "a.ckpt")
+    path = save_as_trained(build(), tmp_path / "a.ckpt")
     other = build(prefusion="none")
     with pytest.raises(
         CheckpointError, match=r"another configuration; prefusion.name: 'attention' in the checkpoint, 'none'"
@@ -192,7 +183,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    path = save(build(), tmp_path / "a.ckpt")
+    path = save_as_trained(build(), tmp_path / "a.ckpt")
     checkpoint = torch.load(path, weights_only=True)
     missing = {**checkpoint, "state_dict": {k: v for k, v in checkpoint["state_dict"].items() if "prefusion" not in k}}
     torch.save(missing, tmp_path / "missing.ckpt")
@@ -209,7 +200,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_code_named_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     streams = {**CONFIG["streams"], "frame": "affectgpt.encoders.tiny:TinyVisionEncoder"}
-    path = save(build(streams=streams), tmp_path / "a.ckpt")
+    path = save_as_trained(build(streams=streams), tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match="names code to import"):
         AffectGPT.from_checkpoint(path)
     assert AffectGPT.from_checkpoint(path, allow_import=True).specs
@@ -220,7 +211,7 @@ def test_frozen_weights_from_a_file_are_left_out_of_a_checkpoint_and_read_again(
     tiny.network.save_pretrained(tmp_path / "lm")
     tiny.tokenizer.save_pretrained(tmp_path / "lm")
     model = build(llm={"name": "causal-lm", "args": {"path": str(tmp_path / "lm"), "lora": {"rank": 2}}})
-    path = save(model, tmp_path / "a.ckpt")
+    path = save_as_trained(model, tmp_path / "a.ckpt")
     kept = [name for name in torch.load(path, weights_only=True)["state_dict"] if name.startswith("llm.")]
     assert kept
     assert all("lora_" in name for name in kept)
@@ -332,7 +323,7 @@ def test_trained_weights_of_a_part_that_is_frozen_again_are_saved(tmp_path: Path
     with torch.no_grad():
         next(model.llm.parameters()).add_(0.5)
     model.llm.freeze()
-    path = save(model, tmp_path / "a.ckpt")
+    path = save_as_trained(model, tmp_path / "a.ckpt")
     assert torch.equal(AffectGPT.from_checkpoint(path)(make_batch()).loss, model(make_batch()).loss)
 
 
@@ -342,14 +333,12 @@ def test_descriptions_are_not_scored_as_labels(shards: Path) -> None:
         train=str(shards), val=str(shards), media=model.media.to_json(), style="brief", num_workers=0,
         task="description", batch_size=4,
     )  # fmt: skip
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_steps=1
-    )
+    trainer = quiet_trainer(max_steps=1)
     trainer.validate(model, data, verbose=False)
     assert set(trainer.callback_metrics) == {"val/loss"}
 
 
 def test_settings_that_do_not_change_the_result_may_differ(tmp_path: Path) -> None:
-    path = save(build(), tmp_path / "a.ckpt")
+    path = save_as_trained(build(), tmp_path / "a.ckpt")
     streams = {name: {"encoder": encoder, "trainable": True} for name, encoder in CONFIG["streams"].items()}
     build(streams=streams).on_load_checkpoint(torch.load(path, weights_only=True))

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
 
 from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.types import Batch
+from quiettrainer import quiet_trainer
 
 CONFIG: dict[str, Any] = {
     "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
@@ -123,10 +123,7 @@ def test_training_packed_logs_the_padding_that_it_saves(shards: Path, tmp_path: 
         data = MERCaptionDataModule(
             str(shards), batch_size=3, num_workers=0, media=model.media.to_json(), style="brief", bad_sample_budget=0.0
         )
-        trainer = lightning.Trainer(
-            max_steps=2, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,
-            default_root_dir=tmp_path, enable_checkpointing=False,
-        )  # fmt: skip
+        trainer = quiet_trainer(max_steps=2, default_root_dir=tmp_path)
         trainer.fit(model, data)
         figures[packing] = {name: float(value) for name, value in trainer.callback_metrics.items()}
     assert 0 < figures[True]["train/padding_saved"] == figures[False]["train/padding"] < 1

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-import lightning
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -15,6 +14,7 @@ from affectgpt import AffectGPT
 from affectgpt.checkpoints.official.released_file import read_official
 from affectgpt.checkpoints.self_test import fixed_batch
 from conftest import load_script
+from quiettrainer import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -31,9 +31,7 @@ def test_released_weights_go_on_training(script, tmp_path: Path) -> None:
     model = AffectGPT.from_official(tmp_path / "released.pth", layout=layout, llm_dtype="float32", **folders).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     batch = replace(fixed_batch(model), answers=("calm",))
-    trainer = lightning.Trainer(
-        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
+    trainer = quiet_trainer(max_steps=2)
     trainer.fit(model, DataLoader([batch, batch], batch_size=None))
     trainer.save_checkpoint(tmp_path / "last.ckpt")
 

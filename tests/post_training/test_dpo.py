@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import lightning
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -20,6 +19,7 @@ from affectgpt.model.objective import learn_by
 from affectgpt.post_training.dpo import Dpo, finds_better_likelier, pairs_of
 from affectgpt.prompts import get_style
 from affectgpt.types import Batch, Clip, PreferencePair
+from quiettrainer import quiet_trainer
 from rewardrun import CONFIG, Noted, clips_of
 
 BRIEF = get_style("brief")
@@ -40,15 +40,7 @@ def fit(objective: Dpo, model: AffectGPT, batches: list[Batch], **options: Any) 
     torch.set_num_threads(1)
     learn_by(model, objective)
     noted = Noted()
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[noted],
-        **{"max_epochs": 1, **options},
-    )
+    trainer = quiet_trainer(callbacks=[noted], **{"max_epochs": 1, **options})
     trainer.fit(model, DataLoader(batches, batch_size=None))
     return noted
 

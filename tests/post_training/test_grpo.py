@@ -23,6 +23,7 @@ from affectgpt.post_training.rollouts import Rollouts
 from affectgpt.training.random_states import RandomStates
 from affectgpt.types import Batch
 from noisebatch import CONFIG, noise_batch
+from quiettrainer import quiet_trainer
 from rewardrun import Vowels
 
 
@@ -60,15 +61,7 @@ def fit(
     learn_by(model, objective)
     watcher = Watcher()
     path = options.pop("ckpt_path", None)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[watcher, RandomStates(3), *callbacks],
-        **{"max_epochs": 1, **options},
-    )
+    trainer = quiet_trainer(callbacks=[watcher, RandomStates(3), *callbacks], **{"max_epochs": 1, **options})
     trainer.fit(model, DataLoader(batches, batch_size=None), ckpt_path=path)
     return model, watcher
 

@@ -19,6 +19,7 @@ from affectgpt.llm.base import LLMHead
 from affectgpt.model.objective import learn_by
 from affectgpt.post_training.view_distillation import ViewDistillation, divergence, look_at
 from affectgpt.types import Batch
+from quiettrainer import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -100,10 +101,7 @@ def fit(teacher: str) -> dict[str, torch.Tensor]:
     lightning.seed_everything(3, verbose=False)
     model = AffectGPT.from_config(CONFIG)
     learn_by(model, ViewDistillation(teacher=teacher, token_weight=0.1))
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, max_epochs=1,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_epochs=1)
     trainer.fit(model, DataLoader([answered(seed) for seed in range(3)], batch_size=None))
     return {name: value.clone() for name, value in model.state_dict().items()}
 

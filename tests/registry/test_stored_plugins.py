@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -23,6 +22,7 @@ from affectgpt.features import EncoderSet
 from affectgpt.llm import TinyLM
 from affectgpt.registry import ENCODERS, LLMS
 from pluginmaker import install_face_plugin
+from quiettrainer import quiet_trainer
 
 NOTE = {"encoder plugged-face": "face-plugin 2.5"}
 STREAMS = {"frame": {"encoder": {"name": "plugged-face", "args": {"dim": 4}}, "pooling": "mean"}}
@@ -59,10 +59,7 @@ def stored(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.save_checkpoint(folder / "model.ckpt")
         model.save_pretrained(folder / "model")
         classifier = EmotionClassifier(STREAMS, ["sad", "happy"])
-        trainer = lightning.Trainer(
-            max_steps=1, logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=folder,
-        )  # fmt: skip
+        trainer = quiet_trainer(max_steps=1, default_root_dir=folder)
         clips = [(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), 0)] * 2
         trainer.fit(classifier, DataLoader(clips, batch_size=2))
         trainer.save_checkpoint(folder / "classifier.ckpt")

@@ -25,6 +25,7 @@ from affectgpt.streaming.length_windows import deal, fitting_size, positions
 from clipmaker import make_clip
 from conftest import write_manifest
 from processes import in_processes, settings_for
+from quiettrainer import quiet_trainer
 from streamrun import MEDIA, SaveEverywhere, fit
 from tinytrain import SMALL
 
@@ -236,10 +237,9 @@ def learn(spread: Path, folder: Path, *, accumulate: int = 1, **options: object)
         **options,
     )  # fmt: skip
     notes = Positions()
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=1,
-        enable_model_summary=False, accumulate_grad_batches=accumulate, callbacks=[notes], default_root_dir=folder,
-    )  # fmt: skip
+    trainer = quiet_trainer(
+        max_epochs=1, accumulate_grad_batches=accumulate, callbacks=[notes], default_root_dir=folder
+    )
     trainer.fit(model, data)
     return notes, {name: value.clone() for name, value in model.state_dict().items()}, data.batch_size
 

@@ -15,6 +15,7 @@ from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.errors import ConfigError
 from affectgpt.training.compile_parts import CompileParts
 from affectgpt.training.optim import OptimSpec, build_optimizer
+from quiettrainer import quiet_trainer
 
 
 def trained(shards: Path, folder: Path, callbacks: list[lightning.Callback]) -> AffectGPT:
@@ -36,10 +37,7 @@ def trained(shards: Path, folder: Path, callbacks: list[lightning.Callback]) -> 
     data = MERCaptionDataModule(
         str(shards), batch_size=2, num_workers=0, media=model.media.to_json(), style="brief", bad_sample_budget=0.0
     )
-    trainer = lightning.Trainer(
-        max_steps=2, logger=False, accelerator="cpu", enable_model_summary=False, enable_progress_bar=False,
-        default_root_dir=folder, enable_checkpointing=False, callbacks=callbacks,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_steps=2, default_root_dir=folder, callbacks=callbacks)
     trainer.fit(model, data)
     return model
 

@@ -24,6 +24,7 @@ from affectgpt.lightning_privates import (
     tell_to_stop,
     writes_shards,
 )
+from quiettrainer import quiet_trainer
 
 
 def test_it_is_the_release_that_was_read():
@@ -77,10 +78,7 @@ class Counting(lightning.pytorch.demos.boring_classes.BoringModel):
 
 def test_the_counts_of_the_loops_are_where_they_were(tmp_path):
     model = Counting()
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, max_epochs=2, limit_train_batches=3, limit_val_batches=0,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_epochs=2, limit_train_batches=3, limit_val_batches=0)
     trainer.fit(model)
     assert model.begun == [1, 2, 3, 1, 2, 3]
     trainer.save_checkpoint(tmp_path / "end.ckpt")

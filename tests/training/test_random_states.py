@@ -13,6 +13,7 @@ from affectgpt import AffectGPT
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.errors import CheckpointError
 from affectgpt.training.random_states import RandomStates, draw_states
+from quiettrainer import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -60,9 +61,8 @@ def fit(shards: Path, *callbacks: Callback, ckpt: Path | None = None, seed: int 
     data = MERCaptionDataModule(
         train=str(shards), val=str(shards), media=model.media.to_json(), style="brief", batch_size=3, num_workers=0
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, max_epochs=2, val_check_interval=2, limit_val_batches=1,
+    trainer = quiet_trainer(
+        num_sanity_val_steps=0, max_epochs=2, val_check_interval=2, limit_val_batches=1,
         callbacks=[RandomStates(seed), *callbacks],
     )  # fmt: skip
     trainer.fit(model, data, ckpt_path=ckpt)
