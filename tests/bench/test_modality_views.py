@@ -195,7 +195,7 @@ def test_a_view_that_the_prompt_does_not_show_is_left_out_with_the_reason(folder
         (("--views", "AX"), "unknown view 'AX'"),
         (("--views", "A", "--modalities", "audio"), "leave --modalities out"),
         (("--views", "A", "--repeats", "2"), "repeats is 2"),
-        (("--views", "A", "--answerer", "openai:http://127.0.0.1:9/v1"), "views need one checkpoint of ours"),
+        (("--views", "A", "--answerer", "openai:http://127.0.0.1:9/v1"), "--views needs one checkpoint of ours"),
     ],
 )
 def test_what_does_not_go_with_views_is_refused(folder, tmp_path, capsys, options, what):

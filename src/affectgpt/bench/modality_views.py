@@ -95,13 +95,7 @@ def answer_views(
             shown.
         DataError: If a set or a log of answers is damaged.
     """
-    answerer = answerers[0]
-    if len(answerers) > 1 or not isinstance(answerer, CheckpointAnswerer):
-        raise ConfigError(f"views need one checkpoint of ours; got {len(answerers)} answerers ({answerer.name!r})")
-    if len(answerer.answer_settings.modalities) < len(LETTERS):
-        raise ConfigError("--views chooses what is shown of a clip; leave --modalities out")
-    if repeats > 1:
-        raise ConfigError(f"views are asked once, but repeats is {repeats}; leave it out")
+    answerer = one_checkpoint(answerers, repeats, "--views")
     lacking = {view: why for view in views if view != WHOLE and (why := _lacks(answerer.load(), view))}
     options: dict[str, Any] = {"question": question, "progress": progress}
     folder = benchmark.out / "features"
@@ -116,6 +110,27 @@ def answer_views(
         evidence = evidence_of(benchmark, one, by_view, letters, blind)
         told.append(replace(one, views=compared_with(benchmark, one, found, sets), evidence=evidence))
     return told, lacking
+
+
+def one_checkpoint(answerers: Sequence[Answerer], repeats: int, option: str) -> CheckpointAnswerer:
+    """The checkpoint that is asked about whole clips and other forms of them.
+
+    Args:
+        answerers: The answerers of the benchmark.
+        repeats: How often each clip is to be asked about.
+        option: The option that asks for the forms, such as ``--views``.
+
+    Raises:
+        ConfigError: If it is not one checkpoint of ours, there are several runs, or only some modalities are shown.
+    """
+    answerer = answerers[0]
+    if len(answerers) > 1 or not isinstance(answerer, CheckpointAnswerer):
+        raise ConfigError(f"{option} needs one checkpoint of ours; got {len(answerers)} answerers ({answerer.name!r})")
+    if len(answerer.answer_settings.modalities) < len(LETTERS):
+        raise ConfigError(f"{option} decides what is shown of a clip; leave --modalities out")
+    if repeats > 1:
+        raise ConfigError(f"{option} asks about each clip once, but repeats is {repeats}; leave it out")
+    return answerer
 
 
 def answer_each(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affectgpt.bench.answerers.base import Answer, Answerer, Asked
 from affectgpt.bench.answerers.checkpoint import CheckpointAnswerer
 from affectgpt.bench.degradations import KINDS, Degradation
-from affectgpt.bench.modality_views import LETTERS, answer_each, compared_with, letters_of
+from affectgpt.bench.modality_views import LETTERS, answer_each, compared_with, letters_of, one_checkpoint
 from affectgpt.bench.run import asked_of
 from affectgpt.bench.system_result import DegradedResult, SystemResult
 from affectgpt.errors import ConfigError
@@ -54,13 +54,7 @@ def answer_degraded(
             some modalities are shown.
         DataError: If a set or a log of answers is damaged.
     """
-    answerer = answerers[0]
-    if len(answerers) > 1 or not isinstance(answerer, CheckpointAnswerer):
-        raise ConfigError(f"--degrade needs one checkpoint of ours; got {len(answerers)} answerers ({answerer.name!r})")
-    if len(answerer.answer_settings.modalities) < len(LETTERS):
-        raise ConfigError("--degrade degrades what a model is shown; leave --modalities out")
-    if repeats > 1:
-        raise ConfigError(f"degraded clips are asked about once, but repeats is {repeats}; leave it out")
+    answerer = one_checkpoint(answerers, repeats, "--degrade")
     lacking = _lacking(answerer, degradations)
     options: dict[str, Any] = {"question": question, "progress": progress}
     clean = benchmark.answer([answerer], sets, system=system, **options)

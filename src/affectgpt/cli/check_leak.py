@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.result_output import hand_out
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import DataError
-from affectgpt.files import write_whole
 
 if TYPE_CHECKING:
     from affectgpt.shards.leak import Leak
@@ -38,15 +37,7 @@ def run(argv: Sequence[str]) -> int:
             list_set(args.against),
             lambda done, total: progress.update(done // 10**6, total // 10**6),
         )
-    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
-    if args.out:
-        write_whole(args.out, text + "\n")
-    if args.json:
-        say(text)
-    else:
-        _show(found)
-        if args.out:
-            say(f"wrote {shown(args.out)}")
+    hand_out(found.to_json(), args, lambda: _show(found))
     return int(bool(found.names) and not args.allow_overlap)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectgpt.cli.result_output import hand_out
 from affectgpt.cli.score_pairs import NAME as PAIRS
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
-from affectgpt.files import write_whole
 
 if TYPE_CHECKING:
     from affectgpt.bench.result import SetResult
@@ -41,7 +41,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
     from affectgpt.bench.system_result import SystemResult
     from affectgpt.cli.readers import chosen_wheel, make_readers
     from affectgpt.datamodules.unibench.sets import get_test_set
-    from affectgpt.pages.escaping import for_json
 
     wheel = chosen_wheel(args.wheel)
     extractor, reader = make_readers(args, wheel)
@@ -53,20 +52,18 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.against:
         options |= {"column_a": args.column, "column_b": args.against_column}
         comparison = compare(args.dataset, args.predictions, args.against, gold, **options)
-    text = for_json(result.to_json() | ({} if comparison is None else {"comparison": comparison.to_json()}))
-    if args.out:
-        write_whole(args.out, text + "\n")
+    found = result.to_json() | ({} if comparison is None else {"comparison": comparison.to_json()})
     system = SystemResult(result, args.name or Path(args.predictions).stem, comparison=comparison)
-    page = write_report([system], args.report, args.title) if args.report else None
-    if args.json:
-        say(text)
-        return 0
-    _show(result)
-    if comparison is not None:
-        _show_comparison(comparison)
-    for path in (args.out, page):
-        if path:
-            say(f"wrote {shown(path)}")
+
+    def show() -> None:
+        _show(result)
+        if comparison is not None:
+            _show_comparison(comparison)
+
+    hand_out(found, args, show)
+    if args.report:
+        page = write_report([system], args.report, args.title)
+        say(f"wrote {shown(page)}", err=args.json)
     return 0
 
 

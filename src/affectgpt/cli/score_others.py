@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from affectgpt.bench.external.tasks import OTHERS
+from affectgpt.cli.result_output import hand_out
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
-from affectgpt.files import write_whole
-from affectgpt.pages.escaping import for_json
 
 if TYPE_CHECKING:
     from affectgpt.bench.external import TaskResult
@@ -27,14 +26,7 @@ def run(argv: Sequence[str]) -> int:
     from affectgpt.bench.external import score_other
 
     result = score_other(args.task, [args.predictions, *args.more], args.gold, args.mode, args.system, args.column)
-    if args.out:
-        write_whole(args.out, for_json(result.to_json()) + "\n")
-    if args.json:
-        say(for_json(result.to_json()))
-    else:
-        _show(result)
-        if args.out:
-            say(f"wrote {shown(args.out)}")
+    hand_out(result.to_json(), args, lambda: _show(result))
     return 0
 
 

@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from affectgpt.cli.result_output import hand_out
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
-from affectgpt.files import write_whole
-from affectgpt.pages.escaping import for_json
 
 if TYPE_CHECKING:
     from affectgpt.bench.submission import PairScores
@@ -43,14 +42,7 @@ def run(argv: Sequence[str]) -> int:
         mode=args.mode,
         column=args.column,
     )
-    if args.out:
-        write_whole(args.out, for_json(found.to_json()) + "\n")
-    if args.json:
-        say(for_json(found.to_json()))
-    else:
-        _show(found)
-        if args.out:
-            say(f"wrote {shown(args.out)}")
+    hand_out(found.to_json(), args, lambda: _show(found))
     return 0
 
 
