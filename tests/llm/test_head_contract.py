@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from affectgpt import AffectGPT
 from affectgpt.errors import AlignmentError, ConfigError
 from affectgpt.llm import AnswerSampling, LLMHead, TinyLM, pack_samples
 from affectgpt.llm.answer_sampling import next_tokens
+from affectgpt.llm.attention_in_words import attention_in_words
 from affectgpt.llm.base import LLMHead as Base
 from affectgpt.prompts import AnswerEnd
 from affectgpt.prompts.render import IGNORE
@@ -72,6 +74,12 @@ def reference(head: LLMHead, embeds: torch.Tensor, keep: torch.Tensor, labels: t
     for row, place in (labels[:, 1:] != IGNORE).nonzero().tolist():
         found[row, place + 1] = logits[row, place, labels[row, place + 1]]
     return found
+
+
+@pytest.mark.parametrize("make", HEADS)
+def test_a_head_says_which_attention_runs_and_why(make: Callable[[], LLMHead]) -> None:
+    told = attention_in_words(make())
+    assert re.fullmatch(r"(its own|eager|sdpa) \([a-z].+\w\)", told), told
 
 
 def test_logprobs_are_those_of_a_plain_reference(head: LLMHead) -> None:

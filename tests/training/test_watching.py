@@ -46,7 +46,7 @@ def test_a_run_logs_what_it_is_and_how_it_goes(
     told = capsys.readouterr().err
     assert "learning rate: 0.001 (llm 0.001), constant\n" in told
     assert "run: 1 rank on 1 node, one device, precision 32-true, on cpu" in told
-    assert "attention of the language model: sdpa\n" in told
+    assert "attention of the language model: sdpa (the tiny model runs no other)\n" in told
     assert "llm  " in told
     assert "effective batch: 2 x 2 accumulated x 1 rank = 4" in told
     assert "data: 10 samples in 4 shards; each rank reads 10 an epoch, in 5 batches of 2" in told

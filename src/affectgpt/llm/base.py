@@ -94,12 +94,14 @@ class LLMHead(Part):
         reads_on_host: Whether ``forward`` takes ``keep``, ``labels`` and ``sample_ids`` on the CPU, where prompts are
             made, beside embeddings on a device. What it finds out from them then waits for no device.
         tensor_share: Which share of its layers this rank holds; ``None`` where it holds all of them.
+        attention_reason: Why its network runs the attention that it runs.
     """
 
     hidden_dim: int
     tokenizer: Any
     reads_on_host: ClassVar[bool] = False
     tensor_share: TensorShare | None = None
+    attention_reason: str = "the network came with it"
 
     @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ class TinyLM(HuggingFaceHead):
             attn_implementation="sdpa",
         )
         self.attach(LlamaForCausalLM(config), tokenizer, lora, trainable)
+        self.attention_reason = "the tiny model runs no other"
 
 
 def byte_tokenizer() -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 
-from affectgpt.llm.packed_attention import SDPA
+from affectgpt.llm.attention_in_words import attention_in_words
 from affectgpt.streaming.epoch_plan import EpochPlan
 from affectgpt.training.memory_estimate import parameters_of, step_memory
 from affectgpt.training.optim import OptimSpec
@@ -68,10 +68,7 @@ def _strategy(trainer: lightning.Trainer) -> str:
 
 
 def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]:
-    config = getattr(getattr(model.llm, "network", None), "config", None)
-    backend = str(getattr(config, "_attn_implementation", None) or "").replace(SDPA, "sdpa")
-    reason = getattr(model.llm, "attention_reason", "")
-    lines = [f"attention of the language model: {backend}" + (f" ({reason})" if reason else "")] if backend else []
+    lines = [f"attention of the language model: {attention_in_words(model.llm)}"]
     counts = parameters_of(model)
     own = "" if model.llm.tensor_share is None else " on this rank"
     lines.append(
