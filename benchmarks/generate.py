@@ -33,23 +33,12 @@ from typing import Any
 import torch
 import yaml
 from random_networks import SMALL, build, real, write_networks  # a neighbour of this script
+from spoken_words import spoken_in  # a neighbour of this script
 
 from affectgpt import AffectGPT
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.model.answer_set import AnsweringPlan, answer_set
 from affectgpt.types import Batch
-
-SUBTITLES = (
-    "I really did not expect that.",
-    "",
-    "Why would you say such a thing to me, after all that we have been through together this year?",
-    "Oh.",
-    "We won! I cannot believe it, we have actually won!",
-    "It is fine. Leave it.",
-    "Nobody told me that the meeting had been moved, and I stood there for an hour waiting in the rain.",
-    "Please, come in.",
-)
-"""Words of clips: short and long, as in real sets."""
 
 
 def build_model(sizes: str, folder: Path | None, tokens: int) -> AffectGPT:
@@ -73,7 +62,7 @@ def build_model(sizes: str, folder: Path | None, tokens: int) -> AffectGPT:
 
 
 def make_clips(model: AffectGPT, count: int, questions: Sequence[str]) -> Batch:
-    """Clips of random pictures and sound, with the words of ``SUBTITLES``."""
+    """Clips of random pictures and sound, with words."""
     media, generator = model.media, torch.Generator().manual_seed(0)
     size = (media.frame_height or 224, media.frame_width or 224)
     made: dict[str, torch.Tensor] = {}
@@ -87,7 +76,7 @@ def make_clips(model: AffectGPT, count: int, questions: Sequence[str]) -> Batch:
         keys=tuple(f"clip{i}" for i in range(count)),
         media=made,
         keep={name: torch.ones(value.shape[:2], dtype=torch.bool) for name, value in made.items()},
-        subtitles=tuple(SUBTITLES[i * 5 % len(SUBTITLES)] for i in range(count)),
+        subtitles=tuple(spoken_in(i) for i in range(count)),
         questions=(questions[0],) * count,
     )
 

@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 import yaml
+from spoken_words import spoken_in  # a neighbour of this script
 
 from affectgpt import AffectGPT
 from affectgpt.demo.corpus.synthetic_clip import write_clip
@@ -37,17 +38,6 @@ from affectgpt.demo.corpus.write_corpus import plan_clips
 from affectgpt.serve import ServiceSettings, create_app
 from affectgpt.serve.prompt_writer import NetworkWriter
 from affectgpt.serve.uvicorn_server import make_server
-
-WORDS = (
-    "I really did not expect that.",
-    "",
-    "Why would you say such a thing to me, after all that we have been through together this year?",
-    "Oh.",
-    "We won! I cannot believe it, we have actually won!",
-    "It is fine. Leave it.",
-    "Nobody told me that the meeting had been moved, and I stood there for an hour waiting in the rain.",
-    "Please, come in.",
-)
 
 
 def build_model(folder: Path | None) -> AffectGPT:
@@ -84,7 +74,7 @@ def run_clients(url: str, clips: list[bytes], clients: int, requests: int, resul
         async def client(session: httpx2.AsyncClient) -> None:
             for number in left:
                 files = {"file": (f"{number}.mp4", clips[number % len(clips)])}
-                data = {"subtitle": WORDS[number * 5 % len(WORDS)]}
+                data = {"subtitle": spoken_in(number)}
                 start = time.perf_counter()
                 while True:
                     answer = await session.post("/v1/answers", files=files, data=data)
@@ -148,11 +138,11 @@ def measure(
 
 def one_by_one(model: AffectGPT, clips: list[bytes], requests: int) -> dict[str, Any]:
     """The row without a service."""
-    model.predict(clips[0], WORDS[0])
+    model.predict(clips[0], spoken_in(0))
     seconds = []
     for number in range(requests):
         start = time.perf_counter()
-        model.predict(clips[number % len(clips)], WORDS[number * 5 % len(WORDS)])
+        model.predict(clips[number % len(clips)], spoken_in(number))
         seconds.append(time.perf_counter() - start)
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
     facts = {"way": "`predict`, one by one", "batch": 1, "clients": 1, "queue": 1, "mean_batch": 1.0, "refused": 0}

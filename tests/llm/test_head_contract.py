@@ -24,16 +24,7 @@ from affectgpt.prompts.render import IGNORE
 from affectgpt.types import Batch
 from gruhead import GruHead
 from quiettrainer import quiet_trainer
-
-
-def tiny() -> LLMHead:
-    return TinyLM(dim=16, layers=2, heads=2)
-
-
-def eager() -> LLMHead:
-    head = TinyLM(dim=16, layers=2, heads=2)
-    head.network.set_attn_implementation("eager")
-    return head
+from tinyheads import eager, tiny
 
 
 def with_adapters() -> LLMHead:

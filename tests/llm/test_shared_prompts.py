@@ -8,30 +8,21 @@ from typing import Any
 import pytest
 import torch
 
-from affectgpt.llm import AnswerSampling, LLMHead, TinyLM
+from affectgpt.llm import AnswerSampling, LLMHead
 from gruhead import GruHead
-
-
-def tiny() -> LLMHead:
-    return TinyLM(dim=16, layers=2, heads=2)
-
-
-def eager() -> LLMHead:
-    head = TinyLM(dim=16, layers=2, heads=2)
-    head.network.set_attn_implementation("eager")
-    return head
+from tinyheads import eager, tiny
 
 
 def capped() -> LLMHead:
     """Its logits are not what its output layer gives."""
-    head = TinyLM(dim=16, layers=2, heads=2)
+    head = tiny()
     head._plain_output = False
     return head
 
 
 def windowed() -> LLMHead:
     """Says that it sees no further than four tokens, so the prompt is computed again for each answer."""
-    head = TinyLM(dim=16, layers=2, heads=2)
+    head = tiny()
     head.network.config.sliding_window = 4
     return head
 

@@ -19,6 +19,7 @@ from affectgpt.llm.base import LLMHead
 from affectgpt.model.objective import learn_by
 from affectgpt.post_training.view_distillation import ViewDistillation, divergence, look_at
 from affectgpt.types import Batch
+from fitconfig import write_fit_config
 from quiettrainer import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -159,22 +160,12 @@ def test_what_it_cannot_do_is_said() -> None:
 
 
 def test_fit_distils_between_views(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tmp_path / "run.yaml"
-    run.write_text(
-        "model:\n"
-        "  streams:\n"
-        "    audio: {encoder: {name: tiny-audio, args: {dim: 8, num_mels: 8, channels: 4}}}\n"
-        "    frame: {encoder: {name: tiny-vision, args: {size: 16, dim: 8, channels: 2}}}\n"
-        "  prefusion: experts\n"
-        "  llm: {name: tiny, args: {dim: 16}}\n"
-        "  style: brief\n"
-        "  media: {num_frames: 1, frame_height: 16, frame_width: 16, num_segments: 1, segment_seconds: 0.1}\n"
-        "  modality_dropout: {modality: 0.5}\n"
-        "  optim: {lr: 1.0e-3, warmup_steps: 0}\n"
-        "objective: {name: view-distillation, args: {answer_weight: 0.5}}\n"
-        f"data: {{name: mercaption, args: {{train: {shards}, batch_size: 2, num_workers: 0, task: labels}}}}\n"
-        f"trainer: {{max_steps: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false,\n"
-        f"  log_every_n_steps: 1, default_root_dir: {tmp_path / 'run'}}}\n"
+    run = write_fit_config(
+        tmp_path / "run.yaml",
+        shards,
+        model={"prefusion": "experts", "modality_dropout": {"modality": 0.5}},
+        trainer={"max_steps": 2, "log_every_n_steps": 1, "default_root_dir": str(tmp_path / "run")},
+        objective={"name": "view-distillation", "args": {"answer_weight": 0.5}},
     )
     assert main(["fit", "--config", str(run)]) == 0
     (metrics,) = (tmp_path / "run").rglob("metrics.csv")

@@ -21,6 +21,7 @@ from affectgpt.training.safeguards import add_safeguards
 from affectgpt.training.stop_signals import StopTogether
 from affectgpt.training.whole_file import WholeFileIO
 from conftest import load_script
+from fitconfig import write_fit_config
 
 train = load_script("tests/training/guard_worker.py").train
 
@@ -79,22 +80,6 @@ def test_the_guard_is_on_by_default_and_given_ones_stand():
     assert [guard.max_skipped for guard in trainer.callbacks if isinstance(guard, FiniteGuard)] == [3]
 
 
-CONFIG = """
-model:
-  streams:
-    audio: {{encoder: {{name: tiny-audio, args: {{dim: 8, num_mels: 8, channels: 4}}}}}}
-    frame: {{encoder: {{name: tiny-vision, args: {{size: 16, dim: 8, channels: 2}}}}}}
-  prefusion: none
-  llm: {{name: tiny, args: {{dim: 16}}}}
-  style: brief
-  media: {{num_frames: 1, frame_height: 16, frame_width: 16, num_segments: 1, segment_seconds: 0.1}}
-  optim: {{lr: 1.0e-3, warmup_steps: 0}}
-data: {{name: mercaption, args: {{train: {shards}, batch_size: 2, num_workers: 0, task: labels}}}}
-trainer: {{max_epochs: 1, accelerator: cpu, logger: false, enable_progress_bar: false, enable_model_summary: false,
-  default_root_dir: {out}}}
-"""
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e20])
 def test_fit_survives_one_wild_sample_and_names_it(shards: Path, tmp_path: Path, monkeypatch, value):
     ask = QuestionStream.ask
@@ -105,8 +90,8 @@ def test_fit_survives_one_wild_sample_and_names_it(shards: Path, tmp_path: Path,
         return ask(self, address, clip)
 
     monkeypatch.setattr(QuestionStream, "ask", wild)
-    (tmp_path / "config.yaml").write_text(CONFIG.format(shards=shards, out=tmp_path))
-    assert main(["fit", "--config", str(tmp_path / "config.yaml")]) == 0
+    config = write_fit_config(tmp_path / "config.yaml", shards, trainer={"max_epochs": 1, "logger": False})
+    assert main(["fit", "--config", str(config)]) == 0
     (written,) = (tmp_path / "checkpoints").glob("*.ckpt")
     state = torch.load(written, weights_only=True)["state_dict"]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
@@ -123,6 +108,6 @@ def test_fit_whose_every_sample_is_broken_is_no_success(shards: Path, tmp_path: 
         return ask(self, address, clip)
 
     monkeypatch.setattr(QuestionStream, "ask", broken)
-    (tmp_path / "config.yaml").write_text(CONFIG.format(shards=shards, out=tmp_path))
-    assert main(["fit", "--config", str(tmp_path / "config.yaml"), "--data.args.batch_size", "5"]) == 1
+    config = write_fit_config(tmp_path / "config.yaml", shards, trainer={"max_epochs": 1, "logger": False})
+    assert main(["fit", "--config", str(config), "--data.args.batch_size", "5"]) == 1
     assert "learnt nothing" in capsys.readouterr().err

@@ -22,21 +22,15 @@ from affectgpt.model.steps import Steps
 from affectgpt.training.meters import gradient_norms, operations_a_token
 from affectgpt.training.run_comparison import read_runs
 from affectgpt.training.trackio_logger import TrackioLogger
+from fitconfig import write_fit_config
 from processes import in_processes
-from tinytrain import SMALL
 
 
 @pytest.fixture
 def config(shards: Path, tmp_path: Path) -> Path:
-    data = {"train": str(shards), "val": str(shards), "batch_size": 2, "num_workers": 0, "task": "labels"}
-    trainer = {
-        "max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 2, "gradient_clip_val": 0.1,
-        "accumulate_grad_batches": 2, "default_root_dir": str(tmp_path), "enable_progress_bar": False,
-        "enable_model_summary": False, "num_sanity_val_steps": 0,
-    }  # fmt: skip
-    path = tmp_path / "fit.yaml"
-    path.write_text(yaml.safe_dump({"model": SMALL, "data": {"name": "mercaption", "args": data}, "trainer": trainer}))
-    return path
+    trainer = {"max_epochs": 1, "log_every_n_steps": 2, "gradient_clip_val": 0.1, "num_sanity_val_steps": 0}
+    trainer |= {"accumulate_grad_batches": 2}
+    return write_fit_config(tmp_path / "fit.yaml", shards, data={"val": str(shards)}, trainer=trainer)
 
 
 def test_a_run_logs_what_it_is_and_how_it_goes(
