@@ -172,7 +172,7 @@ def test_the_verdict_is_shown_where_the_report_cannot_be_written(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("affectgpt.cli.check.write_whole", refuse)
+    monkeypatch.setattr("affectgpt.cli.result_output.write_whole", refuse)
     assert main(["check", str(folder)]) == int(damaged)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("1 fault(s); " if damaged else "all is well; ")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.result_output import save_report
 from affectgpt.cli.terminal import say
 from affectgpt.cli.verb_parser import VerbParser
-from affectgpt.files import write_whole
 from affectgpt.web import without_secrets
 
 if TYPE_CHECKING:
@@ -56,16 +56,6 @@ def run(verb: str, argv: Sequence[str]) -> int:
     else:
         _show(found, written)
     return int(bool(found.faults))
-
-
-def save_report(path: Path, text: str) -> str:
-    """Write a report, and return where it is or why it failed; a failure must not lose the result of the check."""
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        reason = error.strerror or error
-        return f"the report could not be written to {path} ({reason}); name another file with --out FILE"
-    return f"report: {path}"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectgpt.cli.check import save_report
 from affectgpt.cli.progress import Progress
+from affectgpt.cli.result_output import save_report
 from affectgpt.cli.terminal import say, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import DataError

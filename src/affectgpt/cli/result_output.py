@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from affectgpt.cli.terminal import say, shown
@@ -28,3 +29,13 @@ def hand_out(found: Mapping[str, Any], args: argparse.Namespace, show: Callable[
     show()
     if args.out:
         say(f"wrote {shown(args.out)}")
+
+
+def save_report(path: Path, text: str) -> str:
+    """Write a report, and return where it is or why it failed; a failure must not lose the result of the check."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        reason = error.strerror or error
+        return f"the report could not be written to {path} ({reason}); name another file with --out FILE"
+    return f"report: {path}"

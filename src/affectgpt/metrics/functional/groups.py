@@ -33,7 +33,8 @@ import numpy.typing as npt
 from affectgpt.errors import DataError
 from affectgpt.metrics.functional.label_ids import Ints, LabelBatch, LabelEncoder, all_texts
 from affectgpt.metrics.labels import Mode, parse_labels
-from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel, Grouping
+from affectgpt.metrics.wheel.emotion_wheel import NEUTRAL, EmotionWheel
+from affectgpt.metrics.wheel.grouping import Grouping
 
 Words = npt.NDArray[np.uint64]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from affectgpt.files import cache_folder, write_whole
-from affectgpt.metrics.wheel.emotion_wheel import Grouping
+from affectgpt.metrics.wheel.grouping import Grouping
 
 log = logging.getLogger(__name__)
 

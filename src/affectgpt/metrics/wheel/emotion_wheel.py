@@ -14,29 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from affectgpt.errors import ConfigError
+from affectgpt.metrics.wheel.grouping import Grouping
 from affectgpt.metrics.wheel.valence import group_valence
 from affectgpt.text import clean_label, clean_name
 
 NEUTRAL = "neutral"
 """A label that is in no wheel; mode ``strict`` makes it a group of its own."""
-
-Codes = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True, eq=False)
-class Grouping:
-    """One way to sort labels into groups.
-
-    Attributes:
-        groups: Names of the groups.
-        codes: int16 ``[num_labels]``: the label's index in ``groups``, or -1 if it has no group.
-    """
-
-    groups: tuple[str, ...]
-    codes: Codes
-
-    def __post_init__(self) -> None:
-        self.codes.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from affectgpt.errors import DataError
 from affectgpt.metrics.wheel.compiled import Compiled, compiled_path, load_compiled, save_compiled
-from affectgpt.metrics.wheel.emotion_wheel import Grouping
 from affectgpt.metrics.wheel.fetch import fetched_tables
+from affectgpt.metrics.wheel.grouping import Grouping
 from affectgpt.metrics.wheel.word_tables import FILES, FOLDER_VARIABLE, MAPPING, WHERE, WordTables, read_tables
 
 # sha256 of the content of the tables, so that line ends and spreadsheet metadata do not matter.
