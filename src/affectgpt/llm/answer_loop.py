@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from affectgpt.llm.answer_sampling import AnswerSampling, next_tokens, seeded
-from affectgpt.llm.base import LLMHead
 from affectgpt.llm.written_answers import WrittenAnswers
 from affectgpt.prompts.template import AnswerEnd
+
+if TYPE_CHECKING:
+    from affectgpt.llm.base import LLMHead
 
 
 def write_answers(
