@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from affectgpt import AffectGPT
+from affectgpt.checkpoints.official.convert import save_official
 from affectgpt.errors import CheckpointError, ConfigError
 from conftest import load_script
 
@@ -151,7 +152,7 @@ def test_a_part_that_names_code_is_refused_in_every_form(model, tmp_path):
 
 
 def test_a_crash_while_writing_leaves_what_was_there(model, tmp_path, monkeypatch):
-    model.save_official(tmp_path / "out.pth")
+    save_official(model, tmp_path / "out.pth")
     before = (tmp_path / "out.pth").read_bytes()
 
     def die(*_args: Any, **_kwargs: Any) -> None:
@@ -159,6 +160,6 @@ def test_a_crash_while_writing_leaves_what_was_there(model, tmp_path, monkeypatc
 
     monkeypatch.setattr(torch, "save", die)
     with pytest.raises(OSError, match="No space left"):
-        model.save_official(tmp_path / "out.pth")
+        save_official(model, tmp_path / "out.pth")
     assert [file.name for file in tmp_path.iterdir()] == ["out.pth"]
     assert (tmp_path / "out.pth").read_bytes() == before

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.files import digest_of, digest_of_file
 
 _MOST_TRAININGS = 64
@@ -63,6 +64,7 @@ class History:
         resumed: The last training of a checkpoint with which a trainer goes on, until it begins.
         origin: Where the weights come from, if they were read.
         licence: Licence of the weights as they are, if it was named.
+        features: Stream name to the key of the stored features that it is being trained on, where it is.
     """
 
     past: list[dict[str, Any]] = field(default_factory=list)
@@ -70,6 +72,7 @@ class History:
     resumed: dict[str, Any] | None = None
     origin: Origin | None = None
     licence: str | None = None
+    features: dict[str, FeatureKey] = field(default_factory=dict)
 
     def trainings(self) -> list[dict[str, Any]]:
         """All trainings as plain JSON, the first one first; one that has not made a step is left out."""

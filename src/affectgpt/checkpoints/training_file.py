@@ -14,9 +14,9 @@ from affectgpt.checkpoints.plugins import announce_versions, check_installed, pl
 from affectgpt.checkpoints.replaced import REPLACEABLE, kept_tensors
 from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.checkpoints.storable import Storable, check_names, fill, only_our_errors
-from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.errors import CheckpointError
 from affectgpt.files import draft
+from affectgpt.lightning_privates import writes_shards
 from affectgpt.media.profile import MediaProfile
 
 M = TypeVar("M", bound=Storable)
@@ -73,17 +73,15 @@ def files_of(path: str | Path) -> list[Path]:
     return sorted(file for file in Path(path).iterdir() if file.is_file()) if Path(path).is_dir() else [Path(path)]
 
 
-def add_facts(
-    model: Storable, checkpoint: dict[str, Any], features: Mapping[str, FeatureKey], *, sharded: bool
-) -> None:
-    """Record the prompt style and the plug-ins, and leave out frozen weights that the parts read from their own files.
+def add_facts(model: Any, checkpoint: dict[str, Any]) -> None:
+    """Note prompt style, plug-ins and history; leave out frozen weights that parts read from their own files.
 
     Args:
-        model: The model.
+        model: An ``AffectGPT``.
         checkpoint: The checkpoint to be written; changed in place.
-        features: Stream name to the key of the stored features that it is trained on, where it is.
-        sharded: Whether the checkpoint is written in shards, which are read back key by key and must have them all.
     """
+    # shards are read back key by key, and must have them all
+    sharded = model.network.is_sharded and writes_shards(model.trainer.strategy)
     if "state_dict" in checkpoint and not sharded:
         restored = set(model.network.restored_keys())
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in restored}
@@ -91,18 +89,32 @@ def add_facts(
         "format": 1,
         "style_digest": model.style.digest(),
         "plugins": plugins_of(model.hparams),
-        "features": {name: key.to_json() for name, key in features.items()},
+        "features": {name: key.to_json() for name, key in model.record.features.items()},
         "history": history_of(model),
         "licence": model.record.licence,
     }
 
 
-def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another configuration, and announce plug-in parts of another version.
+def take_facts(model: Any, checkpoint: dict[str, Any]) -> None:
+    """Take the history of a checkpoint of this model; announce plug-ins of another version.
+
+    Args:
+        model: An ``AffectGPT``.
+        checkpoint: What was read.
 
     Raises:
         CheckpointError: If a setting that changes what is computed, the prompt style or the names of tensors differ.
     """
+    _check_facts(model, checkpoint)
+    _take_history(model, checkpoint)
+
+
+def plugin_notes(checkpoint: Mapping[str, Any]) -> Any:
+    """What a checkpoint notes of its plug-in parts, unread; nothing in one that is older than such notes."""
+    return checkpoint.get("affectgpt", {}).get("plugins", {})
+
+
+def _check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
     stored = {name: checkpoint.get(name, {}) for name in ("hyper_parameters", "affectgpt", "state_dict")}
     for name, value in stored.items():
         if not isinstance(value, Mapping):
@@ -120,7 +132,7 @@ def check_facts(model: Storable, checkpoint: dict[str, Any]) -> None:
         check_names(model, checkpoint["state_dict"])
 
 
-def take_history(model: Any, checkpoint: Mapping[str, Any]) -> None:
+def _take_history(model: Any, checkpoint: Mapping[str, Any]) -> None:
     """Give a model the history that a checkpoint notes; a trainer that fits goes on with its last training."""
     try:
         resumes = model.trainer.state.fn == "fit"
@@ -128,11 +140,6 @@ def take_history(model: Any, checkpoint: Mapping[str, Any]) -> None:
         resumes = False
     facts = checkpoint.get("affectgpt", {})
     model.record.take(read_history(facts.get("history")), read_licence(facts.get("licence")), resumes=resumes)
-
-
-def plugin_notes(checkpoint: Mapping[str, Any]) -> Any:
-    """What a checkpoint notes of its plug-in parts, unread; nothing in one that is older than such notes."""
-    return checkpoint.get("affectgpt", {}).get("plugins", {})
 
 
 def _with_media(config: Mapping[str, Any]) -> dict[str, Any]:

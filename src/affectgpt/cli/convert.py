@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.checkpoints.average import average_checkpoints
+from affectgpt.checkpoints.official.convert import save_official
 from affectgpt.checkpoints.official.released_names import LAYOUTS
 from affectgpt.checkpoints.training_file import is_file
 from affectgpt.checkpoints.weights_file import SUFFIX, write_weights_file
@@ -58,7 +59,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     model = _load(args)
     say(f"writing {destination}", err=True)
     if destination.suffix == RELEASED:
-        model.save_official(destination)
+        save_official(model, destination)
     elif destination.suffix == TRAINED:
         model.save_checkpoint(destination)
     else:

@@ -62,4 +62,4 @@ class DatamoduleCheck(lightning.Callback):
         model: Any = pl_module
         keys = check_datamodule(model.network, getattr(trainer, "datamodule", None), stage)
         if stage == "fit":
-            model.features_in_use = keys  # checkpoints record which features the model was trained on
+            model.record.features = keys  # checkpoints record which features the model was trained on

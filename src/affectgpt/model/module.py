@@ -16,10 +16,8 @@ from affectgpt.checkpoints.history import History
 from affectgpt.checkpoints.official import convert
 from affectgpt.deferred_weights import take_deferred
 from affectgpt.encoders.base import Encoder
-from affectgpt.encoders.feature_key import FeatureKey
 from affectgpt.encoders.streams import StreamSpec, read_streams, sources_of
 from affectgpt.features.feeding import check_checkpoint
-from affectgpt.lightning_privates import writes_shards
 from affectgpt.llm.answer_sampling import AnswerSampling
 from affectgpt.llm.base import LLMHead
 from affectgpt.media.profile import MediaProfile
@@ -140,7 +138,6 @@ class AffectGPT(Part):
         self._modules = network._modules
         self.specs, self.media, self.style, self.slots = network.specs, network.media, network.style, network.slots
         freeze_all_but(network, self.optim.train_only)
-        self.features_in_use: dict[str, FeatureKey] = {}
         self.steps = Steps(loss, wheel, may_read=allow_import, answered_val_batches=answered_val_batches)
         self._deferred = take_deferred()
         self.record = History()
@@ -269,9 +266,8 @@ class AffectGPT(Part):
         self._deferred = share_weights(self, self._deferred)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record the prompt style and the features in use; leave out frozen weights that come from other files."""
-        sharded = self.network.is_sharded and writes_shards(self.trainer.strategy)
-        training_file.add_facts(self, checkpoint, self.features_in_use, sharded=sharded)
+        """Note what the model is and how it came about; leave out frozen weights that come from other files."""
+        training_file.add_facts(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that has another configuration or was trained on features of other encoders.
@@ -280,8 +276,7 @@ class AffectGPT(Part):
             CheckpointError: If a setting that changes what is computed, the prompt style, the names of tensors or the
                 encoders differ.
         """
-        training_file.check_facts(self, checkpoint)
-        training_file.take_history(self, checkpoint)
+        training_file.take_facts(self, checkpoint)
         check_checkpoint(self.network, checkpoint.get("affectgpt", {}).get("features", {}))
 
     @classmethod
@@ -331,21 +326,14 @@ class AffectGPT(Part):
     def from_official(cls, checkpoint: str | Path, *, layout: str | None = None, **networks: Any) -> Self:
         """Build the released model, in eval mode, from its checkpoint and the networks that it was trained over.
 
-        ``networks`` (``clip``, ``hubert``, ``llm``) are folders or hub ids, see ``checkpoints.official.convert``.
+        ``networks`` (``clip``, ``hubert``, ``llm``) are folders or hub ids, see ``checkpoints.official.convert``, whose
+        ``save_official`` writes such a checkpoint again.
 
         Raises:
             CheckpointError: If the file cannot be read, or does not fit the folders; every difference is listed.
             ConfigError: If the layout is neither given nor named by the file.
         """
         return convert.from_official(cls, checkpoint, layout, **networks).eval()
-
-    def save_official(self, path: str | Path) -> None:
-        """Write the trained weights in the released format, for the authors' own code; see ``convert.save_official``.
-
-        Raises:
-            CheckpointError: If the model did not come from a released checkpoint.
-        """
-        convert.save_official(self, path)
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Write the model as one ``.ckpt`` file, which ``from_checkpoint`` reads; optimiser states are not in it."""
