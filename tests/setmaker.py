@@ -12,6 +12,7 @@ import numpy as np
 
 from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.datamodules.unibench.sets import TEST_SETS
+from clipmaker import make_clip
 
 # How many utterances of each class session 5 of IEMOCAP has.
 IEMOCAP_COUNTS = {"neu": 384, "hap": 143, "exc": 299, "sad": 245, "ang": 170}
@@ -51,6 +52,15 @@ def gold_value(name: str, number: int) -> str | float:
         low, high = test_set.gold_range
         return round(low + (high - low) * (number % 5) / 4, 3)
     return test_set.labels[number % min(len(test_set.labels), 6)]
+
+
+def make_shaded_meld(root: Path, count: int) -> tuple[Path, list[str]]:
+    """``make_processed`` of MELD with clips that differ in brightness; number 3 is cut, number 4 is mute."""
+    meld, names = make_processed(root, "meld", count, clip=make_clip(0.3))
+    for number, name in enumerate(names):
+        clip = make_clip(0.3, shade=30 + 30 * number, audio=number != 4)
+        (meld / "subvideo" / f"{name}.mp4").write_bytes(clip[:90] if number == 3 else clip)
+    return meld, names
 
 
 def make_processed(

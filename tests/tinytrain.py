@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from affectgpt import AffectGPT
 from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.types import Batch
+from quiettrainer import quiet_trainer
 
 LLM = {"name": "tiny", "args": {"dim": 32, "lora": {"rank": 4, "dropout": 0.0}, "trainable": False}}
 OPTIM = {"lr": 3e-3, "warmup_steps": 0}
@@ -89,15 +90,11 @@ def train(
         pass
     elif world > 1 or torch.distributed.is_torchelastic_launched():
         strategy = DDPStrategy(process_group_backend="gloo")
-    trainer = lightning.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         devices=world,
         strategy=strategy,
         use_distributed_sampler=False,
-        logger=False,
         enable_checkpointing=any(isinstance(one, lightning.pytorch.callbacks.Checkpoint) for one in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=list(callbacks),
         **{"max_epochs": 1, **options},
     )

@@ -22,7 +22,7 @@ from affectgpt.metrics import EmotionWheel, parse_labels
 from affectgpt.metrics.functional import faithfulness
 from affectgpt.types import Clip
 from clipmaker import make_clip
-from setmaker import make_processed
+from setmaker import make_processed, make_shaded_meld
 
 CONFIG = {
     "streams": {"frame": "tiny-vision", "audio": "tiny-audio"},
@@ -44,12 +44,8 @@ def save_model(path: Path, **changes: object) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint and two sets; clip 3 of MELD is cut, clip 4 is mute."""
     root = tmp_path_factory.mktemp("views")
-    clip = make_clip(0.3)
-    meld, names = make_processed(root / "sets", "meld", 7, clip=clip)
-    for number in range(7):
-        shade = make_clip(0.3, shade=30 + 30 * number, audio=number != 4)
-        (meld / "subvideo" / f"{names[number]}.mp4").write_bytes(clip[:90] if number == 3 else shade)
-    make_processed(root / "sets", "sims", 4, clip=clip)
+    make_shaded_meld(root / "sets", 7)
+    make_processed(root / "sets", "sims", 4, clip=make_clip(0.3))
     save_model(root / "model.ckpt")
     return root
 

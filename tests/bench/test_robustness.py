@@ -19,8 +19,7 @@ from affectgpt.cli.main import main
 from affectgpt.encoders.tiny import TinyAudioEncoder, TinyVisionEncoder
 from affectgpt.errors import ConfigError
 from affectgpt.types import Batch
-from clipmaker import make_clip
-from setmaker import make_processed
+from setmaker import make_shaded_meld
 from viewresults import make_view_results
 
 CONFIG = {
@@ -142,11 +141,7 @@ def test_swaps_take_from_another_clip_and_are_nested() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint and a set in which one clip is cut and one is mute."""
     root = tmp_path_factory.mktemp("degraded")
-    clip = make_clip(0.3)
-    meld, names = make_processed(root / "sets", "meld", 6, clip=clip)
-    for number in range(6):
-        shade = make_clip(0.3, shade=30 + 30 * number, audio=number != 4)
-        (meld / "subvideo" / f"{names[number]}.mp4").write_bytes(clip[:90] if number == 3 else shade)
+    make_shaded_meld(root / "sets", 6)
     save_model(root / "model.ckpt")
     return root
 

@@ -21,6 +21,7 @@ from affectgpt.registry import OBJECTIVES
 from affectgpt.shards import pack
 from affectgpt.shards.index import read_index
 from clipmaker import make_clip
+from quiettrainer import quiet_trainer
 from tinytrain import SMALL
 
 LORA = {"name": "tiny", "args": {"dim": 16, "layers": 1, "heads": 2, "lora": {"rank": 2}, "trainable": False}}
@@ -105,14 +106,7 @@ def train(
         task=options.pop("task", "labels"),
         media=model.media.to_json(),
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **{"max_epochs": 1, **options},
-    )
+    trainer = quiet_trainer(**{"max_epochs": 1, **options})
     trainer.fit(model, data, ckpt_path=ckpt)
     return trainer
 

@@ -6,7 +6,6 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -16,6 +15,7 @@ from affectgpt.checkpoints.history import read_history
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.shards import pack
 from affectgpt.shards.index import read_index
+from quiettrainer import quiet_trainer
 from tinytrain import SMALL
 
 
@@ -30,15 +30,8 @@ def fit(model: AffectGPT, clips: Path, folder: Path, epochs: int, resume: Path |
     data = MERCaptionDataModule(
         str(clips), str(clips), batch_size=5, num_workers=0, style="brief", task="labels", media=model.media.to_json()
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0)],
-    )
+    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0)
+    trainer = quiet_trainer(max_epochs=epochs, enable_checkpointing=True, default_root_dir=folder, callbacks=[saver])
     trainer.fit(model, data, ckpt_path=resume)
     return folder / "last.ckpt"
 
