@@ -160,6 +160,26 @@ def test_several_nodes_need_a_launcher(config: Path, monkeypatch, capsys) -> Non
     assert "trainer.num_nodes=2, but nothing says where the other nodes are" in capsys.readouterr().err
 
 
+def test_devices_that_are_not_there_are_no_bug_of_ours(config: Path, monkeypatch, capsys) -> None:
+    argv = ["fit", "--config", str(config)]
+    assert main([*argv, "--trainer.accelerator", "cuda", "--trainer.devices", "99"]) == 1
+    assert "--debug" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("launched", "name"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "torchrun"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, "srun"),
+    ],
+)
+def test_processes_of_a_launcher_never_train_each_alone(config: Path, monkeypatch, capsys, launched, name) -> None:
+    for variable, value in launched.items():
+        monkeypatch.setenv(variable, value)
+    assert main(["fit", "--config", str(config), "--trainer.devices", "1"]) == 1
+    assert f"{name} has started 2 processes, but trainer.devices x trainer.num_nodes is 1" in capsys.readouterr().err
+
+
 def test_norms_of_parts_are_those_of_their_gradients() -> None:
     module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(2, 1)})
     module["a"](torch.ones(1, 2)).sum().backward()

@@ -43,6 +43,8 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return _of_system(error)
     text = str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's own for what a user has set
+        return text
     for phrase, code in _FOREIGN.items():
         if phrase in text:
             return f"a file could not be written: {_ADVICE[code]} ({type(error).__name__}: {text})"

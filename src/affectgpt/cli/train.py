@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, Namespace
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -23,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from affectgpt.checkpoints.config_file import stored_config
 from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.cli.answers_file import PredictionFile
+from affectgpt.cli.launched import check_launcher
 from affectgpt.cli.parser_errors import explain
 from affectgpt.cli.start import lay_over, take_model
 from affectgpt.cli.terminal import quiet, say
@@ -153,8 +153,11 @@ class AffectCLI(LightningCLI):
         """Build the trainer, with the callbacks that keep a run from losing anything silently."""
         self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
         profiled = self.subcommand == "fit" and self.given["profile"]
-        trainer = super().instantiate_trainer(**{**kwargs, **(self._for_profile() if profiled else {})})
-        _check_launcher(trainer)
+        try:
+            trainer = super().instantiate_trainer(**{**kwargs, **(self._for_profile() if profiled else {})})
+        except ValueError as error:  # such as another number of ranks than the launcher has started
+            raise ConfigError(f"trainer: {error}") from error
+        check_launcher(trainer)
         if self.subcommand == "fit":
             config = self.given
             folder = self.held.enter_context(RunFolder(config, overwrite=config["overwrite"]))
@@ -338,20 +341,6 @@ def _end_process(message: str) -> None:
     """End the process at once: the main thread waits for a rank that will not answer."""
     say(f"error: {message}", err=True)
     os._exit(1)
-
-
-def _check_launcher(trainer: Trainer) -> None:
-    """Reject a run on several nodes that nothing has started on the others: it would wait for them for half an hour.
-
-    Raises:
-        ConfigError: If no launcher says where the other nodes are.
-    """
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
-        raise ConfigError(
-            f"trainer.num_nodes={trainer.num_nodes}, but nothing says where the other nodes are; start the run on each "
-            "node with torchrun, or with srun: experiments/launch/ has a script for either"
-        )
 
 
 def _start_of(argv: Sequence[str], flags: Sequence[str]) -> tuple[Sequence[str], dict[str, Any] | None]:
