@@ -59,10 +59,17 @@ def fetched_tables(url: str | None = None) -> Path:
             store.fetch(name)
         except (OSError, ValueError) as error:  # no connection, a refusal, or a file that is not the published one
             raise DataError(
-                f"{name} could not be fetched from {address}: {type(error).__name__}: {error}. Without a connection, "
+                f"{name} could not be fetched from {address}: {_cause(error)}. Without a connection, "
                 f"{remedy}; or pass a folder that holds all {len(SHA256)} tables"
             ) from error
     return folder
+
+
+def _cause(error: Exception) -> str:
+    """The innermost error as text: requests and urllib3 wrap it in long ones of their own."""
+    inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    inner = getattr(inner, "reason", None) or inner
+    return f"{type(inner).__name__}: {inner}"
 
 
 def _is_published(path: Path, digest: str) -> bool:
