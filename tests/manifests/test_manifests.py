@@ -250,8 +250,10 @@ def test_parts_of_the_release_can_be_left_out_and_other_tables_chosen(tmp_path: 
     (folder / "video").rename(folder / "videos")
     with pytest.raises(DataError, match="has no videos"):
         read_manifest(folder, Mer2025())
-    with pytest.raises(DataError, match="is not a folder, but layout"):
+    with pytest.raises(DataError, match="is not a folder, but layout mer2025 reads"):
         read_manifest(folder / "subtitle_chieng.csv", Mer2025())
+    with pytest.raises(DataError, match="nowhere' does not exist, but layout mer2025 reads"):
+        read_manifest(folder / "nowhere", Mer2025())
 
 
 def test_the_release_packs_with_its_face_pictures(tmp_path: Path) -> None:

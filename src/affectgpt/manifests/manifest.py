@@ -103,9 +103,8 @@ def survey_manifest(path: str | Path, layout: Layout | None = None, subtitle: st
         raise ConfigError(_NO_CHOICE.format(subtitle, str(path)))
     if layout is not None:
         if not is_folder:
-            raise DataError(
-                f"{str(path)!r} is not a folder, but layout {layout!r} reads one; give the folder of the set"
-            )
+            found, name = "is not a folder" if path.exists() else "does not exist", type(layout).__name__.lower()
+            raise DataError(f"{str(path)!r} {found}, but layout {name} reads a folder; give that of the set")
         scan = _collect(layout.entries(path), path, cells=True)
         remarks = describe_unused(path, layout.unused(path))
     elif is_folder:
