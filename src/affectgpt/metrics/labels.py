@@ -60,8 +60,9 @@ def parse_labels(value: Any, mode: str = "strict") -> list[str]:
     ``strict`` understands the trained answer sentence ("The character's emotional state is happy, sad."), lists written
     as Python or JSON, nested lists, Chinese commas and brackets, numbered and bulleted lines, ``and``, and answers of
     reasoning models (thoughts, answer tags, fences, JSON objects: see ``final_answer.read_answer``). Its labels are in
-    lower case, with single spaces, without invisible characters and repetitions, in order of appearance; ``None``, NaN
-    and empty text give an empty list. Parsing its own labels again does not change them.
+    lower case, with single spaces, without invisible characters and repetitions, in order of appearance; what has no
+    letter, such as ``#``, is none; ``None``, NaN and empty text give an empty list. Parsing its own labels again does
+    not change them.
 
     ``official`` repeats the published scoring code of MER-UniBench: a list is returned unchanged; a text loses one
     leading ``[`` and one trailing ``]`` and is split at commas and at straight quotes of both kinds. Nothing else is
@@ -171,7 +172,7 @@ def _read_once(text: str) -> Iterable[str]:
         text = _SENTENCE_END.split(sentence.group(1), maxsplit=1)[0]
     for piece in _SEPARATORS.split(text):
         label = clean_label(_ITEM_MARK.sub("", piece).strip(_EDGES).lower())
-        if label not in _NOTHING:
+        if label not in _NOTHING and any(map(str.isalpha, label)):
             yield label
 
 
