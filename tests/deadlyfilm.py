@@ -22,10 +22,10 @@ class DeadlyReader(FilmReader):
         self.seconds, self.once = seconds, once
 
     def __call__(self, look: Look) -> Seen:
-        if look.end_seconds is not None and look.end_seconds > self.seconds:
-            if self.once is None or not self.once.exists():
-                if self.once is not None:
-                    self.once.touch()
-                signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # without a report of faulthandler
-                os.kill(os.getpid(), signal.SIGSEGV)
+        died = self.once is not None and self.once.exists()
+        if look.end_seconds is not None and look.end_seconds > self.seconds and not died:
+            if self.once is not None:
+                self.once.touch()
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # without a report of faulthandler
+            os.kill(os.getpid(), signal.SIGSEGV)
         return super().__call__(look)

@@ -26,7 +26,7 @@ def settings(tmp_path_factory) -> PageSettings:
     """Small limits, so that small files reach them."""
     log = tmp_path_factory.mktemp("log") / "review.jsonl"
     return PageSettings(
-        max_upload_bytes=MEGABYTE, max_clip_seconds=5.0, max_film_seconds=12.0, keep_seconds=0.2, annotations=log
+        max_upload_bytes=MEGABYTE, max_clip_seconds=5.0, max_film_seconds=30.0, keep_seconds=0.2, annotations=log
     )
 
 

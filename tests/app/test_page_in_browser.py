@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from affectgpt.annotate.review_log import ReviewLog
 from affectgpt.annotate.source_files import LooseFiles
+from affectgpt.watch import watch
 from clipmaker import make_clip, make_wav
 
 PATIENT_MS = 60_000
@@ -244,12 +246,56 @@ def test_a_film_gets_a_timeline_a_table_and_files(browser, url, settings) -> Non
         assert download.value.suggested_filename == "my film.srt"
         assert "00:00:05,000 --> 00:00:07,500" in Path(download.value.path()).read_text("utf-8")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        long = {"name": "long.mp4", "mimeType": "video/mp4", "buffer": make_clip(13.0, rate_hz=2, audio=False)}
+        long = {"name": "long.mp4", "mimeType": "video/mp4", "buffer": make_clip(31.0, rate_hz=2, audio=False)}
         page.locator("#film-video").get_by_label("Clear").click()
         page.locator("#film-video input[type=file]").set_input_files(long)
         page.locator("#film-video video").wait_for()
         page.locator("#watch-button").click()
-        page.get_by_role("alert").get_by_text("'long.mp4' lasts more than 0.2 min").wait_for()
+        page.get_by_role("alert").get_by_text("'long.mp4' lasts more than 0.5 min").wait_for()
+
+
+def test_a_film_that_is_stopped_shows_what_was_answered_and_lets_the_next_one_begin(
+    browser, url, monkeypatch, tmp_path
+) -> None:
+    """The film waits after its first chunk until the page has been told to stop."""
+    has_answers, told_to_stop, begun = threading.Event(), threading.Event(), []
+
+    def held_up(*args, progress, **options):
+        begun.append(1)
+        is_first = len(begun) == 1
+
+        def note(seconds, total):
+            has_answers.set()
+            assert not is_first or told_to_stop.wait(PATIENT_MS / 1000)
+            progress(seconds, total)
+
+        return watch(*args, progress=note, **options)
+
+    monkeypatch.setattr("affectgpt.app.film_run.watch", held_up)
+    films = []
+    for name in ("first", "next"):
+        films.append(tmp_path / f"{name}.mp4")
+        films[-1].write_bytes(make_clip(24.0, rate_hz=4))
+    with visiting(browser, url) as page, visiting(browser, url) as other:
+        for one, film in zip((page, other), films, strict=True):
+            one.get_by_role("tab", name="Film").click()
+            one.locator("#film-video input[type=file]").set_input_files(film)
+            one.locator("#film-video video").wait_for()
+            one.locator("#watch-button").click()
+            one.locator("#film [role=status]").wait_for()
+        assert has_answers.wait(PATIENT_MS / 1000)
+        page.locator("#watch-stop").click()
+        page.locator("#film").get_by_text("Stopping ...").wait_for()
+        told_to_stop.set()
+        stopped = page.locator("#film .ag-answer")
+        stopped.wait_for()
+        assert "it was stopped after" in stopped.inner_text()
+        last = other.locator("#film .ag-answer")  # it waited for its turn
+        last.wait_for()
+        assert "next.mp4" in last.inner_text()
+        assert "it was stopped" not in last.inner_text()
+        counts = [found.locator("tbody tr").count() for found in (stopped, last)]
+        assert 0 < counts[0] < counts[1]
 
 
 @pytest.fixture(autouse=True)

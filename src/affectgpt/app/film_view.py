@@ -30,9 +30,11 @@ EMPTY = (
 )
 
 
-def draw_progress(progress: FilmProgress) -> str:
-    """How far it is."""
+def draw_progress(progress: FilmProgress, *, stops: bool = False) -> str:
+    """How far it is, and whether it was asked to stop."""
     total = progress.total_seconds
+    if stops:
+        return '<div class="ag-empty" role="status"><p>Stopping ...</p><progress></progress></div>'
     if not total:
         return '<div class="ag-empty" role="status"><p>Reading the film ...</p><progress></progress></div>'
     share = min(1.0, progress.seconds / total)
@@ -53,7 +55,9 @@ def draw_film(found: Watched, film: Path) -> str:
         ConfigError: If matplotlib is not installed.
     """
     with tempfile.TemporaryDirectory(prefix="affectgpt-film-") as folder:
-        picture = draw_timeline(found.rows, film, Path(folder) / "timeline.png", found.seconds).read_bytes()
+        picture = draw_timeline(
+            found.rows, film, Path(folder) / "timeline.png", found.seconds, isolated=True
+        ).read_bytes()
         files = {path.suffix[1:]: path.read_bytes() for path in write_tables(found.rows, folder, film)}
     links = "".join(_link(f"{film.stem}.{form}", content, *FORMS[form]) for form, content in files.items())
     links += _link(f"{film.stem}.png", picture, "picture", "image/png")

@@ -6,7 +6,6 @@ open: ``build_answer_tab`` is the shortest example. ``TABS`` lists them with the
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,14 +19,11 @@ from affectgpt.app.annotate_tab import build_annotate_tab
 from affectgpt.app.answer_tab import build_answer_tab
 from affectgpt.app.blocks_mount import mount_blocks
 from affectgpt.app.compare_tab import build_compare_tab
-from affectgpt.app.film_check import FilmCheck, check_film, crashed
 from affectgpt.app.local_page import local_page
 from affectgpt.app.page_context import Page
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import PageSettings
 from affectgpt.app.watch_tab import build_watch_tab
-from affectgpt.errors import DataError
-from affectgpt.media.isolation import Isolated
 from affectgpt.pages.escaping import for_html
 from affectgpt.serve.entrance import Queue
 from affectgpt.serve.service_settings import ServiceSettings
@@ -71,12 +67,10 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
         The application; a server that stops should call ``app.state.stopping()``, which ends what has no end.
     """
     settings = settings or PageSettings()
-    film_checks: Isolated[FilmCheck, DataError | None] = Isolated(check_film, 1, crashed)
 
     @asynccontextmanager
     async def working() -> AsyncIterator[None]:
         async with AsyncExitStack() as open_ones:
-            open_ones.push_async_callback(asyncio.to_thread, film_checks.__exit__)
             for model in models:
                 await open_ones.enter_async_context(model.working())
             yield
@@ -84,7 +78,7 @@ def create_page(models: Sequence[PageModel], settings: PageSettings | None = Non
     app, visitors = local_page("affectgpt-page", settings, working)
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.folder)
     queue = Queue(ServiceSettings(max_queue=settings.max_waiting))
-    blocks = build_blocks(lambda answered: Page(settings, tuple(models), visitors, queue, film_checks, answered))
+    blocks = build_blocks(lambda answered: Page(settings, tuple(models), visitors, queue, answered))
     mount_blocks(app, blocks, settings.max_upload_bytes, "page.css")
     return app
 

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.annotate.source_files import LooseFiles
-from affectgpt.app.film_check import FilmCheck
 from affectgpt.app.page_gate import COOKIE
 from affectgpt.app.page_model import PageModel
 from affectgpt.app.page_settings import MAX_WORDS, PageSettings
 from affectgpt.app.visitors import Visitors
 from affectgpt.errors import AffectGPTError, DataError
-from affectgpt.media.isolation import Isolated
 from affectgpt.pages.escaping import for_html
 from affectgpt.serve.answers_route import clip_name
 from affectgpt.serve.clip_reading import Upload
@@ -37,7 +35,6 @@ class Page:
         models: The models: one, or two to compare.
         visitors: Who uploaded what.
         queue: Counts the requests under way.
-        film_checks: The process that decodes films before they are watched.
         answered: A ``gradio.State`` of each session: what was answered last, as plain JSON, or ``None``.
     """
 
@@ -45,7 +42,6 @@ class Page:
     models: tuple[PageModel, ...]
     visitors: Visitors
     queue: Queue
-    film_checks: Isolated[FilmCheck, DataError | None]
     answered: Any
 
     def uploaded(self, request: Any, value: str | Mapping[str, Any] | None) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from affectgpt.serve.start_and_stop import working
 from affectgpt.types import Clip, Prediction
 from affectgpt.watch.calibration import Calibration
 from affectgpt.watch.sureness import Sureness, answer_surely
+from affectgpt.watch.watch_film import StopWatching
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,13 @@ class PageModel:
             self.model.media.sample_rate_hz,
         )
 
-    def shared(self) -> Any:
-        """The model for ``affectgpt.watch``: each of its batches waits for its turn among those of clips."""
-        return _Shared(self.model, self._lock)
+    def shared(self, is_wanted: Callable[[], bool]) -> Any:
+        """The model for ``affectgpt.watch``: each of its batches waits for its turn among those of clips.
+
+        Args:
+            is_wanted: Whether its answers are; else its next batch raises ``StopWatching``.
+        """
+        return _Shared(self.model, self._lock, is_wanted)
 
     def _answer_jobs(self, jobs: Sequence[_Job]) -> list[list[tuple[Prediction, Sureness]] | Exception]:
         with self._lock, fitting_threads(self.model.device):
@@ -167,12 +172,14 @@ async def read_for_all(models: Sequence[PageModel], upload: Upload) -> list[Read
 class _Shared:
     """A model whose calls take turns with others."""
 
-    def __init__(self, model: AffectGPT, lock: threading.Lock) -> None:
-        self._model, self._lock = model, lock
+    def __init__(self, model: AffectGPT, lock: threading.Lock, is_wanted: Callable[[], bool]) -> None:
+        self._model, self._lock, self._is_wanted = model, lock, is_wanted
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        if not self._is_wanted():
+            raise StopWatching
         with self._lock:
             return self._model(*args, **options)

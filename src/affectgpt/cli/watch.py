@@ -21,7 +21,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 
     Raises:
         ConfigError: If an argument does not fit.
-        DataError: If a file cannot be read.
+        DataError: If a file cannot be read, or not to its end; what was answered before is written first.
     """
     args = parser().parse_args(argv)
     quiet()
@@ -34,7 +34,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
 def _watch(args: argparse.Namespace, model: Any) -> int:
     from affectgpt.manifests.subtitles import read_cues
     from affectgpt.media.speech.base import Segment
-    from affectgpt.watch import CuttingRules, WatchPlan, draw_timeline, watch, write_tables
+    from affectgpt.watch import BrokenFilmError, CuttingRules, WatchPlan, draw_timeline, watch, write_tables
     from affectgpt.watch.rows import UNSURE
 
     out = Path(args.out or f"{Path(args.film).stem}.watched")
@@ -43,26 +43,33 @@ def _watch(args: argparse.Namespace, model: Any) -> int:
         cues = [Segment(cue.start_seconds, cue.end_seconds, cue.text) for cue in read_cues(Path(args.subtitles))]
     rules = CuttingRules(longest_seconds=args.longest, answers_quiet=not args.speech_only)
     plan = WatchPlan(rules, _asking(args), args.batch_size, args.unsure_below, args.question, args.language)
-    with Progress("watching", "seconds") as bar:
-        bar.say(f"watching {shown(args.film)}; answers go to {shown(out)}")
-        found = watch(
-            model,
-            args.film,
-            plan=plan,
-            out=out,
-            face_detector=None if args.face_detector == "none" else args.face_detector,
-            asr=args.asr,
-            cues=cues,
-            speaker_weights=args.speaker_weights,
-            calibration=args.calibration,
-            model_name=_with_fingerprint(args.checkpoint),
-            restart=args.restart,
-            progress=lambda done, total: bar.update(round(done), round(total or done), ""),
-        )
+    try:
+        with Progress("watching", "seconds") as bar:
+            bar.say(f"watching {shown(args.film)}; answers go to {shown(out)}")
+            found = watch(
+                model,
+                args.film,
+                plan=plan,
+                out=out,
+                face_detector=None if args.face_detector == "none" else args.face_detector,
+                asr=args.asr,
+                cues=cues,
+                speaker_weights=args.speaker_weights,
+                calibration=args.calibration,
+                model_name=_with_fingerprint(args.checkpoint),
+                restart=args.restart,
+                isolated=True,
+                progress=lambda done, total: bar.update(round(done), round(total or done), ""),
+            )
+    except BrokenFilmError as error:
+        files = write_tables(error.found.rows, out, args.film)
+        say(f"wrote what was answered before: {', '.join(shown(path) for path in files)}", err=True)
+        say("the same command goes on there, once the film can be read", err=True)
+        raise
     files = write_tables(found.rows, out, args.film)
     notes = list(found.notes)
     try:
-        files.append(draw_timeline(found.rows, args.film, out / PICTURE, found.seconds))
+        files.append(draw_timeline(found.rows, args.film, out / PICTURE, found.seconds, isolated=True))
     except ConfigError as error:  # without matplotlib; the answers of hours are no failure
         notes.append(f"no timeline was drawn: {error}")
     for note in notes:

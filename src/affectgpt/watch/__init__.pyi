@@ -8,6 +8,8 @@ from .sureness import Asking as Asking
 from .sureness import Sureness as Sureness
 from .sureness import answer_surely as answer_surely
 from .tables import write_tables as write_tables
+from .watch_film import BrokenFilmError as BrokenFilmError
+from .watch_film import StopWatching as StopWatching
 from .watch_film import Watched as Watched
 from .watch_film import watch as watch
 from .watcher import Watcher as Watcher

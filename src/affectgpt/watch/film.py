@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import torch
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
-from torch import Tensor
 
 from affectgpt.errors import DataError
 from affectgpt.media.decode.container import audio_stream, describe, opened, video_stream
@@ -50,7 +48,7 @@ class Chunk:
     end_seconds: float
     times: NDArray[np.float64]
     frames: NDArray[np.uint8]
-    waveform: Tensor
+    waveform: NDArray[np.float32]
     is_last: bool
 
 
@@ -91,29 +89,54 @@ class Film:
             seconds: Length of a chunk; the last one is shorter.
             read_seconds: Up to where an earlier run had read; the first chunk ends where its next one did.
         """
+        with self.open() as film:
+            read = self.start_seconds if read_seconds is None else read_seconds
+            while True:
+                read += seconds
+                chunk = film.until(read)
+                yield chunk
+                if chunk.is_last:
+                    return
+
+    @contextmanager
+    def open(self) -> Iterator[OpenFilm]:
+        """Open the file, to be read from ``start_seconds`` on."""
         with ExitStack() as files:
             eye = ear = None
             if self.has_pictures:
                 eye = _Eye(files.enter_context(opened(self.source, self._name)), self)
             if self.has_sound:
                 ear = _Ear(files.enter_context(opened(self.source, self._name)), self)
-            start = self.start_seconds
-            read = start if read_seconds is None else read_seconds
-            while True:
-                read = end = read + seconds
-                times, frames = eye.until(end) if eye is not None else (np.empty(0), np.empty((0, 0, 0, 3), np.uint8))
-                heard = ear.until(end) if ear is not None else np.empty(0, np.float32)
-                last = (eye is None or eye.is_over) and (ear is None or ear.is_over)
-                if last:
-                    ends = [
-                        start + len(heard) / SAMPLE_RATE_HZ,
-                        times[-1] + 1 / self.frame_rate_hz if len(times) else start,
-                    ]
-                    end = min(end, max(ends))
-                yield Chunk(start, end, times, frames, torch.from_numpy(heard), last)
-                if last:
-                    return
-                start = end
+            yield OpenFilm(self, eye, ear)
+
+
+class OpenFilm:
+    """A film that is open; ``Film.open`` makes it.
+
+    Args:
+        film: The film.
+        eye: Its pictures, if it has any.
+        ear: Its sound, if it has any.
+    """
+
+    def __init__(self, film: Film, eye: _Eye | None, ear: _Ear | None) -> None:
+        self._film, self._eye, self._ear = film, eye, ear
+        self._start = film.start_seconds
+
+    def until(self, end: float) -> Chunk:
+        """Read on up to this time, in seconds of the film."""
+        eye, ear, start = self._eye, self._ear, self._start
+        times, frames = eye.until(end) if eye is not None else (np.empty(0), np.empty((0, 0, 0, 3), np.uint8))
+        heard = ear.until(end) if ear is not None else np.empty(0, np.float32)
+        last = (eye is None or eye.is_over) and (ear is None or ear.is_over)
+        if last:
+            ends = [
+                start + len(heard) / SAMPLE_RATE_HZ,
+                times[-1] + 1 / self._film.frame_rate_hz if len(times) else start,
+            ]
+            end = min(end, max(ends))
+        self._start = end
+        return Chunk(start, end, times, frames, heard, last)
 
 
 class _Track:

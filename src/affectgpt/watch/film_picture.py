@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from affectgpt.files import write_whole
-from affectgpt.media.decode.container import opened, video_stream
+from affectgpt.media.isolation import map_in_order
 from affectgpt.pages.plotting import INK, LINE, SOFT, new_panels
+from affectgpt.watch.film_strip import StripRequest, film_strip, without_strip
 from affectgpt.watch.rows import Row, by_name
 
 COLOURS = {"positive": "#2f9e6e", "neutral": "#8a93a6", "negative": "#c2504b", None: "#c9cedb"}
 """Of a sentiment; the word stands in the legend, so that nothing depends on colours alone."""
-_NUM_PICTURES, _MOST_LANES = 12, 8
+_MOST_LANES = 8
 _VALUES = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}
 
 
-def draw_timeline(rows: Sequence[Row], film: str | Path, out: str | Path, seconds: float) -> Path:
+def draw_timeline(
+    rows: Sequence[Row], film: str | Path, out: str | Path, seconds: float, *, isolated: bool = False
+) -> Path:
     """Draw the timeline.
 
     Args:
@@ -30,6 +32,8 @@ def draw_timeline(rows: Sequence[Row], film: str | Path, out: str | Path, second
         film: The file that was watched; its pictures become the film strip.
         out: PNG file to write.
         seconds: Length of the film.
+        isolated: Whether the film's pictures are read in a process of their own, which the film may crash: the strip is
+            then left out, with a warning in the log.
 
     Returns:
         ``out``.
@@ -37,7 +41,8 @@ def draw_timeline(rows: Sequence[Row], film: str | Path, out: str | Path, second
     Raises:
         ConfigError: If matplotlib is not installed.
     """
-    pictures = film_strip(film, seconds)
+    wanted = StripRequest(Path(film), seconds)
+    pictures = next(map_in_order(film_strip, [wanted], int(isolated), without_strip))
     lanes = _lanes(rows)
     heights = [1.0 if pictures else 0.01, 0.42 * max(1, len(lanes)) + 0.2, 1.1]
     figure, panels = new_panels(3, 1, 12.0, sum(heights) + 1.3, grid="x", extra="report")
@@ -58,37 +63,6 @@ def draw_timeline(rows: Sequence[Row], film: str | Path, out: str | Path, second
     figure.savefig(content, format="png", dpi=110, facecolor="white")
     write_whole(out, content.getvalue())
     return Path(out)
-
-
-def film_strip(film: str | Path, seconds: float, count: int = _NUM_PICTURES) -> list[NDArray[np.uint8]]:
-    """Small pictures from the middle of equal parts, uint8 RGB ``[H, W, 3]``; none for a sound."""
-    found: list[NDArray[np.uint8]] = []
-    with opened(film, str(film)) as container:
-        stream = video_stream(container)
-        if stream is None:
-            return []
-        for number in range(count):
-            at = (number + 0.5) / count * seconds
-            try:
-                container.seek(int(at * av.time_base), backward=True)
-                frame = _shown_at(container, stream, at)
-            except av.FFmpegError:
-                frame = None
-            if frame is not None:
-                width = 160
-                height = max(2, round(frame.height * width / frame.width / 2) * 2)
-                small = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
-                found.append(np.rot90(small, round(frame.rotation / 90) % 4))
-    return found
-
-
-def _shown_at(container: Any, stream: Any, seconds: float) -> Any:
-    shown = None
-    for frame in container.decode(stream):
-        if frame.pts is not None and float(frame.pts * frame.time_base) > seconds and shown is not None:
-            break
-        shown = frame
-    return shown
 
 
 def _boxes(heights: Sequence[float], total: float) -> list[tuple[float, float, float, float]]:

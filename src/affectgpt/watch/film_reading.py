@@ -14,6 +14,7 @@ import numpy as np
 from affectgpt.errors import AffectGPTError, DataError, MediaError
 from affectgpt.media.isolation import Isolated
 from affectgpt.media.memory import bounded_memory
+from affectgpt.media.speech.base import SAMPLE_RATE_HZ
 from affectgpt.watch.film import Chunk, Film, OpenFilm
 
 _PICTURES_SENT = 80
@@ -162,7 +163,7 @@ class IsolatedFilm:
             first, span = start, read - start
             count = max(1, math.ceil(span * self.frame_rate_hz / _PICTURES_SENT - 1e-9))
             for number in range(1, count + 1):
-                end = read if number == count else first + number * span / count
+                end = read if number == count else _at_a_sample(first + number * span / count)
                 yield Look(self.source, self.frame_rate_hz, start, end), number == count
                 start = end
 
@@ -187,6 +188,10 @@ def _where(look: Look) -> str:
     if look.end_seconds is None:
         return f"film {str(look.path)!r}"
     return f"film {str(look.path)!r} between {look.start_seconds:.1f} and {look.end_seconds:.1f} s"
+
+
+def _at_a_sample(seconds: float) -> float:
+    return round(seconds * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
 
 
 def _joined(pieces: list[Chunk]) -> Chunk:

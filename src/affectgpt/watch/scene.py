@@ -55,7 +55,7 @@ class Scene:
         self.times = np.concatenate([self.times, chunk.times])
         if len(chunk.frames):
             self.frames = np.concatenate([self.frames, chunk.frames]) if len(self.frames) else chunk.frames
-        self.waveform = torch.cat([self.waveform, chunk.waveform])
+        self.waveform = torch.cat([self.waveform, torch.from_numpy(chunk.waveform)])
         self.sightings += sightings
         self.looked += looked
 

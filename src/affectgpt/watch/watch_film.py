@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from affectgpt.errors import DataError, reason_of
+from affectgpt.errors import DataError, MediaError, reason_of
 from affectgpt.files import digest_of, read_json, write_whole
 from affectgpt.media.speech.base import Asr, Segment
 from affectgpt.media.speech.transcribe import build_asr
 from affectgpt.registry import FACE_DETECTORS
 from affectgpt.watch.calibration import Calibration
 from affectgpt.watch.film import Film
+from affectgpt.watch.film_reading import IsolatedFilm
 from affectgpt.watch.person_tracks import People
 from affectgpt.watch.rows import Row
 from affectgpt.watch.speaker import SpeakerJudge
@@ -42,6 +44,23 @@ class Watched:
     notes: tuple[str, ...] = ()
 
 
+class StopWatching(Exception):  # noqa: N818, which is no error
+    """Raised by ``progress``, or by the model, to stop: ``watch`` then gives what was answered before."""
+
+
+class BrokenFilmError(MediaError):
+    """A film that cannot be read to its end.
+
+    Args:
+        error: What is wrong with it.
+        found: What was answered before.
+    """
+
+    def __init__(self, error: MediaError, found: Watched) -> None:
+        super().__init__(f"{error}. Answered up to {found.seconds:.1f} s", error.code)
+        self.found = found
+
+
 def watch(
     model: Any,
     source: str | Path,
@@ -55,6 +74,8 @@ def watch(
     calibration: Calibration | str | Path | None = None,
     model_name: str = "",
     restart: bool = False,
+    isolated: bool = False,
+    longest_seconds: float | None = None,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> Watched:
     """Answer every utterance and person of a film; memory does not grow with its length.
@@ -71,9 +92,14 @@ def watch(
         calibration: What turns sureness into the probability of being right, or its file.
         model_name: What the model is called in the folder, such as its checkpoint.
         restart: Throw away what an earlier call left in the folder.
-        progress: Called with the seconds that are answered, and the film's length if it is known.
+        isolated: Whether the film is read in a process of its own, which it may crash. A script that asks for it must
+            guard its main module with ``if __name__ == "__main__"``.
+        longest_seconds: Longest film that is taken; ``None`` takes any.
+        progress: Called with the seconds that are answered, and the film's length if it is known; it may raise
+            ``StopWatching``.
 
     Raises:
+        BrokenFilmError: If the film cannot be read to its end; the error has what was answered before.
         ConfigError: If an argument does not fit.
         DataError: If the file cannot be read, or the folder belongs to another film or other settings.
     """
@@ -105,23 +131,52 @@ def watch(
     if state is not None and state["is_over"]:
         return Watched(tuple(rows), state["seconds"], state["people"]["count"], tuple(notes))
     start = state["seconds"] if state else 0.0
-    film = Film(source, frame_rate_hz=watcher.frame_rate_hz, start_seconds=start)
     people = People.of(state["people"]) if state else People()
     reached = start
     before = {"read_seconds": state["read_seconds"], "language": state["language"]} if state else {}
-    for found in watcher.watch(film, people, **before):
-        rows += found.rows
-        reached = found.seconds
-        if found.skipped and not any("nothing that the model reads" in note for note in notes):
-            notes.append(f"some stretches have nothing that the model reads, such as: {found.skipped[0]}")
-        if folder is not None:
-            folder.add(found, notes)
-        if progress is not None:
-            progress(reached, film.duration_seconds)
-    notes += film.notes
-    if folder is not None:
+    with ExitStack() as held:
+        film = _open(source, watcher.frame_rate_hz, start, held, isolated=isolated)
+        _check_length(source, film.duration_seconds, longest_seconds)
+        is_stopped = False
+        try:
+            for found in watcher.watch(film, people, **before):
+                _check_length(source, found.read_seconds, longest_seconds)
+                rows += found.rows
+                reached = found.seconds
+                if found.skipped and not any("nothing that the model reads" in note for note in notes):
+                    notes.append(f"some stretches have nothing that the model reads, such as: {found.skipped[0]}")
+                if folder is not None:
+                    folder.add(found, notes)
+                if progress is not None:
+                    progress(reached, film.duration_seconds)
+        except StopWatching:
+            is_stopped = True
+        except MediaError as error:
+            notes += film.notes
+            raise BrokenFilmError(error, Watched(tuple(rows), reached, people.count, tuple(notes))) from error
+        notes += film.notes
+    if is_stopped:
+        notes.append(f"it was stopped after {reached:.1f} s; what follows in the film was not answered")
+    elif folder is not None:
         folder.add(Progress((), reached, reached, people.to_json(float("inf")), None, ()), notes, is_over=True)
     return Watched(tuple(rows), reached, people.count, tuple(notes))
+
+
+def _check_length(source: str | Path, seconds: float | None, longest_seconds: float | None) -> None:
+    if longest_seconds is not None and (seconds or 0.0) > longest_seconds:
+        raise MediaError(
+            f"{Path(source).name!r} lasts more than {longest_seconds / 60:g} min, the longest film that is taken here; "
+            "cut it",
+            "too_long",
+        )
+
+
+def _open(
+    source: str | Path, frame_rate_hz: float, start_seconds: float, held: ExitStack, *, isolated: bool
+) -> Film | IsolatedFilm:
+    if not isolated:
+        return Film(source, frame_rate_hz=frame_rate_hz, start_seconds=start_seconds)
+    return held.enter_context(IsolatedFilm(source, frame_rate_hz=frame_rate_hz, start_seconds=start_seconds))
 
 
 def _source_of_words(cues: Sequence[Segment] | None, asr: Asr | str | Mapping[str, Any] | None) -> str:

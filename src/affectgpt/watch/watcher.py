@@ -17,6 +17,7 @@ from affectgpt.media.speech.transcribe import MARGIN_SECONDS
 from affectgpt.types import Clip
 from affectgpt.watch.calibration import Calibration
 from affectgpt.watch.film import Film
+from affectgpt.watch.film_reading import IsolatedFilm
 from affectgpt.watch.person_tracks import People, Sighting
 from affectgpt.watch.rows import Row
 from affectgpt.watch.scene import Scene
@@ -112,7 +113,7 @@ class Watcher:
 
     def watch(
         self,
-        film: Film,
+        film: Film | IsolatedFilm,
         people: People | None = None,
         *,
         read_seconds: float | None = None,
