@@ -140,7 +140,7 @@ def test_a_cookie_that_is_no_name_is_none() -> None:
 def test_work_beyond_the_limits_is_told_what_to_do_and_faults_are_told_by_number(tmp_path, caplog) -> None:
     settings = PageSettings(timeout_seconds=0.01)
     queue = Queue(ServiceSettings(max_queue=1))
-    page = Page(settings, (), Visitors(tmp_path, 1, 1.0), queue, None, None)
+    page = Page(settings, (), Visitors(tmp_path, 1, 1.0), queue, None)
 
     def told(work) -> str:
         found, problem = asyncio.run(page.told(work))
