@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -14,6 +15,7 @@ import tinytrain
 from affectgpt import AffectGPT
 from affectgpt.errors import ConfigError
 from affectgpt.training.sharding import ShardedStrategy
+from affectgpt.training.tensor_parallel import TensorParallelStrategy
 from affectgpt.training.weight_average import CURRENT, WeightAverage
 
 DECAY = 0.9
@@ -75,6 +77,21 @@ def test_a_checkpoint_holds_the_average_and_goes_on_from_the_weights(tmp_path: P
     assert all(torch.equal(ends[0][one], ends[1][one]) for one in ends[0])
 
 
+def test_a_validation_sees_the_average_and_training_goes_on_with_the_weights() -> None:
+    module, average = torch.nn.Linear(1, 1, bias=False), WeightAverage(DECAY)
+    trainer: Any = SimpleNamespace(global_step=0)
+    torch.nn.init.constant_(module.weight, 1.0)
+    average.on_train_start(trainer, module)
+    torch.nn.init.constant_(module.weight, 2.0)
+    average.on_train_batch_end(trainer, module, None, None, 0)  # a batch whose gradients are accumulated
+    trainer.global_step = 1
+    average.on_train_batch_end(trainer, module, None, None, 1)
+    average.on_validation_start(trainer, module)
+    assert module.weight.item() == pytest.approx(1 + 9 / 11)
+    average.on_validation_end(trainer, module)
+    assert module.weight.item() == 2.0
+
+
 def test_what_would_lose_the_average_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="decay=1, but"):
         WeightAverage(1.0)
@@ -82,5 +99,6 @@ def test_what_would_lose_the_average_is_refused(tmp_path: Path) -> None:
     saver = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, save_weights_only=True)
     with pytest.raises(ConfigError, match="save_weights_only"):
         WeightAverage().setup(lightning.Trainer(callbacks=[saver], **options), None, "fit")
-    with pytest.raises(ConfigError, match="convert --average"):
-        WeightAverage().setup(lightning.Trainer(strategy=ShardedStrategy(), **options), None, "fit")
+    for strategy in (ShardedStrategy(), TensorParallelStrategy(2)):
+        with pytest.raises(ConfigError, match="convert --average"):
+            WeightAverage().setup(lightning.Trainer(strategy=strategy, **options), None, "fit")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.training.sharding import ShardedStrategy
+from affectgpt.training.tensor_parallel import TensorParallelStrategy
 
 CURRENT = "affectgpt_current_weights"
 """Under this key a checkpoint has the weights that training goes on with; its ``state_dict`` has their average."""
@@ -27,7 +28,7 @@ class WeightAverage(lightning.Callback):
         decay: How much of the average stays in a step.
 
     Raises:
-        ConfigError: If ``decay`` is not at least 0 and below 1, or ranks share the weights (``fsdp2``).
+        ConfigError: If ``decay`` is not at least 0 and below 1, or ranks share or split weights.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -42,11 +43,12 @@ class WeightAverage(lightning.Callback):
         """Refuse what would lose the average.
 
         Raises:
-            ConfigError: If ranks share the weights, or checkpoints are of weights alone.
+            ConfigError: If ranks share or split weights, or checkpoints are of weights alone.
         """
-        if isinstance(trainer.strategy, ShardedStrategy):
+        if isinstance(trainer.strategy, ShardedStrategy | TensorParallelStrategy):
             raise ConfigError(
-                "WeightAverage does not work with fsdp2; average checkpoints afterwards: affectgpt convert --average"
+                "WeightAverage does not work where ranks share or split weights (fsdp2, tensor_parallel); average "
+                "checkpoints afterwards: affectgpt convert --average"
             )
         if any(getattr(saver, "save_weights_only", False) for saver in trainer.checkpoint_callbacks):
             raise ConfigError("WeightAverage needs whole checkpoints; leave save_weights_only of ModelCheckpoint out")
