@@ -54,6 +54,7 @@ EXIT_CODES = {
     3: "a bug in affectgpt: please report it, with the output of --debug",
     130: "stopped by Ctrl-C",
     141: "the reader of the output, such as head, closed it",
+    143: "fit was asked to end (SIGTERM), and saved a checkpoint first",
 }
 
 
