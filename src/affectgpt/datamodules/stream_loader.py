@@ -320,7 +320,8 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                 self._budget.note(item, clips.epoch, None if found is None else found[0].key)
         # several ranks exchange bad samples at fixed steps instead, those that read the same too
         connected = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if self._budget is not None and not (connected and torch.distributed.get_world_size() > 1):
+        ranks = torch.distributed.get_world_size() if connected else clips.whole.world_size
+        if self._budget is not None and ranks == 1:
             self._budget.meet()
             self._budget.check()
         if not good and not clips.has_reserve:
