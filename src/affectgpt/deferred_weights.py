@@ -96,6 +96,16 @@ def deferring() -> Iterator[DeferredWeights]:
         _DEFERRED.reset(token)
 
 
+@contextmanager
+def reading_at_once() -> Iterator[None]:
+    """Within it, networks are read with their weights, also inside ``deferring()``."""
+    token = _DEFERRED.set(None)
+    try:
+        yield
+    finally:
+        _DEFERRED.reset(token)
+
+
 def network_without_weights(build: Callable[[], Any], path: str, revision: str | None) -> Any:
     """A network whose weights are read later, see ``DeferredWeights.shapes_of``; ``None`` outside of ``deferring``."""
     collector = _DEFERRED.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ def test_it_ends_with_what_it_wrote_and_the_next_command(
     name = str(out).replace("\x1b", "\\u001b")
     assert f"wrote {name}/report.html" in shown
     assert f"next: affectgpt predict '{name}/corpus/clips/a.mp4' --checkpoint '{name}/model.ckpt'" in shown
+
+
+def test_with_json_the_report_is_all_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(folder: str, *_: Any, **__: Any) -> dict[str, Any]:
+        Path(folder).mkdir()
+        (Path(folder) / "report.json").write_text(json.dumps(REPORT), "utf-8")
+        return REPORT
+
+    monkeypatch.setattr(main_job, "run_demo", run)
+    assert main(["demo", "--out", str(tmp_path / "out"), "--json"]) == 0
+    shown, told = capsys.readouterr()
+    assert json.loads(shown) == REPORT
+    assert "88.1 to 97.9" in told
 
 
 def test_without_a_home_folder_the_cache_lies_beside_the_results(

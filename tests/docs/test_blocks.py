@@ -1,9 +1,9 @@
 """Python blocks of the README and the documentation run, and so does every block of a tutorial.
 
-Commands of other pages need files and models that are a reader's own: they must be verbs with options that exist. A
-block that needs weights, data or a device that a test has not is marked in the page, in the line above it:
-``<!-- not run: the 7B weights -->``. Its code must compile and its imports must resolve all the same, and its YAML must
-be YAML that names classes that exist.
+The commands of the other pages run in the folder of a reader (``pagerunner.PAGES``). A block that needs weights, data,
+a network, a cluster, a package or a device that a test has not is marked in the page, in the line above it: ``<!-- not
+run: needs the 7B weights -->``. Its commands must be verbs with options that exist, its code must compile and its
+imports must resolve all the same, and its YAML must be YAML that names classes that exist.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,54 +22,11 @@ from affectgpt.bench import write_openset
 from affectgpt.cli.main import VERBS
 from affectgpt.cli.main import main as cli
 from clipmaker import make_clip
+from pageblocks import ROOT, read_blocks, read_commands
+from pagerunner import PAGES
 
-ROOT = Path(__file__).resolve().parents[2]
-FENCE = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^(?P<margin> *)```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.M | re.S
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block of a page.
-
-    Attributes:
-        page: The page, relative to the project.
-        number: Its position among the page's blocks.
-        kind: The language that the fence names.
-        text: What is in it.
-        reason: Why it is not run, or ``None``.
-    """
-
-    page: str
-    number: int
-    kind: str
-    text: str
-    reason: str | None
-
-
-def read_blocks() -> list[Block]:
-    """Every block of the README and of the documentation that has a language."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [
-        Block(
-            str(page.relative_to(ROOT)),
-            number,
-            found["kind"],
-            _unindent(found["text"], found["margin"]),
-            found["reason"],
-        )
-        for page in pages
-        for number, found in enumerate(FENCE.finditer(page.read_text("utf-8")))
-    ]
-
-
-def _unindent(text: str, margin: str) -> str:
-    return "".join(line.removeprefix(margin) for line in text.splitlines(keepends=True))
-
-
-BLOCKS = read_blocks()
-NAMED = {f"{block.page}:{block.number}": block for block in BLOCKS}
+BLOCKS = [block for block in read_blocks() if block.kind]
+NAMED = {block.name: block for block in BLOCKS}
 RUN_ELSEWHERE = {
     "README.md": "test_readme.py",
     "docs/app.md": "test_page_over_http.py",
@@ -181,6 +136,46 @@ def test_commands_are_verbs_with_options_that_exist(name: str, capsys: pytest.Ca
 
 def commands(text: str) -> list[list[str]]:
     """The words of every call of ``affectgpt`` in a block."""
-    lines = text.replace("\\\n", " ").splitlines()
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [line for line in words if line and line[0] == "affectgpt"]
+    return [list(one.words) for one in read_commands(text) if one.words[:1] == ("affectgpt",)]
+
+
+NOT_RUN = re.compile(
+    r"GPU|gated|weights|network|cluster|not in the development environment|a running service|takes (?:ten )?minutes|"
+    r"asks a person|lmms-eval"
+)
+"""What may keep a command from being run here."""
+PLUGGED_IN = {"docs/new_modality.md": "test_third_modality.py", "docs/plugins.md": "test_new_part.py"}
+"""Pages whose commands need an installed plug-in, and the tests that follow them."""
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.kind == "bash"} - {*TUTORIALS}))
+def test_commands_of_a_page_are_run(page: str) -> None:
+    blocks = [block for block in BLOCKS if block.page == page and block.kind == "bash"]
+    if any(block.reason is None for block in blocks):
+        assert page in {*PLUGGED_IN, *(one for pages in PAGES.values() for one in pages)}
+    for block in blocks:
+        assert block.reason is None or NOT_RUN.search(block.reason), f"{block.name}: {block.reason!r} is no reason"
+        for file in re.findall(r"tests/\S+\.py", block.reason or ""):
+            assert (ROOT / file).is_file(), f"{block.name}: {file} does not exist"
+
+
+def test_pages_with_a_plug_in_are_followed_by_tests() -> None:
+    for page, test in PLUGGED_IN.items():
+        (file,) = (ROOT / "tests").rglob(test)
+        assert page in {block.page for block in BLOCKS}
+        assert "physiomaker" in file.read_text("utf-8") or "--new" in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS}))
+def test_no_command_stands_outside_a_block_that_is_run(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    assert re.findall(r"^    +affectgpt .*$", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S), re.M) == []
+    shown = [block.text for block in read_blocks([ROOT / page]) if block.kind in ("", "text", "shell", "sh")]
+    assert [line for one in shown for line in one.splitlines() if line.startswith("affectgpt ")] == []
+
+
+@pytest.mark.parametrize("page", ["docs/faq.md", "docs/zh/faq.md"])
+def test_every_answer_has_a_command(page: str) -> None:
+    sections = re.split(r"^### ", (ROOT / page).read_text("utf-8"), flags=re.M)[1:]
+    assert len(sections) >= 25
+    assert [one.splitlines()[0] for one in sections if "```bash\naffectgpt " not in one] == []

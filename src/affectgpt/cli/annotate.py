@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import say
+from affectgpt.cli.terminal import say, say_json
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -98,7 +98,7 @@ def _ray_plan(args: argparse.Namespace) -> RayPlan | None:
 
 def _show(report: RunReport, out: str, as_json: bool, currency: str) -> None:
     if as_json:
-        say(json.dumps(dict(report.card), indent=2, ensure_ascii=False))
+        say_json(json.dumps(dict(report.card), indent=2, ensure_ascii=False))
         return
     for remark in report.remarks:
         say(remark)
@@ -120,7 +120,7 @@ def _show(report: RunReport, out: str, as_json: bool, currency: str) -> None:
 
 def _show_estimate(found: Estimate, as_json: bool, currency: str) -> None:
     if as_json:
-        say(json.dumps(found.to_json(), indent=2))
+        say_json(json.dumps(found.to_json(), indent=2))
         return
     kept = found.outcomes.get("kept", 0)
     say(f"a sample of {found.num_sample} of {found.num_clips:,} clips was annotated; its answers are kept")

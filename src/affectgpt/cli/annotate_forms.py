@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectgpt.cli.terminal import say
+from affectgpt.cli.terminal import say, say_json
 from affectgpt.cli.verb_parser import VerbParser
 
 _MOST_SHOWN = 5
@@ -20,6 +21,9 @@ def run_export(argv: Sequence[str]) -> int:
     source = Path(args.set)
     manifest = source / MANIFEST_FILE if source.is_dir() and (source / MANIFEST_FILE).is_file() else source
     written, left = export_set(manifest, args.file, args.form, args.question or DEFAULT_QUESTION)
+    if args.json:
+        say_json(json.dumps({"file": args.file, "form": args.form, "clips": written, "left_out": left}))
+        return 0
     say(
         f"wrote {written:,} clips into {args.file} as {args.form}" + (f"; {left:,} have no description" if left else "")
     )
@@ -33,6 +37,9 @@ def run_import(argv: Sequence[str]) -> int:
     args = import_parser().parse_args(argv)
     written, problems = import_set(args.file, args.manifest, args.form, args.media)
     say(f"wrote {written:,} clips into {args.manifest}")
+    if args.json:
+        told = [str(problem) for problem in problems]
+        say_json(json.dumps({"manifest": args.manifest, "clips": written, "left_out": told}, indent=2))
     for problem in problems[:_MOST_SHOWN]:
         say(f"left out: {problem}", err=True)
     if problems:
@@ -51,6 +58,7 @@ def export_parser() -> VerbParser:
     parser.add_argument("file", help="file to write: .jsonl, or .json for merr")
     parser.add_argument("--form", choices=["sharegpt", "llama-factory", "merr"], required=True, help="of the file")
     parser.add_argument("--question", help="what is asked about a description (the published question)")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     return parser
 
 
@@ -65,4 +73,5 @@ def import_parser() -> VerbParser:
     parser.add_argument("manifest", help="manifest to write, .jsonl")
     parser.add_argument("--form", choices=["sharegpt", "llama-factory", "merr"], required=True, help="of the file")
     parser.add_argument("--media", help="folder of the media (that of the file)")
+    parser.add_argument("--json", action="store_true", help="print the counts and what was left out as JSON")
     return parser

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectgpt.cli.terminal import make_console, quiet, say, shown
+from affectgpt.cli.terminal import make_console, quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -40,8 +40,15 @@ def run(argv: Sequence[str]) -> int:
         key, decision = args.decide
         desk.decide(key, decision, _changes(args), args.note or "")
         say(f"{key}: {decision} by {desk.who}")
+        if args.json:
+            say_json(json.dumps({"clip": key, "decision": decision, "who": desk.who}))
         return 0
     chosen = desk.sample(args.sample, args.only, args.seed)
+    if args.json:
+        if not args.list:
+            raise ConfigError("--json answers --list, --decide and --report; without one of them a person is asked")
+        say_json(json.dumps([_row(outcome) for outcome in chosen], indent=2, ensure_ascii=False))
+        return 0
     if not chosen:
         say("there is nothing left to look at; --report says how far people and engine agree")
         return 0
@@ -124,6 +131,11 @@ def _take(desk: Desk, outcome: ClipOutcome, word: str, ask: Callable[[str], str]
     return True
 
 
+def _row(outcome: ClipOutcome) -> dict[str, object]:
+    facts: dict[str, object] = {"clip": outcome.key, "engine": outcome.outcome, "stage": outcome.stage}
+    return {**facts, "fields": dict(outcome.fields), "reasons": dict(outcome.reasons)}
+
+
 def _table(chosen: Sequence[ClipOutcome]) -> None:
     from rich.table import Table
 
@@ -153,7 +165,10 @@ def _report(desk: Desk, as_json: bool) -> None:
     from affectgpt.annotate.card_text import people_words
 
     found = desk.agreement()
-    say(json.dumps(found, indent=2) if as_json else people_words(found) if found["clips"] else "nobody has looked yet")
+    if as_json:
+        say_json(json.dumps(found, indent=2))
+    else:
+        say(people_words(found) if found["clips"] else "nobody has looked yet")
 
 
 def _changes(args: argparse.Namespace) -> dict[str, object]:
@@ -191,5 +206,5 @@ def parser() -> VerbParser:
     parser.add_argument("--page", action="store_true", help="open a page on this machine, with the clips")
     parser.add_argument("--clips", help="of --page: where the clips are now (where they were annotated)")
     parser.add_argument("--port", type=int, help=f"of --page: port; 0 for any that is free ({_PORT})")
-    parser.add_argument("--json", action="store_true", help="print --report as JSON")
+    parser.add_argument("--json", action="store_true", help="print --list, --decide or --report as JSON")
     return parser

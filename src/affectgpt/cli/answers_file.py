@@ -28,6 +28,8 @@ class PredictionFile(Callback):
         self.path = path
         self._lines: list[str] = []
         self._are_preferences = False
+        self.written: Path | None = None
+        self.num_written = 0
 
     def on_predict_batch_end(
         self,
@@ -52,6 +54,7 @@ class PredictionFile(Callback):
         if ranks.number > 1:
             path = path.with_name(f"{path.stem}.rank{reader}{path.suffix}")
         write_lines(path, self._lines)
+        self.written, self.num_written = path, len(self._lines)
         say(f"wrote {len(self._lines)} answers to {path}")
         what = f"preference {path} PAIRS.csv" if self._are_preferences else f"SET {path} GOLD.csv"
         say(f"next: affectgpt score {what}")

@@ -14,7 +14,7 @@ from affectgpt.cli.bench_answerers import OURS, add_answerers, default_extractor
 from affectgpt.cli.bench_clips import add_clips, answer_clips
 from affectgpt.cli.bench_progress import answer_bars
 from affectgpt.cli.readers import add_readers, make_readers, names_in
-from affectgpt.cli.terminal import make_console, quiet, say, shown
+from affectgpt.cli.terminal import make_console, quiet, say, say_json, shown
 from affectgpt.cli.untrained import refuse_untrained
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
@@ -52,10 +52,13 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     args = parser().parse_args(argv)
     if args.list:
-        _list_sets(args.data)
+        if args.json:
+            say_json(json.dumps(_sets_as_json(args.data), indent=2, ensure_ascii=False))
+        else:
+            _list_sets(args.data)
         return 0
     if args.diff:
-        return _diff(*args.diff)
+        return _diff(*args.diff, as_json=args.json)
     if args.clips:
         if not args.out:
             raise ConfigError("give --out, the folder for the answers")
@@ -88,7 +91,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         page = write_report(results, args.out, title=args.title)
     finally:  # report.json is there where only the page cannot be made
         if args.json and (Path(args.out) / "report.json").is_file():
-            say((Path(args.out) / "report.json").read_text("utf-8"), end="")
+            say_json((Path(args.out) / "report.json").read_text("utf-8"))
     say(f"wrote {shown(page)} (and report.json, report.md, report.csv)", err=args.json)
     say(
         f"settings {read_settings(args.out)[1][:12]}; affectgpt bench --diff A B shows how two reports differ", err=True
@@ -96,12 +99,16 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _diff(first: str, second: str) -> int:
+def _diff(first: str, second: str, *, as_json: bool) -> int:
     """Show how the settings of two reports differ; return 1 if their figures are not comparable."""
     from affectgpt.bench.settings import GROUPS, compare_settings, read_settings
 
     (left, one), (right, other) = read_settings(first), read_settings(second)
     found = compare_settings(left, right)
+    if as_json:
+        facts = {"comparable": found.comparable, "first": one, "second": other, "differing": dict(found.differing)}
+        say_json(json.dumps(facts, indent=2))
+        return 0 if found.comparable else 1
     if not found.differing:
         say(f"comparable: all settings are the same ({one[:12]})")
         return 0
@@ -298,6 +305,23 @@ def _list_sets(data: Sequence[str] | None) -> None:
             say(f"{'':<12}found at {found[name]}: {state}")
         elif data:
             say(f"{'':<12}not found in {', '.join(data)}")
+
+
+def _sets_as_json(data: Sequence[str] | None) -> list[dict[str, Any]]:
+    """What ``--list`` tells, as plain JSON."""
+    from affectgpt.datamodules.unibench import find_sets, read_set
+    from affectgpt.datamodules.unibench.sets import TEST_SETS
+
+    found = find_sets(data) if data else {}
+    rows = []
+    for name, one in TEST_SETS.items():
+        row = {"name": name, "title": one.title, "samples": one.num_samples, "split": one.split, "metric": one.metric}
+        row |= {"language": one.language, "source": one.source, "found": None, "differences": None}
+        if name in found:
+            there = read_set(name, found[name], allow_partial=True)
+            row |= {"found": str(found[name]), "differences": [one.message for one in there.differences]}
+        rows.append(row)
+    return rows
 
 
 def parser() -> argparse.ArgumentParser:

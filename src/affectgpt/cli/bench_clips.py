@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.bench_answerers import default_extractor, make_answerers, system_name
 from affectgpt.cli.bench_progress import answer_bars
 from affectgpt.cli.readers import make_readers
-from affectgpt.cli.terminal import quiet, say, shown
+from affectgpt.cli.terminal import quiet, say, say_json, shown
 from affectgpt.errors import ConfigError, DataError, first_few
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def answer_clips(args: argparse.Namespace, console: Console) -> int:
     name = args.subset or Path(args.clips).resolve().stem
     console.print(shown(f"answering {len(records):,} clips of {name} with {answerers[0].title()}"))
     asked = asked_of_records(records, question, name)
+    written: list[dict[str, object]] = []
     with answer_bars(console) as progress:
         running = AnswerRun(
             answerers[0], Path(args.out) / "answers", system=system_name(args, answerers), progress=progress
@@ -61,10 +63,14 @@ def answer_clips(args: argparse.Namespace, console: Console) -> int:
             kinds = f"{len(asked) - len(done.failed) - len(done.refused):,} answered"
             others = {"refused": done.refused, "failed": done.failed}
             kinds += "".join(f", {len(found):,} {kind}" for kind, found in others.items() if found)
+            facts = {kind: len(found) for kind, found in others.items()} | {"clips": len(asked)}
+            written.append({**facts, "labels": str(done.predictions), "answers": str(table)})
             say(f"{kinds}; labels in {shown(done.predictions)}, whole answers in {shown(table)}")
             for kind, found in others.items():
                 for words in failures_in_words(found):
                     say(f"{kind}: {shown(words)}", err=True)
+    if args.json:
+        say_json(json.dumps(written, indent=2))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.result_output import save_report
-from affectgpt.cli.terminal import say
+from affectgpt.cli.terminal import say, say_json
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.web import without_secrets
 
@@ -51,7 +51,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n"
     written = save_report(Path(args.out) if args.out else found.index.folder / "check.json", text)
     if args.json:
-        say(text, end="")
+        say_json(text)
         say(written, err=True)
     else:
         _show(found, written)

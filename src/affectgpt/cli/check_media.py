@@ -11,7 +11,7 @@ from pathlib import Path
 
 from affectgpt.cli.progress import Progress
 from affectgpt.cli.result_output import save_report
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import DataError
 
@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     # escaped: a name may contain bytes that are not UTF-8
     written = save_report(Path(args.out), "".join(json.dumps(result.to_json()) + "\n" for result in results))
     if args.json:
-        say(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
+        say_json(json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=1))
         say(written, err=True)
     else:
         for result in results:

@@ -13,7 +13,7 @@ from affectgpt.checkpoints.official.convert import save_official
 from affectgpt.checkpoints.official.released_names import LAYOUTS
 from affectgpt.checkpoints.training_file import is_file
 from affectgpt.checkpoints.weights_file import SUFFIX, write_weights_file
-from affectgpt.cli.terminal import quiet, say, shown
+from affectgpt.cli.terminal import quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -115,7 +115,7 @@ def _facts(model: Any, source: str, destination: Path) -> dict[str, Any]:
 
 def _tell(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        say(json.dumps(facts, indent=2))
+        say_json(json.dumps(facts, indent=2))
         return
     say(f"  streams  {', '.join(facts['streams'])}")
     if facts.get("layout"):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from affectgpt.cli.terminal import make_console, quiet, say, shown
+from affectgpt.cli.terminal import make_console, quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.files import cache_folder
@@ -72,7 +72,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     clip_name, model = (shlex.quote(shown(path)) for path in (clip, out / "model.ckpt"))
     console.print(f"next: {prefix}affectgpt predict {clip_name} --checkpoint {model}")
     if args.json:
-        say((out / "report.json").read_text("utf-8"), end="")
+        say_json((out / "report.json").read_text("utf-8"))
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.llm.smollm2_package import INSTALL, missing_packages
 
@@ -28,7 +28,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     report = examine()
     if args.json:
-        say(json.dumps(report, indent=2))
+        say_json(json.dumps(report, indent=2))
     else:
         for section, facts in report.items():
             say(section)

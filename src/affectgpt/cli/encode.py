@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import quiet, say
+from affectgpt.cli.terminal import quiet, say, say_json
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.cli.verb_parser import VerbParser
 
@@ -137,7 +137,7 @@ def _show(report: EncodeReport, as_json: bool) -> None:
         f"{facts['bytes_per_clip'] / 1000:.1f} kB a clip, in {facts['seconds']:.1f} s{speed}{left_out}"
     )
     if as_json:
-        say(json.dumps(facts, indent=2))
+        say_json(json.dumps(facts, indent=2))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -170,5 +170,5 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-import", action="store_true", help="import registered modules that the checkpoint names as code"
     )
-    parser.add_argument("--json", action="store_true", help="also print the result as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser

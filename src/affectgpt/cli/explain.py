@@ -34,6 +34,7 @@ _FOREIGN: Mapping[str, int] = {
     "Read-only file system": errno.EROFS,
 }
 _HOMELESS = ("home directory", "getpwuid")
+_SAME_CALLBACK = "more than one stateful callback of type"
 
 
 def explain(error: Exception) -> str | None:
@@ -50,6 +51,13 @@ def explain(error: Exception) -> str | None:
             return f"a file could not be written: {_ADVICE[code]} ({type(error).__name__}: {text})"
     if isinstance(error, (RuntimeError, KeyError)) and any(phrase in text for phrase in _HOMELESS):
         return f"this user has no home folder; set HOME to a folder, and AFFECTGPT_CACHE to one for the cache ({text})"
+    if isinstance(error, RuntimeError) and _SAME_CALLBACK in text:
+        of_type = text.partition(_SAME_CALLBACK)[2].partition(".")[0].strip(" `")
+        return (
+            f"trainer.callbacks has {of_type} twice, and Lightning could not tell the stored states of the two apart; "
+            "leave one of them out, or let them differ (of ModelCheckpoint: monitor, mode, every_n_train_steps, "
+            "every_n_epochs or train_time_interval)"
+        )
     if isinstance(error, RecursionError):
         return "a file or a setting is nested too deeply to be read; run again with --debug to see which"
     if isinstance(error, UnicodeError):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from affectgpt.cli.terminal import quiet, say, shown
+from affectgpt.cli.terminal import quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -40,7 +40,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     facts = export_merged(model, folder, dtype=args.dtype, in_place=True)
     files = {str(file): file.stat().st_size for file in sorted(folder.iterdir())}
     if args.json:
-        say(json.dumps({**asdict(facts), "written": files}, indent=2))
+        say_json(json.dumps({**asdict(facts), "written": files}, indent=2))
         return 0
     say(f"  merged   {facts.adapters} adapters into weights in {facts.dtype}")
     say(f"  logits   differ by {facts.logit_difference:.1e} of the largest")

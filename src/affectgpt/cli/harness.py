@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from affectgpt.cli.readers import names_in
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 
 HARNESSES = {
@@ -52,7 +52,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     if args.name is None and args.json:
         installed = {name: {"title": title, "installed": _version(name)} for name, title in HARNESSES.items()}
-        say(json.dumps(installed, indent=2))
+        say_json(json.dumps(installed, indent=2))
         return 0
     if args.name is None:
         for name, title in HARNESSES.items():
@@ -61,7 +61,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.name == "inspect":
         from affectgpt.harness.exam import DATA_VARIABLE
 
-        say(INSPECT.format(variable=DATA_VARIABLE))
+        text = INSPECT.format(variable=DATA_VARIABLE)
+        if args.json:
+            say_json(json.dumps({"how": text}, indent=2))
+        else:
+            say(text)
         return 0
     return _write_lmms(args)
 
@@ -78,7 +82,7 @@ def _write_lmms(args: argparse.Namespace) -> int:
     items = read_items(data, names_in(args.sets), allow_partial=args.allow_partial, subtitles="text" in modalities)
     folder = write_lmms_folder(items, grading, modalities=modalities, out=args.out)
     if args.json:
-        say(
+        say_json(
             json.dumps(
                 {"folder": str(folder), "clips": {name: len(listed) for name, listed in items.items()}}, indent=2
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -11,7 +12,8 @@ from importlib import import_module
 from affectgpt import __version__
 from affectgpt.cli.explain import explain
 from affectgpt.cli.rank_lines import RankFilter, leave_warnings_to_first_rank, rank_mark
-from affectgpt.cli.terminal import ShownFormatter, say, shown, take_every_character
+from affectgpt.cli.terminal import JsonOutput, ShownFormatter, json_output, say, say_json, shown, take_every_character
+from affectgpt.cli.verb_parser import WrongCall
 from affectgpt.errors import did_you_mean
 
 VERBS = {
@@ -72,26 +74,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     take_every_character()
     if not sys.stderr.isatty():  # read when a library imports tqdm: bars of conversions fill a log file
         os.environ.setdefault("TQDM_DISABLE", "1")
+    if "--json" not in args:
+        return _guarded(args, debug)
+    with json_output() as output:
+        return _guarded(args, debug, output)
+
+
+def _guarded(args: Sequence[str], debug: bool, output: JsonOutput | None = None) -> int:
+    """Run one verb, and turn what it raises into an exit code and a message."""
     try:
         try:
-            return _run([arg for arg in args if arg != "--debug"], debug)
+            return _run([arg for arg in args if arg != "--debug"], debug, output)
+        except WrongCall as error:
+            _tell_json(str(error.message), 2, output)
+            raise
         finally:
             _flush_output()
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         _drop_output()
         return 141
     except KeyboardInterrupt:
-        return _complain("stopped", 130)
+        return _complain("stopped", 130, output)
     except Exception as error:
         if debug:
             raise
         found = explain(error)
         if found is not None:
-            return _complain(found, 1)
-        return _complain(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 3)
+            return _complain(found, 1, output)
+        return _complain(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 3, output)
 
 
-def _run(args: Sequence[str], debug: bool) -> int:
+def _run(args: Sequence[str], debug: bool, output: JsonOutput | None) -> int:
     if not args or args[0] in ("-h", "--help"):
         say(_overview())
         return 0
@@ -99,7 +112,8 @@ def _run(args: Sequence[str], debug: bool) -> int:
         say(f"affectgpt {__version__}")
         return 0
     if args[0] not in VERBS:
-        return _complain(f"unknown verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}", 2)
+        known = f"{did_you_mean(args[0], VERBS)} Known: {', '.join(VERBS)}"
+        return _complain(f"unknown verb {args[0]!r}.{known}", 2, output)
     lines = logging.StreamHandler()
     lines.addFilter(RankFilter())
     lines.setFormatter(ShownFormatter("%(levelname)s %(rank_mark)s%(name)s: %(message)s"))
@@ -119,9 +133,16 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, code: int, output: JsonOutput | None = None) -> int:
+    _tell_json(message, code, output)
     say(f"error: {rank_mark()}{shown(' '.join(message.split()))}", err=True)
     return code
+
+
+def _tell_json(message: str, code: int, output: JsonOutput | None) -> None:
+    """With ``--json`` an error is the document, unless a result was printed before it."""
+    if output is not None and not output.has_document:
+        say_json(json.dumps({"error": " ".join(message.split()), "exit_code": code}, ensure_ascii=False))
 
 
 def _flush_output() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import say
+from affectgpt.cli.terminal import say, say_json
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.files import parse_json
@@ -78,7 +78,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     out = shlex.quote(args.out)
     say(f"next: affectgpt check {out}, then affectgpt fit --config CONFIG.yaml --data.args.train {out}")
     if args.json:
-        say(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
+        say_json(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from affectgpt.cli.new_part import KINDS, write_new_part
 from affectgpt.cli.part_states import PartState, state_of
-from affectgpt.cli.terminal import make_console, say, shown
+from affectgpt.cli.terminal import make_console, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.registry import Entry, Registry
 
@@ -22,6 +22,9 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if args.new:
         kind, name = args.new
         folder = write_new_part(kind, name, args.out)
+        if args.json:
+            say_json(json.dumps({"folder": str(folder)}))
+            return 0
         say(f"wrote {folder}; next: pip install -e '{folder}[dev]' && pytest {folder}")
         return 0
     kinds = [args.kind] if args.kind else list(REGISTRIES)
@@ -65,7 +68,7 @@ def _show(listed: Mapping[str, Sequence[tuple[Entry, PartState | None]]], as_jso
             kind: [asdict(entry) | (asdict(state) if state is not None else {}) for entry, state in entries]
             for kind, entries in listed.items()
         }
-        say(json.dumps(rows, indent=2))
+        say_json(json.dumps(rows, indent=2))
         return
     from rich.table import Table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import pick_device, quiet, say, shown
+from affectgpt.cli.terminal import pick_device, quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError, DataError
 from affectgpt.types import Prediction
@@ -94,8 +94,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             answers.append(answer)
             if not args.json:
                 _show(answer)
-    if args.json:
-        say(
+    if args.json and (answers or not problems):
+        say_json(
             json.dumps(
                 [a.to_json() for a in answers] if len(clips) > 1 else answers[0].to_json() if answers else [],
                 ensure_ascii=False,

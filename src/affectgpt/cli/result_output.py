@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.files import write_whole
 from affectgpt.pages.escaping import for_json
 
@@ -24,7 +24,7 @@ def hand_out(found: Mapping[str, Any], args: argparse.Namespace, show: Callable[
     if args.out:
         write_whole(args.out, text + "\n")
     if args.json:
-        say(text)
+        say_json(text)
         return
     show()
     if args.out:

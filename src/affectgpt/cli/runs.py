@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectgpt.cli.terminal import say
+from affectgpt.cli.terminal import say, say_json
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.files import write_whole
 from affectgpt.training.run_comparison import draw, ranked, read_runs, table
@@ -27,7 +27,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         for one in ranked(runs)
     ]
     if args.json:
-        say(json.dumps(rows, indent=2))
+        say_json(json.dumps(rows, indent=2))
     else:
         for line in table(runs):
             say(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.check_leak import refuse_leak
 from affectgpt.cli.readers import chosen_wheel
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.pages.escaping import for_json
@@ -59,7 +59,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     more["trained_on"] = args.trained_on
     written = write_submission(args.out, track, rows, answers, wheel, fill=args.fill, more=more)
     if args.json:
-        say(for_json(dict(written.record)))
+        say_json(for_json(dict(written.record)))
         return 0
     _show(track, written.record)
     if local is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import logging
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +24,7 @@ _UNSHOWABLE = re.compile(
 )
 _UNSHOWABLE_IN_LINES = re.compile(_UNSHOWABLE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _ERRORS = "affectgpt-escapes"
+_OUTPUT: ContextVar[JsonOutput | None] = ContextVar("output", default=None)
 
 
 def shown(value: object) -> str:
@@ -54,6 +58,41 @@ def say(text: object = "", *, err: bool = False, end: str = "\n") -> None:
     except OSError as error:  # such as a full disk behind >
         error.filename = error.filename or f"standard {'error' if err else 'output'}"
         raise
+
+
+def say_json(text: str) -> None:
+    """Print the document of ``--json``: below ``json_output`` the only thing that reaches the standard output."""
+    output = _OUTPUT.get()
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    output.has_document = True
+    with contextlib.redirect_stdout(output.stream):
+        say(text.rstrip("\n"))
+
+
+class JsonOutput:
+    """Where the document of ``--json`` goes.
+
+    Attributes:
+        stream: The standard output of the command.
+        has_document: Whether the document was printed.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.has_document = stream, False
+
+
+@contextlib.contextmanager
+def json_output() -> Iterator[JsonOutput]:
+    """Send what is printed to the standard error while the block runs, but for the one document of ``say_json``."""
+    output = JsonOutput(sys.stdout)
+    before = _OUTPUT.set(output)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield output
+    finally:
+        _OUTPUT.reset(before)
 
 
 def make_console(*, err: bool = False) -> Console:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -24,8 +24,9 @@ from affectgpt.checkpoints.shard_folder import is_shard_folder
 from affectgpt.cli.answers_file import PredictionFile
 from affectgpt.cli.launched import check_launcher
 from affectgpt.cli.parser_errors import explain
+from affectgpt.cli.run_document import run_document, written_checkpoints
 from affectgpt.cli.start import lay_over, take_model
-from affectgpt.cli.terminal import quiet, say
+from affectgpt.cli.terminal import quiet, say, say_json
 from affectgpt.cli.train_help import EXAMPLE, section_help, short_help
 from affectgpt.cli.untrained import UNTRAINED_HELP, refuse_untrained
 from affectgpt.deferred_weights import deferring
@@ -77,6 +78,7 @@ class AffectCLI(LightningCLI):
         self.stop = stop
         self.held = held
         self.start = start
+        self.plan: list[str] = []
         super().__init__(**options)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -197,7 +199,8 @@ class AffectCLI(LightningCLI):
             RankError: If another rank is gone.
         """
         if self.config.fit.dry_run:
-            for line in describe_run(self.trainer, model, options["datamodule"]):
+            self.plan = list(describe_run(self.trainer, model, options["datamodule"]))
+            for line in self.plan:
                 say(line)
             return
         DataSetup(options["datamodule"])
@@ -223,10 +226,9 @@ class AffectCLI(LightningCLI):
             limits = f"trainer.max_epochs={self.trainer.max_epochs}, trainer.max_steps={self.trainer.max_steps}"
             say(f"nothing to do: the run was finished after {made}; {limits}. Raise them to train on", err=True)
             return
-        savers = [saver for saver in self.trainer.checkpoint_callbacks if isinstance(saver, ModelCheckpoint)]
-        written = [path for saver in savers for path in (saver.best_model_path, saver.last_model_path) if path]
+        written = written_checkpoints(self.trainer)
         if written:
-            say(f"wrote {', '.join(dict.fromkeys(written))}")
+            say(f"wrote {', '.join(written)}")
             say(f"next: affectgpt predict clip.mp4 --checkpoint {written[0]}")
 
     def after_validate(self) -> None:
@@ -295,6 +297,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
         return 0
     spelt = {"--help-all": "--help", "--allow-import": "--allow_import", "--dry-run": "--dry_run"}
     argv = [spelt.get(arg, arg) for arg in argv]
+    as_json = "--json" in argv
+    argv = [arg for arg in argv if arg != "--json"]
+    if as_json and any(arg.startswith("--print_config") for arg in argv):
+        raise ConfigError("--print_config prints YAML; leave --json out")
     flags = [piece for arg in argv for piece in (arg.split("=", 1) if arg.startswith("--") else [arg])]
     for flag, path in pairwise(flags):
         if flag in ("--config", "-c") and not Path(path).is_file():
@@ -313,7 +319,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     try:
         with ExitStack() as held:
             held.enter_context(stop.patience())
-            AffectCLI(
+            ran = AffectCLI(
                 stop,
                 held,
                 start=model,
@@ -334,6 +340,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
             )
     except SIGTERMException:  # Lightning would exit with 0
         return 128 + signal.SIGTERM
+    if as_json and ran.trainer.is_global_zero:
+        say_json(json.dumps(run_document(verb, ran.trainer, ran.plan), indent=2))
     return 0
 
 

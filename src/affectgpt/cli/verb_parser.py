@@ -14,6 +14,18 @@ SCREEN_LINES = 45
 """Longest help; a longer one names the options of its groups without explaining them, see ``--help-all``."""
 
 
+class WrongCall(SystemExit):
+    """The end of a command that was called wrongly, with exit code 2.
+
+    Attributes:
+        message: What is wrong.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
 class VerbParser(argparse.ArgumentParser):
     """An ``argparse.ArgumentParser`` that escapes what it repeats from the command line, and reports a full disk.
 
@@ -61,6 +73,12 @@ class VerbParser(argparse.ArgumentParser):
         if message:
             say(message, end="", err=True)
         sys.exit(status)
+
+    def error(self, message: str) -> NoReturn:
+        """End the command because of a wrong call."""
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}", err=True)
+        raise WrongCall(message)
 
     def _help(self, *, explains_groups: bool) -> str:
         formatter = self._get_formatter()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectgpt.cli.readers import chosen_wheel
-from affectgpt.cli.terminal import say, shown
+from affectgpt.cli.terminal import say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 from affectgpt.files import write_whole
@@ -63,7 +63,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         scores = _score(args, found, path, wheel)
         path, beside = found.write(out, scores.to_json())
     if args.json:
-        say(for_json(dict(found.record) if scores is None else {**found.record, "scores": scores.to_json()}))
+        say_json(for_json(dict(found.record) if scores is None else {**found.record, "scores": scores.to_json()}))
     else:
         _show(found)
         if scores is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from affectgpt.cli.progress import Progress
-from affectgpt.cli.terminal import pick_device, quiet, say, shown
+from affectgpt.cli.terminal import pick_device, quiet, say, say_json, shown
 from affectgpt.cli.verb_parser import VerbParser
 from affectgpt.errors import ConfigError
 
@@ -75,7 +75,7 @@ def _watch(args: argparse.Namespace, model: Any) -> int:
     for note in notes:
         say(f"note: {shown(note)}", err=True)
     if args.json:
-        say(json.dumps([row.to_json() for row in found.rows], ensure_ascii=False, indent=1))
+        say_json(json.dumps([row.to_json() for row in found.rows], ensure_ascii=False, indent=1))
         return 0
     unsure = sum(row.is_unsure for row in found.rows)
     say(f"{found.seconds:.0f} s, {len(found.rows)} answers, {found.num_people} tracks of faces, {unsure} {UNSURE}")
@@ -104,7 +104,7 @@ def _calibrate(args: argparse.Namespace, model: Any) -> int:
             progress=lambda done, total: bar.update(done, total, ""),
         )
     if args.json:
-        say(Path(args.out).read_text("utf-8"), end="")
+        say_json(Path(args.out).read_text("utf-8"))
         return 0
     say(f"{found.num_clips} clips, {found.share_right:.0%} right")
     say(f"expected calibration error {found.error_before:.3f}; calibrated, on clips left out, {found.error_after:.3f}")

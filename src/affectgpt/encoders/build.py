@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from affectgpt import __version__
+from affectgpt.deferred_weights import reading_at_once
 from affectgpt.encoders.base import Encoder
 from affectgpt.encoders.feature_key import EncoderFacts, is_from_file
 from affectgpt.encoders.untrained import watch_random_weights
@@ -62,7 +63,10 @@ def facts_of_file(spec: Spec | str, built: Encoder | None = None) -> EncoderFact
     known = _recall(spec)
     if known is None:
         try:
-            known = EncoderFacts.of(built or build_encoder(spec))
+            if built is None:
+                with reading_at_once():  # a digest of its weights is wanted, so they cannot be left for later
+                    built = build_encoder(spec)
+            known = EncoderFacts.of(built)
         except CheckpointError:
             return None
         remember(spec, known)
