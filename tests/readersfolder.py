@@ -20,7 +20,7 @@ from affectgpt.annotate.review_log import ReviewLog, Verdict, now
 from affectgpt.bench import write_openset
 from affectgpt.cli.main import main
 from affectgpt.demo.corpus import make_corpus
-from affectgpt.llm.smollm2 import FOLDER as SMOLLM2
+from affectgpt.llm.smollm2_package import unpacked_folder
 from clipmaker import make_clip, make_wav
 from mer2026maker import CANDIDATES, HUMAN, PAIRS, TRAIN, make_archives, make_release, write_table
 from physiomaker import signals
@@ -89,7 +89,7 @@ def make_readers_folder(folder: Path, *, wheel: Path | None = None, released: Pa
     _answers(folder)
     _challenge(folder)
     (folder / "home").mkdir()
-    shutil.copytree(folder / "models" / "llm", folder / "cache" / SMOLLM2)
+    shutil.copytree(folder / "models" / "llm", folder / "cache" / unpacked_folder().name)
     if wheel is not None:
         shutil.copytree(wheel, folder / "cache" / "emotion_wheel")
     return folder

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from affectgpt.bench import write_openset
+from affectgpt.bench.external import OTHERS
 from affectgpt.cli.main import VERBS
 from affectgpt.cli.main import main as cli
 from clipmaker import make_clip
@@ -44,7 +45,7 @@ TUTORIALS = sorted({b.page for b in BLOCKS if "tutorials/" in b.page})
 """Pages of which every block runs, one after the other."""
 COMMANDS = [name for name, block in NAMED.items() if block.kind == "bash"]
 
-FORMS = {"annotate": ("review", "export", "import"), "score": ("preference",)}
+FORMS = {"annotate": ("review", "export", "import"), "score": ("preference", *OTHERS)}
 """Verb to the words that may stand after it and have options of their own."""
 
 BEFORE = {
@@ -127,7 +128,7 @@ def test_commands_are_verbs_with_options_that_exist(name: str, capsys: pytest.Ca
     for words in commands(NAMED[name].text):
         verb, options = words[1], [word.split("=")[0] for word in words[2:] if word.startswith("--")]
         assert verb in VERBS or verb.startswith("-"), words
-        if verb in VERBS and verb not in ("fit", "validate", "test"):
+        if verb in VERBS and verb not in ("fit", "validate", "test") and "--config" not in options:
             with pytest.raises(SystemExit):
                 cli([verb, *(word for word in words[2:3] if word in FORMS.get(verb, ())), "--help-all"])
             told = capsys.readouterr().out
