@@ -19,12 +19,13 @@ from affectgpt.annotate.clip_source import LooseFiles
 from affectgpt.annotate.review_log import ReviewLog, Verdict, now
 from affectgpt.bench import write_openset
 from affectgpt.cli.main import main
+from affectgpt.datamodules.unibench.folder_layouts import PROCESSED
 from affectgpt.demo.corpus import make_corpus
 from affectgpt.llm.smollm2_package import unpacked_folder
 from clipmaker import make_clip, make_wav
 from mer2026maker import CANDIDATES, HUMAN, PAIRS, TRAIN, make_archives, make_release, write_table
 from physiomaker import signals
-from setmaker import gold_value, make_meld_csv, make_mmsa, make_processed, sample_name
+from setmaker import gold_value, make_meld_csv, make_mmsa, make_processed, sample_name, touch
 from tinyencoders import save_clip, save_hubert
 from tinymodels import make_seeing_model, make_tokenizer
 
@@ -162,7 +163,9 @@ def _sets(folder: Path) -> None:
     data = folder / "data"
     clip = make_clip(0.4)
     for name in ("meld", "sims"):
-        make_processed(data / "unibench", name, NUM_CLIPS, clip=clip)
+        location, names = make_processed(data / "unibench", name, NUM_CLIPS, clip=clip)
+        for one in names:
+            touch(location / PROCESSED[name].audio / f"{one}.wav", make_wav(0.4))
     shutil.copytree(data / "unibench" / "sims-process", data / "sims-process")
     make_meld_csv(folder / "MELD" / "test_sent_emo.csv", GOLD.items())
     make_mmsa(folder, "sims", NUM_CLIPS)  # label.csv
