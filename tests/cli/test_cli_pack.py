@@ -33,9 +33,9 @@ def test_frames_of_a_profile_are_packed_and_what_is_left_out_is_said(
     assert main(["pack", str(clips), str(out), *arguments, "--provenance", "licence=CC0", "--json"]) == 0
     shown = capsys.readouterr()
     assert "2 JPEG frames and FLAC sound" in shown.err
-    assert "packed 2 samples" in shown.out
-    assert f"left out 2 (not_json, undecodable); {out}/rejects.jsonl has the reasons" in shown.out
-    printed = json.loads(shown.out[shown.out.index("{") :])
+    assert "packed 2 samples" in shown.err
+    assert f"left out 2 (not_json, undecodable); {out}/rejects.jsonl has the reasons" in shown.err
+    printed = json.loads(shown.out)
     assert printed == json.loads((out / "index.json").read_text())
     index = read_index(out)
     assert (index.recipe["jpeg_qscale"], index.recipe["media"]["num_frames"]) == (5, 2)
