@@ -114,7 +114,7 @@ def test_an_error_is_a_document_too(verb: str, call) -> None:
 def test_errors_of_files_and_verbs_are_documents(call) -> None:
     assert call(["check", "nowhere", "--json"])[1]["exit_code"] == 1
     assert "nowhere.mp4" in call(["predict", "nowhere.mp4", "--checkpoint", "runs/last.ckpt", "--json"])[1]["error"]
-    code, document, _ = call(["chekc", "--json"])
+    code, document, _ = call(["checks", "--json"])
     assert (code, document["exit_code"]) == (2, 2)
     assert "check" in document["error"]
 
