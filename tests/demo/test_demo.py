@@ -7,12 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
 import yaml
 
 from affectgpt import AffectGPT
-from affectgpt.demo import main_job as demo_run
 from affectgpt.demo.main_job import CONDITIONS, DemoSize, run_demo
 from affectgpt.errors import ConfigError
 
@@ -67,22 +67,33 @@ def test_pretraining_changes_the_encoders_and_training_leaves_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[dict[str, torch.Tensor]] = []
-    fit = demo_run._fit
+    fit = lightning.Trainer.fit
 
-    def spy(module: Any, *args: Any) -> Any:
+    def spy(trainer: lightning.Trainer, module: Any, *args: Any) -> None:
         states.append({key: value.clone() for key, value in module.encoders.state_dict().items()})
-        result = fit(module, *args)
+        fit(trainer, module, *args)
         states.append({key: value.clone() for key, value in module.encoders.state_dict().items()})
-        return result
 
-    monkeypatch.setattr(demo_run, "_fit", spy)
+    monkeypatch.setattr(lightning.Trainer, "fit", spy)
     run_demo(tmp_path, DemoSize(num_train=12, num_test=12, pretraining_steps=2, steps=2), settings())
     fresh, pretrained, before_training, trained = states
     assert any(not torch.equal(fresh[key], pretrained[key]) for key in fresh)
     assert all(torch.equal(pretrained[key], trained[key]) for key in fresh)
     assert all(torch.equal(pretrained[key], before_training[key]) for key in fresh)
-    restored = AffectGPT.from_checkpoint(tmp_path / "model.ckpt").encoders.state_dict()
+    model = AffectGPT.from_checkpoint(tmp_path / "model.ckpt")
+    restored = model.encoders.state_dict()
     assert all(torch.equal(trained[key], restored[key]) for key in fresh)
+    before, after = model.record.trainings()  # both are told on the model's card
+    assert (before["steps"], set(before["trained"])) == (2, {"encoder frame", "encoder audio"})
+    assert (after["steps"], after["objective"]) == (2, "answers")
+    assert not set(before["trained"]) & set(after["trained"])
+    assert before["sets"] == after["sets"]
+    model.save_pretrained(tmp_path / "shared")
+    card = (tmp_path / "shared" / "README.md").read_text("utf-8")
+    assert (
+        "1. Learnt from the label sets of the clips, by a classifier on the encoders alone: 2 steps in 2 epochs" in card
+    )
+    assert "| `tiny-vision` | trained, see below |" in card
 
 
 def test_demo_does_not_clear_a_folder_of_somebody_else(tmp_path: Path) -> None:
