@@ -80,7 +80,7 @@ PLAN = WatchPlan(CuttingRules(quiet_seconds=3.0), batch_size=4)
 
 
 def test_every_cue_and_person_gets_a_row_with_words_and_confidence(model, film, tmp_path) -> None:
-    found = watch(model, film, plan=PLAN, cues=CUES, face_detector="bright-left")
+    found = model.watch(film, plan=PLAN, cues=CUES, face_detector="bright-left")
     assert found.seconds == pytest.approx(75, abs=0.5)
     spoken = [row for row in found.rows if row.words]
     assert {row.words for row in spoken} == {cue.text for cue in CUES}

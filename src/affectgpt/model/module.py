@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -215,6 +216,10 @@ class AffectGPT(Part):
         """
         with in_eval_mode(self):
             return answer_clip(self, clip, subtitle, question, audio, max_new_tokens, key, face_detector, asr, files)
+
+    def watch(self, film: str | Path, **options: Any) -> Any:
+        """Answer every utterance and person of a film of any length; see ``affectgpt.watch.watch``."""
+        return import_module("affectgpt.watch").watch(self, film, **options)  # a room above this one
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """What the backward pass of one batch begins from; the loss, a mean over the step, is logged as ``train/loss``.
