@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -271,6 +273,7 @@ def test_a_description_that_no_prompt_holds_is_a_bad_sample(shards, tmp_path, nu
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_validations_of_a_training_go_on_without_their_bad_samples(shards, tmp_path, num_workers, caplog):
     # one batch of two is bad as a whole, and of another one sample
+    others = set(multiprocessing.active_children())
     folder = spoil(shards, tmp_path / "spoilt", "clip2", "clip3", "clip5")
     model = Reader()
 
@@ -294,6 +297,8 @@ def test_the_validations_of_a_training_go_on_without_their_bad_samples(shards, t
         run("fit", 0.2)
     with pytest.raises(DataError, match=r"clip2.*sample 2 of shard"):
         run("validate", 0.3)
+    gc.collect()  # what the errors hold
+    assert not set(multiprocessing.active_children()) - others, "Python would wait for them at its end"
 
 
 def test_a_rank_whose_batch_is_bad_as_a_whole_stays_in_step(shards, tmp_path):

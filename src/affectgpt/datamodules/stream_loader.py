@@ -265,15 +265,15 @@ class StreamLoader(DataLoader[ClipQuestion | BadSample]):
                 return
             except WorkerDiedError as error:
                 story = str(error)
-                watch.kill()
             except RuntimeError as error:
                 if not str(error).startswith("DataLoader timed out"):
                     raise
-                watch.kill()
                 raise DataError(
                     f"no batch came from the workers for {self.timeout:g} s: the file system does not answer, or the "
                     "machine is overloaded; check both, and use num_workers=0 to see where it waits"
                 ) from error
+            finally:  # also where whoever reads the batches stops, or has an error of its own
+                watch.kill()
             log.warning("%s: what the workers had begun is read again, each clip in a process of its own", story)
             clips, num_known = self._stream.clips, len(self._stream.clips.known_bad)
             clips.go_on(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 import weakref
@@ -30,6 +31,9 @@ class WorkerWatch:
     def __init__(self, workers: Sequence[BaseProcess]) -> None:
         self._workers = workers
         self.is_waiting = False
+        if not _WATCHES:
+            atexit.unregister(_kill_all)
+            atexit.register(_kill_all)
         _WATCHES.add(self)
         _take_over_signal()
 
@@ -68,6 +72,14 @@ class WorkerWatch:
         """End the workers that are left: they ignore the signal that torch sends, and Python would wait for them."""
         for worker in self._workers:
             worker.kill()
+        for worker in self._workers:
+            worker.join()  # their end is noticed while this watch is there to explain it
+
+
+def _kill_all() -> None:
+    """End the workers of loaders that somebody still holds, such as a traceback, before Python waits for them."""
+    for watch in list(_WATCHES):
+        watch.kill()
 
 
 def _take_over_signal() -> None:
