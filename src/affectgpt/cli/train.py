@@ -38,6 +38,7 @@ from affectgpt.model import AffectGPT
 from affectgpt.model.objective import learn_by
 from affectgpt.registry import DATAMODULES, OBJECTIVES, Spec
 from affectgpt.training.data_setup import DataSetup
+from affectgpt.training.measured_memory import MeasuredMemory
 from affectgpt.training.out_of_memory import MemoryNotes, ran_out_of_memory
 from affectgpt.training.rank_watch import RankWatch
 from affectgpt.training.resume_report import ResumeReport
@@ -105,6 +106,9 @@ class AffectCLI(LightningCLI):
         parser.add_argument(
             "--profile", action="store_true", help="fit: end after 13 steps, and tell where the time of ten went"
         )
+        parser.add_argument(
+            "--memory", action="store_true", help="fit: end after 2 steps, and tell the memory they took"
+        )
         parser.add_argument("--untrained", action="store_true", help=f"validate, test, predict: {UNTRAINED_HELP}")
         parser.add_argument(
             "--start", type=str | None, help="a saved folder, .ckpt or hub id: the model to train on from"
@@ -135,6 +139,8 @@ class AffectCLI(LightningCLI):
         """
         config = self.config[self.subcommand]
         check_loggers(config.trainer.logger)
+        if self.subcommand == "fit" and config.profile and config.memory:
+            raise ConfigError("--profile and --memory end a run after some steps each; give one of them")
         if self.subcommand != "fit" and config.ckpt_path is None and config.start is None:
             refuse_untrained(
                 str(self.subcommand),
@@ -154,9 +160,9 @@ class AffectCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, with the callbacks that keep a run from losing anything silently."""
         self.config[self.subcommand].model = self.shown_model  # for the configuration that the run saves
-        profiled = self.subcommand == "fit" and self.given["profile"]
+        tried = self.subcommand == "fit" and (self.given["profile"] or self.given["memory"])
         try:
-            trainer = super().instantiate_trainer(**{**kwargs, **(self._for_profile() if profiled else {})})
+            trainer = super().instantiate_trainer(**{**kwargs, **(self._for_trial() if tried else {})})
         except ValueError as error:  # such as another number of ranks than the launcher has started
             raise ConfigError(f"trainer: {error}") from error
         check_launcher(trainer)
@@ -170,16 +176,16 @@ class AffectCLI(LightningCLI):
                 RankWatch(config["rank_timeout"], _end_process, lambda: self.stop.told)
             )
             add_safeguards(trainer, self.stop, folder, self.report, self.watch, config["seed_everything"])
-            logger = False if profiled else config["trainer"]["logger"]
+            logger = False if tried else config["trainer"]["logger"]
             add_watching(trainer, logger, lambda line: say(line, err=True))
-            if profiled:
+            if tried:
                 callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
                 callbacks[:] = [one for one in callbacks if not isinstance(one, SaveConfigCallback)]
-                callbacks.append(StepProfile(trainer.default_root_dir))
+                callbacks.append(StepProfile(trainer.default_root_dir) if config["profile"] else MeasuredMemory(say))
         return trainer
 
-    def _for_profile(self) -> dict[str, Any]:
-        """Arguments of a trainer that ends when its steps are profiled, and leaves no trace of a run."""
+    def _for_trial(self) -> dict[str, Any]:
+        """Arguments of a trainer that ends when its steps are measured, and leaves no trace of a run."""
         given = self.config_init[self.subcommand].trainer.callbacks or []
         kept = [one for one in (given if isinstance(given, list) else [given]) if not isinstance(one, Checkpoint)]
         off = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "num_sanity_val_steps": 0}
@@ -215,7 +221,7 @@ class AffectCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print what was written and the next step, or that a resumed run had nothing left to do."""
-        if not self.trainer.is_global_zero or self.config.fit.dry_run:
+        if not self.trainer.is_global_zero or self.config.fit.dry_run or self.given["memory"]:
             return
         if self.given["profile"]:
             say(Path(self.trainer.default_root_dir, SUMMARY).read_text("utf-8"))

@@ -31,6 +31,7 @@ OWN = {
     "--overwrite": "fit: replace the checkpoints of another configuration in the folder",
     "--rank_timeout S": "fit: seconds after which a silent rank ends the run (300)",
     "--profile": "fit: end after 13 steps, and tell where the time of ten went",
+    "--memory": "fit: end after 2 steps, and tell the memory that they took",
     "--json": "print what the run came to as JSON, and nothing else, on the standard output",
     "--untrained": "validate, test, predict: use random weights nevertheless",
 }

@@ -25,6 +25,7 @@ from affectgpt.llm.lora import LoraSpec, add_lora
 from affectgpt.llm.packed_attention import check_packing, packed_arguments, padded_mask, use_lengths
 from affectgpt.llm.packed_rows import hide_first_labels, lengths_of, number_runs, positions_of
 from affectgpt.llm.quantized import check_quantize, keep_trainable_layout, quantized_options
+from affectgpt.llm.recomputed_layers import recompute_layers
 from affectgpt.llm.scatter import sent
 from affectgpt.llm.shared_prompts import SharedRows, shared_arguments, shares_prompts, try_sharing
 from affectgpt.llm.special_tokens import set_tokens
@@ -375,7 +376,7 @@ class CausalLM(HuggingFaceHead):
             )
         keep_trainable_layout(network)
         if gradient_checkpointing:
-            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            recompute_layers(network)
         self.attach(network, tokenizer, lora, trainable)
         self.attention_reason = reason
 

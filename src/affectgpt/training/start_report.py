@@ -9,7 +9,7 @@ import lightning
 
 from affectgpt.llm.attention_in_words import attention_in_words
 from affectgpt.streaming.epoch_plan import EpochPlan
-from affectgpt.training.memory_estimate import parameters_of, step_memory
+from affectgpt.training.memory_estimate import StepMemory, parameters_of, step_memory
 from affectgpt.training.optim import OptimSpec
 from affectgpt.training.sharding import ShardedStrategy
 from affectgpt.training.tensor_parallel import TensorParallelStrategy
@@ -79,23 +79,37 @@ def _model_lines(trainer: lightning.Trainer, model: Any, data: Any) -> list[str]
         lines.append(f"  {name:<{width}}  {trained:>15,} trained  {frozen:>15,} frozen")
     if isinstance(spec := getattr(model, "optim", None), OptimSpec):
         lines.append(_rate_line(spec))
-    strategy, batch_size, longest = trainer.strategy, getattr(data, "batch_size", 1), model.network.renderer.max_tokens
+    batch_size, longest = getattr(data, "batch_size", 1), model.network.renderer.max_tokens
     budget = getattr(data, "batch_tokens", None)
     shape = f"{batch_size} x {longest}" if budget is None else f"{budget}"
     batch_size, longest = (batch_size, longest) if budget is None else (1, budget)
-    memory = step_memory(
+    memory = memory_of(trainer, model, batch_size, longest, int(ANSWER_SHARE * longest))
+    shown = ", ".join(f"{name} {size_in_words(size)}" for name, size in memory.lines().items())
+    host = f"; {size_in_words(memory.on_host)} of it on the host" if memory.on_host else ""
+    lines.append(f"memory a device, estimated for {shape} tokens: {size_in_words(memory.total)} ({shown}){host}")
+    return lines
+
+
+def memory_of(trainer: lightning.Trainer, model: Any, rows: int, tokens: int, answer_tokens: int) -> StepMemory:
+    """The estimate for a batch, as the trainer's strategy shares the model.
+
+    Args:
+        trainer: The trainer.
+        model: An ``AffectGPT``.
+        rows: Samples in the batch.
+        tokens: Tokens of a sample, placeholders and answer included.
+        answer_tokens: Of these, the supervised ones.
+    """
+    strategy = trainer.strategy
+    return step_memory(
         model,
-        batch_size,
-        longest,
-        int(ANSWER_SHARE * longest),
+        rows,
+        tokens,
+        answer_tokens,
         shares=trainer.world_size if isinstance(strategy, ShardedStrategy) else 1,
         offload=isinstance(strategy, ShardedStrategy) and strategy.cpu_offload,
         split=_size_of_group(trainer),
     )
-    shown = ", ".join(f"{name} {_size(size)}" for name, size in memory.lines().items())
-    host = f"; {_size(memory.on_host)} of it on the host" if memory.on_host else ""
-    lines.append(f"memory a device, estimated for {shape} tokens: {_size(memory.total)} ({shown}){host}")
-    return lines
 
 
 def _size_of_group(trainer: lightning.Trainer) -> int:
@@ -170,5 +184,6 @@ def _plural(count: int, what: str, many: str = "") -> str:
     return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
-def _size(size: int) -> str:
+def size_in_words(size: int) -> str:
+    """Bytes as MB or GB."""
     return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"
