@@ -20,6 +20,7 @@ from affectgpt.model.objective import Objective, learn_by
 from affectgpt.registry import OBJECTIVES
 from affectgpt.shards import pack
 from affectgpt.shards.index import read_index
+from affectgpt.training.weight_average import WeightAverage
 from clipmaker import make_clip
 from quiettrainer import quiet_trainer
 from tinytrain import SMALL
@@ -34,7 +35,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "tells_not": ["llm ("],
     },
     "missing-views": {"model": {"modality_dropout": DROPS}, "tells": ["modality_dropout.modality 0.5"]},
-    "moving-average": {"callbacks": [EMAWeightAveraging], "tells": ["average over the steps (EMAWeightAveraging)"]},
+    "moving-average": {"callbacks": [WeightAverage], "tells": ["average over the steps (WeightAverage)"]},
+    "lightnings-average": {"callbacks": [EMAWeightAveraging], "tells": ["average over the steps (EMAWeightAveraging)"]},
     "grpo": {
         "objective": {
             "rewards": {"vowels": {"name": "vowels", "weight": 2.0}, "f1": {"name": "wheel", "args": {"level": 2}}},

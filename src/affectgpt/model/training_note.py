@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveragi
 import affectgpt
 from affectgpt.checkpoints.history import trained_parts
 from affectgpt.training.validation_overlap import shared_clips
+from affectgpt.training.weight_average import WeightAverage
 from affectgpt.web import strip_secrets
 
 LIBRARIES = ("torch", "lightning", "transformers", "peft")
@@ -100,7 +101,7 @@ def _settings(trainer: lightning.Trainer, model: Any, data: Any) -> dict[str, An
     given = getattr(data, "hparams", {})
     objective = model.steps.objective
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    averagers = (WeightAveraging, StochasticWeightAveraging)
+    averagers = (WeightAverage, WeightAveraging, StochasticWeightAveraging)
     found = {
         "objective": {} if objective is None else objective.settings(),
         "optim": model.optim.to_json(),

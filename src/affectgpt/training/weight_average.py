@@ -10,7 +10,6 @@ from torch import Tensor
 
 from affectgpt.errors import CheckpointError, ConfigError
 from affectgpt.training.sharding import ShardedStrategy
-from affectgpt.training.tensor_parallel import TensorParallelStrategy
 
 CURRENT = "affectgpt_current_weights"
 """Under this key a checkpoint has the weights that training goes on with; its ``state_dict`` has their average."""
@@ -28,7 +27,7 @@ class WeightAverage(lightning.Callback):
         decay: How much of the average stays in a step.
 
     Raises:
-        ConfigError: If ``decay`` is not at least 0 and below 1, or ranks share or split weights.
+        ConfigError: If ``decay`` is not at least 0 and below 1, or ranks share the weights (``fsdp2``).
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -43,12 +42,11 @@ class WeightAverage(lightning.Callback):
         """Refuse what would lose the average.
 
         Raises:
-            ConfigError: If ranks share or split weights, or checkpoints are of weights alone.
+            ConfigError: If ranks share the weights, or checkpoints are of weights alone.
         """
-        if isinstance(trainer.strategy, ShardedStrategy | TensorParallelStrategy):
+        if isinstance(trainer.strategy, ShardedStrategy):
             raise ConfigError(
-                "WeightAverage does not work where ranks share or split weights (fsdp2, tensor_parallel); average "
-                "checkpoints afterwards: affectgpt convert --average"
+                "WeightAverage does not work with fsdp2; average checkpoints afterwards: affectgpt convert --average"
             )
         if any(getattr(saver, "save_weights_only", False) for saver in trainer.checkpoint_callbacks):
             raise ConfigError("WeightAverage needs whole checkpoints; leave save_weights_only of ModelCheckpoint out")
