@@ -71,6 +71,12 @@ def test_a_run_that_went_on_is_one_training_and_a_start_from_it_a_second(runs) -
     assert [one["steps"] for one in told(runs["further"])] == [6, 2]
 
 
+def test_a_run_that_goes_on_with_the_same_sets_does_not_compare_them_again(runs, clips, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("affectgpt.model.training_note.shared_clips", lambda data: pytest.fail("compared again"))
+    on = fit(AffectGPT.from_config(SMALL), clips, tmp_path, 2, resume=runs["once"])
+    assert [one["shared_clips"] for one in told(on)] == [10]
+
+
 def test_the_card_tells_all_of_it_and_saving_again_loses_nothing(runs, clips, tmp_path) -> None:
     model = AffectGPT.load(runs["further"])
     model.save_pretrained(tmp_path / "one", licence="cc-by-nc-4.0")

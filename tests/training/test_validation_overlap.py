@@ -8,7 +8,8 @@ import pytest
 
 from affectgpt.datamodules import MERCaptionDataModule
 from affectgpt.shards.packing import pack
-from affectgpt.training.validation_overlap import validation_overlap
+from affectgpt.training import validation_overlap as module
+from affectgpt.training.validation_overlap import shared_clips, validation_overlap
 from clipmaker import make_wav
 
 
@@ -38,3 +39,13 @@ def test_sets_apart_and_what_cannot_be_compared_give_no_warning(
     assert validation_overlap(object()) is None
     monkeypatch.setattr("affectgpt.training.validation_overlap.MOST_SAMPLES", 4)
     assert validation_overlap(MERCaptionDataModule(train=sets["train"], val=sets["val"])) is None
+
+
+def test_the_headers_are_read_once_for_all_who_ask(sets: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    list_set = module.list_set
+    monkeypatch.setattr(module, "list_set", lambda folder: read.append(folder) or list_set(folder))
+    first, other = (MERCaptionDataModule(train=sets["train"], val=sets["val"]) for _ in range(2))
+    assert validation_overlap(first) is not None
+    assert shared_clips(other) == (("c",), 2)
+    assert read == [Path(sets["train"]), Path(sets["val"])]

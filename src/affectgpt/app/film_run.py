@@ -15,7 +15,8 @@ from affectgpt.watch.stretches import CuttingRules
 from affectgpt.watch.watch_film import BrokenFilmError, StopWatching, Watched, watch
 from affectgpt.watch.watcher import WatchPlan
 
-_LOOK_SECONDS = 0.4
+LOOK_SECONDS = 0.4
+"""How often whoever waits for a film looks whether it is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ async def watch_film(
     try:
         while not work.done():
             yield FilmProgress(reached[0] or 0.0, reached[1])
-            await asyncio.wait({work}, timeout=_LOOK_SECONDS)
+            await asyncio.wait({work}, timeout=LOOK_SECONDS)
         try:
             found, problem = work.result(), None
         except BrokenFilmError as error:

@@ -12,15 +12,13 @@ from typing import Any
 import gradio as gr
 
 from affectgpt.app.answer_tab import limits_line
-from affectgpt.app.film_run import FilmProgress, watch_film
+from affectgpt.app.film_run import LOOK_SECONDS, FilmProgress, watch_film
 from affectgpt.app.film_view import EMPTY, draw_film, draw_progress
 from affectgpt.app.page_context import Page
 from affectgpt.app.page_gate import COOKIE
 from affectgpt.errors import DataError
 from affectgpt.manifests.subtitles import SUBTITLE_SUFFIXES, read_cues
 from affectgpt.media.speech.base import Segment
-
-_LOOK_SECONDS = 0.4
 
 
 def build_watch_tab(page: Page) -> None:
@@ -99,7 +97,7 @@ async def _turn(turn: asyncio.Semaphore, is_wanted: Callable[[], bool]) -> Async
     waiting = asyncio.create_task(turn.acquire())
     try:
         while not waiting.done() and is_wanted():
-            await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
+            await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
         yield waiting.done() and is_wanted()
     finally:
         if not waiting.cancel():  # it has the turn

@@ -31,6 +31,7 @@ from affectgpt.shards.open_shards import OpenShards
 from affectgpt.streaming.bad_samples import BadSampleBudget
 from affectgpt.streaming.read_alone import read_alone
 from affectgpt.streaming.stream import BadSample, SampleAddress, ShardStream
+from affectgpt.training.stop_signals import SIGNALS
 from affectgpt.types import Batch, Clip
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def leave_signals_to_main(worker: int) -> None:
     write a checkpoint, or a worker would run the main process's handler. Workers end when the main process stops them
     or ends itself.
     """
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    for one in (*SIGNALS, signal.SIGINT):
         signal.signal(one, signal.SIG_IGN)
     # a tokenizer that was used before the fork prints a long warning otherwise
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

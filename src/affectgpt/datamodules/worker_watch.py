@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing.util  # noqa: F401  it registers its wait for workers, which must come after _kill_all
 import signal
 import threading
 import weakref
@@ -31,9 +32,6 @@ class WorkerWatch:
     def __init__(self, workers: Sequence[BaseProcess]) -> None:
         self._workers = workers
         self.is_waiting = False
-        if not _WATCHES:
-            atexit.unregister(_kill_all)
-            atexit.register(_kill_all)
         _WATCHES.add(self)
         _take_over_signal()
 
@@ -80,6 +78,9 @@ def _kill_all() -> None:
     """End the workers of loaders that somebody still holds, such as a traceback, before Python waits for them."""
     for watch in list(_WATCHES):
         watch.kill()
+
+
+atexit.register(_kill_all)  # what is registered last runs first
 
 
 def _take_over_signal() -> None:

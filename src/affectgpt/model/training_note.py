@@ -68,14 +68,20 @@ def facts_of(trainer: lightning.Trainer, model: Any) -> dict[str, Any]:
         "sets": told("train"),
         "validated_on": told("val"),
         "validation_limit": _limit(trainer, model),
-        "shared_clips": len(shared_clips(data)[0]) if first else None,
         "wheel": model.steps.scores.wheel,
         "trained": trained_parts(model),
         "settings": _settings(trainer, model, data),
         "versions": {"affectgpt": affectgpt.__version__, **_versions()},
     }
     plain: dict[str, Any] = strip_secrets(_plain(facts))
-    return plain
+    return {**plain, "shared_clips": _num_shared(model.record.resumed, plain, data) if first else None}
+
+
+def _num_shared(last: Mapping[str, Any] | None, facts: Mapping[str, Any], data: Any) -> int:
+    """Validation clips that are training clips too; a training that goes on with the same sets has counted them."""
+    is_same = last is not None and all(last.get(name) == facts[name] for name in ("sets", "validated_on"))
+    known = last.get("shared_clips") if last is not None and is_same else None
+    return known if isinstance(known, int) else len(shared_clips(data)[0])
 
 
 def note_pretraining(trainer: lightning.Trainer, model: Any, learns: str, settings: Mapping[str, Any]) -> None:

@@ -41,7 +41,6 @@ class MeasuredMemory(lightning.Callback):
         self.peak_bytes = 0
         self.estimated_bytes: int | None = None
         self._largest = (0, 0, 0)
-        self._learnt = 0
         self._hook: Any = None
         self._counter: TensorCounter | None = None
 
